@@ -1,0 +1,1 @@
+"""What runs where: the stack, its functions, its workflow."""
