@@ -1,0 +1,45 @@
+"""The emulator as we run it: ministack, exactly the version the patches were written against, and the patches.
+
+    python -m local.emulator
+
+Each patch is one function whose docstring names the gap it closes; `tests/local/test_emulator.py` shows every gap on
+the emulator as it comes, so that a patch that is no longer needed fails a test.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import metadata
+
+from local import emulator_events, emulator_lambda, emulator_workflows
+
+VERSION = "1.5.33"
+
+PATCHES = (
+    emulator_lambda.queue_for_a_process,
+    emulator_lambda.repeat_stream_batches_reported_failed,
+    emulator_workflows.start_again_is_harmless,
+    emulator_workflows.new_token_each_attempt,
+    emulator_workflows.reckon_timeouts,
+    emulator_workflows.fail_a_waiting_task_with_its_lambda,
+    emulator_workflows.keep_to_longest_delay,
+    emulator_workflows.refuse_output_that_is_not_json,
+    emulator_events.name_the_version,
+    emulator_events.invoke_rules_lambda_with_retries,
+    emulator_events.judge_task_tokens_by_their_machine,
+)
+
+
+def main() -> None:
+    found = metadata.version("ministack")
+    if found != VERSION:
+        sys.exit(f"local/emulator*.py patch ministack {VERSION}, and {found} is installed: install requirements.txt")
+    for patch in PATCHES:
+        patch()
+    from ministack import app
+
+    app.main()
+
+
+if __name__ == "__main__":
+    main()
