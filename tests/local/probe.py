@@ -1,4 +1,4 @@
-"""Small resources for the tests of the emulator: a function, a queue, a state machine, and looking at what came of it."""
+"""Small resources for the tests of the emulator: a function, a queue, a state machine; and what came of them."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from botocore.exceptions import ClientError
 
 from local.cloud import Cloud
@@ -95,12 +96,8 @@ def test_a_finished_execution_is_not_started_again_under_its_name(patched: Cloud
     machine = probe.machine(patched, {"Type": "Pass"})
     client = patched.client("stepfunctions")
     probe.outcome(patched, client.start_execution(stateMachineArn=machine, name="one", input="{}")["executionArn"])
-    try:
+    with pytest.raises(ClientError, match="ExecutionAlreadyExists"):
         client.start_execution(stateMachineArn=machine, name="one", input="{}")
-    except ClientError as error:
-        assert error.response["Error"]["Code"] == "ExecutionAlreadyExists"
-    else:
-        raise AssertionError("it was started again")
 
 
 def test_a_retried_task_has_a_token_of_its_own(stock: Cloud, patched: Cloud) -> None:

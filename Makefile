@@ -1,0 +1,25 @@
+# Everything needs Python 3.11 or newer and nothing else; name another one with PYTHON=….
+PYTHON ?= python3
+PY := .venv/bin/python
+
+.PHONY: run up test check clean setup
+
+run: setup ## one task, from two dropped files to the archived video, on this machine
+	@$(PY) -m local demo
+
+up: setup ## the same, staying up for your own files
+	@$(PY) -m local up
+
+test: check ## every test; the template is deployed to the embedded cloud
+	@$(PY) -m pytest
+
+check: setup ## lint and types
+	@$(PY) -m ruff check .
+	@$(PY) -m mypy
+
+setup:
+	@$(PYTHON) local/prepare.py
+
+clean: ## all that was made, but for the videos in out/
+	rm -rf .venv build cdk.out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
