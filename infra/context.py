@@ -1,0 +1,87 @@
+"""What may be chosen: the CDK context (`cdk.json`, or `-c name=value`), typed and checked before anything is built."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from constructs import Node
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from functions.settings import Options
+
+LogDays = Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653]
+
+
+class Context(BaseModel):
+    """Each field is a context key; what is not given has the default here.
+
+    `stage`: several Talkdrops may live in one account; every stage but `prod` is named in the stack's name.
+    `account`, `region`: where to; not given, wherever the CLI is logged in.
+    `keep_data`: buckets and table outlive the stack. Only a stage that is not `prod` may say false.
+    `inbox_expire_days`: portraits and voices are somebody's face: they go when the videos are long made. It must leave
+    a waiting or held task its files. `archive_cold_after_days`: to Glacier Instant Retrieval, which still answers in
+    milliseconds. `archive_expire_days`: None keeps videos for ever. `old_versions_days`: how long an overwritten or
+    deleted object can be brought back.
+    `callback_base_url`: a domain of your own in front of the API, without a slash at the end.
+    `alarm_email`: who hears of alarms; others may subscribe to the topic.
+    `options`: everything the functions themselves can be told, see `functions/settings.py`.
+    `bundle`: `aws` ships wheels for Lambda; `host` (or TALKDROP_BUNDLE=host) those of this machine, for the embedded
+    run.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    stage: str = Field("prod", pattern=r"^[a-z][a-z0-9-]{0,15}$")
+    account: str | None = Field(None, pattern=r"^[0-9]{12}$")
+    region: str | None = None
+    keep_data: bool = True
+    log_days: LogDays = 30
+    inbox_expire_days: int | None = Field(30, ge=7)
+    archive_cold_after_days: int | None = Field(90, ge=1)
+    archive_expire_days: int | None = Field(None, ge=1)
+    old_versions_days: int = Field(30, ge=1)
+    callback_base_url: str | None = Field(None, pattern=r"^https://[^/]+(/[^/]+)*$")
+    alarm_email: str | None = None
+    options: Mapping[str, Any] = {}
+    bundle: Literal["aws", "host"] = "aws"
+
+    @classmethod
+    def of(cls, node: Node) -> Self:
+        given = {name: node.try_get_context(name) for name in cls.model_fields}
+        if told := os.environ.get("TALKDROP_BUNDLE"):
+            given["bundle"] = told
+        return cls(**{name: value for name, value in given.items() if value is not None})
+
+    @field_validator("options", mode="before")
+    @classmethod
+    def _options(cls, value: object) -> object:
+        """A misspelt option fails here, at synthesis, and not in a function a week later."""
+        given = json.loads(value) if isinstance(value, str) else value  # `-c options='{…}'` arrives as text
+        Options.parse(json.dumps(given))
+        return given
+
+    @field_validator("log_days", mode="before")
+    @classmethod
+    def _log_days(cls, value: object) -> object:
+        return int(value) if isinstance(value, (str, float)) else value
+
+    @model_validator(mode="after")
+    def _data_of_prod_is_kept(self) -> Self:
+        if self.stage == "prod" and not self.keep_data:
+            raise ValueError("keep_data=false is for other stages: the stage prod keeps its videos and its table")
+        return self
+
+    @property
+    def stack_name(self) -> str:
+        return "Talkdrop" if self.stage == "prod" else f"Talkdrop-{self.stage}"
+
+    @property
+    def parsed_options(self) -> Options:
+        return Options.parse(self.options_json)
+
+    @property
+    def options_json(self) -> str:
+        return json.dumps(self.options, sort_keys=True)

@@ -1,0 +1,68 @@
+"""The HTTP door: the tasks API for whoever may sign for it, the callback route for whoever was given a bell."""
+
+from __future__ import annotations
+
+import json
+from typing import cast
+
+from aws_cdk import RemovalPolicy
+from aws_cdk import aws_apigatewayv2 as apigw
+from aws_cdk import aws_apigatewayv2_authorizers as authorizers
+from aws_cdk import aws_apigatewayv2_integrations as integrations
+from aws_cdk import aws_logs as logs
+from constructs import Construct
+
+from infra.context import Context
+from infra.function import Function, log_retention
+
+TASKS = {"/tasks": [apigw.HttpMethod.POST, apigw.HttpMethod.GET], "/tasks/{task_id}": [apigw.HttpMethod.GET]}
+BELL = "/callbacks/{provider}/{task_id}/{attempt}/{bell}"
+
+
+class HttpDoor(Construct):
+    """`url` has no slash at its end; `callback_base_url` is the same, or a domain of one's own in front of it."""
+
+    def __init__(self, scope: Construct, name: str, *, context: Context) -> None:
+        super().__init__(scope, name)
+        self.api = apigw.HttpApi(self, "Api", description="Talkdrop", create_default_stage=False)
+        log_group = logs.LogGroup(
+            self, "AccessLog", retention=log_retention(context.log_days), removal_policy=RemovalPolicy.DESTROY
+        )
+        stage = apigw.HttpStage(
+            self,
+            "Stage",
+            http_api=self.api,
+            stage_name="$default",
+            auto_deploy=True,
+            # Strangers may ring: this is what they can cost. A provider that rings for a thousand tasks fits in.
+            throttle=apigw.ThrottleSettings(rate_limit=200, burst_limit=400),
+        )
+        # The route and not the path: the path of a callback is its key.
+        told = [
+            "requestId",
+            "requestTime",
+            "identity.sourceIp",
+            "routeKey",
+            "status",
+            "responseLatency",
+            "error.message",
+        ]
+        cast(apigw.CfnStage, stage.node.default_child).access_log_settings = apigw.CfnStage.AccessLogSettingsProperty(
+            destination_arn=log_group.log_group_arn, format=json.dumps({name: f"$context.{name}" for name in told})
+        )
+        self.url = self.api.api_endpoint
+        self.callback_base_url = context.callback_base_url or self.url
+
+    def leads_to(self, *, api: Function, callback: Function) -> None:
+        for path, methods in TASKS.items():
+            self.api.add_routes(
+                path=path,
+                methods=methods,
+                integration=integrations.HttpLambdaIntegration("Tasks", api),
+                authorizer=authorizers.HttpIamAuthorizer(),
+            )
+        self.api.add_routes(
+            path=BELL,
+            methods=[apigw.HttpMethod.POST],
+            integration=integrations.HttpLambdaIntegration("Callback", callback),
+        )

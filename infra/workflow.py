@@ -1,0 +1,209 @@
+"""The workflow: watch, archive, settle. It owns time; the table owns truth, so an execution may die and be replaced.
+
+    Begin → Watch ⟲ ──▶ Route ──archive──▶ Archive ──▶ Route ──settle──▶ Settle
+              ▲           │                   │ failed
+              ├── Pause ◀─┘                   ▼
+              └──────────────────────── ArchiveLater
+
+Input: {"task_id", "attempt", "polls": {"first", "steady", "slow", "slow_after"}}, seconds.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from aws_cdk import ArnFormat, Aws, RemovalPolicy, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from infra.context import Context
+from infra.function import Function, log_retention
+
+State = dict[str, Any]
+
+# How long to wait for a bell before asking again. A day-old job, or one asked about two thousand times (a mad bell, an
+# eager override), is asked about four times a day: so the history of an execution stays far from its 25,000 events.
+WATCH_SECONDS = """{% (
+    $age := ($toMillis($states.context.State.EnteredTime) - $toMillis($states.context.Execution.StartTime)) / 1000;
+    $wait := $asks = 0 ? $polls.first
+        : ($age > 86400 or $asks > 2000) ? 21600
+        : $age < $polls.slow_after ? $polls.steady
+        : $polls.slow;
+    $max([1, $ceil($wait)])
+) %}"""
+
+# 30 s, 1 min, 2 min … at most an hour: the link or the provider may be back at any time, and stays for days.
+ARCHIVE_LATER_SECONDS = "{% $min([3600, 30 * $power(2, $min([$stumbles - 1, 7]))]) %}"
+
+# What is free to repeat is repeated for hours, since giving up costs a person's time.
+PATIENT_RETRY = {
+    "ErrorEquals": ["States.ALL"],
+    "IntervalSeconds": 5,
+    "BackoffRate": 2,
+    "MaxDelaySeconds": 600,
+    "MaxAttempts": 12,
+    "JitterStrategy": "FULL",
+}
+
+
+def definition() -> dict[str, Any]:
+    """The workflow in the Amazon States Language; `${…}` is filled in by CloudFormation."""
+    return {
+        "Comment": "Watch a job until it is done, archive its video, settle its task",
+        "QueryLanguage": "JSONata",
+        "StartAt": "Begin",
+        # Longer than any provider keeps a video. What is not settled by then is found by the sweep.
+        "TimeoutSeconds": 31 * 86400,
+        "States": {
+            "Begin": _begin(),
+            "Watch": _watch(),
+            "Route": _route(),
+            "Pause": {"Type": "Wait", "Seconds": "{% $said.wait_seconds %}", "Next": "Watch"},
+            "Archive": _archive(),
+            "ArchiveLater": {"Type": "Wait", "Seconds": ARCHIVE_LATER_SECONDS, "Next": "Watch"},
+            "Settle": _settle(),
+            "Done": {"Type": "Succeed"},
+        },
+    }
+
+
+def _begin() -> State:
+    told = {name: f"{{% $states.input.{name} %}}" for name in ("task_id", "attempt", "polls")}
+    return {"Type": "Pass", "Assign": {**told, "asks": 0, "stumbles": 0}, "Next": "Watch"}
+
+
+def _watch() -> State:
+    """Ask, leave the task token where the bell finds it, sleep. A timeout is the clock's bell, not a failure."""
+    return {
+        "Type": "Task",
+        "Resource": "arn:${Partition}:states:::lambda:invoke.waitForTaskToken",
+        "Arguments": {
+            "FunctionName": "${Watch}",
+            "Payload": {
+                "task_id": "{% $task_id %}",
+                "attempt": "{% $attempt %}",
+                "task_token": "{% $states.context.Task.Token %}",
+                "asks": "{% $asks %}",
+            },
+        },
+        "TimeoutSeconds": WATCH_SECONDS,
+        "Retry": [{"ErrorEquals": ["States.Timeout"], "MaxAttempts": 0}, PATIENT_RETRY],
+        "Catch": [{"ErrorEquals": ["States.ALL"], "Assign": {"asks": "{% $asks + 1 %}"}, "Next": "Watch"}],
+        "Assign": {"asks": "{% $asks + 1 %}", "said": "{% $states.result %}"},
+        "Next": "Route",
+    }
+
+
+def _route() -> State:
+    def said(word: str, goes_to: str) -> dict[str, str]:
+        return {"Condition": f"{{% $said.next = '{word}' %}}", "Next": goes_to}
+
+    return {
+        "Type": "Choice",
+        "Choices": [
+            said("archive", "Archive"),
+            said("settle", "Settle"),
+            said("done", "Done"),
+            {"Condition": "{% $exists($said.wait_seconds) and $said.wait_seconds > 0 %}", "Next": "Pause"},
+        ],
+        "Default": "Watch",
+    }
+
+
+def _archive() -> State:
+    """No Retry: a failed copy may mean a dead link, and only Watch can get a fresh one."""
+    return {
+        "Type": "Task",
+        "Resource": "arn:${Partition}:states:::lambda:invoke",
+        "Arguments": {
+            "FunctionName": "${Archive}",
+            "Payload": {"task_id": "{% $task_id %}", "attempt": "{% $attempt %}"},
+        },
+        "TimeoutSeconds": 960,  # the function's own 15 minutes, and a minute for starting it
+        "Catch": [
+            {
+                "ErrorEquals": ["States.ALL"],
+                "Assign": {"stumbles": "{% $stumbles + 1 %}", "asks": "{% $asks + 1 %}"},
+                "Next": "ArchiveLater",
+            }
+        ],
+        "Assign": {"said": "{% $states.result.Payload %}"},
+        "Next": "Route",
+    }
+
+
+def _settle() -> State:
+    return {
+        "Type": "Task",
+        "Resource": "arn:${Partition}:states:::lambda:invoke",
+        "Arguments": {
+            "FunctionName": "${Settle}",
+            "Payload": {
+                "task_id": "{% $task_id %}",
+                "attempt": "{% $attempt %}",
+                "archived": "{% $said.archived %}",
+            },
+        },
+        "TimeoutSeconds": 120,
+        "Retry": [PATIENT_RETRY],
+        "Next": "Done",
+    }
+
+
+class Workflow(Construct):
+    """The state machine and its role. `machine_arn` is what starts it; `execution_arns` are all of its executions."""
+
+    def __init__(
+        self, scope: Construct, name: str, *, context: Context, watch: Function, archive: Function, settle: Function
+    ) -> None:
+        super().__init__(scope, name)
+        steps = {"Watch": watch, "Archive": archive, "Settle": settle}
+        role = iam.Role(
+            self,
+            "Role",
+            assumed_by=iam.ServicePrincipal(
+                "states.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}}
+            ),
+        )
+        role.add_to_policy(
+            iam.PolicyStatement(
+                actions=["lambda:InvokeFunction"], resources=[function.function_arn for function in steps.values()]
+            )
+        )
+        log_group = logs.LogGroup(
+            self, "Logs", retention=log_retention(context.log_days), removal_policy=RemovalPolicy.DESTROY
+        )
+        machine = sfn.StateMachine(
+            self,
+            "Machine",
+            definition_body=sfn.DefinitionBody.from_string(json.dumps(definition())),
+            definition_substitutions={
+                "Partition": Aws.PARTITION,
+                **{step: function.function_arn for step, function in steps.items()},
+            },
+            role=role,
+            tracing_enabled=True,
+            # Execution data would put task tokens into the log.
+            logs=sfn.LogOptions(destination=log_group, level=sfn.LogLevel.ERROR, include_execution_data=False),
+        )
+        self.machine = machine
+        self.machine_arn = machine.state_machine_arn
+        self.execution_arns = Stack.of(self).format_arn(
+            service="states",
+            resource="execution",
+            resource_name=f"{machine.state_machine_name}:*",
+            arn_format=ArnFormat.COLON_RESOURCE_NAME,
+        )
+
+    def may_be_answered_by(self, *functions: Function) -> None:
+        """Let them use a task token. A policy beside the role and not in it: a function waits for its role's own
+        policies, and the machine waits for the function, so there it would be a circle."""
+        iam.Policy(
+            self,
+            "TaskTokens",
+            statements=[iam.PolicyStatement(actions=["states:SendTaskSuccess"], resources=[self.machine_arn])],
+            roles=[function.role for function in functions if function.role],
+        )
