@@ -1,0 +1,143 @@
+"""What is asked for: provider, model, prompt and settings, from files or from the API, checked the same way."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from decimal import Decimal
+from typing import Any
+
+from functions import media, providers
+from functions.media import Refusal
+from functions.providers import base
+from functions.settings import options
+from functions.source import Source
+from functions.tasks import S, Task
+
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_LETTERS_PER_SECOND = 14  # letters a voice speaks in a second, roughly: only to quote a price before it is known
+
+
+@dataclass(frozen=True)
+class Brief:
+    """A provider and model that exist, a prompt made harmless, and the settings the model is to be given."""
+
+    provider: str
+    model: str
+    prompt: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """What the provider is to speak, where no audio file is the voice."""
+        return str(self.settings.get("text", ""))
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What was found in the media, and every reason against sending them; `quote_usd` where there is none."""
+
+    image: media.Image | None
+    audio: media.Audio | None
+    refusals: tuple[Refusal, ...]
+    quote_usd: Decimal | None
+
+
+class Refused(Exception):
+    """What was asked for cannot be: `refusals` say which field, why, and the cure."""
+
+    def __init__(self, refusals: list[Refusal]) -> None:
+        super().__init__(" ".join(refusal.message for refusal in refusals))
+        self.refusals = refusals
+
+
+def parse(text: str, name: str) -> dict[str, Any]:
+    """A settings file. Raises Refused when it is not a JSON object."""
+    try:
+        told = json.loads(text or "{}")
+    except (ValueError, RecursionError) as error:
+        raise Refused([Refusal("BAD_SETTINGS", "settings", f"{name} is not JSON ({error}): mend or remove it")]) from None
+    if not isinstance(told, dict):
+        raise Refused([Refusal("BAD_SETTINGS", "settings", f'{name} must be a JSON object such as {{"model": "…"}}')])
+    return told
+
+
+def compose(told: Mapping[str, Any], prompt: str | None = None) -> Brief:
+    """A brief from flat settings; what is not provider, model or prompt belongs to the model. Raises Refused."""
+    asked = dict(told)
+    provider = str(asked.pop("provider", None) or options().default_provider)
+    if provider not in providers.NAMES:
+        known = ", ".join(providers.NAMES)
+        raise Refused([Refusal("UNKNOWN_PROVIDER", "provider", f"there is no provider {provider!r}: use one of {known}")])
+    spoken_by = providers.get(provider)
+    model = str(asked.pop("model", None) or options().default_models.get(provider) or spoken_by.default_model)
+    if model not in spoken_by.models:
+        known = ", ".join(spoken_by.models)
+        raise Refused([Refusal("UNKNOWN_MODEL", "model", f"{provider} has no model {model!r}: use one of {known}")])
+    wished = asked.pop("prompt", "") if prompt is None else prompt
+    if prompt is not None:
+        asked.pop("prompt", None)
+    if not isinstance(wished, str):
+        raise Refused([Refusal("BAD_PROMPT", "prompt", "the prompt must be text")])
+    return Brief(provider, model, clean(wished), asked)
+
+
+def clean(prompt: str) -> str:
+    """Composed letters, no control or direction-changing characters but the line break."""
+    return _CONTROL.sub("", unicodedata.normalize("NFC", prompt)).strip()
+
+
+def judge(brief: Brief, portrait: Source | None, voice: Source | None) -> Judged:
+    """Look at the media themselves, and say all that the provider would refuse, before any money is spent."""
+    refusals: list[Refusal] = []
+    image: media.Image | None = None
+    audio: media.Audio | None = None
+    try:
+        image = media.inspect_image(portrait) if portrait else None
+    except media.NotMedia as error:
+        refusals.append(error.refusal)
+    try:
+        audio = media.inspect_audio(voice) if voice else None
+    except media.NotMedia as error:
+        refusals.append(error.refusal)
+    spoken_by = providers.get(brief.provider)
+    model = spoken_by.models[brief.model]
+    if voice is None and not spoken_by.speaks_text:
+        refusals.append(Refusal("NO_VOICE", "audio", f"{brief.provider} speaks no text itself: give an audio file"))
+    refusals += media.check(
+        model, brief.provider, image=image, audio=audio, prompt=brief.prompt, settings=brief.settings
+    )
+    if refusals:
+        return Judged(image, audio, tuple(refusals), None)
+    return Judged(image, audio, (), quote(model, brief, audio))
+
+
+def quote(model: base.Model, brief: Brief, audio: media.Audio | None) -> Decimal:
+    seconds = audio.seconds if audio else len(brief.text) / _LETTERS_PER_SECOND
+    return model.price(seconds, brief.settings)
+
+
+def apply(task: Task, judged: Judged) -> Task:
+    """The task with what was found in its media: READY with a quote, or FAILED with every reason."""
+    if judged.refusals:
+        return refuse(task, list(judged.refusals))
+    portrait, audio = {**task.portrait, **_facts(judged.image)}, {**task.audio, **_facts(judged.audio)}
+    return replace(task, status=S.READY, error={}, quote_usd=judged.quote_usd, portrait=portrait, audio=audio)
+
+
+def _facts(seen: media.Image | media.Audio | None) -> dict[str, Any]:
+    if seen is None:
+        return {}
+    return {
+        name: Decimal(str(value)) if isinstance(value, float) else value
+        for name, value in asdict(seen).items()
+        if name != "name"
+    }
+
+
+def refuse(task: Task, refusals: list[Refusal]) -> Task:
+    error = {"code": refusals[0].code, "message": " ".join(refusal.message for refusal in refusals)}
+    return replace(task, status=S.FAILED, error=error)

@@ -1,0 +1,59 @@
+"""The keys: what the secrets hold, and a provider to speak to with them."""
+
+from __future__ import annotations
+
+import json
+import time
+from functools import cache
+from typing import Any
+
+import httpx
+
+from functions import providers
+from functions.providers import base
+from functions.settings import aws, get
+
+_KEEP_SECONDS = 300
+_known: dict[str, tuple[float, dict[str, Any]]] = {}
+
+
+def secret(secret_id: str, *, fresh: bool = False) -> dict[str, Any]:
+    """A secret's JSON object, kept for five minutes; `fresh` after a provider refused the key we knew."""
+    known = _known.get(secret_id)
+    if known and not fresh and known[0] > time.monotonic():
+        return known[1]
+    value = json.loads(aws("secretsmanager").get_secret_value(SecretId=secret_id)["SecretString"])
+    if not isinstance(value, dict):
+        raise TypeError(f"the secret {secret_id} must be a JSON object")
+    _known[secret_id] = (time.monotonic() + _KEEP_SECONDS, value)
+    return value
+
+
+def callback_keys() -> dict[str, Any]:
+    """The bell keys (`current` names one of `k1`, `k2`, …) and, where a provider signs, its webhook keys by name."""
+    return secret(get().callback_secret)
+
+
+def of_provider(provider: str, *, fresh: bool = False) -> dict[str, Any]:
+    return secret(json.loads(get().provider_secrets)[provider], fresh=fresh)
+
+
+def speaker(provider: str) -> base.Provider:
+    """The provider, with its key and a wire that is kept open between invocations."""
+    return providers.get(provider)(of_provider(provider), _wire())
+
+
+def has_changed(provider: str) -> bool:
+    """Does the secret hold another key than the one we used? Asked after a refusal, so that a rotation is no outage."""
+    before = of_provider(provider)
+    return of_provider(provider, fresh=True) != before
+
+
+@cache
+def _wire() -> httpx.Client:
+    return base.open_client()
+
+
+def forget() -> None:
+    _known.clear()
+    _wire.cache_clear()

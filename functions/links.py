@@ -1,0 +1,90 @@
+"""The links we hand out: presigned media for a provider to fetch, and the bell it may ring."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from functions.settings import aws, get, options
+
+_TASK_ID = re.compile(r"[0-9a-f]{32}")
+_ATTEMPT = re.compile(r"[1-9][0-9]{0,3}")
+_KID = re.compile(r"k[0-9]{1,4}")
+_PROVIDER = re.compile(r"[a-z][a-z0-9_]{0,30}")
+_WEEK_SECONDS = 7 * 24 * 3600
+
+
+class LinkTooShort(Exception):
+    """The signing credentials end before a provider would surely have fetched the media."""
+
+
+@dataclass(frozen=True)
+class Bell:
+    """A callback address of ours, opened: this attempt of this task, and nobody else, was given it."""
+
+    provider: str
+    task_id: str
+    attempt: int
+
+
+def presign(bucket: str, key: str, version_id: str | None, *, seconds: int | None = None) -> str:
+    """A URL by which a stranger may read exactly this version of this object, for `options().link_hours`.
+
+    A presigned URL dies with the credentials that signed it, whatever its own expiry says
+    (https://docs.aws.amazon.com/AmazonS3/latest/userguide/ShareObjectPreSignedURL.html), so these are looked at too.
+    Raises LinkTooShort, and ValueError past the seven days that SigV4 allows.
+    """
+    lifetime = int(options().link_hours * 3600) if seconds is None else seconds
+    if not 0 < lifetime <= _WEEK_SECONDS:
+        raise ValueError(f"link_hours must lie between 0 and 168, not {lifetime / 3600:g}: SigV4 signs for a week")
+    s3 = aws("s3")
+    left = _credential_seconds_left(s3)
+    if left is not None and left < min(lifetime, 3600):
+        raise LinkTooShort(f"the signing credentials end in {int(left)} s, before the provider would fetch the media")
+    target = {"Bucket": bucket, "Key": key} | ({"VersionId": version_id} if version_id else {})
+    return s3.generate_presigned_url("get_object", Params=target, ExpiresIn=lifetime)
+
+
+def _credential_seconds_left(client: Any) -> float | None:
+    credentials = client._request_signer._credentials
+    ends_at: datetime | None = getattr(credentials, "_expiry_time", None)
+    return None if ends_at is None else (ends_at - datetime.now(UTC)).total_seconds()
+
+
+def hang_bell(provider: str, task_id: str, attempt: int, keys: Mapping[str, Any]) -> str:
+    """The callback URL of one attempt: a MAC over exactly provider, task and attempt, and nothing to look up."""
+    kid = str(keys["current"])
+    mac = _mac(str(keys[kid]), provider, task_id, attempt)
+    return f"{get().callback_base_url.rstrip('/')}/callbacks/{provider}/{task_id}/{attempt}/{kid}.{mac}"
+
+
+def open_bell(path: Mapping[str, str] | None, keys: Mapping[str, Any]) -> Bell | None:
+    """The bell behind a callback's path parameters, None if it is not one that we hung."""
+    path = path or {}
+    provider, task_id, attempt = path.get("provider", ""), path.get("task_id", ""), path.get("attempt", "")
+    kid, _, mac = path.get("bell", "").partition(".")
+    well_formed = (
+        _PROVIDER.fullmatch(provider) and _TASK_ID.fullmatch(task_id)
+        and _ATTEMPT.fullmatch(attempt) and _KID.fullmatch(kid) and attempt.isascii()
+    )  # fmt: skip
+    # A key that is not ours is replaced and not skipped: a stranger's wrong key id costs us the same work as a wrong MAC.
+    secret = str(keys.get(kid) or keys[str(keys["current"])])
+    expected = _mac(secret, provider, task_id, int(attempt) if well_formed else 0)
+    genuine = hmac.compare_digest(expected.encode(), mac.encode("utf-8", "replace"))
+    return Bell(provider, task_id, int(attempt)) if well_formed and genuine and kid in keys else None
+
+
+def same_bell(url: str | None, provider: str, task_id: str, attempt: int) -> bool:
+    """Is this the callback URL of this attempt? Asked of what a *provider* remembers, over our own connection."""
+    return url is not None and f"/callbacks/{provider}/{task_id}/{attempt}/" in url
+
+
+def _mac(secret: str, provider: str, task_id: str, attempt: int) -> str:
+    digest = hmac.new(secret.encode(), f"cb1|{provider}|{task_id}|{attempt}".encode(), hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

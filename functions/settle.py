@@ -1,0 +1,39 @@
+"""The video lies in the archive, proved: record the final word and close the books.
+
+Run twice, it changes nothing: the first word counts.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from functions import gate, tasks
+from functions.table import Lost, instant, now
+from functions.tasks import S
+
+logger = Logger()
+metrics = Metrics()
+
+
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """`event`: task_id, attempt, archived. Raises when the task's row is busy: the workflow asks again."""
+    task = tasks.load(event["task_id"])
+    if task is None or task.status is not S.ARCHIVING or task.attempt != event["attempt"]:
+        return {"next": "done"}
+    try:
+        gate.complete(task, event["archived"])
+    except Lost as lost:
+        if "TransactionConflict" in lost.reasons:
+            raise
+        logger.info("somebody was first", task_id=task.task_id)
+        return {"next": "done"}
+    whole = (now() - instant(task.created_at)).total_seconds()
+    metrics.add_metric("Completed", MetricUnit.Count, 1)
+    metrics.add_metric("SecondsToVideo", MetricUnit.Seconds, whole)
+    logger.info("completed", task_id=task.task_id, seconds=round(whole, 3))
+    return {"next": "done"}

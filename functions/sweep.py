@@ -1,0 +1,138 @@
+"""On a clock: find what fell through and put it back on its way. Running twice is harmless; it never pays.
+
+Every step of a task says when somebody must look at it, should nothing else happen: those that are due are read anew
+and given the push that got lost. The inbox is walked too, for voices that no event told us of.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import ClientError
+
+from functions import drops, executions, gate, providers, queues, table, tasks
+from functions.settings import aws, get
+from functions.table import Lost, Update, instant, now
+from functions.tasks import RESTING, S, Task
+
+logger = Logger()
+metrics = Metrics()
+
+_LEFT_MILLISECONDS = 60_000  # kept in hand for what one step may take
+_INBOX_PAGES = 20  # of 1,000 versions, a run; the next run goes on where this one stopped
+_SETTLED_SECONDS = 900  # an upload younger than this still has its event under way
+_SWEPT = "sweep#inbox"
+
+
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
+    pushed = 0
+    for task_id in tasks.due(now()):
+        if context.get_remaining_time_in_millis() < _LEFT_MILLISECONDS:
+            break
+        pushed += _push(task_id)
+    _probe_stopped()
+    found = _walk_inbox()
+    metrics.add_metric("Swept", MetricUnit.Count, pushed)
+    return {"pushed": pushed, "found": found}
+
+
+def _push(task_id: str) -> int:
+    task = tasks.load(task_id)  # the index lags behind: only the row itself says where the task stands
+    if task is None or not task.due_at or instant(task.due_at) > now():
+        return 0
+    logger.info("due", task_id=task_id, status=task.status)
+    try:
+        _PUSHES[task.status](task)
+    except Lost:
+        logger.info("it moved by itself", task_id=task_id)
+        return 0
+    return 1
+
+
+def _expire(task: Task) -> None:
+    tasks.expire(task)
+
+
+def _send_to_submit(task: Task) -> None:
+    queues.submit(task.task_id, task.not_before, instant(task.not_before) if task.not_before else None)
+    tasks.still_looking(task, seconds=300)
+
+
+def _see_that_it_is_watched(task: Task) -> None:
+    if not executions.is_running(task):
+        executions.start(task)
+        if not executions.is_running(task):  # its own execution ended before the task did
+            executions.start(task, executions.revival())
+    tasks.still_looking(task, seconds=3600)
+
+
+def _see_that_it_is_announced(task: Task) -> None:
+    """A touch brings the row through the stream once more; whoever announced it already marked it."""
+    if task.announced != task.event_id:
+        Update(tasks.key_of(task.task_id)).set(touched_at=table.stamp(now())).run()
+        metrics.add_metric("AnnouncedLate", MetricUnit.Count, 1)
+    tasks.still_looking(task, seconds=1800)
+
+
+def _held(task: Task) -> None:
+    if task.announced != task.event_id:
+        _see_that_it_is_announced(task)
+    _see_that_it_is_watched(task)
+
+
+_PUSHES = {
+    S.WAITING: _expire,
+    S.READY: _send_to_submit,
+    S.SUBMITTING: _see_that_it_is_watched,
+    S.SUBMITTED: _see_that_it_is_watched,
+    S.ARCHIVING: _see_that_it_is_watched,
+    S.HELD: _held,
+    S.COMPLETED: _see_that_it_is_announced,
+    S.FAILED: _see_that_it_is_announced,
+    S.EXPIRED: _see_that_it_is_announced,
+}
+assert _PUSHES.keys() >= RESTING
+
+
+def _probe_stopped() -> None:
+    for name in providers.NAMES:
+        if gate.stopped_since(name) is not None:
+            queues.probe(name)
+
+
+def _walk_inbox() -> int:
+    """Voices that lie in the inbox and have no task: a part of the inbox each run, by a cursor in the table."""
+    cursor = table.read(_SWEPT) or {}
+    start = {name: cursor[name] for name in ("KeyMarker", "VersionIdMarker") if cursor.get(name)}
+    missing: list[str] = []
+    for _ in range(_INBOX_PAGES):
+        answer = aws("s3").list_object_versions(Bucket=get().inbox, **start)
+        missing += [version["Key"] for version in answer.get("Versions", []) if _is_forgotten(version)]
+        if not answer.get("IsTruncated"):
+            start = {}
+            break
+        start = {"KeyMarker": answer["NextKeyMarker"], "VersionIdMarker": answer.get("NextVersionIdMarker", "")}
+    queues.look_at(missing)
+    Update(_SWEPT).set(**{"KeyMarker": "", "VersionIdMarker": "", **start}).run()
+    if missing:
+        logger.warning("voices that no event told us of", count=len(missing))
+        metrics.add_metric("FoundInInbox", MetricUnit.Count, len(missing))
+    return len(missing)
+
+
+def _is_forgotten(version: Any) -> bool:
+    key = str(version["Key"])
+    if not version["IsLatest"] or drops.kind_of(key) is not drops.Kind.VOICE:
+        return False
+    if now() - version["LastModified"] < timedelta(seconds=_SETTLED_SECONDS):
+        return False
+    try:
+        return tasks.load(drops.task_id_of(get().inbox, key, version["VersionId"])) is None
+    except ClientError as error:
+        logger.warning("could not look up a voice", code=error.response["Error"]["Code"])
+        return False

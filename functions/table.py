@@ -1,0 +1,244 @@
+"""The one table at its wire: typed items in, plain values out, and every write conditional.
+
+A conditional write that AWS's client repeated after a lost answer fails although it was ours (seen in the field:
+aws-sdk-java#2667). So each step carries a nonce of its own, and a refusal that shows our nonce is a success.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import ClientError
+
+from functions.settings import aws, get
+
+_serialize = TypeSerializer().serialize
+_deserialize = TypeDeserializer().deserialize
+
+
+class Lost(Exception):
+    """Somebody was first: the condition did not hold. `item` is what stands there now, `reasons` a transaction's."""
+
+    def __init__(self, item: dict[str, Any] | None = None, reasons: Sequence[str] = ()) -> None:
+        super().__init__(", ".join(reasons) or "the condition did not hold")
+        self.item = item
+        self.reasons = reasons
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def stamp(at: datetime) -> str:
+    """An instant as the table keeps it: UTC, to the millisecond, sortable as text."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def instant(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def later(*, seconds: float) -> str:
+    return stamp(now() + timedelta(seconds=seconds))
+
+
+def nonce() -> str:
+    return uuid.uuid4().hex
+
+
+def typed(value: Any) -> Any:
+    """A plain value in DynamoDB's own typing; floats travel as decimals."""
+    return _serialize(_exact(value))
+
+
+def plain(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _readable(_deserialize(value)) for name, value in item.items()}
+
+
+def _exact(value: Any) -> Any:
+    if isinstance(value, float):
+        return Decimal(str(value))
+    if isinstance(value, Mapping):
+        return {str(name): _exact(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_exact(inner) for inner in value]
+    return value
+
+
+def _readable(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else value
+    if isinstance(value, dict):
+        return {name: _readable(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_readable(inner) for inner in value]
+    return value
+
+
+class Update:
+    """One conditional update of one item, put together by name; `sets` and `condition` share one set of values."""
+
+    def __init__(self, pk: str) -> None:
+        self.pk = pk
+        self.step = nonce()
+        self._sets: list[str] = []
+        self._adds: list[str] = []
+        self._removes: list[str] = []
+        self._conditions: list[str] = []
+        self._names: dict[str, str] = {}
+        self._values: dict[str, Any] = {}
+
+    def set(self, **values: Any) -> Update:
+        for name, value in values.items():
+            self._sets.append(f"{self._name(name)} = {self._value(value)}")
+        return self
+
+    def put_in(self, path: str, key: str, value: Any) -> Update:
+        self._sets.append(f"{self._name(path)}.{self._name(key)} = {self._value(value)}")
+        return self
+
+    def count_in(self, path: str, key: str) -> Update:
+        place = f"{self._name(path)}.{self._name(key)}"
+        self._sets.append(f"{place} = if_not_exists({place}, {self._value(0)}) + {self._value(1)}")
+        return self
+
+    def drop_from(self, path: str, key: str) -> Update:
+        self._removes.append(f"{self._name(path)}.{self._name(key)}")
+        return self
+
+    def append(self, name: str, entry: Any) -> Update:
+        path = self._name(name)
+        self._sets.append(f"{path} = list_append(if_not_exists({path}, {self._value([])}), {self._value([entry])})")
+        return self
+
+    def add(self, **amounts: Any) -> Update:
+        for name, amount in amounts.items():
+            self._adds.append(f"{self._name(name)} {self._value(amount)}")
+        return self
+
+    def remove(self, *names: str) -> Update:
+        self._removes += [self._name(name) for name in names]
+        return self
+
+    def given(self, condition: str, **values: Any) -> Update:
+        """A condition in DynamoDB's words, with `{name}` for each attribute and `:name` for each value given."""
+        for name, value in values.items():
+            self._values[f":{name}"] = typed(value)
+        self._conditions.append(f"({_Names(self).fill(condition)})")
+        return self
+
+    def given_in(self, name: str, allowed: Iterable[Any]) -> Update:
+        self._conditions.append(f"{self._name(name)} IN ({', '.join(self._value(value) for value in allowed)})")
+        return self
+
+    def request(self) -> dict[str, Any]:
+        parts = [("SET", self._sets), ("ADD", self._adds), ("REMOVE", self._removes)]
+        request: dict[str, Any] = {
+            "TableName": get().table,
+            "Key": {"pk": {"S": self.pk}},
+            "UpdateExpression": " ".join(f"{verb} {', '.join(terms)}" for verb, terms in parts if terms),
+        }
+        if self._conditions:
+            request["ConditionExpression"] = " AND ".join(self._conditions)
+        if self._names:
+            request["ExpressionAttributeNames"] = self._names
+        if self._values:
+            request["ExpressionAttributeValues"] = self._values
+        return request
+
+    def run(self) -> dict[str, Any]:
+        """Write it; the item as it is afterwards. Raises Lost with the item as it stands when the condition fails."""
+        self.set(step=self.step)
+        try:
+            answer = aws("dynamodb").update_item(
+                **self.request(), ReturnValues="ALL_NEW", ReturnValuesOnConditionCheckFailure="ALL_OLD"
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise
+            standing = plain(error.response.get("Item") or {})  # type: ignore[arg-type]
+            if standing.get("step") == self.step:
+                return standing
+            raise Lost(standing or None) from error
+        return plain(answer["Attributes"])
+
+    def _name(self, name: str) -> str:
+        placeholder = f"#n{len(self._names)}"
+        for known, value in self._names.items():
+            if value == name:
+                return known
+        self._names[placeholder] = name
+        return placeholder
+
+    def _value(self, value: Any) -> str:
+        placeholder = f":v{len(self._values)}"
+        self._values[placeholder] = typed(value)
+        return placeholder
+
+
+class _Names(dict[str, str]):
+    def __init__(self, update: Update) -> None:
+        super().__init__()
+        self._of = update
+
+    def __missing__(self, name: str) -> str:
+        return self._of._name(name)
+
+    def fill(self, condition: str) -> str:
+        return condition.format_map(self)
+
+
+def read(pk: str) -> dict[str, Any] | None:
+    """The item as it is now: strongly consistent, since streams and indexes may lag."""
+    answer = aws("dynamodb").get_item(TableName=get().table, Key={"pk": {"S": pk}}, ConsistentRead=True)
+    return plain(answer["Item"]) if answer.get("Item") else None
+
+
+def put_new(item: Mapping[str, Any]) -> None:
+    """A new item; raises Lost with what stands there if there is one already."""
+    try:
+        aws("dynamodb").put_item(
+            TableName=get().table,
+            Item={name: typed(value) for name, value in item.items()},
+            ConditionExpression="attribute_not_exists(pk)",
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+            raise
+        standing = plain(error.response.get("Item") or {})  # type: ignore[arg-type]
+        if standing.get("step") is not None and standing["step"] == item.get("step"):
+            return
+        raise Lost(standing) from error
+
+
+def transact(*steps: Update | dict[str, Any], tries: int = 1) -> None:
+    """All of these or none, once: the token makes AWS's own repeats harmless. Raises Lost with a reason a step
+    (`None`, `ConditionalCheckFailed`, `TransactionConflict`, `ValidationError`). A conflict means that nobody's
+    condition was even looked at: with `tries` it is asked again, where losing the write would lose what was bought."""
+    for left in reversed(range(tries)):
+        try:
+            return _transact(steps)
+        except Lost as lost:
+            if not left or set(lost.reasons) - {"None"} != {"TransactionConflict"}:
+                raise
+    return None
+
+
+def _transact(steps: Sequence[Update | dict[str, Any]]) -> None:
+    actions = [{"Update": step.request()} if isinstance(step, Update) else step for step in steps]
+    try:
+        aws("dynamodb").transact_write_items(TransactItems=actions, ClientRequestToken=nonce())  # type: ignore[arg-type]
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        if code == "TransactionInProgressException":
+            raise Lost(None, ["TransactionConflict"]) from error
+        if code != "TransactionCanceledException":
+            raise
+        reasons = [reason.get("Code", "None") for reason in error.response.get("CancellationReasons", [])]
+        raise Lost(None, reasons) from error
