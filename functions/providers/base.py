@@ -1,77 +1,77 @@
 """The contract every provider keeps: three calls, a table of words, a table of limits.
 
-A provider never sleeps, loops or retries. The *call* failing is an exception, named after what the caller must do;
-the *job* failing is a `Job` with an error.
-
-    ProviderError
-    ├── NotSent            nothing left the machine: the same attempt may be sent again
-    ├── RejectedLater      refused for now and not queued: the same attempt may be sent again after `retry_seconds`
-    ├── Rejected           this input will never pass: fail the task and show the reason
-    ├── AccountRejected    key, credits or rights: stop this provider and ring the alarm; the task is not to blame
-    ├── Ambiguous          sent, and we do not know: never send again without proof
-    ├── JobNotFound        a query found no such job (yet)
-    └── Unavailable        a query could not be answered now: ask again later
+A provider never sleeps, loops or retries. How a call is sent, and the family of errors it fails with, stand in
+`_wire.py`; both are names of this module too, so that a provider imports nothing else.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Any, ClassVar, Literal
 
 import httpx
 
-MAX_ANSWER_BYTES = 1 << 20
-_JOB_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
-_SECRETS = re.compile(
-    r"(?i)(bearer\s+|X-Amz-(?:Signature|Security-Token|Credential)=|[?&](?:sig|signature|token|key)=)[^\s\"'&]+"
+from functions.providers._wire import (
+    AccountRejected,
+    Ambiguous,
+    Answer,
+    JobNotFound,
+    NotSent,
+    ProviderError,
+    Rejected,
+    RejectedLater,
+    Unavailable,
+    ask,
+    call,
+    header,
+    json_object,
+    open_client,
+    paid_post,
+    redact,
+    retry_after,
 )
-_LONG_QUERY = re.compile(r"(https?://[^\s\"'?]+)\?[^\s\"']+")
-_CALLBACK = re.compile(r"(/callbacks/[^/\s\"']+/[^/\s\"']+/[^/\s\"']+/)[^\s\"']+")
 
+__all__ = [
+    "MB",
+    "AccountRejected",
+    "Ambiguous",
+    "Answer",
+    "Hint",
+    "Job",
+    "JobNotFound",
+    "JobStatus",
+    "Limits",
+    "Media",
+    "Model",
+    "NotSent",
+    "Pace",
+    "Provider",
+    "ProviderError",
+    "Rejected",
+    "RejectedLater",
+    "Request",
+    "Setting",
+    "Travel",
+    "Unavailable",
+    "amount",
+    "ask",
+    "call",
+    "header",
+    "json_object",
+    "link",
+    "opaque_id",
+    "open_client",
+    "paid_post",
+    "redact",
+    "retry_after",
+]
 
-class ProviderError(Exception):
-    """A call to a provider failed. `code` is the provider's own word for it, or ours in capitals."""
-
-    def __init__(self, message: str, *, code: str = "") -> None:
-        super().__init__(redact(message))
-        self.code = code
-
-
-class NotSent(ProviderError):
-    """Nothing left the machine: DNS, connect, TLS."""
-
-
-class RejectedLater(ProviderError):
-    """Refused for now, and not queued: rate, concurrency, maintenance."""
-
-    def __init__(self, message: str, *, code: str = "", retry_seconds: int = 10) -> None:
-        super().__init__(message, code=code)
-        self.retry_seconds = retry_seconds
-
-
-class Rejected(ProviderError):
-    """This input will never pass: bad parameters, moderation."""
-
-
-class AccountRejected(ProviderError):
-    """Wrong key, no credits, no rights: nothing of this account will pass until a person acts."""
-
-
-class Ambiguous(ProviderError):
-    """Sent, and we do not know whether a job exists."""
-
-
-class JobNotFound(ProviderError):
-    """The provider does not know this job, or not yet."""
-
-
-class Unavailable(ProviderError):
-    """A query could not be answered now."""
+MB = 1 << 20  # the larger reading of a vendor's "MB": what lies between the two readings is for the vendor to refuse
+_JOB_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
 class JobStatus(StrEnum):
@@ -91,13 +91,16 @@ class Job:
 
     job_id: str
     status: JobStatus
-    video_url: str | None = None
+    video_url: str | None = field(default=None, repr=False)
     error_code: str = ""
     error: str = ""
     charge_usd: Decimal | None = None
-    callback_url: str | None = None
+    callback_url: str | None = field(default=None, repr=False)
     external_id: str | None = None
     unknown_word: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "error", redact(self.error))  # providers quote the media URL they could not fetch
 
 
 @dataclass(frozen=True)
@@ -114,8 +117,8 @@ class Media:
 
     name: str
     content_type: str
-    url: str | None = None
-    content: bytes | None = None
+    url: str | None = field(default=None, repr=False)
+    content: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -128,17 +131,21 @@ class Request:
     voice: Media | None
     prompt: str
     settings: Mapping[str, Any]
-    callback_url: str | None
+    callback_url: str | None = field(repr=False)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What the provider's documentation refuses. `None`: no limit is documented."""
+    """What the provider's documentation refuses. `None`: no limit is documented.
+
+    Types are MIME types in one spelling: image/jpeg image/png image/webp, audio/mpeg audio/wav audio/aac audio/mp4
+    (m4a) audio/ogg.
+    """
 
     image_types: frozenset[str]
     audio_types: frozenset[str]
-    image_bytes: int = 10_000_000
-    audio_bytes: int = 10_000_000
+    image_bytes: int = 10 * MB
+    audio_bytes: int = 10 * MB
     image_min_pixels: int | None = None
     image_max_ratio: float | None = None
     audio_min_seconds: float | None = None
@@ -179,6 +186,10 @@ class Model:
         whole = int(seconds) + (seconds > int(seconds))
         return rate * max(whole, 1)
 
+    def taken(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of `settings` that this model takes, each in its own type (a table gives numbers back as Decimal)."""
+        return {name: one.kind(settings[name]) for name, one in self.settings.items() if settings.get(name) is not None}
+
 
 @dataclass(frozen=True)
 class Pace:
@@ -213,6 +224,33 @@ class Provider:
         self.client = client
         self.base_url = str(credentials.get("base_url") or self.host).rstrip("/")
 
+    def model(self, name: str) -> Model:
+        if name not in self.models:
+            raise Rejected(f"{self.name} has no model {name!r}; it has: {', '.join(self.models)}", code="UNKNOWN_MODEL")
+        return self.models[name]
+
+    def key(self) -> str:
+        """The secret's api_key, if it can stand in a header at all."""
+        key = str(self.credentials.get("api_key") or "").strip()
+        if not key or not key.isascii() or not key.isprintable():
+            raise AccountRejected(
+                f'{self.name} has no usable key: write {{"api_key": "..."}} into the secret of provider {self.name}',
+                code="NO_KEY",
+            )
+        return key
+
+    def answered(
+        self, kind: type[ProviderError], word: str, said: str, advice: str, headers: Mapping[str, str] | None = None
+    ) -> ProviderError:
+        """Who, what they answered, and where to look; never with a key in it, though the provider may quote it."""
+        for name in ("api_key", "access_key", "secret_key"):
+            if len(secret := str(self.credentials.get(name) or "").strip()) >= 4:
+                said = said.replace(secret, "…")
+        error = kind(f'{self.name} answered {word} "{said.strip()[:300]}": {advice}', code=word)
+        if isinstance(error, RejectedLater):
+            error.retry_seconds = retry_after(headers or {}, error.retry_seconds)
+        return error
+
     def submit(self, request: Request) -> Job:
         """Create a job: the one call that costs money. Exactly one paid POST, or an exception of the family above."""
         raise NotImplementedError
@@ -233,114 +271,42 @@ class Provider:
         """What is left on the account, where the provider tells; None where it does not."""
         return None
 
+    def fresh_link(self, video_url: str) -> str:
+        """A link to the same video that works now, where the provider's links die before its files do."""
+        return video_url
+
     @classmethod
     def read_callback(cls, headers: Mapping[str, str], body: bytes) -> Hint:
         """What a callback hints at. Never raises: a bell is a bell, whatever is written on it."""
         raise NotImplementedError
 
     @classmethod
-    def callback_is_genuine(cls, headers: Mapping[str, str], body: bytes, keys: tuple[str, ...], now: float) -> bool:
+    def callback_is_genuine(  # a provider that does not sign inherits this
+        cls,
+        headers: Mapping[str, str],  # noqa: ARG003
+        body: bytes,  # noqa: ARG003
+        keys: tuple[str, ...],  # noqa: ARG003
+        now: float,  # noqa: ARG003
+    ) -> bool:
         """The provider's own signature, checked against each of `keys`; header names come in lower case."""
         return True
 
 
-def open_client(timeout_seconds: float = 60.0) -> httpx.Client:
-    """The wire to a provider: no retry in any layer, no redirect followed, no proxy from the environment."""
-    return httpx.Client(
-        transport=httpx.HTTPTransport(retries=0),
-        timeout=httpx.Timeout(timeout_seconds, connect=10.0),
-        follow_redirects=False,
-        trust_env=False,
-        headers={"User-Agent": "talkdrop/1"},
-    )
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An HTTP answer, read up to a cap. `body` is the decoded JSON, None if it was not a JSON object."""
-
-    status: int
-    body: Any
-    text: str
-    headers: Mapping[str, str]
-
-
-def paid_post(client: httpx.Client, url: str, *, headers: Mapping[str, str], json_body: Any) -> Answer:
-    """The paid POST. What certainly never left is NotSent; whatever else breaks is Ambiguous."""
-    return _send(client, "POST", url, headers, json_body, unsent=NotSent, broken=Ambiguous)
-
-
-def ask(
-    client: httpx.Client, url: str, *, headers: Mapping[str, str], params: Mapping[str, str | int] | None = None
-) -> Answer:
-    """A free GET; whatever breaks is Unavailable."""
-    return _send(client, "GET", url, headers, None, params=params, unsent=Unavailable, broken=Unavailable)
-
-
-def call(client: httpx.Client, url: str, *, headers: Mapping[str, str], json_body: Any) -> Answer:
-    """A free POST (an upload): whatever breaks, nothing was bought."""
-    return _send(client, "POST", url, headers, json_body, unsent=NotSent, broken=NotSent)
-
-
-def _send(
-    client: httpx.Client,
-    method: str,
-    url: str,
-    headers: Mapping[str, str],
-    json_body: Any,
-    *,
-    params: Mapping[str, str | int] | None = None,
-    unsent: type[ProviderError],
-    broken: type[ProviderError],
-) -> Answer:
+def amount(value: Any) -> Decimal | None:
+    """A number of units or credits as the provider wrote it (3, 3.5, "3.5"), if it is one and not negative."""
     try:
-        request = client.build_request(method, url, headers=dict(headers), json=json_body, params=params)
-        response = client.send(request, stream=True)
-        try:
-            raw = _read_capped(response)
-        finally:
-            response.close()
-    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol) as error:
-        raise unsent(f"could not reach {_host(url)}: {error}", code=type(error).__name__) from error
-    except httpx.InvalidURL as error:
-        raise unsent(f"the address of the provider is not a URL: {error}", code="InvalidURL") from error
-    except httpx.HTTPError as error:
-        raise broken(f"{_host(url)} broke off: {error or type(error).__name__}", code=type(error).__name__) from error
-    text = raw.decode("utf-8", "replace")
-    try:
-        body = json.loads(text)
-    except (ValueError, RecursionError):
-        body = None
-    return Answer(response.status_code, body, text, response.headers)
+        number = Decimal(str(value)) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else None
+    except InvalidOperation:
+        return None
+    return number if number is not None and number.is_finite() and number >= 0 else None
 
 
-def _read_capped(response: httpx.Response) -> bytes:
-    raw = b""
-    for chunk in response.iter_bytes():
-        raw += chunk
-        if len(raw) > MAX_ANSWER_BYTES:
-            return raw[:MAX_ANSWER_BYTES]
-    return raw
-
-
-def _host(url: str) -> str:
-    try:
-        return httpx.URL(url).host
-    except httpx.InvalidURL:
-        return "the provider"
+def link(value: Any) -> str | None:
+    """A URL as the provider gave it, if it is one; whether it may be opened is for `fetch` to judge."""
+    return value if isinstance(value, str) and re.match(r"https?://[^/\s]", value) and len(value) <= 4096 else None
 
 
 def opaque_id(value: Any) -> str | None:
     """A job id as the provider gave it, if it is one: 1 to 128 of letters, digits and `_.:-`."""
     text = str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
     return text if _JOB_ID.fullmatch(text) else None
-
-
-def header(headers: Mapping[str, str], name: str) -> str:
-    return next((value for key, value in headers.items() if key.lower() == name), "")
-
-
-def redact(text: str) -> str:
-    """The text without keys, signed query strings and callback MACs, short enough for a table and a person."""
-    text = _CALLBACK.sub(r"\1…", _LONG_QUERY.sub(r"\1?…", _SECRETS.sub(r"\1…", text)))
-    return text if len(text) <= 600 else text[:597] + "…"

@@ -1,0 +1,279 @@
+"""kie.ai, the jobs API: https://docs.kie.ai/market/common/get-task-detail
+
+The HTTP status is nearly always 200 and the body's `code` is the real one, so the code is read first. There is no
+idempotency key and no way to search: what proves that a job is ours is the callback URL, which the record repeats.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from functions.providers import base
+from functions.providers.base import MB, Job, JobStatus, Limits, Media, Model, Pace, Setting
+
+# https://docs.kie.ai/market/common/get-task-detail (June 2026): any other word means that it runs.
+STATES = {
+    "waiting": JobStatus.RUNNING,
+    "queuing": JobStatus.RUNNING,
+    "generating": JobStatus.RUNNING,
+    "success": JobStatus.SUCCEEDED,
+    "fail": JobStatus.FAILED,
+}
+
+# https://docs.kie.ai/market/infinitalk/from-audio and https://docs.kie.ai (error codes), June to August 2026; what 500
+# means was recorded in April 2026: it is what createTask says of a media URL that it cannot fetch, with no data.
+CREATE_CODES: Mapping[int, tuple[type[base.ProviderError], str]] = {
+    400: (base.Rejected, "correct the task's settings"),
+    401: (base.AccountRejected, "check the api_key (secret of provider kie)"),
+    402: (base.AccountRejected, "top up the account or switch provider (secret of provider kie)"),
+    403: (base.AccountRejected, "check the key's rights and its IP list at https://kie.ai/api-key"),
+    404: (base.Rejected, "the model or the endpoint is not there; check the model's name"),
+    408: (base.Ambiguous, "a job may have been made: look at https://kie.ai/logs"),
+    422: (base.Rejected, "correct the task's settings, or the model's name if it is no longer published"),
+    429: (base.RejectedLater, "too many requests; it will be sent again"),
+    433: (base.AccountRejected, "the key has used up its own cap; raise it at https://kie.ai/api-key"),
+    451: (base.Rejected, "kie could not fetch the portrait"),
+    455: (base.RejectedLater, "kie is being maintained; it will be sent again"),
+    500: (base.Rejected, "kie says this of a portrait or voice that it cannot fetch or will not take: check both"),
+    501: (base.Rejected, "kie could not generate this video"),
+    505: (base.Rejected, "kie has switched this model off; choose another"),
+}
+MAINTENANCE_SECONDS = 300
+USD_PER_CREDIT = Decimal("0.005")  # https://kie.ai/pricing, June 2026
+UPLOAD_HOST = "https://kieai.redpandaai.co"  # https://docs.kie.ai/file-upload-api, June 2026; kept for 3 days
+CALLBACK_SKEW_SECONDS = 300  # kie names no window; this one is ours
+
+JPEG_PNG = frozenset({"image/jpeg", "image/png"})
+AUDIO = frozenset({"audio/mpeg", "audio/wav", "audio/aac", "audio/mp4", "audio/ogg"})
+# seeds of kie, and https://docs.kie.ai/market of 2026-06-11: webp, and 10 MB each
+OLD = Limits(image_types=JPEG_PNG | {"image/webp"}, audio_types=AUDIO)
+# https://docs.kie.ai/market/kling/ai-avatar-standard of 2026-06-30 and 2026-08-19
+AVATAR = Limits(image_types=JPEG_PNG, audio_types=AUDIO, audio_bytes=100 * MB, audio_max_seconds=300)
+
+
+# Prices: kie's price list of 2026-06-30. Times: avatars took 300 to 355 s for clips up to 15 s; infinitalk's: unknown.
+def _avatar(name: str, limits: Limits, usd: str) -> Model:
+    return Model(id=name, limits=limits, usd_per_second=Decimal(usd), first_seconds=180, usual_seconds=360)
+
+
+MODELS = (
+    Model(
+        id="infinitalk/from-audio",
+        limits=OLD,
+        usd_per_second=Decimal("0.015"),
+        settings={
+            "resolution": Setting(str, choices=("480p", "720p")),
+            "seed": Setting(int, least=10_000, most=1_000_000),
+        },
+        price_by="resolution",
+        prices={"480p": Decimal("0.015"), "720p": Decimal("0.06")},
+    ),
+    _avatar("kling/v1-avatar-standard", OLD, "0.04"),  # the id of the seed: still accepted on 2026-09-29
+    _avatar("kling/ai-avatar-standard", AVATAR, "0.04"),
+    _avatar("kling/ai-avatar-pro", AVATAR, "0.08"),
+    _avatar("kling/v1-avatar-pro", AVATAR, "0.08"),  # older ids of pro, found in clients only
+    _avatar("kling/ai-avatar-v1-pro", AVATAR, "0.08"),
+)
+
+
+class Kie(base.Provider):
+    name: ClassVar[str] = "kie"
+    host: ClassVar[str] = "https://api.kie.ai"
+    models: ClassVar[Mapping[str, Model]] = {model.id: model for model in MODELS}
+    default_model: ClassVar[str] = "infinitalk/from-audio"
+    # 20 creates in 10 s an account, the excess refused and not queued; "typically 100+" running (docs.kie.ai, 2026-06)
+    pace: ClassVar[Pace] = Pace(creates=18, seconds=10, running=100)
+    retention_days: ClassVar[int] = 14  # the same docs say 24 hours of the links: see fresh_link
+    proves_by_callback_url: ClassVar[bool] = True
+    signs_callbacks: ClassVar[bool] = True
+    travels: ClassVar[tuple[base.Travel, ...]] = ("url", "upload")
+
+    def submit(self, request: base.Request) -> Job:
+        model = self.model(request.model)
+        create = {
+            "model": model.id,
+            "callBackUrl": request.callback_url,
+            "input": {
+                "image_url": self._url(request.portrait, request.external_id),
+                "audio_url": self._url(request.voice, request.external_id),
+                "prompt": request.prompt,
+                **model.taken(request.settings),
+            },
+        }
+        answer = base.paid_post(
+            self.client,
+            f"{self.base_url}/api/v1/jobs/createTask",
+            headers=self._headers(),
+            json_body={name: value for name, value in create.items() if value is not None},
+        )
+        job_id = base.opaque_id(_data(answer).get("taskId"))
+        if _code(answer) == 200 and job_id:
+            return Job(job_id, JobStatus.RUNNING)
+        raise self._create_error(answer, job_id)
+
+    def fetch(self, job_id: str) -> Job:
+        answer = base.ask(
+            self.client,
+            f"{self.base_url}/api/v1/jobs/recordInfo",
+            headers=self._headers(),
+            params={"taskId": job_id},
+        )
+        record = _data(answer)
+        if not record.get("state") and not record.get("taskId"):
+            raise self._query_error(answer)
+        if (record.get("taskId") or job_id) != job_id:
+            raise self.answered(base.Unavailable, "OTHER_JOB", "the record of another job", f"asked for {job_id}")
+        return _job(job_id, record)
+
+    def probe(self) -> None:
+        credit = self.credit_usd()
+        if credit is not None and credit <= 0:
+            raise self.answered(base.AccountRejected, "402", "no credits", CREATE_CODES[402][1])
+
+    def credit_usd(self) -> Decimal | None:
+        answer = base.ask(self.client, f"{self.base_url}/api/v1/chat/credit", headers=self._headers())
+        credits = base.amount(answer.body.get("data"))
+        if _code(answer) != 200:
+            raise self._query_error(answer)
+        return None if credits is None else credits * USD_PER_CREDIT
+
+    def fresh_link(self, video_url: str) -> str:
+        """kie's links may die after a day, its files after 14: this asks for a link of 20 minutes to the same file."""
+        url = f"{self.base_url}/api/v1/common/download-url"
+        answer = base.call(self.client, url, headers=self._headers(), broken=base.Unavailable, json={"url": video_url})
+        return (base.link(answer.body.get("data")) if _code(answer) == 200 else None) or video_url
+
+    @classmethod
+    def read_callback(cls, headers: Mapping[str, str], body: bytes) -> base.Hint:  # noqa: ARG003
+        told = base.json_object(body)
+        record = base.json_object(told.get("data")) or told
+        state = STATES.get(str(record.get("state")))
+        ids = _ids(told)
+        return base.Hint(
+            job_id=base.opaque_id(ids.pop()) if len(ids) == 1 else None,
+            final=None if state is None else state is not JobStatus.RUNNING,
+        )
+
+    @classmethod
+    def callback_is_genuine(cls, headers: Mapping[str, str], body: bytes, keys: tuple[str, ...], now: float) -> bool:
+        """base64(HMAC-SHA256(key, taskId + "." + timestamp)); the body is not signed.
+
+        https://docs.kie.ai/common-api/webhook-verification, June 2026. The page finds the id in three places: they
+        must agree, or a signature for one job could carry the name of another.
+        """
+        stamp = base.header(headers, "x-webhook-timestamp")
+        ids = _ids(base.json_object(body))
+        if not re.fullmatch("[0-9]{10}", stamp) or abs(now - int(stamp)) > CALLBACK_SKEW_SECONDS or len(ids) != 1:
+            return False
+        job_id = ids.pop()
+        if "." in job_id:  # "a.1" + "." + "2" and "a" + "." + "1.2" would sign alike
+            return False
+        given = base.header(headers, "x-webhook-signature").encode()
+        matches = [hmac.compare_digest(given, sign(key, job_id, stamp)) for key in keys]
+        return any(matches)
+
+    def _url(self, media: Media | None, external_id: str) -> str:
+        if media is None:
+            raise base.Rejected("kie needs a voice: it cannot speak a text", code="NO_VOICE")
+        return media.url or self._upload(media, external_id)
+
+    def _upload(self, media: Media, external_id: str) -> str:
+        """https://docs.kie.ai/file-upload-api/upload-file-stream, June 2026. The same name overwrites, and late."""
+        host = str(self.credentials.get("upload_base_url") or UPLOAD_HOST).rstrip("/")
+        answer = base.call(
+            self.client,
+            f"{host}/api/file-stream-upload",
+            headers=self._headers(),
+            files={"file": (media.name, media.content or b"", media.content_type)},
+            data={"uploadPath": f"talkdrop/{external_id}", "fileName": media.name},
+        )
+        code = _code(answer)
+        url = base.link(_data(answer).get("downloadUrl"))
+        if code == 200 and url:
+            return url
+        kind, advice = CREATE_CODES.get(code or answer.status, (base.NotSent, ""))
+        if kind is not base.AccountRejected:
+            kind, advice = base.NotSent, "the upload failed and nothing was bought; it will be sent again"
+        raise self.answered(kind, str(code or answer.status), _said(answer), advice)
+
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.key()}"}
+
+    def _create_error(self, answer: base.Answer, job_id: str | None) -> base.ProviderError:
+        """Which refusal it was; a job's id, or any data, beside a refusal proves that we do not understand it."""
+        code = _code(answer)
+        verdict: tuple[type[base.ProviderError], str]
+        verdict = (base.Ambiguous, "a job may have been made: look at https://kie.ai/logs")
+        if job_id is None and not (code == 500 and answer.body.get("data")):
+            if code is not None:
+                verdict = CREATE_CODES.get(code, verdict)
+            elif 300 <= answer.status < 400 or answer.status in (404, 405):
+                verdict = (base.AccountRejected, "this is not kie's API: check base_url (secret of provider kie)")
+            elif answer.status < 500:
+                verdict = CREATE_CODES.get(answer.status, verdict)
+        kind, advice = verdict
+        error = self.answered(kind, str(code or f"HTTP {answer.status}"), _said(answer), advice, answer.headers)
+        if isinstance(error, base.RejectedLater) and code == 455:
+            error.retry_seconds = max(error.retry_seconds, MAINTENANCE_SECONDS)
+        return error
+
+    def _query_error(self, answer: base.Answer) -> base.ProviderError:
+        code = _code(answer)
+        kind: type[base.ProviderError] = base.Unavailable
+        advice = "asked again later"
+        if (code or answer.status) == 401:
+            kind, advice = base.AccountRejected, CREATE_CODES[401][1]
+        elif code in (200, 404, 422):
+            kind, advice = base.JobNotFound, "no such job, or not yet"
+        return self.answered(kind, str(code or f"HTTP {answer.status}"), _said(answer), advice, answer.headers)
+
+
+def sign(key: str, job_id: str, stamp: str) -> bytes:
+    return base64.b64encode(hmac.digest(key.encode(), f"{job_id}.{stamp}".encode(), hashlib.sha256))
+
+
+def _job(job_id: str, record: Mapping[str, Any]) -> Job:
+    """Of `failCode` and `failMsg` we know strings, numbers and null; of `param`, single and double encoding."""
+    word = str(record.get("state"))
+    status = STATES.get(word, JobStatus.RUNNING)
+    failed = status is JobStatus.FAILED
+    credits = base.amount(record.get("creditsConsumed", record.get("consumeCredits")))
+    urls = base.json_object(record.get("resultJson")).get("resultUrls")
+    links = [base.link(url) for url in urls] if isinstance(urls, list) else []
+    return Job(
+        job_id,
+        status,
+        video_url=next(filter(None, links), None) if status is JobStatus.SUCCEEDED else None,
+        error_code=str(record.get("failCode") or "fail") if failed else "",
+        error=str(record.get("failMsg") or "kie gave no reason") if failed else "",
+        charge_usd=None if credits is None else credits * USD_PER_CREDIT,
+        callback_url=base.link(base.json_object(record.get("param")).get("callBackUrl")),
+        unknown_word="" if word in STATES else word[:40],
+    )
+
+
+def _code(answer: base.Answer) -> int | None:
+    """The body's code where there is kie's envelope, else None. Seen as a number; a string is read as well."""
+    text = str(answer.body.get("code"))
+    return int(text) if re.fullmatch("[0-9]{3}", text) else None
+
+
+def _data(answer: base.Answer) -> dict[str, Any]:
+    return base.json_object(answer.body.get("data"))
+
+
+def _said(answer: base.Answer) -> str:
+    told = answer.body.get("msg") or answer.body.get("message")
+    return told if isinstance(told, str) else answer.excerpt()
+
+
+def _ids(told: Mapping[str, Any]) -> set[str]:
+    record = base.json_object(told.get("data"))
+    places = (record.get("taskId"), record.get("task_id"), told.get("taskId"), told.get("task_id"))
+    return {place for place in places if isinstance(place, str) and place}
