@@ -53,7 +53,8 @@ def localise(template: Json, endpoint: str, options: Mapping[str, Any] | None = 
 
 def _drop(template: Json) -> list[Change]:
     resources: Json = template["Resources"]
-    dropped = {name: one["Type"] for name, one in resources.items() if one["Type"] in DROPPED}
+    dropped = {name: reason for name, one in resources.items() if (reason := _why_dropped(one))}
+    changes = [Change(name, f"{resources[name]['Type']} dropped: {reason}") for name, reason in dropped.items()]
     for name in dropped:
         del resources[name]
     for one in resources.values():
@@ -63,7 +64,13 @@ def _drop(template: Json) -> list[Change]:
         else:
             one.pop("DependsOn", None)
     template["Outputs"] = {k: v for k, v in template.get("Outputs", {}).items() if not _refers_to(v, dropped)}
-    return [Change(name, f"{kind} dropped: {DROPPED[kind]}") for name, kind in dropped.items()]
+    return changes
+
+
+def _why_dropped(resource: Json) -> str | None:
+    if resource["Type"] == "AWS::CloudWatch::Alarm" and "Metrics" in resource.get("Properties", {}):
+        return "the emulator's alarms know no metric math, and it extracts no metrics from logs"
+    return DROPPED.get(resource["Type"])
 
 
 def _refers_to(value: Any, names: Mapping[str, str]) -> bool:
