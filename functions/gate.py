@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from functions import table, tasks
+from functions import credit, providers, table, tasks
 from functions.providers.base import Pace, Provider
 from functions.settings import options
 from functions.table import Lost, Update, instant, later, now, stamp
@@ -270,6 +270,8 @@ def _close_books(update: Update, task: Task, charge_usd: Decimal | None) -> Task
             steps.append(Update(pk).drop_from("leases", current.external_id))
         elif charge != quote:
             steps.append(Update(pk).add(spent_usd=charge - quote))
+    if current.job_id and providers.get(current.provider).tells_credit:
+        steps.append(credit.Charged(current.provider, charge_usd).step())
     table.transact(*steps, tries=5)
     settled = tasks.load(task.task_id)
     if settled is None:

@@ -22,7 +22,7 @@ from aws_lambda_powertools.utilities.batch.types import PartialItemFailureRespon
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from functions import executions, gate, keys, links, providers, queues, tasks
+from functions import credit, executions, gate, keys, links, providers, queues, tasks
 from functions.providers import base
 from functions.settings import aws, options
 from functions.table import Lost, instant, now, stamp
@@ -87,6 +87,7 @@ def _pay(claimed: gate.Claim) -> None:
     try:
         speaker = keys.speaker(task.provider)
         request = _request(task)
+        _note_credit(task, speaker)
     except InputGone as gone:
         _refuse(claimed, "INPUT_GONE", str(gone))
         return
@@ -148,6 +149,13 @@ def _try_link(url: str, name: str) -> None:
     if answer.status_code in {403, 404}:
         raise InputGone(f"{name} cannot be read from the inbox any more ({answer.status_code}): drop it again")
     answer.raise_for_status()
+
+
+def _note_credit(task: Task, speaker: base.Provider) -> None:
+    try:
+        credit.checkpoint(task, speaker)
+    except base.ProviderError as error:
+        logger.warning("no credit checkpoint", task_id=task.task_id, why=str(error))
 
 
 def _accepted(claimed: gate.Claim, job_id: str) -> None:

@@ -22,7 +22,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from functions import executions, gate, keys, links, providers, queues, tasks
+from functions import credit, executions, gate, keys, links, providers, queues, tasks
 from functions.providers import base
 from functions.providers.base import Job, JobStatus
 from functions.settings import options
@@ -153,9 +153,10 @@ def _reconcile(task: Task, speaker: base.Provider) -> Verdict:
         return WAIT
     if speaker.finds_by_task_id and _doubt_age(task) > _RESEND_GRACE_SECONDS:
         # The provider knows no job with our id, and refuses the same id twice: sending it again cannot buy two.
-        gate.hand_back(task, task.owner, now(), "the provider knows no job with our id: sending the same id again")
-        back = tasks.load(task.task_id)
-        queues.submit(task.task_id, back.not_before if back else "", None)
+        _send_again(task, "the provider knows no job with our id, and takes the same id only once")
+        return WAIT
+    if credit.shows_nothing_was_taken(task, speaker):
+        _send_again(task, "the provider's credit shows that nothing was accepted")
         return WAIT
     if _doubt_age(task) > options().ambiguous_hold_hours * 3600:
         _hold(
@@ -164,6 +165,12 @@ def _reconcile(task: Task, speaker: base.Provider) -> Verdict:
             "exists, then adopt it, resubmit the task or fail it",
         )  # fmt: skip
     return WAIT
+
+
+def _send_again(task: Task, why: str) -> None:
+    """The same attempt, by the door every submit takes."""
+    back = gate.hand_back(task, task.owner, now(), why)
+    queues.submit(task.task_id, back.not_before)
 
 
 def _prove(task: Task, speaker: base.Provider) -> Job | None:

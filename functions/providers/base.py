@@ -215,6 +215,7 @@ class Provider:
     finds_by_task_id: ClassVar[bool] = False
     proves_by_callback_url: ClassVar[bool] = False
     signs_callbacks: ClassVar[bool] = False
+    tells_credit: ClassVar[bool] = False
     speaks_text: ClassVar[bool] = False
     travels: ClassVar[tuple[Travel, ...]] = ("url",)
     host: ClassVar[str]

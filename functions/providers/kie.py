@@ -92,6 +92,7 @@ class Kie(base.Provider):
     retention_days: ClassVar[int] = 14  # the same docs say 24 hours of the links: see fresh_link
     proves_by_callback_url: ClassVar[bool] = True
     signs_callbacks: ClassVar[bool] = True
+    tells_credit: ClassVar[bool] = True
     travels: ClassVar[tuple[base.Travel, ...]] = ("url", "upload")
 
     def submit(self, request: base.Request) -> Job:
