@@ -74,6 +74,12 @@ class Context(BaseModel):
             raise ValueError("keep_data=false is for other stages: the stage prod keeps its videos and its table")
         return self
 
+    @model_validator(mode="after")
+    def _a_submit_has_time(self) -> Self:
+        if not 120 <= self.parsed_options.lease_seconds <= 900:
+            raise ValueError("the option lease_seconds must lie between 120 and 900: the POST alone may take 90")
+        return self
+
     @property
     def stack_name(self) -> str:
         return "Talkdrop" if self.stage == "prod" else f"Talkdrop-{self.stage}"

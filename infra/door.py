@@ -16,6 +16,8 @@ from infra.context import Context
 from infra.function import Function, log_retention
 
 TASKS = {"/tasks": [apigw.HttpMethod.POST, apigw.HttpMethod.GET], "/tasks/{task_id}": [apigw.HttpMethod.GET]}
+# The route and not the path: the path of a callback is its key.
+LOGGED = ("requestId", "requestTime", "identity.sourceIp", "routeKey", "status", "responseLatency", "error.message")
 BELL = "/callbacks/{provider}/{task_id}/{attempt}/{bell}"
 
 
@@ -37,30 +39,17 @@ class HttpDoor(Construct):
             # Strangers may ring: this is what they can cost. A provider that rings for a thousand tasks fits in.
             throttle=apigw.ThrottleSettings(rate_limit=200, burst_limit=400),
         )
-        # The route and not the path: the path of a callback is its key.
-        told = [
-            "requestId",
-            "requestTime",
-            "identity.sourceIp",
-            "routeKey",
-            "status",
-            "responseLatency",
-            "error.message",
-        ]
         cast(apigw.CfnStage, stage.node.default_child).access_log_settings = apigw.CfnStage.AccessLogSettingsProperty(
-            destination_arn=log_group.log_group_arn, format=json.dumps({name: f"$context.{name}" for name in told})
+            destination_arn=log_group.log_group_arn,
+            format=json.dumps({name: f"$context.{name}" for name in LOGGED}),
         )
         self.url = self.api.api_endpoint
         self.callback_base_url = context.callback_base_url or self.url
 
     def leads_to(self, *, api: Function, callback: Function) -> None:
+        tasks = integrations.HttpLambdaIntegration("Tasks", api)
         for path, methods in TASKS.items():
-            self.api.add_routes(
-                path=path,
-                methods=methods,
-                integration=integrations.HttpLambdaIntegration("Tasks", api),
-                authorizer=authorizers.HttpIamAuthorizer(),
-            )
+            self.api.add_routes(path=path, methods=methods, integration=tasks, authorizer=authorizers.HttpIamAuthorizer())
         self.api.add_routes(
             path=BELL,
             methods=[apigw.HttpMethod.POST],

@@ -24,6 +24,7 @@ from infra.operations import Operations
 from infra.workflow import Workflow
 
 OWN_IMPORTS = "_talkdrop/"  # where intake puts media that a task named by URL, and sends them on their way itself
+INTAKE_SECONDS = 150
 ERROR_NOTES = ".error.json"  # what intake lays beside a refused file
 
 
@@ -42,6 +43,8 @@ class Talkdrop(Stack):
         super().__init__(scope, name, **more)
         self.context = context
         self.options = context.parsed_options
+        # A submit must be over before its lease is, since then others look for its job. The POST alone may take 90.
+        self.submit_seconds = self.options.lease_seconds - 15
         self.inbox = storage.inbox(self, context)
         self.archived = storage.archive(self, context)
         self.tasks = storage.table(self, context)
@@ -54,9 +57,7 @@ class Talkdrop(Stack):
         self.door.leads_to(api=self.api, callback=self.callback)
         self._feed_the_lanes()
         self._feed_the_functions()
-        Operations(
-            self, "Operations", context=context, lanes=self.dead_letters, announce=self.announce, sweep=self.sweep
-        )
+        Operations(self, "Operations", context=context, lanes=self.dead_letters, announce=self.announce, sweep=self.sweep)
         self._say_where_things_are()
         self._grant()
 
@@ -85,8 +86,8 @@ class Talkdrop(Stack):
 
     def _make_lanes(self) -> None:
         # Six times its function's timeout, as AWS advises: a message must not come back while it is still worked on.
-        self.uploads = self._lane("Uploads", visibility=Duration.minutes(9), delay=self.options.drop_delay_seconds)
-        self.submissions = self._lane("Submissions", visibility=Duration.minutes(12))
+        self.uploads = self._lane("Uploads", visibility=6 * INTAKE_SECONDS, delay=self.options.drop_delay_seconds)
+        self.submissions = self._lane("Submissions", visibility=6 * self.submit_seconds)
         self.dead_letters = {
             "Uploads": self.uploads.dead_letters,
             "Submissions": self.submissions.dead_letters,
@@ -94,12 +95,12 @@ class Talkdrop(Stack):
             "Sweep": self._dead_letters("Sweep"),
         }
 
-    def _lane(self, name: str, *, visibility: Duration, delay: int = 0) -> Lane:
+    def _lane(self, name: str, *, visibility: int, delay: int = 0) -> Lane:
         dead_letters = self._dead_letters(name)
         queue = sqs.Queue(
             self,
             name,
-            visibility_timeout=visibility,
+            visibility_timeout=Duration.seconds(visibility),
             delivery_delay=Duration.seconds(delay),
             retention_period=Duration.days(4),
             dead_letter_queue=sqs.DeadLetterQueue(queue=dead_letters, max_receive_count=5),
@@ -120,22 +121,21 @@ class Talkdrop(Stack):
     def _make_functions(self) -> None:
         """Timeout and memory with their reasons. A share of a CPU comes with memory, and importing needs one."""
         self.code = code_of_the_bundle(self.context.bundle)
-        # Asks a provider, whose answer has 20 seconds.
-        self.watch = self._function("watch", 60, 512, "table provider_secrets submissions_queue_url")
+        # Asks a provider, whose answer has 60 seconds.
+        self.watch = self._function("watch", 90, 512, "table provider_secrets submissions_queue_url")
         # The longest there is, since a video has no size we could know; a whole CPU for TLS in, hash and TLS out.
         self.archive = self._function("archive", 900, 1769, "table archive")
         self.settle = self._function("settle", 30, 512, "table")
         self.workflow = Workflow(
             self, "Workflow", context=self.context, watch=self.watch, archive=self.archive, settle=self.settle
         )
-        # Reads the heads of files, or brings in media of a few megabytes by URL.
-        self.intake = self._function("intake", 90, 512, "table inbox uploads_queue_url submissions_queue_url")
+        # Reads the heads of files, or brings in two media by URL, a minute each.
+        self.intake = self._function("intake", INTAKE_SECONDS, 512, "table inbox uploads_queue_url submissions_queue_url")
         # What the HTTP API waits for at most.
         self.api = self._function("api", 29, 512, "table inbox uploads_queue_url submissions_queue_url")
-        # The paid POST has 60 seconds; media before it and the record after it the other 60. Two media of ten
-        # megabytes, as base64 and as JSON, are in memory at once.
+        # Two media of ten megabytes, as base64 and as JSON, may be in memory at once.
         self.submit = self._function(
-            "submit", 120, 1024,
+            "submit", self.submit_seconds, 1024,
             "table inbox submissions_queue_url workflow_arn callback_base_url callback_secret provider_secrets",
         )  # fmt: skip
         # A provider waits, kie for 15 seconds.
@@ -201,15 +201,11 @@ class Talkdrop(Stack):
         # A few files at a time, so that one that is slow holds up few; the limit keeps a flood from taking every Lambda
         # of the account.
         self.intake.add_event_source(
-            sources.SqsEventSource(
-                self.uploads.queue, batch_size=5, max_concurrency=20, report_batch_item_failures=True
-            )
+            sources.SqsEventSource(self.uploads.queue, batch_size=5, max_concurrency=20, report_batch_item_failures=True)
         )
         # One at a time: a crash then leaves one payment in doubt, not five.
         self.submit.add_event_source(
-            sources.SqsEventSource(
-                self.submissions.queue, batch_size=1, max_concurrency=10, report_batch_item_failures=True
-            )
+            sources.SqsEventSource(self.submissions.queue, batch_size=1, max_concurrency=10, report_batch_item_failures=True)
         )
         lambda_.EventSourceMapping(
             self,
@@ -226,9 +222,7 @@ class Talkdrop(Stack):
             on_failure=sources.SqsDlq(self.dead_letters["Announcements"]),
             # Books, leases and the sweep's own notes are nobody's news.
             filters=[
-                lambda_.FilterCriteria.filter(
-                    {"dynamodb": {"Keys": {"pk": {"S": lambda_.FilterRule.begins_with("task#")}}}}
-                )
+                lambda_.FilterCriteria.filter({"dynamodb": {"Keys": {"pk": {"S": lambda_.FilterRule.begins_with("task#")}}}})
             ],
         )
         events.Rule(
@@ -271,10 +265,9 @@ class Talkdrop(Stack):
         provider_keys = [secret.secret_arn for secret in self.provider_secrets.values()]
         uploads, submissions = [self.uploads.queue.queue_arn], [self.submissions.queue.queue_arn]
         drops, inbox = [self.inbox.arn_for_objects("*")], [self.inbox.bucket_arn]
-        notes, imports = (
-            [self.inbox.arn_for_objects(f"*{ERROR_NOTES}")],
-            [self.inbox.arn_for_objects(f"{OWN_IMPORTS}*")],
-        )
+        notes = [self.inbox.arn_for_objects(f"*{ERROR_NOTES}")]
+        imports = [self.inbox.arn_for_objects(f"{OWN_IMPORTS}*")]
+        videos = [self.archived.arn_for_objects("videos/*")]
         machine, executions = [self.workflow.machine_arn], [self.workflow.execution_arns]
 
         for reader in (self.intake, self.api, self.submit):
@@ -289,9 +282,7 @@ class Talkdrop(Stack):
         self.api.may("dynamodb:Query", on=by_status)
         self.api.may("sqs:SendMessage", on=[*uploads, *submissions])
 
-        self.submit.may(
-            "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:ConditionCheckItem", on=row
-        )
+        self.submit.may("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:ConditionCheckItem", on=row)
         self.submit.may("secretsmanager:GetSecretValue", on=[*provider_keys, *bell_key])
         self.submit.may("states:StartExecution", on=machine)
         self.submit.may("sqs:SendMessage", on=submissions)
@@ -305,10 +296,12 @@ class Talkdrop(Stack):
         self.watch.may("sqs:SendMessage", on=submissions)
         self.workflow.may_be_answered_by(self.watch, self.callback)
 
+        # Not s3:DeleteObject, like everybody: nothing of ours can remove a video. No listing of objects either, so a
+        # missing one is a 403; uploads in parts are listed, to go on with one.
         self.archive.may("dynamodb:GetItem", on=row)
-        self.archive.may(
-            "s3:PutObject", "s3:GetObject", "s3:AbortMultipartUpload", on=[self.archived.arn_for_objects("*")]
-        )
+        self.archive.may("s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:PutObjectTagging", on=videos)
+        self.archive.may("s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", on=videos)
+        self.archive.may("s3:ListBucketMultipartUploads", on=[self.archived.bucket_arn])
 
         self.settle.may("dynamodb:GetItem", "dynamodb:UpdateItem", on=row)
 
@@ -318,7 +311,6 @@ class Talkdrop(Stack):
         self.announce.may("events:PutEvents", on=[self.bus.event_bus_arn])
 
         self.sweep.may("s3:ListBucket", "s3:ListBucketVersions", on=inbox)
-        self.sweep.may("s3:GetObject", on=drops)
         self.sweep.may("dynamodb:Query", on=due)
         self.sweep.may("dynamodb:GetItem", "dynamodb:UpdateItem", on=row)
         self.sweep.may("sqs:SendMessage", on=[*uploads, *submissions])

@@ -77,9 +77,7 @@ def table(scope: Construct, context: Context) -> dynamodb.Table:
         billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
         stream=dynamodb.StreamViewType.NEW_AND_OLD_IMAGES,
         time_to_live_attribute="expires_at",
-        point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
-            point_in_time_recovery_enabled=True
-        ),
+        point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(point_in_time_recovery_enabled=True),
         deletion_protection=context.keep_data,
         removal_policy=_removal(context),
     )
