@@ -1,0 +1,129 @@
+"""The archive's world: an emulated S3 and DynamoDB, and a pretended internet around it."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from functions import archive, settings, table, wire
+from local import cloud
+from tests.archive.internet import Authority, Internet, pretend
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def internet(monkeypatch: pytest.MonkeyPatch, authority: Authority) -> Iterator[Internet]:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.path))
+    wire._tls.cache_clear()
+    yield from pretend(monkeypatch, authority)
+    wire._tls.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[cloud.Cloud]:
+    running = cloud.start(tmp_path_factory.mktemp("cloud") / "state")
+    running.client("dynamodb").create_table(
+        TableName="tasks",
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    yield running
+    running.stop()
+
+
+@dataclass
+class Context:
+    """What Lambda gives a handler, as far as it is looked at."""
+
+    seconds: float = 900.0
+
+    def get_remaining_time_in_millis(self) -> int:
+        return int(self.seconds * 1000)
+
+
+@dataclass
+class Vault:
+    """An empty archive and a table with one task in it; `run` is the handler's door."""
+
+    cloud: cloud.Cloud
+    bucket: str
+    task: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def s3(self) -> Any:
+        return self.cloud.client("s3")
+
+    def open_task(self, url: str, **told: Any) -> None:
+        self.task = {
+            "pk": f"task#{told.get('task_id', self.bucket)}",
+            "task_id": self.bucket,
+            "status": "ARCHIVING",
+            "attempt": 1,
+            "created_at": "2026-11-21T05:00:00.000Z",
+            "provider": "kie",
+            "model": "kling/ai-avatar-standard",
+            "job_id": "281e5b0f39b9",
+            "stem": "hello",
+            "prompt": "Speak calmly.",
+            "settings": {"mode": "std"},
+            "portrait": {"bucket": "inbox", "key": "hello.png", "version_id": "p1", "etag": "aa"},
+            "audio": {"bucket": "inbox", "key": "hello.mp3", "version_id": "a1", "etag": "bb", "seconds": 11.52},
+            "video_url": url,
+            **told,
+        }
+        item = {name: table.typed(value) for name, value in self.task.items()}
+        self.cloud.client("dynamodb").put_item(TableName="tasks", Item=item)
+
+    def run(self, *, seconds: float = 900.0, attempt: int = 1) -> dict[str, Any]:
+        event = {"task_id": self.task["task_id"], "attempt": attempt}
+        return archive.handler(event, Context(seconds))  # type: ignore[arg-type]
+
+    def keys(self) -> list[str]:
+        return [entry["Key"] for entry in self.s3.list_objects_v2(Bucket=self.bucket).get("Contents", [])]
+
+    def versions(self) -> int:
+        return len(self.s3.list_object_versions(Bucket=self.bucket).get("Versions", []))
+
+    def uploads(self) -> int:
+        return len(self.s3.list_multipart_uploads(Bucket=self.bucket).get("Uploads", []))
+
+    def read(self, key: str) -> bytes:
+        content: bytes = self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        return content
+
+
+@pytest.fixture
+def vault(emulator: cloud.Cloud, internet: Internet, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vault]:
+    address = urlsplit(emulator.url)
+    internet.house.add((address.hostname or "", address.port or 0))
+    name = uuid.uuid4().hex
+    for variable, value in {
+        "AWS_ENDPOINT_URL": emulator.url,
+        "AWS_ACCESS_KEY_ID": cloud.KEY,
+        "AWS_SECRET_ACCESS_KEY": cloud.KEY,
+        "AWS_REGION": cloud.REGION,
+        "AWS_DEFAULT_REGION": cloud.REGION,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "TALKDROP_TABLE": "tasks",
+        "TALKDROP_ARCHIVE": name,
+    }.items():
+        monkeypatch.setenv(variable, value)
+    settings.forget()
+    vault = Vault(emulator, name)
+    vault.s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": cloud.REGION})
+    vault.s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    yield vault
+    settings.forget()
