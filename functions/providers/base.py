@@ -1,7 +1,7 @@
 """The contract every provider keeps: three calls, a table of words, a table of limits.
 
 A provider never sleeps, loops or retries. How a call is sent, and the family of errors it fails with, stand in
-`_wire.py`; both are names of this module too, so that a provider imports nothing else.
+`_wire.py`, signatures in `_webhooks.py`; all are names of this module too: a provider imports nothing else of ours.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 
 import httpx
 
+from functions.providers._webhooks import is_fresh, standard_is_genuine
 from functions.providers._wire import (
     AccountRejected,
     Ambiguous,
@@ -61,6 +62,7 @@ __all__ = [
     "ask",
     "call",
     "header",
+    "is_fresh",
     "json_object",
     "link",
     "opaque_id",
@@ -68,10 +70,11 @@ __all__ = [
     "paid_post",
     "redact",
     "retry_after",
+    "standard_is_genuine",
 ]
 
 MB = 1 << 20  # the larger reading of a vendor's "MB": what lies between the two readings is for the vendor to refuse
-_JOB_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+_JOB_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}")  # it becomes a segment of a path: no dots alone
 
 
 class JobStatus(StrEnum):
@@ -252,6 +255,26 @@ class Provider:
             error.retry_seconds = retry_after(headers or {}, error.retry_seconds)
         return error
 
+    def url(self, path: str) -> str:
+        if not self.base_url:
+            raise AccountRejected(
+                f'{self.name} has no address: write "base_url" into the secret of provider {self.name}', code="NO_ADDRESS"
+            )
+        return f"{self.base_url}{path}"
+
+    def by_status(self, status: int) -> tuple[type[ProviderError], str]:
+        """What the bare HTTP status of a submit means, where the body is not in the provider's form."""
+        secret = f"(secret of provider {self.name})"
+        if 300 <= status < 400 or status in (404, 405):
+            return AccountRejected, f"nothing was bought; this is not {self.name}'s API: check base_url {secret}"
+        if status in (401, 402, 403):
+            return AccountRejected, f"nothing was bought; check the key, its rights and the account {secret}"
+        if status in (400, 413, 414, 415, 422):
+            return Rejected, "correct the task's settings, or its files"
+        if status == 429:
+            return RejectedLater, "too many requests; it will be sent again"
+        return Ambiguous, f"a job may have been made: look into the account at {self.name}"
+
     def submit(self, request: Request) -> Job:
         """Create a job: the one call that costs money. Exactly one paid POST, or an exception of the family above."""
         raise NotImplementedError
@@ -308,6 +331,6 @@ def link(value: Any) -> str | None:
 
 
 def opaque_id(value: Any) -> str | None:
-    """A job id as the provider gave it, if it is one: 1 to 128 of letters, digits and `_.:-`."""
+    """A job id as the provider gave it, if it is one: up to 128 letters, digits and `_.:-`."""
     text = str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
     return text if _JOB_ID.fullmatch(text) else None

@@ -47,7 +47,6 @@ CREATE_CODES: Mapping[int, tuple[type[base.ProviderError], str]] = {
 MAINTENANCE_SECONDS = 300
 USD_PER_CREDIT = Decimal("0.005")  # https://kie.ai/pricing, June 2026
 UPLOAD_HOST = "https://kieai.redpandaai.co"  # https://docs.kie.ai/file-upload-api, June 2026; kept for 3 days
-CALLBACK_SKEW_SECONDS = 300  # kie names no window; this one is ours
 
 JPEG_PNG = frozenset({"image/jpeg", "image/png"})
 AUDIO = frozenset({"audio/mpeg", "audio/wav", "audio/aac", "audio/mp4", "audio/ogg"})
@@ -170,7 +169,7 @@ class Kie(base.Provider):
         """
         stamp = base.header(headers, "x-webhook-timestamp")
         ids = _ids(base.json_object(body))
-        if not re.fullmatch("[0-9]{10}", stamp) or abs(now - int(stamp)) > CALLBACK_SKEW_SECONDS or len(ids) != 1:
+        if not base.is_fresh(stamp, now) or len(ids) != 1:
             return False
         job_id = ids.pop()
         if "." in job_id:  # "a.1" + "." + "2" and "a" + "." + "1.2" would sign alike
@@ -214,13 +213,11 @@ class Kie(base.Provider):
         if job_id is None and not (code == 500 and answer.body.get("data")):
             if code is not None:
                 verdict = CREATE_CODES.get(code, verdict)
-            elif 300 <= answer.status < 400 or answer.status in (404, 405):
-                verdict = (base.AccountRejected, "this is not kie's API: check base_url (secret of provider kie)")
-            elif answer.status < 500:
-                verdict = CREATE_CODES.get(answer.status, verdict)
+            else:
+                verdict = CREATE_CODES[455] if answer.status == 455 else self.by_status(answer.status)
         kind, advice = verdict
         error = self.answered(kind, str(code or f"HTTP {answer.status}"), _said(answer), advice, answer.headers)
-        if isinstance(error, base.RejectedLater) and code == 455:
+        if isinstance(error, base.RejectedLater) and 455 in (code, answer.status):
             error.retry_seconds = max(error.retry_seconds, MAINTENANCE_SECONDS)
         return error
 

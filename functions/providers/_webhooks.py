@@ -1,0 +1,40 @@
+"""Signatures on what a provider posts to us: the time they carry, and Standard Webhooks, https://www.standardwebhooks.com"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+from collections.abc import Mapping
+
+from functions.providers._wire import header
+
+SKEW_SECONDS = 300  # Standard Webhooks' window, and ours where a vendor names none
+
+
+def is_fresh(stamp: str, now: float) -> bool:
+    """Unix seconds in ten plain digits, no further from now than the window."""
+    return bool(re.fullmatch("[0-9]{10}", stamp)) and abs(now - int(stamp)) <= SKEW_SECONDS
+
+
+def standard_signature(secret: str, message_id: str, stamp: str, body: bytes) -> bytes:
+    """`v1,<base64>` over id, time and raw body; empty where the secret is no `whsec_` followed by base64."""
+    try:
+        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+    signed = f"{message_id}.{stamp}.".encode() + body
+    return b"v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)) if key else b""
+
+
+def standard_is_genuine(headers: Mapping[str, str], body: bytes, keys: tuple[str, ...], now: float) -> bool:
+    """Several signatures may stand in the header, and several keys may be ours, while a key is being changed."""
+    stamp = header(headers, "webhook-timestamp")
+    if not is_fresh(stamp, now):
+        return False
+    given = [one.encode() for one in header(headers, "webhook-signature").split()]
+    ours = [standard_signature(key, header(headers, "webhook-id"), stamp, body) for key in keys]
+    matches = [hmac.compare_digest(one, other) for one in given for other in ours if other]
+    return any(matches)
