@@ -10,12 +10,12 @@ from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
-from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.batch import EventType
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import DynamoDBRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from functions import events, tasks
+from functions import events, queues, tasks
 from functions.settings import aws, get
 from functions.table import Lost
 from functions.tasks import RESTING, Task
@@ -30,7 +30,7 @@ class NotTaken(Exception):
 
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
-    return process_partial_response(event, _change, BatchProcessor(EventType.DynamoDBStreams), context)
+    return queues.each(event, EventType.DynamoDBStreams, _change, context)
 
 
 def _change(record: DynamoDBRecord) -> None:

@@ -66,7 +66,10 @@ def claim(task: Task, provider: type[Provider], quote_usd: Decimal, body_sha256:
         table.transact(*steps.values())
     except Lost as lost:
         reasons = dict(zip(steps, lost.reasons, strict=False))
-        _explain(task, provider, pace, {name: why for name, why in reasons.items() if why != "None"})
+        failed = {name: why for name, why in reasons.items() if why != "None"}
+        if set(failed) == {"slots"} and _open_leases(provider.name):
+            return claim(task, provider, quote_usd, body_sha256)
+        _explain(task, provider, pace, failed)
     return Claim(task, owner, booked)
 
 
@@ -128,9 +131,6 @@ def _explain(task: Task, provider: type[Provider], pace: Pace, failed: Mapping[s
     """Say which condition shut the gate, and when to come back; raises NotMine or NotNow."""
     if failed.get("task") == "ConditionalCheckFailed":
         raise NotMine(task.task_id)
-    if failed.get("slots") == "ValidationError":
-        _first_lease(provider.name)
-        raise NotNow("the first lease of this provider", now())
     if "breaker" in failed and failed["breaker"] == "ConditionalCheckFailed":
         raise NotNow(f"{provider.name} is stopped until its account works again", now() + timedelta(minutes=5))
     for name, why in failed.items():
@@ -167,11 +167,13 @@ def _reserve_turn(provider: str, pace: Pace) -> datetime:
     return datetime.fromtimestamp((taken["next_ms"] - spacing) / 1000, UTC)
 
 
-def _first_lease(provider: str) -> None:
+def _open_leases(provider: str) -> bool:
+    """The provider's first lease ever needs something to lie in; False if there is that already."""
     try:
         table.put_new({"pk": f"slots#{provider}", "leases": {}})
     except Lost:
-        return
+        return False
+    return True
 
 
 def _drop_expired_leases(provider: str) -> None:

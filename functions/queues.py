@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
 from functions.settings import aws, get
 from functions.table import now
+
+logger = Logger(child=True)
 
 _LONGEST_DELAY_SECONDS = 900  # of SQS; a message for later than that is sent on when it comes back
 
@@ -41,6 +48,21 @@ def look_at(audio_keys: Iterable[str]) -> None:
 def bring_in(task_id: str) -> None:
     """Ask intake to fetch the media of a task that named them by https URL."""
     send(get().uploads_queue_url, {"import": task_id})
+
+
+def each(
+    event: dict[str, Any], kind: EventType, work: Callable[..., None], context: LambdaContext
+) -> PartialItemFailureResponse:
+    """Work through a batch: what fails is told to the log and comes again, what passed does not."""
+
+    def told(record: Any) -> None:
+        try:
+            work(record)
+        except Exception:
+            logger.exception("a message failed and will come again")
+            raise
+
+    return process_partial_response(event, told, BatchProcessor(kind, raise_on_entire_batch_failure=False), context)
 
 
 def send(queue_url: str, body: Mapping[str, Any], *, delay_seconds: int = 0) -> None:
