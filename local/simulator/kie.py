@@ -1,0 +1,342 @@
+"""kie.ai's job API: infinitalk and the Kling avatars behind one createTask and one recordInfo.
+
+https://docs.kie.ai · the seeds of both models · recorded traffic, where it differs from the documentation.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import math
+import secrets
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+from local.simulator.callbacks import Letter, kie_signature
+from local.simulator.engine import Engine
+from local.simulator.faults import Subject
+from local.simulator.jobs import FAILED, PROCESSING, SUBMITTED, SUCCEEDED, Job
+from local.simulator.kie_files import Files
+from local.simulator.media import Medium, UnreachableError
+from local.simulator.provider import Provider, RefusalError, digits
+from local.simulator.server import Request, Response, json_response
+
+CREATE, QUERY, CREDIT = "/api/v1/jobs/createTask", "/api/v1/jobs/recordInfo", "/api/v1/chat/credit"
+
+TEXTS = {
+    400: "taskId parameter is required",
+    401: "You do not have access permissions",
+    402: "Credits insufficient",
+    404: "Not Found",
+    408: "Request timeout",
+    422: "recordInfo is null",
+    429: "Your call frequency is too high. Please try again later.",
+    433: "The usage of this key has exceeded its limit",
+    451: "Failed to fetch the image",
+    455: "The service is currently under maintenance",
+    500: "Server exception, please try again later",
+    501: "Generation failed",
+    505: "This feature is currently disabled",
+}
+NO_KEY = (
+    "Unauthorized – Authentication failed. "
+    "Please check that your Authorization and Content-Type headers are correctly set."
+)
+
+MB = 1024 * 1024
+WITH_WEBP = ("image/jpeg", "image/png", "image/webp")
+JPEG_PNG = ("image/jpeg", "image/png")
+SOUNDS = ("audio/mpeg", "audio/wav", "audio/aac", "audio/mp4", "audio/ogg")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model's limits and its credits per second; `prices` by resolution where there is a choice."""
+
+    images: tuple[str, ...]
+    audio_bytes: int
+    prices: dict[str, int]
+    audio_seconds: float = math.inf
+    seconds: tuple[float, float] = (290.0, 2.5)  # 300 to 355 s were recorded for clips of up to 15 s
+
+
+MODELS = {
+    "infinitalk/from-audio": Model(WITH_WEBP, 10 * MB, {"480p": 3, "720p": 12}, seconds=(120.0, 6.0)),
+    "kling/v1-avatar-standard": Model(WITH_WEBP, 10 * MB, {"": 8}),
+    "kling/ai-avatar-standard": Model(JPEG_PNG, 100 * MB, {"": 8}, audio_seconds=300.0),
+    "kling/ai-avatar-pro": Model(JPEG_PNG, 100 * MB, {"": 16}, audio_seconds=300.0),
+    "kling/ai-avatar-v1-pro": Model(WITH_WEBP, 10 * MB, {"": 16}),
+    "kling/v1-avatar-pro": Model(WITH_WEBP, 10 * MB, {"": 16}),
+}
+
+
+class Kie(Provider):
+    """createTask, recordInfo, credit, download-url, and the file upload host on the same listener."""
+
+    name = "kie"
+    too_fast, closed = 429, 455
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self.link_hours = self.options.kie_link_hours
+        self._creates: deque[float] = deque()
+        self._queries: deque[float] = deque()
+        self._files = Files(engine)
+
+    def answer(self, request: Request) -> Response:
+        given = request.headers.get("authorization", "")
+        if not given:
+            return self.refuse(401, NO_KEY)
+        if not hmac.compare_digest(given.encode(), f"Bearer {self.options.kie_key}".encode()):
+            return self.refuse(401)
+        route = (request.method, request.path)
+        if route == ("POST", CREATE):
+            return self._create(request)
+        if route == ("GET", QUERY):
+            return self._query(request)
+        if route == ("GET", CREDIT):
+            return self._ok(round(self.credits(), 2))
+        if route == ("POST", "/api/v1/common/download-url"):
+            return self._download_url(request)
+        return self._files.answer(request) or self.refuse(404)
+
+    def credits(self) -> float:
+        return float(self.options.kie_credits - self.engine.book.spent(self.name))
+
+    def refuse(self, code: int, why: str = "") -> Response:
+        status = code if self.options.kie_status == "real" and code >= 400 else 200
+        return json_response({"code": code, "msg": why or TEXTS.get(code, "error"), "data": None}, status)
+
+    def failure(self, reason: str) -> tuple[str, str]:
+        known = {
+            "internal": ("500", "Internal Error"),
+            "moderation": ("422", "Your content was flagged by the content moderation system"),
+            "generation": ("GENERATION_FAILED", "Generation failed"),
+        }
+        return known.get(reason, ("500", reason))
+
+    def new_id(self) -> str:
+        return secrets.token_hex(16)
+
+    def new_link(self, job: Job) -> str:
+        if job.model.startswith("kling/"):
+            return f"/k/{job.id}_1_{int(job.ended or 0)}_{digits(4)}.mp4"
+        return f"/{job.model}/{int((job.ended or 0) * 1000)}-{secrets.token_hex(5)}.mp4"
+
+    # Create
+
+    def _create(self, request: Request) -> Response:
+        try:
+            body = request.json()
+        except ValueError:
+            return self.refuse(422, "The request body is not valid JSON")
+        if not isinstance(body, dict) or not isinstance(body.get("input"), dict):
+            return self.refuse(422, "input is required")
+        job_id, prompt = self._fresh_id(str(body.get("model", ""))), str(body["input"].get("prompt", ""))
+        subject = Subject(self.name, job_id, "", str(body.get("callBackUrl") or ""), prompt)
+        try:
+            return self.engine.receive(self, subject, lambda: self._make(job_id, body))
+        except RefusalError as refusal:
+            return refusal.answer
+
+    def _make(self, job_id: str, body: dict[str, Any]) -> Response:
+        model = self._check(body)
+        self._pace()
+        asked = body["input"]
+        portrait, voice = self._fetch(asked["image_url"]), self._fetch(asked["audio_url"])
+        self._check_media(model, portrait, voice)
+        mode = asked.get("resolution") or next(iter(model.prices))
+        price = float(model.prices[mode] * math.floor(voice.seconds))
+        if price > self.credits():
+            raise RefusalError(self.refuse(402))
+        job = Job(
+            job_id,
+            self.name,
+            body["model"],
+            self.engine.clock.now(),
+            prompt=asked["prompt"],
+            callback_url=body.get("callBackUrl") or "",
+            upstream_id=job_id,
+            asked=body,
+            portrait=portrait.name,
+            voice=voice.name,
+            seconds=voice.seconds,
+            mode=mode,
+            price=price,
+            unit="credits",
+        )
+        self.engine.accept(job, model.seconds)
+        data = {"taskId": job_id} | ({"recordId": job_id} if self._recorded else {})
+        return self._ok(data)
+
+    def _check(self, body: dict[str, Any]) -> Model:
+        model, asked = MODELS.get(str(body.get("model"))), body["input"]
+        if model is None:
+            self._invalid("Page does not exist or is not published")
+        for name in ("image_url", "audio_url", "prompt"):
+            if not isinstance(asked.get(name), str) or (name != "prompt" and not asked[name]):
+                self._invalid(f"{name} is required")
+        if len(asked["prompt"]) > 5000:
+            self._invalid("prompt cannot exceed 5000 characters")
+        if not isinstance(body.get("callBackUrl") or "", str):
+            self._invalid("callBackUrl is not a valid URL")
+        assert model is not None
+        if "" not in model.prices and (asked.get("resolution") or "480p") not in model.prices:
+            self._invalid("resolution is not within the range of allowed options")
+        seed = asked.get("seed")
+        number = isinstance(seed, int | float) and not isinstance(seed, bool)
+        if "" not in model.prices and seed is not None and not (number and 10_000 <= seed <= 1_000_000):
+            self._invalid("seed must be between 10000 and 1000000")
+        return model
+
+    def _pace(self) -> None:
+        """A sliding window over what was let through; what is refused is not queued and does not count."""
+        if not _let_through(self._creates, self.engine.clock.now(), 10.0, self.options.kie_creates_per_10s):
+            raise RefusalError(self.refuse(429))
+
+    def _fetch(self, url: str) -> Medium:
+        try:
+            return self.engine.library.fetch(url)
+        except UnreachableError:
+            raise RefusalError(self.refuse(500)) from None
+
+    def _check_media(self, model: Model, portrait: Medium, voice: Medium) -> None:
+        if portrait.kind not in model.images or not portrait.width:
+            self._invalid("image_url: File type not supported")
+        if portrait.size > 10 * MB:
+            self._invalid("image_url: File size exceeds the limit of 10MB")
+        if voice.kind not in SOUNDS or not voice.seconds:
+            self._invalid("audio_url: File type not supported")
+        if voice.size > model.audio_bytes:
+            self._invalid(f"audio_url: File size exceeds the limit of {model.audio_bytes // MB}MB")
+        if voice.seconds > model.audio_seconds:
+            self._invalid(f"audio_url: The audio must not be longer than {model.audio_seconds:.0f} seconds")
+
+    def _invalid(self, why: str) -> None:
+        raise RefusalError(self.refuse(422, why))
+
+    def _fresh_id(self, model: str) -> str:
+        if self._recorded:
+            return self.new_id()
+        family, ms = model.partition("/")[0] or "task", int(self.engine.clock.now() * 1000)
+        while self.engine.book.by_id(f"task_{family}_{ms}"):
+            ms += 1
+        return f"task_{family}_{ms}"
+
+    # Query and callback
+
+    def _query(self, request: Request) -> Response:
+        limit = self.options.kie_queries_per_second
+        if limit and not _let_through(self._queries, self.engine.clock.now(), 1.0, limit):
+            return self.refuse(429)
+        job_id = request.query.get("taskId", "")
+        if not job_id:
+            return self.refuse(400)
+        job = self.engine.find(self.name, job_id)
+        if disturbed := self.engine.disturb(self, job.subject if job else Subject(self.name), "query"):
+            return disturbed
+        return self._ok(self._record(job, asked=True)) if job else self.refuse(422)
+
+    def notice(self, job: Job) -> dict[str, Any] | None:
+        if job.status not in (SUCCEEDED, FAILED):
+            return None
+        record = self._record(job, asked=False)
+        record["param"] = _compact({"callBackUrl": job.callback_url, "model": job.model, "input": job.asked["input"]})
+        record["updateTime"] = _ms((job.ended or 0) + 0.1)
+        if job.status == FAILED:
+            record |= {"resultJson": None, "costTime": 0, "consumeCredits": 0}
+            return {"code": 501, "msg": "Playground task failed.", "data": record}
+        record["creditsConsumed"] = int(job.price)
+        return {"code": 200, "msg": "Playground task completed successfully.", "data": record}
+
+    def signature(self, letter: Letter) -> dict[str, str]:
+        key, timestamp = self.options.kie_hmac_key, int(time.time())
+        if not key:
+            return {}
+        signed = kie_signature(key if letter.genuine else "a forger's guess", letter.body["data"]["taskId"], timestamp)
+        return {"X-Webhook-Timestamp": str(timestamp), "X-Webhook-Signature": signed}
+
+    def _record(self, job: Job, *, asked: bool) -> dict[str, Any]:
+        done, failed = job.status == SUCCEEDED, job.status == FAILED
+        code, why = job.error if failed and job.error else (None, None)
+        took = (job.ended or 0) - job.created
+        record: dict[str, Any] = {
+            "taskId": job.id,
+            "model": job.model,
+            "state": (self.engine.word(job) if asked else None) or self._state(job),
+            "param": self._param(job),
+            "resultJson": self._result(job, asked) if done else "",
+            "failCode": code,
+            "failMsg": why,
+            "costTime": (0 if failed else int(took)) if job.ended else None,
+            "completeTime": _ms(job.ended) if job.ended else None,
+            "createTime": _ms(job.created),
+        }
+        if not self._recorded:
+            record |= {"failCode": code or "", "failMsg": why or "", "updateTime": _ms(job.updated)}
+            record |= {"costTime": int(took * 1000) if done else 0, "completeTime": record["completeTime"] or 0}
+            record["creditsConsumed"] = int(job.price) if done else 0
+        return record
+
+    def _state(self, job: Job) -> str:
+        if job.status in (SUCCEEDED, FAILED):
+            return "success" if job.status == SUCCEEDED else "fail"
+        if self.options.kie_states == "all":
+            early = self.engine.clock.now() < (job.processing_at + job.created) / 2
+            return {SUBMITTED: "waiting" if early else "queuing", PROCESSING: "generating"}[job.status]
+        return self.options.kie_states
+
+    def _param(self, job: Job) -> str:
+        if not self._recorded:
+            return _compact(job.asked)
+        said = {"input": _compact(job.asked["input"])}
+        if job.callback_url:
+            said["callBackUrl"] = job.callback_url
+        return _compact(said | {"model": job.model})
+
+    def _result(self, job: Job, asked: bool) -> str:
+        flaw = self.engine.flaw(job, asked=asked)
+        if flaw == "malformed_result":
+            return '{"resultUrls":["http'
+        return _compact({"resultUrls": [] if flaw == "empty_result" else [self.engine.url(job.link)]})
+
+    # The rest
+
+    def _download_url(self, request: Request) -> Response:
+        """A temporary link of 20 minutes for a file of kie's own."""
+        try:
+            url = str(request.json()["url"])
+        except (ValueError, KeyError, TypeError):
+            return self.refuse(422, "url is required")
+        link = self.engine.book.get("link", url.removeprefix(self.engine.results_address))
+        if not url.startswith(self.engine.results_address) or link is None:
+            return self.refuse(422, "url is wrong")
+        path = f"/temporary/{secrets.token_hex(8)}/{url.rpartition('/')[2]}"
+        return self._ok(self.engine.publish(path, link["file"], link["type"], 20 / 60, link["job_id"]))
+
+    @property
+    def _recorded(self) -> bool:
+        return self.options.kie_shape == "recorded"
+
+    def _ok(self, data: Any) -> Response:
+        session = f"JSESSIONID={secrets.token_hex(16).upper()}; Path=/; HttpOnly"
+        return json_response({"code": 200, "msg": "success", "data": data}, Set_Cookie=session)
+
+
+def _let_through(passed: deque[float], now: float, window: float, most: int) -> bool:
+    while passed and passed[0] <= now - window:
+        passed.popleft()
+    if len(passed) >= most:
+        return False
+    passed.append(now)
+    return True
+
+
+def _compact(body: Any) -> str:
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+
+
+def _ms(moment: float) -> int:
+    return int(moment * 1000)

@@ -1,0 +1,196 @@
+"""HTTP: requests in, answers out, and the ways an answer can go wrong on the wire."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from socketserver import TCPServer
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+MOST_BODY = 160_000_000  # a base64 portrait and voice, or a file of 100 MB uploaded to kie
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a provider looks at."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    """Names in lower case."""
+    body: bytes
+
+    def json(self) -> Any:
+        """ValueError for what is not JSON."""
+        return json.loads(self.body)
+
+
+@dataclass
+class Response:
+    """An answer; `wire` says how it fails to arrive."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    file: Path | None = None
+    """Instead of a body: this file, from `first` and `length` bytes of it."""
+    first: int = 0
+    length: int = 0
+    wire: str = ""
+    """"", cut, truncated, hang, drip or huge."""
+    amount: float = 0
+    """Seconds to hang, bytes in a second to drip, bytes in all to be huge."""
+
+
+def json_response(body: Any, status: int = 200, **headers: str) -> Response:
+    content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Response(status, content, {"Content-Type": "application/json;charset=UTF-8"} | named)
+
+
+def html_response(status: int, title: str) -> Response:
+    page = f"<!DOCTYPE html><html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>\n"
+    return Response(status, page.encode(), {"Content-Type": "text/html; charset=UTF-8"})
+
+
+class Listener:
+    """One provider on one port."""
+
+    def __init__(
+        self, name: str, address: tuple[str, int], answer: Callable[[Request], Response], verbose: bool
+    ) -> None:
+        self.name = name
+        self._server = _Server(address, _handler(name, answer, verbose))
+        self.port: int = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False  # a hanging answer must not hang the one who stops us
+    request_queue_size = 512  # a burst of a few hundred is our trade
+
+    def server_bind(self) -> None:
+        """Without the reverse look-up of the parent, which takes seconds where there is no DNS."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
+
+
+def _handler(name: str, answer: Callable[[Request], Response], verbose: bool) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        server_version = "cloudflare"
+        sys_version = ""
+        disable_nagle_algorithm = True
+        wbufsize = -1
+
+        def do_GET(self) -> None:
+            began = time.monotonic()
+            request = self._read()
+            if request is None:
+                return
+            try:
+                response = answer(request)
+            except Exception:  # noqa: BLE001 - a bug of ours must not look like one of the provider's answers
+                traceback.print_exc()
+                response = json_response({"error": "the simulator broke; its own output says how"}, 599)
+            if verbose:
+                took = int((time.monotonic() - began) * 1000)
+                print(f"{name} {request.method} {request.path} {response.status} {response.wire} {took} ms", flush=True)
+            self._write(request, response)
+
+        do_POST = do_PUT = do_DELETE = do_HEAD = do_PATCH = do_OPTIONS = do_GET
+
+        def _read(self) -> Request | None:
+            if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
+                body = self._chunks()
+            else:
+                body = self.rfile.read(min(int(self.headers.get("Content-Length") or 0), MOST_BODY + 1))
+            if len(body) > MOST_BODY:
+                self.send_error(413)
+                self.close_connection = True
+                return None
+            parts = urlsplit(self.path)
+            query = dict(parse_qsl(parts.query, keep_blank_values=True))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            return Request(self.command, parts.path, query, headers, body)
+
+        def _chunks(self) -> bytes:
+            body = bytearray()
+            while size := int(self.rfile.readline().split(b";")[0], 16):
+                body += self.rfile.read(size)
+                self.rfile.readline()
+                if len(body) > MOST_BODY:
+                    break
+            self.rfile.readline()
+            return bytes(body)
+
+        def _write(self, request: Request, response: Response) -> None:
+            if response.wire == "hang":
+                time.sleep(response.amount)
+            if response.wire in ("cut", "hang"):
+                self.close_connection = True
+                return
+            length = int(response.amount) if response.wire == "huge" else _length(response)
+            self.send_response(response.status)
+            for header, value in response.headers.items():
+                self.send_header(header, value)
+            self.send_header("Content-Length", str(length))
+            self.end_headers()
+            if request.method != "HEAD" and response.status != 304:
+                self._send(response, length)
+
+        def _send(self, response: Response, length: int) -> None:
+            if response.wire == "truncated":
+                length //= 2
+                self.close_connection = True
+            slow = response.wire == "drip"
+            for piece in _pieces(response, length, max(1, int(response.amount / 10)) if slow else 1 << 16):
+                self.wfile.write(piece)
+                if slow:
+                    self.wfile.flush()
+                    time.sleep(0.1)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """The standard line would print query strings, and links and keys can be in them."""
+
+    return Handler
+
+
+def _length(response: Response) -> int:
+    return response.length if response.file else len(response.body)
+
+
+def _pieces(response: Response, length: int, size: int) -> Any:
+    if response.wire == "huge":
+        for at in range(0, length, size):
+            yield (response.body or bytes(size))[: min(size, length - at)].ljust(min(size, length - at), b"\0")
+    elif response.file:
+        with response.file.open("rb") as content:
+            content.seek(response.first)
+            for at in range(0, length, size):
+                yield content.read(min(size, length - at))
+    else:
+        for at in range(0, length, size):
+            yield response.body[at : min(at + size, length)]
