@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
 
-FIRST_READ_BYTES = 1 << 16  # holds the header of nearly every picture and sound
+FIRST_READ_BYTES = 1 << 18  # holds the header of nearly every picture and sound, at the price of one request
 LONGEST_READ_BYTES = 1 << 22  # a scan reads ahead twice as far each time, up to this
 
 
@@ -60,9 +60,9 @@ class Source:
         return -1
 
     def _look(self, start: int, end: int) -> None:
-        """Move the window. One that moves on steadily is a scan, and looks ever further ahead; a jump starts anew."""
+        """Move the window. One that moves on steadily is a scan, and looks ever further ahead; a leap starts anew."""
         seen = self._start + len(self._window)
-        goes_on = bool(self._window) and self._start < start <= seen
+        goes_on = bool(self._window) and self._start < start <= seen + FIRST_READ_BYTES
         self._ahead = min(self._ahead * 2, LONGEST_READ_BYTES) if goes_on else FIRST_READ_BYTES
         end = min(max(end, start + self._ahead), self.size)
         window = self.read_range(start, end)

@@ -1,0 +1,211 @@
+"""What a sound is and how long it lasts, for what real tools write; and what is said of files that are none."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+
+import pytest
+
+from functions import media
+from functions.source import of_bytes
+
+from .conftest import Ledger, Make
+
+KINDS = [
+    ("cbr.mp3", "audio/mpeg", ("-b:a", "64k")),
+    ("vbr.mp3", "audio/mpeg", ("-q:a", "4")),
+    ("no-index.mp3", "audio/mpeg", ("-q:a", "4", "-write_xing", "0")),
+    ("no-tags.mp3", "audio/mpeg", ("-id3v2_version", "0", "-write_xing", "0")),
+    ("old-tag.mp3", "audio/mpeg", ("-write_id3v1", "1", "-metadata", "title=old")),
+    ("stereo.mp3", "audio/mpeg", ("-ac", "2", "-b:a", "128k")),
+    ("telephone.mp3", "audio/mpeg", ("-ar", "8000", "-b:a", "8k")),
+    ("mpeg-2.mp3", "audio/mpeg", ("-ar", "22050", "-ac", "2")),
+    ("pcm.wav", "audio/wav", ()),
+    ("deep.wav", "audio/wav", ("-c:a", "pcm_s24le", "-ac", "6")),
+    ("float.wav", "audio/wav", ("-c:a", "pcm_f32le")),
+    ("telephone.wav", "audio/wav", ("-c:a", "pcm_mulaw", "-ar", "8000")),
+    ("adpcm.wav", "audio/wav", ("-c:a", "adpcm_ima_wav")),
+    ("huge.wav", "audio/wav", ("-rf64", "always")),
+    ("aac.m4a", "audio/mp4", ("-c:a", "aac")),
+    ("web.m4a", "audio/mp4", ("-c:a", "aac", "-movflags", "+faststart")),
+    ("slow.m4a", "audio/mp4", ("-c:a", "aac", "-ar", "8000")),
+    ("lossless.m4a", "audio/mp4", ("-c:a", "alac")),
+    ("recorded.m4a", "audio/mp4", ("-c:a", "aac", "-movflags", "frag_keyframe+empty_moov+default_base_moof")),
+    ("dash.m4a", "audio/mp4", ("-c:a", "aac", "-movflags", "dash+delay_moov", "-frag_duration", "500000")),
+    ("sound.mp4", "audio/mp4", ("-c:a", "aac")),
+    ("adts.aac", "audio/aac", ("-c:a", "aac")),
+    ("slow.aac", "audio/aac", ("-c:a", "aac", "-ar", "16000")),
+    ("vorbis.ogg", "audio/ogg", ("-c:a", "libvorbis")),
+    ("opus.ogg", "audio/ogg", ("-c:a", "libopus")),
+    ("opus.opus", "audio/ogg", ("-c:a", "libopus", "-page_duration", "20000")),
+    ("lossless.flac", "audio/flac", ()),
+]
+
+
+def look(name: str, content: bytes) -> media.Audio:
+    return media.inspect_audio(of_bytes(name, content))
+
+
+def refused(name: str, content: bytes) -> str:
+    with pytest.raises(media.NotMedia) as caught:
+        look(name, content)
+    assert caught.value.refusal.field == "audio"
+    return f"{caught.value.refusal.code} {caught.value.refusal.message}"
+
+
+@pytest.mark.parametrize(("name", "content_type", "options"), KINDS, ids=[kind[0] for kind in KINDS])
+def test_a_sound_is_known_by_its_bytes_and_measured_as_ffmpeg_plays_it(
+    name: str, content_type: str, options: tuple[str, ...], sound: Make, truth: Callable[[bytes, str], float]
+) -> None:
+    content = sound(name, *options)
+    audio = look("anything.bin", content)
+    assert (audio.content_type, audio.bytes) == (content_type, len(content))
+    assert audio.seconds == pytest.approx(truth(content, name), abs=0.1)
+
+
+def test_an_mp3_whose_quiet_start_has_a_low_bit_rate_is_counted_and_not_guessed(
+    sound: Make, truth: Callable[[bytes, str], float]
+) -> None:
+    quiet = sound("quiet.mp3", "-b:a", "32k", "-write_xing", "0", "-id3v2_version", "0")
+    loud = sound("loud.mp3", "-b:a", "320k", "-write_xing", "0", "-id3v2_version", "0")
+    content = quiet + loud
+    assert look("a.mp3", content).seconds == pytest.approx(truth(content, "a.mp3"), abs=0.1)
+
+
+def test_cover_art_in_the_tag_is_stepped_over(sound: Make) -> None:
+    plain = sound("no-tags.mp3", "-id3v2_version", "0", "-write_xing", "0")
+    size = 700_000
+    sizes = bytes(size >> shift & 0x7F for shift in (21, 14, 7, 0))
+    cover = b"ID3\x04\0\0" + sizes + b"\xff\xfb\x90\x00" * (size // 4)
+    file = Ledger("a.mp3", cover + plain)
+    assert media.inspect_audio(file.source).seconds == look("a.mp3", plain).seconds
+    assert sum(file.asked) < size
+
+
+@pytest.mark.parametrize("tag", [b"TAG" + b"x" * 125, b"APETAGEX" + struct.pack("<II", 2000, 9000) + b"y" * 9016])
+def test_tags_at_the_end_are_no_sound_and_no_damage(tag: bytes, sound: Make) -> None:
+    plain = sound("cbr.mp3", "-b:a", "64k")
+    assert look("a.mp3", plain + tag).seconds == look("a.mp3", plain).seconds
+
+
+def test_mp3s_joined_with_their_tags_last_as_long_as_both(sound: Make) -> None:
+    one = sound("cbr.mp3", "-b:a", "64k")
+    assert look("a.mp3", one + one).seconds == pytest.approx(6.6, abs=0.15)
+
+
+def test_an_mp3_with_a_little_junk_inside_is_played_over_it(sound: Make) -> None:
+    one = sound("no-tags.mp3", "-id3v2_version", "0", "-write_xing", "0")
+    assert look("a.mp3", one + b"\0" * 3000 + one).seconds == pytest.approx(6.7, abs=0.2)
+    assert refused("a.mp3", one + b"\0" * 300_000 + one).startswith("AUDIO_DAMAGED")
+
+
+def test_an_aac_behind_an_id3_tag_is_aac(sound: Make) -> None:
+    tag = b"ID3\x04\0\0\0\0\0\x10" + b"\0" * 16
+    assert look("a.aac", tag + sound("adts.aac", "-c:a", "aac")).content_type == "audio/aac"
+
+
+def test_a_wav_written_into_a_pipe_is_as_long_as_its_bytes(sound: Make) -> None:
+    assert look("a.wav", sound("piped.wav", pipe="wav")).seconds == pytest.approx(3.3, abs=0.01)
+
+
+def test_oggs_joined_one_behind_the_other_last_as_long_as_both(sound: Make) -> None:
+    one = sound("vorbis.ogg", "-c:a", "libvorbis")
+    assert look("a.ogg", one + one).seconds == pytest.approx(6.6, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("vbr.mp3", ("-q:a", "4")),
+        ("pcm.wav", ()),
+        ("aac.m4a", ("-c:a", "aac")),
+        ("web.m4a", ("-c:a", "aac", "-movflags", "+faststart")),
+        ("vorbis.ogg", ("-c:a", "libvorbis")),
+    ],
+)
+def test_half_a_sound_is_damaged(name: str, options: tuple[str, ...], sound: Make) -> None:
+    whole = sound(name, *options)
+    said = refused(name, whole[: len(whole) // 2])
+    assert said.startswith("AUDIO_DAMAGED")
+    assert name in said
+
+
+def test_a_sound_without_an_index_of_its_length_is_as_long_as_what_is_there(sound: Make) -> None:
+    whole = sound("adts.aac", "-c:a", "aac")
+    assert look("a.aac", whole[: len(whole) // 2]).seconds == pytest.approx(1.65, abs=0.2)
+
+
+def test_the_web_page_in_place_of_an_mp3_is_named() -> None:
+    page = b"<!DOCTYPE html><html><head><title>Sign in</title>" + b" " * 5000
+    assert refused("voice.mp3", page) == (
+        "NOT_AUDIO voice.mp3 is not audio: it begins with <!DOCTYPE html, it looks like a web page. "
+        "Download the audio itself and drop it again."
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is empty, 0 bytes"),
+        (b"\xef\xbb\xbf\n  <HTML>", "a web page"),
+        (b'<?xml version="1.0"?><Error><Code>AccessDenied', "XML, perhaps an error message"),
+        (b'{"message": "Forbidden"}', "JSON, perhaps an error message"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
+        (b"data:audio/mpeg;base64,SUQz", "a data URL"),
+        (b"the voice is in the other folder, see there", "it begins with the voice is i, it looks like text"),
+        (b"%PDF-1.7", "a PDF document"),
+        (b"PK\x03\x04" + b"\0" * 90, "a ZIP archive"),
+        (b"\x1aE\xdf\xa3" + b"\0" * 90, "a WebM or Matroska file"),
+        (b"#!AMR\n" + b"\0" * 90, "an AMR recording"),
+        (b"FORM\0\0\0\0AIFF" + b"\0" * 90, "an AIFF sound"),
+        (b"RIFF\0\0\0\0AVI LIST", "an AVI video"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 90, "it is a PNG picture"),
+        (b"\xff\xfb\x00\xc0" + b"\0" * 9000, "a free-format MP3"),
+        (b"ID3\x04\0\0\0\0\0\x10" + b"\0" * 5000, "a tag with no MP3 behind it"),
+        (b"\0" * 5000, "it begins with the bytes 00 00 00 00 00 00 00 00, which is no kind of file that we know"),
+    ],
+)
+def test_what_is_no_sound_is_named_with_its_cure(content: bytes, words: str) -> None:
+    said = refused("voice.mp3", content)
+    assert "voice.mp3 is " in said
+    assert words in said
+    assert said.endswith(" again.")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("film.mp4", ("-f", "lavfi", "-i", "color=size=64x64:rate=5:duration=1"), "is a video"),
+        ("film.mov", (), "a QuickTime movie"),
+        ("voice.webm", ("-c:a", "libopus"), "a WebM or Matroska file"),
+        ("old.mp2", (), "no kind of file that we know"),
+        ("flac.ogg", ("-c:a", "flac"), "neither Vorbis nor Opus"),
+        ("voice.aiff", (), "an AIFF sound"),
+        ("voice.wma", (), "a Windows Media file"),
+    ],
+)
+def test_sound_in_a_form_that_nobody_takes_is_named(name: str, options: tuple[str, ...], words: str, sound: Make) -> None:
+    said = refused(name, sound(name, *options))
+    assert said.startswith("NOT_AUDIO")
+    assert words in said
+
+
+def test_a_picture_behind_a_sound_does_not_make_it_a_picture(sound: Make) -> None:
+    both = sound("cbr.mp3", "-b:a", "64k") + b"\x89PNG\r\n\x1a\n"
+    assert look("a.png", both).content_type == "audio/mpeg"
+
+
+def test_a_copy_protected_m4a_is_refused(sound: Make) -> None:
+    locked = sound("aac.m4a", "-c:a", "aac").replace(b"mp4a", b"drms", 1)
+    assert "copy-protected" in refused("song.m4p", locked)
+
+
+def test_a_header_of_a_wav_costs_one_request_and_a_scan_of_an_mp3_few(sound: Make) -> None:
+    wav = Ledger("a.wav", sound("long.wav", seconds=60))
+    media.inspect_audio(wav.source)
+    assert wav.asked == [1 << 18]
+    mp3 = Ledger("a.mp3", sound("no-tags.mp3", "-id3v2_version", "0", "-write_xing", "0") * 300)
+    media.inspect_audio(mp3.source)
+    assert len(mp3.asked) <= 6
+    assert sum(mp3.asked) < 1.1 * len(mp3.content)
