@@ -1,0 +1,79 @@
+"""A synthesised template, to be asked about."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Template:
+    json: Json
+    path: Path
+
+    @property
+    def resources(self) -> dict[str, Json]:
+        return self.json["Resources"]
+
+    def of_type(self, kind: str) -> dict[str, Json]:
+        """Properties of each resource of a type, by the name the stack gave it: `Inbox`, `OperationsTaskHeld`."""
+        found = {name: one for name, one in self.resources.items() if one["Type"] == kind}
+        return {self.title(name): one.get("Properties", {}) for name, one in found.items()}
+
+    def the_only(self, kind: str) -> Json:
+        (one,) = self.of_type(kind).values()
+        return one
+
+    def resource(self, title: str) -> Json:
+        (one,) = [one for name, one in self.resources.items() if self.title(name) == title]
+        return one
+
+    def title(self, logical_id: str) -> str:
+        """The logical id without the hash at its end."""
+        return logical_id[:-8]
+
+    def functions(self) -> dict[str, Json]:
+        """Properties of each Lambda, by the module it runs."""
+        return {one["Handler"].split(".")[1]: one for one in self.of_type("AWS::Lambda::Function").values()}
+
+    def text(self, value: Any) -> str:
+        """A value with every reference replaced by the title of what it refers to."""
+        if isinstance(value, str):
+            return value
+        ((word, told),) = value.items()
+        if word == "Ref":
+            return str(self.title(told) if told in self.resources else told.replace("AWS::Partition", "aws"))
+        if word == "Fn::GetAtt":
+            return self.title(told[0])
+        assert word == "Fn::Join", value
+        return str(told[0].join(self.text(part) for part in told[1]))
+
+    def statements(self, role_title: str) -> list[Json]:
+        """Every statement of every policy that is on this role."""
+        found = []
+        for policy in self.of_type("AWS::IAM::Policy").values():
+            if role_title in {self.text(role) for role in policy["Roles"]}:
+                found += policy["PolicyDocument"]["Statement"]
+        return found
+
+    def grants(self, role_title: str) -> dict[str, set[str]]:
+        """What the role may do: the actions, by what they may be done on."""
+        told: dict[str, set[str]] = defaultdict(set)
+        for statement in self.statements(role_title):
+            assert statement["Effect"] == "Allow"
+            assert not {"NotAction", "NotResource", "Condition"} & statement.keys()
+            for resource in listed(statement["Resource"]):
+                told[self.text(resource)] |= set(listed(statement["Action"]))
+        return dict(told)
+
+    def workflow(self) -> Json:
+        return dict(json.loads(self.the_only("AWS::StepFunctions::StateMachine")["DefinitionString"]))
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]

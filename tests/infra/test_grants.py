@@ -1,0 +1,191 @@
+"""Who may do what, to the letter: a grant more or less is a decision, and this file is where it is seen."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from tests.infra.template import Template
+
+MAY = {
+    "intake": {
+        "Tasks": "dynamodb:GetItem dynamodb:PutItem dynamodb:UpdateItem",
+        "Inbox": "s3:ListBucket",
+        "Inbox/*": "s3:GetObject s3:GetObjectVersion",
+        "Inbox/*.error.json": "s3:PutObject s3:DeleteObject",
+        "Inbox/_talkdrop/*": "s3:PutObject",
+        "Uploads": "sqs:SendMessage CONSUME",
+        "Submissions": "sqs:SendMessage",
+    },
+    "api": {
+        "Tasks": "dynamodb:GetItem dynamodb:PutItem dynamodb:UpdateItem",
+        "Tasks/index/by-status": "dynamodb:Query",
+        "Inbox": "s3:ListBucket",
+        "Inbox/*": "s3:GetObject s3:GetObjectVersion",
+        "Uploads": "sqs:SendMessage",
+        "Submissions": "sqs:SendMessage",
+    },
+    "submit": {
+        "Tasks": "dynamodb:GetItem dynamodb:PutItem dynamodb:UpdateItem dynamodb:ConditionCheckItem",
+        "Inbox": "s3:ListBucket",
+        "Inbox/*": "s3:GetObject s3:GetObjectVersion",
+        "PROVIDER KEYS": "secretsmanager:GetSecretValue",
+        "BellKey": "secretsmanager:GetSecretValue",
+        "WorkflowMachine": "states:StartExecution",
+        "Submissions": "sqs:SendMessage CONSUME",
+    },
+    "callback": {
+        "Tasks": "dynamodb:UpdateItem",
+        "BellKey": "secretsmanager:GetSecretValue",
+        "WorkflowMachine": "states:StartExecution states:SendTaskSuccess",
+    },
+    "watch": {
+        "Tasks": "dynamodb:GetItem dynamodb:UpdateItem",
+        "PROVIDER KEYS": "secretsmanager:GetSecretValue",
+        "Submissions": "sqs:SendMessage",
+        "WorkflowMachine": "states:SendTaskSuccess",
+    },
+    "archive": {
+        "Tasks": "dynamodb:GetItem",
+        "Archive": "s3:ListBucketMultipartUploads",
+        "Archive/videos/*": "s3:GetObject s3:GetObjectVersion s3:PutObject s3:PutObjectTagging"
+        " s3:AbortMultipartUpload s3:ListMultipartUploadParts",
+    },
+    "settle": {"Tasks": "dynamodb:GetItem dynamodb:UpdateItem"},
+    "announce": {
+        "Tasks": "dynamodb:UpdateItem dynamodb:DescribeStream dynamodb:GetRecords dynamodb:GetShardIterator",
+        "Tasks/stream/*": "dynamodb:ListStreams",
+        "Bus": "events:PutEvents",
+        "AnnouncementsDeadLetters": "REPORT",
+    },
+    "sweep": {
+        "Tasks": "dynamodb:GetItem dynamodb:UpdateItem",
+        "Tasks/index/due": "dynamodb:Query",
+        "Inbox": "s3:ListBucket s3:ListBucketVersions",
+        "Uploads": "sqs:SendMessage",
+        "Submissions": "sqs:SendMessage",
+        "WorkflowMachine": "states:StartExecution",
+        "arn:aws:states:AWS::Region:AWS::AccountId:execution:WorkflowMachine:*": "states:DescribeExecution",
+        "SweepDeadLetters": "REPORT",
+    },
+}
+# What Lambda's own feeding and reporting need.
+WORDS = {
+    "CONSUME": "sqs:ReceiveMessage sqs:ChangeMessageVisibility sqs:GetQueueUrl sqs:DeleteMessage sqs:GetQueueAttributes",
+    "REPORT": "sqs:SendMessage sqs:GetQueueAttributes sqs:GetQueueUrl",
+}
+# AWS knows no resource for these: https://docs.aws.amazon.com/service-authorization/latest/reference/
+WITHOUT_RESOURCE = {"xray", "logs:CreateLogDelivery", "logs:GetLogDelivery", "logs:UpdateLogDelivery",
+                    "logs:DeleteLogDelivery", "logs:ListLogDeliveries", "logs:PutResourcePolicy",
+                    "logs:DescribeResourcePolicies", "logs:DescribeLogGroups"}  # fmt: skip
+FUNCTIONS = Path(__file__).parents[2] / "functions"
+
+
+def test_every_function_may_do_what_is_written_here_and_nothing_else(template: Template) -> None:
+    keys = provider_keys(template)
+    for name, written in MAY.items():
+        expected: dict[str, set[str]] = {}
+        for on, words in written.items():
+            actions = {action for word in words.split() for action in WORDS.get(word, word).split()}
+            expected |= dict.fromkeys(keys if on == "PROVIDER KEYS" else [on], actions)
+        expected[f"{name.capitalize()}Logs"] = {"logs:CreateLogStream", "logs:PutLogEvents"}
+        expected["*"] = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
+        assert template.grants(f"{name.capitalize()}Role") == expected, name
+    assert set(MAY) == set(template.functions())
+
+
+def test_no_role_has_a_wildcard_action_nor_a_wildcard_resource_where_aws_knows_one(template: Template) -> None:
+    for policy in template.of_type("AWS::IAM::Policy").values():
+        for role in policy["Roles"]:
+            for on, actions in template.grants(template.text(role)).items():
+                assert not [action for action in actions if "*" in action]
+                if on == "*":
+                    assert all(action in WITHOUT_RESOURCE or action.split(":")[0] in WITHOUT_RESOURCE for action in actions)
+
+
+def test_every_role_is_one_functions_own_and_brings_no_managed_policy(template: Template) -> None:
+    roles = template.of_type("AWS::IAM::Role")
+    assert set(roles) == {f"{name.capitalize()}Role" for name in MAY} | {"WorkflowRole"}
+    assert not [name for name, role in roles.items() if "ManagedPolicyArns" in role or "Policies" in role]
+    used = [template.text(function["Role"]) for function in template.functions().values()]
+    assert len(used) == len(set(used))
+
+
+def test_nobody_can_read_a_key_and_fetch_what_a_stranger_names(template: Template) -> None:
+    readers = {name for name in MAY if any("GetSecretValue" in one for one in all_actions(template, name))}
+    fetchers = {name for name in MAY if "fetch" in modules_behind(name)}
+    assert readers == {"submit", "watch", "callback"}
+    assert fetchers >= {"archive", "intake"}
+    assert not readers & fetchers
+
+
+def test_only_submit_and_watch_read_a_providers_key(template: Template) -> None:
+    keys = provider_keys(template)
+    assert keys
+    assert {name for name in MAY if keys & template.grants(f"{name.capitalize()}Role").keys()} == {"submit", "watch"}
+
+
+def test_nobody_can_delete_anything_but_an_error_note(template: Template) -> None:
+    deletions = {
+        (name, on, action)
+        for name in MAY
+        for on, actions in template.grants(f"{name.capitalize()}Role").items()
+        for action in actions
+        if "Delete" in action and action != "sqs:DeleteMessage"
+    }
+    assert deletions == {("intake", "Inbox/*.error.json", "s3:DeleteObject")}
+
+
+def test_only_the_archive_function_writes_the_archive(template: Template) -> None:
+    assert {
+        name for name in MAY if any(on.startswith("Archive/") for on in template.grants(f"{name.capitalize()}Role"))
+    } == {"archive"}
+
+
+def test_the_workflow_may_only_call_its_three_steps(template: Template) -> None:
+    granted = template.grants("WorkflowRole")
+    calls = {on for on, actions in granted.items() if "lambda:InvokeFunction" in actions}
+    assert calls == {"WatchFunction", "ArchiveFunction", "SettleFunction"}
+    assert set(granted) == calls | {"*"}
+
+
+def test_who_is_called_by_a_service_is_called_for_one_thing_of_ours(template: Template) -> None:
+    for permission in template.of_type("AWS::Lambda::Permission").values():
+        assert "SourceArn" in permission
+        assert (
+            "*/*/tasks" in str(permission["SourceArn"])
+            or permission["Principal"] == "events.amazonaws.com"
+            or ("/*/*/callbacks/" in str(permission["SourceArn"]))
+        )
+    for kind in ("AWS::SQS::QueuePolicy", "AWS::SNS::TopicPolicy"):
+        for policy in template.of_type(kind).values():
+            for statement in policy["PolicyDocument"]["Statement"]:
+                if statement["Effect"] == "Allow":
+                    assert "aws:SourceArn" in str(statement["Condition"]) or "aws:SourceAccount" in str(
+                        statement["Condition"]
+                    )
+
+
+def provider_keys(template: Template) -> set[str]:
+    return {name for name in template.of_type("AWS::SecretsManager::Secret") if name != "BellKey"}
+
+
+def all_actions(template: Template, name: str) -> set[str]:
+    return {action for actions in template.grants(f"{name.capitalize()}Role").values() for action in actions}
+
+
+def modules_behind(name: str) -> set[str]:
+    """The modules of the bundle that this one imports, and those that they import."""
+    seen: set[str] = set()
+    waiting = [name]
+    while waiting:
+        path = FUNCTIONS / f"{waiting.pop()}.py"
+        if path.stem in seen or not path.exists():
+            continue
+        seen.add(path.stem)
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module == "functions":
+                waiting += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("functions."):
+                waiting.append(str(node.module).split(".")[1])
+    return seen

@@ -1,0 +1,116 @@
+"""The stack as a whole: what it is made of, what it says, and what it refuses to be."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from functions import providers
+from infra.context import Context
+from tests.infra.conftest import ROOT, synthesise
+from tests.infra.template import Json, Template
+
+LANES = ("Uploads", "Submissions", "Announcements", "Sweep")
+
+
+def test_it_says_where_everything_is(template: Template) -> None:
+    assert set(template.json["Outputs"]) == {
+        "InboxBucket", "ArchiveBucket", "ApiUrl", "CallbackUrl", "EventBusName", "TaskTableName", "WorkflowArn",
+        "UploadsQueueUrl", "SubmissionsQueueUrl", "CallbackSecret",
+        *(f"{lane}DeadLetterQueueUrl" for lane in LANES),
+        *(f"ProviderSecret{name.capitalize()}" for name in providers.NAMES),
+    }  # fmt: skip
+
+
+def test_nothing_of_it_needs_a_custom_resource(template: Template) -> None:
+    kinds = {one["Type"] for one in template.resources.values()}
+    assert not [kind for kind in kinds if kind.startswith(("Custom::", "AWS::CloudFormation::"))]
+
+
+def test_nothing_has_a_name_of_its_own_so_that_two_can_live_in_one_account(template: Template) -> None:
+    names = {
+        name: value
+        for name, resource in template.resources.items()
+        for word, value in resource.get("Properties", {}).items()
+        if (word == "Name" or (word.endswith("Name") and word != "HandlerName")) and isinstance(value, str)
+    }
+    # A bus must have a name (the CDK makes it of the stack's own), an API has one for people only; a policy's is of the
+    # role it is on, a stage's is of its API and metrics are named by AWS.
+    unique = {"AWS::Events::EventBus", "AWS::ApiGatewayV2::Api", "AWS::ApiGatewayV2::Stage", "AWS::IAM::Policy",
+              "AWS::CloudWatch::Alarm"}  # fmt: skip
+    assert {name for name in names if template.resources[name]["Type"] not in unique} == set()
+    assert [one for one in names.values() if one.startswith("TalkdropBus")]
+
+
+def test_a_stage_is_a_stack_of_its_own(template: Template, for_trying: Template) -> None:
+    assert template.path.name == "Talkdrop.template.json"
+    assert for_trying.path.name == "Talkdrop-dev.template.json"
+
+
+def test_it_belongs_to_no_account_and_no_region_until_it_is_deployed(template: Template) -> None:
+    assert not re.search(r"\b\d{12}\b", json.dumps(template.json["Resources"]))
+    assert not re.search(r"(eu|us|ap)-[a-z]+-\d", json.dumps(template.json["Resources"]))
+
+
+def test_the_template_holds_no_secret(template: Template) -> None:
+    secrets = template.of_type("AWS::SecretsManager::Secret")
+    for name in providers.NAMES:
+        assert json.loads(secrets[f"{name.capitalize()}Key"]["SecretString"]) == {"api_key": ""}
+    generated = secrets["BellKey"]["GenerateSecretString"]
+    assert "SecretString" not in secrets["BellKey"]
+    assert json.loads(generated["SecretStringTemplate"]) == {"current": "k1"}
+    assert (generated["GenerateStringKey"], generated["PasswordLength"]) == ("k1", 48)
+
+
+def test_cloudformations_own_linter_finds_nothing(template: Template, tmp_path: Path) -> None:
+    """Two things that AWS takes and the linter does not know are put in its words: a partition that is filled in, and
+    TimeoutSeconds as JSONata (https://docs.aws.amazon.com/step-functions/latest/dg/state-task.html)."""
+    linted: Json = json.loads(json.dumps(template.json))
+    (machine,) = [one for one in linted["Resources"].values() if one["Type"] == "AWS::StepFunctions::StateMachine"]
+    workflow = json.loads(machine["Properties"]["DefinitionString"].replace("${Partition}", "aws"))
+    workflow["States"]["Watch"]["TimeoutSeconds"] = 60
+    machine["Properties"]["DefinitionString"] = json.dumps(workflow)
+    del machine["Properties"]["DefinitionSubstitutions"]["Partition"]
+    path = tmp_path / "template.json"
+    path.write_text(json.dumps(linted))
+    # W3005: the CDK says twice that a function waits for its role.
+    linter = Path(sys.executable).parent / "cfn-lint"
+    command = [str(linter), "--ignore-checks", "W3005", "--regions", "eu-central-1", "--", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_every_key_of_cdk_json_is_one_that_is_read() -> None:
+    context = json.loads((ROOT / "cdk.json").read_text())["context"]
+    ours = {key for key in context if not key.startswith("@aws-cdk/")}
+    assert ours <= set(Context.model_fields)
+    assert Context(**{key: context[key] for key in ours}) == Context()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "complaint"),
+    [
+        ({"keep_data": False}, "the stage prod keeps its videos"),
+        ({"options": {"defualt_provider": "kie"}}, "unknown option defualt_provider"),
+        ({"options": {"lease_seconds": 30}}, "lease_seconds must lie between"),
+        ({"stage": "Prod!"}, "stage"),
+        ({"log_days": 31}, "log_days"),
+        ({"callback_base_url": "http://plain.example.com"}, "callback_base_url"),
+    ],
+    ids=str,
+)
+def test_a_choice_that_cannot_be_is_refused_before_anything_is_built(chosen: dict[str, object], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        Context(**chosen)  # type: ignore[arg-type]
+
+
+def test_a_refused_choice_ends_the_synthesis_with_its_reason(tmp_path: Path) -> None:
+    done = synthesise(tmp_path, keep_data="false")
+    assert done.returncode != 0
+    assert "the stage prod keeps its videos and its table" in done.stderr
+    assert not list(tmp_path.glob("*.template.json"))

@@ -1,0 +1,94 @@
+"""What is kept, and how."""
+
+from __future__ import annotations
+
+import pytest
+
+from functions import drops, tasks
+from infra import stack, storage
+from tests.infra.template import Json, Template
+
+BUCKETS = ("Inbox", "Archive")
+
+
+@pytest.mark.parametrize("name", BUCKETS)
+def test_a_bucket_is_private_encrypted_versioned_and_spoken_to_by_modern_tls_only(template: Template, name: str) -> None:
+    bucket = template.of_type("AWS::S3::Bucket")[name]
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    assert len(bucket["PublicAccessBlockConfiguration"]) == 4
+    assert bucket["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    assert "ServerSideEncryptionByDefault" in str(bucket["BucketEncryption"])
+    denied = template.of_type("AWS::S3::BucketPolicy")[f"{name}Policy"]["PolicyDocument"]["Statement"]
+    conditions = [statement["Condition"] for statement in denied if statement["Effect"] == "Deny"]
+    assert {"Bool": {"aws:SecureTransport": "false"}} in conditions
+    assert {"NumericLessThan": {"s3:TlsVersion": 1.2}} in conditions
+
+
+def test_no_bucket_logs_requests_since_a_request_line_holds_the_signature_of_a_presigned_url(template: Template) -> None:
+    assert not [one for one in template.of_type("AWS::S3::Bucket").values() if "LoggingConfiguration" in one]
+
+
+def test_an_inbox_expires_and_an_archive_grows_cold_and_neither_keeps_broken_uploads(template: Template) -> None:
+    inbox, archive = lifecycle(template, "Inbox"), lifecycle(template, "Archive")
+    for rules in (inbox, archive):
+        assert rules["broken-uploads"]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
+        assert rules["old-versions"]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
+    assert inbox["expiry"]["ExpirationInDays"] == 30
+    assert archive["colder"]["Transitions"] == [{"StorageClass": "GLACIER_IR", "TransitionInDays": 90}]
+    assert "expiry" not in archive
+
+
+def test_expiry_and_coldness_are_the_customers_choice(for_trying: Template) -> None:
+    inbox, archive = lifecycle(for_trying, "Inbox"), lifecycle(for_trying, "Archive")
+    assert inbox["expiry"]["ExpirationInDays"] == 10
+    assert archive["expiry"]["ExpirationInDays"] == 40
+    assert archive["colder"]["Transitions"][0]["TransitionInDays"] == 20
+
+
+def test_only_the_inbox_tells_of_new_objects_so_nothing_we_archive_can_start_us(template: Template) -> None:
+    buckets = template.of_type("AWS::S3::Bucket")
+    assert buckets["Inbox"]["NotificationConfiguration"] == {"EventBridgeConfiguration": {"EventBridgeEnabled": True}}
+    assert "NotificationConfiguration" not in buckets["Archive"]
+
+
+def test_the_table_can_be_brought_back_and_is_not_deleted_by_mistake(template: Template) -> None:
+    table = template.the_only("AWS::DynamoDB::Table")
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert table["DeletionProtectionEnabled"] is True
+    assert table["StreamSpecification"] == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+
+
+def test_the_indexes_hold_what_is_listed_and_nothing_that_grants_access(template: Template) -> None:
+    indexes = {one["IndexName"]: one for one in template.the_only("AWS::DynamoDB::Table")["GlobalSecondaryIndexes"]}
+    assert keys(indexes["by-status"]) == ["status_shard", "created"]
+    assert keys(indexes["due"]) == ["due_shard", "due_at"]
+    assert indexes["due"]["Projection"] == {"ProjectionType": "KEYS_ONLY"}
+    projected = set(indexes["by-status"]["Projection"]["NonKeyAttributes"])
+    assert projected == set(storage.LISTED) <= set(tasks.Task.__dataclass_fields__)
+    assert not projected & {"task_token", "video_url", "history", "owner"}
+
+
+@pytest.mark.parametrize("name", [*BUCKETS, "Tasks"])
+def test_data_outlives_the_stack_unless_a_stage_for_trying_says_otherwise(
+    template: Template, for_trying: Template, name: str
+) -> None:
+    assert template.resource(name)["DeletionPolicy"] == template.resource(name)["UpdateReplacePolicy"] == "Retain"
+    assert for_trying.resource(name)["DeletionPolicy"] == "Delete"
+    assert for_trying.the_only("AWS::DynamoDB::Table")["DeletionProtectionEnabled"] is False
+
+
+def test_what_intake_writes_itself_is_named_as_the_functions_name_it() -> None:
+    assert drops.OURS == stack.OWN_IMPORTS
+
+
+def lifecycle(template: Template, bucket: str) -> dict[str, Json]:
+    rules = template.of_type("AWS::S3::Bucket")[bucket]["LifecycleConfiguration"]["Rules"]
+    assert {rule["Status"] for rule in rules} == {"Enabled"}
+    return {rule["Id"]: rule for rule in rules}
+
+
+def keys(index: Json) -> list[str]:
+    return [key["AttributeName"] for key in index["KeySchema"]]
