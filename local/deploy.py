@@ -37,13 +37,12 @@ class Stack:
     changes: tuple[Change, ...]
 
 
-def deploy(cloud: Cloud, assembly: Path, options: Mapping[str, Any] | None = None, *, suffix: str = "") -> Stack:
-    """Deploy the assembly's one stack. A `suffix` makes a second stack of the same template beside the first."""
+def deploy(cloud: Cloud, assembly: Path, options: Mapping[str, Any] | None = None) -> Stack:
+    """Deploy the assembly's one stack; `options` are laid over the functions' own."""
     manifest = next(assembly.glob("*.assets.json"))
-    source = manifest.name.removesuffix(".assets.json")
-    template, changes = localise(json.loads((assembly / f"{source}.template.json").read_text()), cloud.url, options)
+    name = manifest.name.removesuffix(".assets.json")
+    template, changes = localise(json.loads((assembly / f"{name}.template.json").read_text()), cloud.url, options)
     _publish_assets(cloud, assembly, json.loads(manifest.read_text()))
-    name = source + suffix
     outputs = _create(cloud, name, template)
     physical = _physical_names(cloud, name)
     changes += _apply_what_was_ignored(cloud, template, physical)

