@@ -18,7 +18,7 @@ class Template:
 
     @property
     def resources(self) -> dict[str, Json]:
-        return self.json["Resources"]
+        return dict(self.json["Resources"])
 
     def of_type(self, kind: str) -> dict[str, Json]:
         """Properties of each resource of a type, by the name the stack gave it: `Inbox`, `OperationsTaskHeld`."""

@@ -74,5 +74,5 @@ def emitted() -> set[str]:
     for path in FUNCTIONS.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "add_metric":
-                found |= {argument.value for argument in node.args[:1] if isinstance(argument, ast.Constant)}
+                found |= {str(argument.value) for argument in node.args[:1] if isinstance(argument, ast.Constant)}
     return found

@@ -106,7 +106,7 @@ def test_every_key_of_cdk_json_is_one_that_is_read() -> None:
 )
 def test_a_choice_that_cannot_be_is_refused_before_anything_is_built(chosen: dict[str, object], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
-        Context(**chosen)  # type: ignore[arg-type]
+        Context(**chosen)
 
 
 def test_a_refused_choice_ends_the_synthesis_with_its_reason(tmp_path: Path) -> None:
