@@ -1,0 +1,318 @@
+"""What every provider keeps, tested by being listed in providers.NAMES and by its captured answers beside this file."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
+
+from functions import providers
+from functions.providers import base
+from functions.providers.base import JobStatus
+from tests.providers.conftest import BELL, FACE, HERE, KEY, Wire, answer, captured, replay, request, speaker
+
+
+def cases(call: str) -> list[Any]:
+    return [
+        pytest.param(name, case, id=f"{name}: {case['name']}") for name in providers.NAMES for case in captured(name, call)
+    ]
+
+
+every_provider = pytest.mark.parametrize("name", providers.NAMES)
+CAN_BREAK = [base.RejectedLater, base.Rejected, base.AccountRejected, base.Ambiguous]
+
+
+@every_provider
+def test_captured_answers_say_where_and_when_they_were_captured(name: str) -> None:
+    files = sorted((HERE / name).glob("*.json"))
+    assert files, f"tests/providers/{name}/ has no captured answers"
+    for file in files:
+        told = json.loads(file.read_text())
+        assert told["source"]
+        assert told["date"]
+
+
+@every_provider
+def test_captured_answers_reach_every_outcome_and_every_status_word(name: str) -> None:
+    refused = {case["expect"].get("raises") for case in captured(name, "submit")}
+    assert refused >= {kind.__name__ for kind in CAN_BREAK}
+    assert {case["expect"].get("raises") for case in captured(name, "fetch")} >= {
+        "JobNotFound",
+        "Unavailable",
+        "AccountRejected",
+    }
+    told = json.dumps([case["answer"].get("json") for case in captured(name, "fetch")])
+    module = __import__(f"functions.providers.{name}", fromlist=["*"])
+    words = next(getattr(module, table) for table in ("WORDS", "STATES", "kling") if hasattr(module, table))
+    words = getattr(words, "STATES", words)
+    for word in words:
+        assert f'"{word}"' in told or (word.isdigit() and f": {word}" in told), f"no captured answer says {word!r}"
+
+
+@pytest.mark.parametrize(("name", "case"), cases("submit"))
+def test_a_submit_is_one_post_and_ends_as_the_answer_says(name: str, case: dict[str, Any]) -> None:
+    wire = Wire(replay(case))
+    expect = case["expect"]
+    if "raises" in expect:
+        with pytest.raises(base.ProviderError) as caught:
+            speaker(name, wire).submit(request(name))
+        assert type(caught.value).__name__ == expect["raises"], str(caught.value)
+        assert caught.value.code == expect.get("code", caught.value.code)
+        assert name in str(caught.value)
+    else:
+        job = speaker(name, wire).submit(request(name))
+        assert (job.job_id, job.status) == (expect["job_id"], JobStatus.RUNNING)
+    assert [one.method for one in wire.asked] == ["POST"]
+
+
+@pytest.mark.parametrize(("name", "case"), cases("fetch"))
+def test_a_query_ends_as_the_answer_says(name: str, case: dict[str, Any]) -> None:
+    wire = Wire(replay(case))
+    expect = dict(case["expect"])
+    if "raises" in expect:
+        with pytest.raises(base.ProviderError) as caught:
+            speaker(name, wire).fetch(case["job_id"])
+        assert type(caught.value).__name__ == expect["raises"], str(caught.value)
+        assert caught.value.code == expect.get("code", caught.value.code)
+    else:
+        job = speaker(name, wire).fetch(case["job_id"])
+        assert job.job_id == case["job_id"]
+        if expect.get("charge_usd"):
+            expect["charge_usd"] = Decimal(expect["charge_usd"])
+        assert {field: getattr(job, field) for field in expect} == expect
+    assert {one.method for one in wire.asked} == {"GET"}
+
+
+@pytest.mark.parametrize(("name", "case"), [one for one in cases("fetch") if "word_at" in one.values[1]])
+@pytest.mark.parametrize("word", ["zombie", "SUCCEED ", "Success", "完成", 7, True, ["success"], {"state": "fail"}])
+def test_a_status_word_nobody_told_us_of_means_running_and_a_warning(name: str, case: dict[str, Any], word: Any) -> None:
+    body = json.loads(json.dumps(case["answer"]["json"]))
+    *way, last = case["word_at"]
+    place = body
+    for step in way:
+        place = place[step]
+    place[last] = word
+    job = speaker(name, Wire(answer(200, body))).fetch(case["job_id"])
+    assert job.status is JobStatus.RUNNING
+    assert job.unknown_word
+    assert job.video_url is None
+
+
+@pytest.mark.parametrize(("name", "case"), cases("callback"))
+def test_a_callback_hints_and_its_signature_is_checked(name: str, case: dict[str, Any]) -> None:
+    provider, body = providers.get(name), case["body"].encode()
+    hint = provider.read_callback(case["headers"], body)
+    assert {"job_id": hint.job_id, "final": hint.final} == {"job_id": None, "final": None} | case["expect"]
+    if "genuine" in case:
+        told = provider.callback_is_genuine(case["headers"], body, tuple(case["keys"]), case["now"])
+        assert told is case["genuine"]
+
+
+@every_provider
+@settings(max_examples=60, deadline=None)
+@given(
+    body=some.binary(max_size=200)
+    | some.recursive(
+        some.none() | some.booleans() | some.integers() | some.text(max_size=5),
+        lambda inner: (
+            some.lists(inner, max_size=3)
+            | some.dictionaries(
+                some.sampled_from(["data", "taskId", "task_id", "state", "task_status", "status", "id", "error"]),
+                inner,
+                max_size=4,
+            )
+        ),
+        max_leaves=12,
+    ).map(lambda value: json.dumps(value).encode()),
+    stamp=some.sampled_from(["", "1790000000", "x", "١٧٩٠٠٠٠٠٠٠"]),
+)
+def test_whatever_is_written_on_a_bell_it_never_breaks_the_reader(name: str, body: bytes, stamp: str) -> None:
+    provider = providers.get(name)
+    headers = {"webhook-timestamp": stamp, "x-webhook-timestamp": stamp, "webhook-signature": "é", "x": "y"}
+    hint = provider.read_callback(headers, body)
+    assert hint.job_id is None or base.opaque_id(hint.job_id) == hint.job_id
+    if provider.signs_callbacks:
+        assert provider.callback_is_genuine(headers, body, ("whsec_a2V5",), 1_790_000_000) is False
+
+
+@every_provider
+@pytest.mark.parametrize(
+    ("how", "reply"),
+    [
+        ("cut before an answer", b""),
+        ("reset", None),
+        ("half a head", b"HTTP/1.1 200 OK\r\nContent-Le"),
+        ("half a body", b'HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{"code": 200, "data": {"ta'),
+        ("half a body, complete for HTTP", b'HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{"code": 20'),
+        ("an empty body", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+        ("a page", b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n<html><title>Log in</title></html>"),
+        ("a list", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"),
+        ("a bad gateway", b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n"),
+        ("not HTTP", b"SSH-2.0-OpenSSH\r\n\r\n"),
+        ("gzip that is none", b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nnope"),
+        ("more than a mebibyte", b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{" + b" " * (1 << 20) + b"}"),
+        ("deep nesting", b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + b"[" * 100_000),
+    ],
+)
+def test_a_broken_answer_is_ambiguous_to_the_payer(name: str, how: str, reply: bytes | None, misbehaving: Any) -> None:
+    with base.open_client(timeout_seconds=5) as client:
+        provider = providers.get(name)({"api_key": KEY, "base_url": misbehaving(reply)}, client)
+        with pytest.raises(base.Ambiguous):
+            provider.submit(request(name))
+
+
+@every_provider
+@pytest.mark.parametrize("reply", [b"", None, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"])
+def test_a_broken_answer_to_a_query_is_asked_again_later(name: str, reply: bytes | None, misbehaving: Any) -> None:
+    with base.open_client(timeout_seconds=1) as client:
+        provider = providers.get(name)({"api_key": KEY, "base_url": misbehaving(reply)}, client)
+        with pytest.raises(base.Unavailable):
+            provider.fetch("880000000000000001")
+
+
+@every_provider
+def test_an_answer_that_never_comes_is_ambiguous(name: str, misbehaving: Any) -> None:
+    over = threading.Event()
+    with base.open_client(timeout_seconds=0.3) as client:
+        provider = providers.get(name)({"api_key": KEY, "base_url": misbehaving(b"", hang=over)}, client)
+        with pytest.raises(base.Ambiguous):
+            provider.submit(request(name))
+    over.set()
+
+
+@every_provider
+def test_what_never_left_the_machine_is_not_sent(name: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    for address in (f"http://127.0.0.1:{port}", "gopher://x", "http://[", "https://a b"):
+        with base.open_client() as client:
+            provider = providers.get(name)({"api_key": KEY, "base_url": address}, client)
+            with pytest.raises(base.NotSent):
+                provider.submit(request(name))
+
+
+@every_provider
+def test_a_redirect_is_not_followed_and_blames_the_address(name: str) -> None:
+    wire = Wire(answer(307, text="", location="https://elsewhere.example.test/"))
+    with pytest.raises(base.AccountRejected, match="base_url"):
+        speaker(name, wire).submit(request(name))
+    assert len(wire.asked) == 1
+
+
+@every_provider
+@pytest.mark.parametrize("key", ["", "  ", "sk-\nX-Evil: 1", "ключ", None])
+def test_without_a_usable_key_nothing_is_sent_and_the_secret_is_named(name: str, key: str | None) -> None:
+    wire = Wire(answer(200, {}))
+    with pytest.raises(base.AccountRejected, match=f"secret of provider {name}"):
+        speaker(name, wire, api_key=key).submit(request(name))
+    assert not wire.asked
+
+
+def talkative(value: Any) -> Any:
+    """The same answer, with a provider that repeats all that it was told into every text."""
+    if isinstance(value, dict):
+        return {name: talkative(one) if name not in ("code", "type") else one for name, one in value.items()}
+    gossip = f" key {KEY} Bearer {KEY} url {FACE} bell {BELL} jwt eyJhbGciOi.eyJpc3MiOi.c2ln-bmF0"
+    return value + gossip if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize(
+    ("name", "case"), [one for one in cases("submit") + cases("fetch") if "raises" in one.values[1]["expect"]]
+)
+def test_no_error_repeats_a_key_or_a_signed_url(name: str, case: dict[str, Any]) -> None:
+    given = talkative(case["answer"])
+    wire = Wire(answer(given["status"], given.get("json"), given.get("text")))
+    provider = speaker(name, wire)
+    with pytest.raises(base.ProviderError) as caught:
+        provider.submit(request(name)) if case["call"] == "submit" else provider.fetch(case["job_id"])
+    for told in (str(caught.value), repr(caught.value)):
+        for secret in (KEY, "canary-signature", "canary-mac", "c2ln-bmF0"):
+            assert secret not in told
+        assert len(told) < 800
+
+
+@every_provider
+def test_no_job_repeats_a_signed_url_in_its_reason_or_shows_one_in_its_repr(name: str) -> None:
+    failed = next(case for case in captured(name, "fetch") if case["expect"].get("status") == "failed")
+    told = json.dumps(failed["answer"]["json"]).replace(failed["expect"]["error"], f"could not fetch {FACE}")
+    job = speaker(name, Wire(answer(200, text=told))).fetch(failed["job_id"])
+    assert "could not fetch https://inbox.example.test/face.png" in job.error
+    assert "canary" not in job.error + repr(job) + repr(request(name))
+
+
+@every_provider
+def test_a_throttled_submit_says_when_to_come_again(name: str) -> None:
+    throttled = next(case for case in captured(name, "submit") if case["expect"].get("raises") == "RejectedLater")
+    reply = replay(throttled)
+    reply.headers["Retry-After"] = "77"
+    with pytest.raises(base.RejectedLater) as caught:
+        speaker(name, Wire(reply)).submit(request(name))
+    assert caught.value.retry_seconds == 77
+
+
+@every_provider
+def test_a_model_that_is_not_there_is_refused_before_anything_is_sent(name: str) -> None:
+    wire = Wire(answer(200, {}))
+    with pytest.raises(base.Rejected, match="has no model 'nobody/knows'"):
+        speaker(name, wire).submit(request(name, model="nobody/knows"))
+    assert not wire.asked
+
+
+@every_provider
+def test_a_prompt_that_is_no_text_is_refused_before_anything_is_sent(name: str) -> None:
+    wire = Wire(answer(200, {}))
+    with pytest.raises(base.Rejected):
+        speaker(name, wire).submit(request(name, prompt="half a letter \ud83d"))
+    assert not wire.asked
+
+
+@every_provider
+def test_bytes_travel_where_urls_do_not_reach(name: str) -> None:
+    other = providers.get(name).travels[1]
+    assert other in ("base64", "upload")
+    media = {
+        "portrait": base.Media("face.png", "image/png", content=b"\x89PNG face"),
+        "voice": base.Media("voice.mp3", "audio/mpeg", content=b"ID3 voice"),
+    }
+    accepted = next(case for case in captured(name, "submit") if "raises" not in case["expect"])
+    uploaded = answer(200, {"code": 200, "data": {"downloadUrl": "https://files.example.test/1"}})
+    wire = Wire(uploaded, uploaded, replay(accepted)) if other == "upload" else Wire(replay(accepted))
+    speaker(name, wire).submit(request(name, **media))
+    sent = b"".join(one.content for one in wire.asked)
+    assert b"ID3 voice" in sent if other == "upload" else b"SUQzIHZvaWNl" in sent
+
+
+@every_provider
+def test_what_a_provider_says_of_itself_holds_together(name: str) -> None:
+    provider = providers.get(name)
+    assert provider.name == name
+    assert provider.default_model in provider.models
+    assert provider.pace.creates > 0
+    assert provider.retention_days > 0
+    for model_id, model in provider.models.items():
+        assert model.id == model_id
+        assert model.usd_per_second > 0
+        assert 0 < model.first_seconds <= model.usual_seconds
+        assert not model.price_by or set(model.settings[model.price_by].choices) == set(model.prices)
+        assert model.price(1.01, {}) == 2 * model.usd_per_second
+
+
+def test_an_unknown_provider_is_answered_with_those_there_are() -> None:
+    assert providers.NAMES == ("comet", "kie", "kling", "relay")
+    with pytest.raises(ValueError, match="there are: comet, kie, kling, relay"):
+        providers.get("openai")
+
+
+def test_the_wire_trusts_no_proxy_and_follows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    with base.open_client() as client:
+        assert not client.follow_redirects
+        assert not client.trust_env
+        assert all(isinstance(one, httpx.HTTPTransport) or one is None for one in client._mounts.values())
