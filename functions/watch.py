@@ -69,7 +69,15 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
 
 
 def _look(task: Task) -> Verdict:
-    speaker = keys.speaker(task.provider)
+    try:
+        return _ask(task, keys.speaker(task.provider))
+    except Lost as lost:
+        # Somebody moved the task while we asked; the next look sees where it stands.
+        logger.info("somebody was first", task_id=task.task_id, reasons=list(lost.reasons))
+        return WAIT
+
+
+def _ask(task: Task, speaker: base.Provider) -> Verdict:
     try:
         if not task.job_id:
             return _reconcile(task, speaker)
@@ -84,10 +92,6 @@ def _look(task: Task) -> Verdict:
     except base.Unavailable as error:
         logger.warning("could not ask", task_id=task.task_id, why=str(error))
         return _overdue(task)
-    except Lost as lost:
-        # Somebody moved the task while we asked; the next look sees where it stands.
-        logger.info("somebody was first", task_id=task.task_id, reasons=list(lost.reasons))
-        return WAIT
 
 
 def _follow(task: Task, speaker: base.Provider, job: Job) -> Verdict:
@@ -104,7 +108,7 @@ def _follow(task: Task, speaker: base.Provider, job: Job) -> Verdict:
             come_from=[S.SUBMITTED, S.HELD], charge_usd=job.charge_usd,
         )  # fmt: skip
         return DONE
-    return DONE if task.status is S.FAILED else _overdue(task)
+    return DONE if job.status is JobStatus.FAILED and task.status is S.FAILED else _overdue(task)
 
 
 def _archive(task: Task, speaker: base.Provider, job: Job) -> Verdict:
@@ -123,7 +127,7 @@ def _overdue(task: Task) -> Verdict:
     on even then, since a video that arrives while the provider keeps it is still archived."""
     age = _age(task)
     if age > timedelta(days=_retention_days(task)):
-        if task.status is not S.HELD:
+        if task.status not in {S.HELD, S.FAILED}:
             _hold(task, "SILENT", f"{task.provider} gave no result in {age.days} days and keeps none longer")
         return DONE
     if task.status is S.SUBMITTED and age > timedelta(hours=options().silent_hold_hours):
@@ -135,6 +139,7 @@ def _not_found(task: Task, why: str) -> Verdict:
     """A fresh job may not be found yet; an old one that is gone may have been paid."""
     if task.status is S.SUBMITTED and _age(task) > timedelta(seconds=_LOST_GRACE_SECONDS):
         _hold(task, "JOB_LOST", f"{task.provider} does not know job {task.job_id} any more ({why}): look there")
+        return WAIT
     return _overdue(task)
 
 
@@ -150,7 +155,7 @@ def _reconcile(task: Task, speaker: base.Provider) -> Verdict:
         logger.info("adopted", task_id=task.task_id, job_id=found.job_id)
         return _follow(adopted, speaker, found)
     if task.status is not S.SUBMITTING or instant(task.lease_until) > now():
-        return WAIT
+        return _overdue(task)
     if speaker.finds_by_task_id and _doubt_age(task) > _RESEND_GRACE_SECONDS:
         # The provider knows no job with our id, and refuses the same id twice: sending it again cannot buy two.
         _send_again(task, "the provider knows no job with our id, and takes the same id only once")
