@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from functions import providers
 from functions.settings import aws, get, options
-from functions.table import now
+from functions.table import instant, now
 from functions.tasks import Task
 
 # A task token that nobody waits for any more: timed out, used, or of an execution that is gone. The bell was noted in
@@ -36,14 +37,27 @@ def polls(task: Task) -> dict[str, float]:
     return {**schedule, **options().polls}
 
 
-def is_running(task: Task) -> bool:
-    """Does an execution watch this task? Its own, or one that the sweep started for it this hour."""
-    return any(_status(task, suffix) == "RUNNING" for suffix in ("", "-late", revival()))
+def see_that_it_runs(task: Task) -> str:
+    """Some execution watches this task: its own, that of a late bell, the one last started in place of a dead one, or
+    a new one, at most one an hour. The suffix of the one last started so, for the task to remember."""
+    if _is_running(task):
+        return task.revived
+    start(task)
+    if _is_running(task):
+        return task.revived
+    suffix = now().strftime("-%Y%m%d%H")
+    start(task, suffix)
+    return suffix
 
 
-def revival() -> str:
-    """The suffix of an execution started in place of a dead one: at most one an hour."""
-    return now().strftime("-%Y%m%d%H")
+def _is_running(task: Task) -> bool:
+    return any(_status(task, suffix) == "RUNNING" for suffix in dict.fromkeys(("", "-late", task.revived)))
+
+
+def may_still_come(task: Task) -> bool:
+    """Would the provider still keep a video of this attempt, if there is one?"""
+    since = instant(task.submitted_at or task.intended_at or task.created_at)
+    return now() - since < timedelta(days=providers.get(task.provider).retention_days)
 
 
 def _status(task: Task, suffix: str) -> str:

@@ -43,6 +43,8 @@ def _settle_media(task: Task) -> Task:
         else:
             if file:
                 files[field] = file
+            elif field == "portrait" or task.audio:
+                refusals.append(Refusal("INPUT_GONE", field, f"the {field} is no longer in the inbox: upload it again"))
     if refusals:
         message = " ".join(refusal.message for refusal in refusals)
         judged = replace(task, status=S.FAILED, error={"code": refusals[0].code, "message": message})

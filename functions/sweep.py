@@ -15,7 +15,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
 from functions import drops, executions, gate, providers, queues, table, tasks
-from functions.settings import aws, get
+from functions.settings import aws, get, options
 from functions.table import Lost, Update, instant, now
 from functions.tasks import RESTING, S, Task
 
@@ -31,14 +31,25 @@ _SWEPT = "sweep#inbox"
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
     pushed = 0
+    stumbled: list[Exception] = []
     for task_id in tasks.due(now()):
-        if context.get_remaining_time_in_millis() < _LEFT_MILLISECONDS:
+        if _is_late(context):
             break
-        pushed += _push(task_id)
+        try:
+            pushed += _push(task_id)
+        except Exception as error:  # one bad row must not keep the others from being found
+            logger.exception("could not push", task_id=task_id)
+            stumbled.append(error)
     _probe_stopped()
-    found = _walk_inbox()
+    found = _walk_inbox(context)
     metrics.add_metric("Swept", MetricUnit.Count, pushed)
+    if stumbled:
+        raise ExceptionGroup("tasks that could not be pushed", stumbled)
     return {"pushed": pushed, "found": found}
+
+
+def _is_late(context: LambdaContext) -> bool:
+    return context.get_remaining_time_in_millis() < _LEFT_MILLISECONDS
 
 
 def _push(task_id: str) -> int:
@@ -54,8 +65,14 @@ def _push(task_id: str) -> int:
     return 1
 
 
-def _expire(task: Task) -> None:
-    tasks.expire(task)
+def _waiting(task: Task) -> None:
+    """For a portrait, in vain; or for its own media by URL, whose message was lost."""
+    waited = now() - instant(task.created_at)
+    if task.imports and waited < timedelta(hours=options().waiting_hours):
+        queues.bring_in(task.task_id)
+        tasks.still_looking(task, seconds=300)
+    else:
+        tasks.expire(task)
 
 
 def _send_to_submit(task: Task) -> None:
@@ -64,11 +81,7 @@ def _send_to_submit(task: Task) -> None:
 
 
 def _see_that_it_is_watched(task: Task) -> None:
-    if not executions.is_running(task):
-        executions.start(task)
-        if not executions.is_running(task):  # its own execution ended before the task did
-            executions.start(task, executions.revival())
-    tasks.still_looking(task, seconds=3600)
+    tasks.still_looking(task, seconds=3600, revived=executions.see_that_it_runs(task))
 
 
 def _see_that_it_is_announced(task: Task) -> None:
@@ -82,11 +95,14 @@ def _see_that_it_is_announced(task: Task) -> None:
 def _held(task: Task) -> None:
     if task.announced != task.event_id:
         _see_that_it_is_announced(task)
-    _see_that_it_is_watched(task)
+    if executions.may_still_come(task):
+        _see_that_it_is_watched(task)
+    else:
+        tasks.still_looking(task, seconds=86_400)
 
 
 _PUSHES = {
-    S.WAITING: _expire,
+    S.WAITING: _waiting,
     S.READY: _send_to_submit,
     S.SUBMITTING: _see_that_it_is_watched,
     S.SUBMITTED: _see_that_it_is_watched,
@@ -105,12 +121,14 @@ def _probe_stopped() -> None:
             queues.probe(name)
 
 
-def _walk_inbox() -> int:
+def _walk_inbox(context: LambdaContext) -> int:
     """Voices that lie in the inbox and have no task: a part of the inbox each run, by a cursor in the table."""
     cursor = table.read(_SWEPT) or {}
     start = {name: cursor[name] for name in ("KeyMarker", "VersionIdMarker") if cursor.get(name)}
     missing: list[str] = []
     for _ in range(_INBOX_PAGES):
+        if _is_late(context):
+            break
         answer = aws("s3").list_object_versions(Bucket=get().inbox, **start)
         missing += [version["Key"] for version in answer.get("Versions", []) if _is_forgotten(version)]
         if not answer.get("IsTruncated"):

@@ -62,7 +62,8 @@ _DUE_SECONDS = {
 class Task:
     """A task as the table has it. `portrait` and `audio` name the exact object version and what was found in it;
     `attempt` is the attempt that is or would be paid next; `returns` how often it came back unsent; `rings` counts
-    genuine bells and `answered` those that a query has answered; `archived` says where the video lies."""
+    genuine bells and `answered` those that a query has answered; `archived` says where the video lies; `revived` is the
+    suffix of the execution that was last started in place of a dead one."""
 
     task_id: str
     status: TaskStatus
@@ -104,6 +105,7 @@ class Task:
     announced: str = ""
     entered: Mapping[str, int] = field(default_factory=dict)
     due_at: str = ""
+    revived: str = ""
     history: tuple[Mapping[str, Any], ...] = ()
 
     @classmethod
@@ -183,7 +185,7 @@ def step(
 
 def open_task(task: Task, *, why: str = "") -> Task:
     """Put a new task in the table: WAITING, READY, or FAILED when refused. Raises Lost if it is there."""
-    due_at = later(seconds=options().waiting_hours * _HOUR if task.status is S.WAITING else _DUE_SECONDS[task.status])
+    due_at = later(seconds=_patience(task) if task.status is S.WAITING else _DUE_SECONDS[task.status])
     item: dict[str, Any] = {f.name: getattr(task, f.name) for f in fields(task)}
     item |= {
         "pk": key_of(task.task_id), "created": f"{task.created_at}#{task.task_id}", "changed_at": stamp(now()),
@@ -193,6 +195,11 @@ def open_task(task: Task, *, why: str = "") -> Task:
     item |= placed(task.task_id, task.status, due_at)
     table.put_new({name: value for name, value in item.items() if value is not None and value != ""})
     return task
+
+
+def _patience(task: Task) -> float:
+    """How long a task may wait before somebody looks: for a person's file a day, for our own fetching minutes."""
+    return _DUE_SECONDS[S.READY] if task.imports else options().waiting_hours * _HOUR
 
 
 def revise(task: Task, standing: Task, *, why: str) -> Task:
@@ -211,9 +218,10 @@ def revise(task: Task, standing: Task, *, why: str) -> Task:
 
 
 def expire(task: Task) -> Task:
-    update = step(task.task_id, S.EXPIRED, come_from=[S.WAITING], why="no portrait came", attempt=task.attempt)
-    hours = f"{options().waiting_hours:g} hours"
-    message = f"No portrait came for {task.stem!r} within {hours}: drop it to revive the task."
+    what = "No media could be fetched" if task.imports else "No portrait came"
+    cure = "open it again" if task.imports else "drop it to revive the task"
+    update = step(task.task_id, S.EXPIRED, come_from=[S.WAITING], why=what.lower(), attempt=task.attempt)
+    message = f"{what} for {task.stem!r} within {options().waiting_hours:g} hours: {cure}."
     return Task.of(update.set(error={"code": "EXPIRED", "message": message}).run())
 
 
@@ -226,9 +234,11 @@ def postpone(task: Task, until: datetime, why: str) -> Task:
     return Task.of(update.given("{status} = :ready", ready=S.READY.value).run())
 
 
-def still_looking(task: Task, *, seconds: float) -> None:
+def still_looking(task: Task, *, seconds: float, revived: str = "") -> None:
     """Push the time at which the sweep looks again; a task that moved meanwhile has set its own."""
     update = Update(key_of(task.task_id)).set(due_at=later(seconds=seconds))
+    if revived:
+        update.set(revived=revived)
     update.given("{status} = :status AND {changed_at} = :at", status=task.status.value, at=task.changed_at).run()
 
 
