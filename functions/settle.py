@@ -23,7 +23,9 @@ metrics = Metrics()
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """`event`: task_id, attempt, archived. Raises when the task's row is busy: the workflow asks again."""
     task = tasks.load(event["task_id"])
-    if task is None or task.status is not S.ARCHIVING or task.attempt != event["attempt"]:
+    is_ours = task is not None and task.status is S.ARCHIVING and task.attempt == event["attempt"]
+    # Nothing archived: the archive saw the task elsewhere, so whoever brought it back here has an execution of his own.
+    if task is None or not is_ours or not event["archived"]:
         return {"next": "done"}
     try:
         gate.complete(task, event["archived"])
