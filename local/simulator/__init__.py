@@ -12,16 +12,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from local.simulator.comet import Comet
 from local.simulator.control import Control
 from local.simulator.engine import Engine
 from local.simulator.faults import KINDS
 from local.simulator.kie import Kie
+from local.simulator.kling import Kling
 from local.simulator.options import Options
+from local.simulator.relay import FlatRelay, NewApiRelay, Relay
 from local.simulator.results import Results
 from local.simulator.server import Listener
 
 # The order of the ports.
-LISTENERS = ("kie", "results", "control")
+LISTENERS = ("kie", "kling", "comet", "relay", "relay-b", "relay-d", "results", "control")
+PROVIDERS = (Kie, Kling, Comet, Relay, NewApiRelay, FlatRelay)
 
 
 class Simulator:
@@ -30,7 +34,7 @@ class Simulator:
     def __init__(self, options: Options) -> None:
         self._passing = "" if options.state else tempfile.mkdtemp(prefix="simulator-")
         self.engine = Engine(options, Path(options.state or self._passing))
-        self.engine.providers = {one.name: one for one in (Kie(self.engine),)}
+        self.engine.providers = {kind.name: kind(self.engine) for kind in PROVIDERS}
         doors = {name: provider.answer for name, provider in self.engine.providers.items()}
         doors |= {"results": Results(self.engine).answer, "control": Control(self.engine).answer}
         ports = self._ports(options)
@@ -41,7 +45,9 @@ class Simulator:
         self.addresses = {door.name: f"http://{host}:{door.port}" for door in self._listeners}
         self.engine.book.put("fact", "ports", {door.name: door.port for door in self._listeners})
         self.engine.results_address = self.addresses["results"]
-        self.keys = {"kie": options.kie_key}
+        self.keys = {"kie": options.kie_key, "kling": options.kling_key, "comet": options.comet_key}
+        self.keys |= dict.fromkeys(("relay", "relay-b", "relay-d"), options.relay_key)
+        self.keys |= {"kling-access": options.kling_access_key, "kling-secret": options.kling_secret_key}
 
     def start(self) -> None:
         self.engine.start()

@@ -38,6 +38,9 @@ def _announce(simulator: Simulator, as_json: bool) -> None:
     for name, address in simulator.addresses.items():
         key = simulator.keys.get(name)
         print(f"{name:<8} {address}" + (f"  key {key}" if key else ""))
+    print(
+        f"kling also takes a JWT of access key {simulator.keys['kling-access']}, secret key {simulator.keys['kling-secret']}"
+    )
     print("ctrl-C stops it", flush=True)
 
 

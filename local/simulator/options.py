@@ -44,6 +44,7 @@ class Options:
     kling_slots: int = _option(5, "jobs Kling runs at the same time (0: no limit)")
     kling_webhook_secret: str = _option("", "sign Kling's callbacks with this whsec_… secret; two, by comma: both sign")
     kling_duplicates: str = _option("refuse", "the same external_task_id twice", ("refuse", "accept"))
+    kling_blanks: str = _option("accept", "an empty string in a field that is not used", ("accept", "refuse"))
     kling_unknown_task: str = _option("1203", "what a query for an unknown job gets", ("1203", "1201"))
 
     comet_key: str = _option("comet-simulated-key", "the API key CometAPI accepts")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import sys
 import threading
 import time
@@ -79,6 +81,7 @@ class Listener:
     def stop(self) -> None:
         self._server.shutdown()
         self._thread.join()
+        self._server.hang_up()
         self._server.server_close()
 
 
@@ -87,10 +90,28 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False  # a hanging answer must not hang the one who stops us
     request_queue_size = 512  # a burst of a few hundred is our trade
 
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self.connections: set[socket.socket] = set()
+        super().__init__(address, handler)
+
     def server_bind(self) -> None:
         """Without the reverse look-up of the parent, which takes seconds where there is no DNS."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self.connections.discard(request)
+        super().shutdown_request(request)
+
+    def hang_up(self) -> None:
+        """Idle connections would be answered for as long as their clients keep them."""
+        for connection in list(self.connections):
+            with contextlib.suppress(OSError):  # its client was faster
+                connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):

@@ -1,0 +1,301 @@
+"""Kling's official avatar API, and the dialect that CometAPI and the relays took over from it.
+
+https://app.klingai.com/global/dev/document-api (the legacy /v1 APIs) · the seed of the official API.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+import time
+import uuid
+from typing import Any
+
+from local.simulator.avatars import Asked, Trouble, asked_for
+from local.simulator.callbacks import Letter, standard_webhooks_signature
+from local.simulator.engine import FORGED_LINK
+from local.simulator.faults import Subject
+from local.simulator.jobs import FAILED, PROCESSING, SUBMITTED, SUCCEEDED, Job
+from local.simulator.provider import Provider, RefusalError, digits
+from local.simulator.server import Request, Response, json_response
+from local.simulator.speech import Speech
+
+AVATAR, TTS, VOICES = "/v1/videos/avatar/image2video", "/v1/audio/tts", "/v1/general/presets-voices"
+
+# business code -> HTTP status and text
+CODES = {
+    1000: (401, "Authentication failed"),
+    1001: (401, "Authorization is empty"),
+    1002: (401, "Authorization is invalid"),
+    1003: (401, "Authorization is not yet valid"),
+    1004: (401, "Authorization has expired"),
+    1100: (429, "Account exception"),
+    1101: (429, "Account in arrears"),
+    1102: (429, "Account balance not enough"),
+    1103: (403, "Unauthorized access to the requested resource"),
+    1200: (400, "Invalid request parameters"),
+    1201: (400, "Invalid parameters, such as incorrect key or illegal value"),
+    1202: (404, "The requested method is invalid"),
+    1203: (404, "The requested resource does not exist"),
+    1300: (400, "Trigger the platform's policy"),
+    1301: (400, "Trigger the platform's content security policy"),
+    1302: (429, "The API request is too fast"),
+    1303: (429, "parallel task over resource pack limit"),
+    1304: (429, "Trigger the platform's IP whitelist policy"),
+    5000: (500, "Server internal error"),
+    5001: (503, "Server temporarily unavailable, under maintenance"),
+    5002: (504, "Server internal timeout, a large backlog of requests"),
+}
+WORDS = {SUBMITTED: "submitted", PROCESSING: "processing", SUCCEEDED: "succeed", FAILED: "failed"}
+UNITS_PER_SECOND = {"std": 0.4, "pro": 0.8}
+USUAL_SECONDS = {"std": (150.0, 5.0), "pro": (200.0, 8.0)}
+
+
+class KlingDialect(Provider):
+    """Create, query and callbacks in Kling's words; who speaks it differs in paths, refusals and prices."""
+
+    prefix = ""
+    longest_voice = 300.0
+    prompt_required = False
+    unit, rates = "units", UNITS_PER_SECOND
+    request_id_on_create = True
+
+    @property
+    def blanks_refused(self) -> bool:
+        """Whether "" is a value, and a wrong one, or the same as no value."""
+        return False
+
+    @property
+    def speech(self) -> Speech:
+        return Speech(self)
+
+    def envelope(self, data: Any, *, request_id: bool = True) -> dict[str, Any]:
+        said: dict[str, Any] = {"code": 0, "message": "SUCCEED"}
+        return said | ({"request_id": str(uuid.uuid4())} if request_id else {}) | {"data": data}
+
+    def failure(self, reason: str) -> tuple[str, str]:
+        known = {"internal": "Server internal error", "moderation": "Failure to pass the risk control system"}
+        return "", known.get(reason, reason)
+
+    def new_id(self) -> str:
+        return digits(18, "88")
+
+    def new_link(self, job: Job) -> str:
+        job.video_id = digits(18, "88")
+        return f"/out/{job.video_id}.mp4"
+
+    def create(self, request: Request) -> Response:
+        try:
+            body = request.json()
+        except ValueError:
+            return self.refuse(1200, "The request body is not valid JSON")
+        if not isinstance(body, dict):
+            return self.refuse(1200)
+        job_id = self.new_id()
+        said = [str(body.get(name) or "") for name in ("external_task_id", "callback_url", "prompt")]
+        subject = Subject(self.name, job_id, *said)
+        try:
+            return self.engine.receive(self, subject, lambda: self._make(job_id, body))
+        except RefusalError as refusal:
+            return refusal.answer
+
+    def created(self, job: Job) -> Response:
+        names = ("task_id", "task_info", "task_status", "created_at", "updated_at")
+        record = self.record(job)
+        data = {name: record[name] for name in names} | {"task_id": job.id}
+        return json_response(self.envelope(data, request_id=self.request_id_on_create))
+
+    def admit(self, asked: Asked) -> None:
+        """Refuse what has nothing to do with the request itself: balance, slots, an id used before."""
+
+    def _make(self, job_id: str, body: dict[str, Any]) -> Response:
+        try:
+            asked = asked_for(body, self)
+            self.admit(asked)
+            portrait, voice, error = asked.media(self)
+        except Trouble as trouble:
+            raise RefusalError(self.refuse(trouble.code, str(trouble))) from None
+        upstream_id = job_id if job_id.isdigit() else digits(18, "88")
+        job = Job(
+            job_id,
+            self.name,
+            f"avatar-{asked.mode}",
+            self.engine.clock.now(),
+            prompt=asked.prompt,
+            external_id=asked.external_id,
+            callback_url=asked.callback_url,
+            upstream_id=upstream_id,
+            asked={"watermark": asked.watermark},
+            portrait=portrait.name,
+            voice=voice.name,
+            seconds=voice.seconds,
+            mode=asked.mode,
+            price=round(self.rates[asked.mode] * voice.seconds, 3 if self.unit == "USD" else 1),
+            unit=self.unit,
+            error=error,
+        )
+        self.engine.accept(job, USUAL_SECONDS[asked.mode])
+        return self.created(job)
+
+    def query(self, job_id: str, by_external_id: bool) -> tuple[Job | None, Response | None]:
+        """The job asked for, or what came in between."""
+        job = self.engine.find(self.name, job_id, by_external_id)
+        return job, self.engine.disturb(self, job.subject if job else Subject(self.name), "query")
+
+    def notice(self, job: Job) -> dict[str, Any] | None:
+        """The raw object, at every change, with the upstream's id also behind a relay."""
+        record = self.record(job)
+        told = {
+            name: record[name] for name in ("task_id", "task_status", "task_status_msg", "created_at", "updated_at")
+        }
+        told["task_info"] = {"parent_video": {}} | record["task_info"]
+        if job.status == SUCCEEDED:
+            told |= {name: record[name] for name in ("final_unit_deduction", "final_balance_deduction")}
+            videos = (record["task_result"] or {"videos": []})["videos"]
+            kept = ("id", "url", "duration")
+            told["task_result"] = {"images": [], "videos": [{name: video[name] for name in kept} for video in videos]}
+        return told
+
+    def signature(self, letter: Letter) -> dict[str, str]:
+        """Standard Webhooks, if there is a secret; while one replaces another, both sign."""
+        keys = self.webhook_secrets()
+        if not keys:
+            return {}
+        if not letter.genuine:
+            keys = ["whsec_" + base64.b64encode(b"a forger's guess").decode()]
+        message, now = f"msg_{letter.id}", int(time.time())
+        signed = [standard_webhooks_signature(key, message, now, letter.content) for key in keys]
+        return {"webhook-id": message, "webhook-timestamp": str(now), "webhook-signature": " ".join(signed)}
+
+    def webhook_secrets(self) -> list[str]:
+        """Behind a relay it is the relay's account that could have one; its customer does not."""
+        return []
+
+    def record(self, job: Job, *, asked: bool = False) -> dict[str, Any]:
+        """Kling's own record of the job."""
+        record: dict[str, Any] = {
+            "task_id": job.upstream_id,
+            "task_status": (self.engine.word(job) if asked else None) or WORDS[job.status],
+            "task_status_msg": job.error[1] if job.status == FAILED and job.error else "",
+            "task_info": self._task_info(job),
+            "task_result": {},
+            "watermark_info": {"enabled": bool(job.asked.get("watermark"))},
+            "created_at": int(job.created * 1000),
+            "updated_at": int(job.updated * 1000),
+        }
+        if job.status == SUCCEEDED:
+            record["task_result"] = self._result(job, asked)
+            record["final_unit_deduction"] = f"{UNITS_PER_SECOND[job.mode] * job.seconds:.1f}"
+            record["final_balance_deduction"] = {"quota": "0", "list_price": "0"}
+        return record
+
+    def _task_info(self, job: Job) -> dict[str, str]:
+        return {"external_task_id": job.external_id} if job.external_id else {}
+
+    def _result(self, job: Job, asked: bool) -> dict[str, Any] | None:
+        flaw = "" if job.link == FORGED_LINK else self.engine.flaw(job, asked=asked)
+        if flaw:
+            return {"videos": []} if flaw == "empty_result" else None
+        url = self.engine.url(job.link)
+        marked = url if job.asked.get("watermark") else ""
+        video = {"id": job.video_id, "url": url, "watermark_url": marked, "duration": f"{job.seconds:.2f}"}
+        return {"videos": [video]}
+
+
+class Kling(KlingDialect):
+    """The official host: API key or JWT, slots, lists, external ids that find a job."""
+
+    name = "kling"
+    too_fast, closed = 1302, 5001
+
+    @property
+    def blanks_refused(self) -> bool:
+        return bool(self.options.kling_blanks == "refuse")
+
+    def answer(self, request: Request) -> Response:
+        code = self._who(request.headers.get("authorization", ""))
+        if code:
+            return self.refuse(code)
+        method, path = request.method, request.path
+        if path == AVATAR and method == "POST":
+            return self.create(request)
+        if path == AVATAR and method == "GET":
+            return self._list(request)
+        if path.startswith(AVATAR + "/") and method == "GET":
+            return self._one(path.removeprefix(AVATAR + "/"))
+        if (method, path) in (("POST", TTS), ("GET", VOICES)):
+            return self.speech.answer(request)
+        known = path.startswith(AVATAR) or path in (TTS, VOICES)
+        return self.refuse(1202 if known else 1203)
+
+    def refuse(self, code: int, why: str = "") -> Response:
+        status, text = CODES.get(code, (400, "Error"))
+        return json_response({"code": code, "message": why or text, "request_id": str(uuid.uuid4())}, status)
+
+    def late(self) -> Response:
+        return self.refuse(5002)
+
+    def admit(self, asked: Asked) -> None:
+        blocked = self.options.kling_duplicates == "refuse" and asked.external_id
+        if blocked and self.engine.book.by_external_id(self.name, asked.external_id):
+            raise Trouble(f"external_task_id already exists: {asked.external_id}")
+        if self.engine.book.spent(self.name) >= self.options.kling_units:
+            raise Trouble("", 1102)
+        slots = self.options.kling_slots
+        if slots and self.engine.book.running(self.name) >= slots:
+            raise Trouble("", 1303)
+
+    def webhook_secrets(self) -> list[str]:
+        return [secret for secret in self.options.kling_webhook_secret.split(",") if secret]
+
+    def _one(self, job_id: str) -> Response:
+        job, disturbed = self.query(job_id, by_external_id=True)
+        if disturbed:
+            return disturbed
+        if job is None:
+            return self.refuse(int(self.options.kling_unknown_task), f"Task not found: {job_id}")
+        return json_response(self.envelope(self.record(job, asked=True)))
+
+    def _list(self, request: Request) -> Response:
+        if disturbed := self.engine.disturb(self, Subject(self.name), "query"):
+            return disturbed
+        try:
+            page, size = int(request.query.get("pageNum", 1)), int(request.query.get("pageSize", 30))
+        except ValueError:
+            return self.refuse(1201, "pageNum and pageSize must be integers")
+        if not 1 <= page <= 1000 or not 1 <= size <= 500:
+            return self.refuse(1201, "pageNum must be in [1, 1000] and pageSize in [1, 500]")
+        jobs = self.engine.book.jobs(self.name)[(page - 1) * size : page * size]
+        return json_response(self.envelope([self.record(job, asked=True) for job in jobs]))
+
+    def _who(self, authorization: str) -> int:
+        """0, or the code of what is wrong with the key or the token."""
+        if not authorization.strip():
+            return 1001
+        scheme, _, token = authorization.partition(" ")
+        if scheme != "Bearer" or not token.strip():
+            return 1002
+        if token.count(".") == 2:
+            return self._token(token)
+        return 0 if hmac.compare_digest(token.encode(), self.options.kling_key.encode()) else 1000
+
+    def _token(self, token: str) -> int:
+        """A JWT by HS256. Its times are the client's, so they are compared with the real time."""
+        head, body, signature = token.split(".")
+        try:
+            header, claims, given = json.loads(_decoded(head)), json.loads(_decoded(body)), _decoded(signature)
+            issuer, ends, begins = claims["iss"], float(claims["exp"]), float(claims.get("nbf", 0))
+        except (ValueError, TypeError, KeyError):
+            return 1002
+        if issuer != self.options.kling_access_key:
+            return 1000
+        genuine = hmac.digest(self.options.kling_secret_key.encode(), f"{head}.{body}".encode(), "sha256")
+        if header.get("alg") != "HS256" or not hmac.compare_digest(genuine, given):
+            return 1002
+        now = time.time()
+        return 1003 if now < begins else 1004 if now >= ends else 0
+
+
+def _decoded(part: str) -> bytes:
+    return base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True)
