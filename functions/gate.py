@@ -196,15 +196,23 @@ def accept(claimed: Claim, job_id: str) -> Task:
     return _adopt(task, job_id, [S.SUBMITTING], claimed.owner, "talkdrop")
 
 
-def adopt(task: Task, job_id: str, *, come_from: Iterable[tasks.TaskStatus], who: str = "talkdrop") -> Task:
-    """A job that is proved to be this attempt's, found by its bell, by our id at the provider, or by a person."""
-    return _adopt(task, job_id, come_from, None, who)
+def adopt(
+    task: Task, job_id: str, *, come_from: Iterable[tasks.TaskStatus], who: str = "talkdrop", why: str = ""
+) -> Task:
+    """A job that is proved to be this attempt's, found by its bell, by our id at the provider, or by a person.
+
+    Raises Lost; reasons[0] tells that the task is elsewhere or has another job, reasons[1] that the job is another's.
+    """
+    return _adopt(task, job_id, come_from, None, who, why)
 
 
-def _adopt(task: Task, job_id: str, come_from: Iterable[tasks.TaskStatus], owner: str | None, who: str) -> Task:
+def _adopt(
+    task: Task, job_id: str, come_from: Iterable[tasks.TaskStatus], owner: str | None, who: str, why: str = ""
+) -> Task:
     soon = later(seconds=600)  # an execution should be watching by then
+    told = f"{job_id}: {why}" if why else job_id
     update = tasks.step(
-        task.task_id, S.SUBMITTED, come_from=come_from, attempt=task.attempt, why=job_id, who=who, due_at=soon
+        task.task_id, S.SUBMITTED, come_from=come_from, attempt=task.attempt, why=told, who=who, due_at=soon
     )
     update.set(job_id=job_id, submitted_at=stamp(now()))
     update.given("attribute_not_exists({job_id}) OR {job_id} = :job", job=job_id)
@@ -248,6 +256,31 @@ def fail(
     return _close_books(update, task, charge_usd)
 
 
+def resubmit(task: Task, *, who: str, why: str) -> Task:
+    """A person wants one more attempt: READY again, under the next number, with nothing of the last one but its trace
+    in `past`. Holds only for the row as that person saw it, with no bell since. Raises Lost.
+
+    What the last attempt booked stays spent, for nobody can tell that it was not."""
+    update = tasks.step(task.task_id, S.READY, come_from=[S.FAILED, S.HELD], attempt=task.attempt, why=why, who=who)
+    update.given("{changed_at} = :seen AND {rings} = :rings", seen=task.changed_at, rings=task.rings)
+    update.given("{booked} = :booked", booked=list(task.booked))
+    trace = {"attempt": task.attempt, "job_id": task.job_id, "charge_usd": task.charge_usd, "error": dict(task.error)}
+    update.append("past", trace)
+    update.set(attempt=task.attempt + 1, booked=[], rings=0, answered=0, asks=0, returns=0).remove(*_OF_ONE_ATTEMPT)
+    slots = [Update(pk).drop_from("leases", task.external_id) for pk in task.booked if pk.startswith("slots#")]
+    table.transact(update, *slots, tries=5)
+    ready = tasks.load(task.task_id)
+    if ready is None:
+        raise Lost
+    return ready
+
+
+_OF_ONE_ATTEMPT = (
+    "job_id", "submitted_at", "job_hint", "rang_at", "task_token", "video_url", "trusted_host", "doubt", "owner",
+    "lease_until", "body_sha256", "charge_usd", "error", "not_before", "paced_for", "revived", "expires_at",
+)  # fmt: skip
+
+
 def complete(task: Task, archived: Mapping[str, Any]) -> Task:
     """The video lies in the archive, proved: the last step."""
     update = tasks.step(task.task_id, S.COMPLETED, come_from=[S.ARCHIVING], attempt=task.attempt)
@@ -286,9 +319,14 @@ def stop(provider: str, why: str) -> None:
     Update(f"breaker#{provider}").set(open_until=later(seconds=_BREAKER_SECONDS), why=why, opened_at=stamp(now())).run()
 
 
-def reopen(provider: str) -> None:
-    """Close the breaker again, after a free query passed or by a person's word."""
-    Update(f"breaker#{provider}").remove("open_until", "why").run()
+def reopen(provider: str, who: str = "talkdrop") -> bool:
+    """Close the breaker again, after a free query passed or by a person's word. False if it was not open."""
+    update = Update(f"breaker#{provider}").set(reopened_at=stamp(now()), reopened_by=who).remove("open_until", "why")
+    try:
+        update.given("attribute_exists({open_until})").run()
+    except Lost:
+        return False
+    return True
 
 
 def stopped_since(provider: str) -> str | None:

@@ -63,7 +63,7 @@ class Task:
     """A task as the table has it. `portrait` and `audio` name the exact object version and what was found in it;
     `attempt` is the attempt that is or would be paid next; `returns` how often it came back unsent; `rings` counts
     genuine bells and `answered` those that a query has answered; `archived` says where the video lies; `revived` is the
-    suffix of the execution that was last started in place of a dead one."""
+    suffix of the execution that was last started in place of a dead one; `past` are the attempts before this one."""
 
     task_id: str
     status: TaskStatus
@@ -107,12 +107,14 @@ class Task:
     due_at: str = ""
     revived: str = ""
     history: tuple[Mapping[str, Any], ...] = ()
+    past: tuple[Mapping[str, Any], ...] = ()
 
     @classmethod
     def of(cls, item: Mapping[str, Any]) -> Task:
         known = {f.name: item[f.name] for f in fields(cls) if f.name in item}
         known["status"] = TaskStatus(known["status"])
         known["history"] = tuple(known.get("history", ()))
+        known["past"] = tuple(known.get("past", ()))
         known["booked"] = tuple(known.get("booked", ()))
         return cls(**known)
 
