@@ -96,15 +96,23 @@ def code_of_the_bundle(target: Literal["aws", "host"]) -> lambda_.Code:
 def bundle(target: Literal["aws", "host"]) -> Path:
     """The directory every Lambda gets: the pinned wheels, with `functions/` beside them. Made once for each content."""
     wheels = _wheels(target)
-    sources = hash_of(ROOT / "functions")
-    made = BUILD / f"bundle-{wheels.name.removeprefix('wheels-')}-{sources[:12]}"
-    if not made.exists():
-        with tempfile.TemporaryDirectory(dir=BUILD) as making:
-            new = Path(making) / "bundle"
-            shutil.copytree(wheels, new, copy_function=os.link)
-            shutil.copytree(ROOT / "functions", new / "functions", ignore=shutil.ignore_patterns(*_NOISE))
+    with tempfile.TemporaryDirectory(dir=BUILD) as making:
+        new = Path(making) / "bundle"
+        # Copied before it is hashed: a file that is saved meanwhile must not end under another content's name.
+        shutil.copytree(ROOT / "functions", new / "functions", ignore=shutil.ignore_patterns(*_NOISE))
+        made = BUILD / f"bundle-{wheels.name.removeprefix('wheels-')}-{hash_of(new)[:12]}"
+        if not made.exists():
+            shutil.copytree(wheels, new, copy_function=os.link, dirs_exist_ok=True)
             _put(new, made)
+            _forget_older(made, f"bundle-{target}-*")
     return made
+
+
+def _forget_older(newest: Path, pattern: str, keep: int = 4) -> None:
+    """Remove what earlier sources left, but for the last few: another synthesis may be reading one of them."""
+    others = sorted((one for one in BUILD.glob(pattern) if one != newest), key=lambda one: one.stat().st_mtime)
+    for old in others[: -keep or None]:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _wheels(target: Literal["aws", "host"]) -> Path:

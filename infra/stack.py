@@ -121,8 +121,8 @@ class Talkdrop(Stack):
     def _make_functions(self) -> None:
         """Timeout and memory with their reasons. A share of a CPU comes with memory, and importing needs one."""
         self.code = code_of_the_bundle(self.context.bundle)
-        # Asks a provider, whose answer has 60 seconds.
-        self.watch = self._function("watch", 90, 512, "table provider_secrets submissions_queue_url")
+        # One query. What hangs for longer is asked again anyway, and must not pile up behind a provider that hangs.
+        self.watch = self._function("watch", 30, 512, "table provider_secrets submissions_queue_url")
         # The longest there is, since a video has no size we could know; a whole CPU for TLS in, hash and TLS out.
         self.archive = self._function("archive", 900, 1769, "table archive")
         self.settle = self._function("settle", 30, 512, "table")
