@@ -1,0 +1,166 @@
+"""The task table, in memory: conditional writes, transactions, indexes that may lag, a stream of what changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tests.faults import expressions
+from tests.faults.clockwork import Clock
+from tests.faults.expressions import Invalid, Item, Scope
+
+KEYS = {"by-status": ("status_shard", "created"), "due": ("due_shard", "due_at")}
+_TOKEN_SECONDS = 600
+
+
+class Refused(Exception):
+    """An answer that is an error: becomes botocore's ClientError at the wire."""
+
+    def __init__(self, code: str, message: str = "", status: int = 400, **more: Any) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.status = status
+        self.more = more
+
+
+class Table:
+    """`on_write` hears every change of an item: its old image and its new one."""
+
+    def __init__(self, clock: Clock, on_write: Callable[[str, Item | None, Item | None], None]) -> None:
+        self.clock = clock
+        self.items: dict[str, Item] = {}
+        self.on_write = on_write
+        self._history: list[tuple[float, str, Item | None]] = []
+        self._tokens: dict[str, tuple[float, str]] = {}
+
+    def get_item(self, Key: Item, ConsistentRead: bool = False, **_: Any) -> dict[str, Any]:
+        item = self._as_seen(Key["pk"]["S"], ConsistentRead)
+        return {"Item": item} if item else {}
+
+    def put_item(self, Item: Item, **asked: Any) -> dict[str, Any]:
+        pk = Item["pk"]["S"]
+        self._require(pk, asked)
+        self._write(pk, dict(Item))
+        return {}
+
+    def update_item(self, Key: Item, **asked: Any) -> dict[str, Any]:
+        pk = Key["pk"]["S"]
+        self._require(pk, asked)
+        try:
+            made = self._updated(pk, asked)
+        except Invalid as invalid:
+            raise Refused("ValidationException", str(invalid)) from invalid
+        self._write(pk, made)
+        return {"Attributes": made}
+
+    def transact_write_items(self, TransactItems: list[dict[str, Any]], ClientRequestToken: str = "") -> dict[str, Any]:
+        said = json.dumps(TransactItems, sort_keys=True, default=str)
+        at, known = self._tokens.get(ClientRequestToken, (0.0, ""))
+        if known and self.clock.now - at < _TOKEN_SECONDS:
+            if known != said:
+                raise Refused("IdempotentParameterMismatchException")
+            return {}
+        made: dict[str, Item] = {}
+        reasons: list[dict[str, Any]] = []
+        for one in TransactItems:
+            ((verb, asked),) = one.items()
+            pk = (asked.get("Key") or asked["Item"])["pk"]["S"]
+            if pk in made:
+                raise Refused("ValidationException", "Transaction request cannot include multiple operations on one item")
+            reasons.append(self._reason(verb, pk, asked, made))
+        if any(reason["Code"] != "None" for reason in reasons):
+            raise Refused("TransactionCanceledException", str(reasons), CancellationReasons=reasons)
+        for pk, item in made.items():
+            if item is not None:
+                self._write(pk, item)
+        if ClientRequestToken:
+            self._tokens[ClientRequestToken] = (self.clock.now, said)
+        return {}
+
+    def query(
+        self,
+        IndexName: str,
+        KeyConditionExpression: str,
+        ExpressionAttributeValues: Item,
+        ScanIndexForward: bool = True,
+        Limit: int = 1000,
+        **_: Any,
+    ) -> dict[str, Any]:
+        """One page is always enough here. An index is a copy that may lag behind."""
+        partition, sort = KEYS[IndexName]
+        lag = self._lag()
+        found = []
+        for pk in list(self.items):
+            item = self._as_of(pk, lag) if lag else self.items[pk]
+            if item is None or partition not in item or sort not in item:
+                continue
+            if expressions.condition(KeyConditionExpression)(Scope(item, {}, ExpressionAttributeValues)):
+                found.append({"pk": item["pk"]} if IndexName == "due" else item)
+        order = {pk: self.items[pk] for pk in self.items}
+        found.sort(key=lambda one: order[one["pk"]["S"]].get(sort, {"S": ""})["S"], reverse=not ScanIndexForward)
+        return {"Items": found[:Limit]}
+
+    def forget(self, pk: str) -> None:
+        """Time to live: DynamoDB removes the item itself."""
+        old = self.items.pop(pk, None)
+        self._history.append((self.clock.now, pk, None))
+        self.on_write(pk, old, None)
+
+    def _reason(self, verb: str, pk: str, asked: Item, made: dict[str, Any]) -> dict[str, Any]:
+        made[pk] = None
+        scope = self._scope(pk, asked)
+        if "ConditionExpression" in asked and not expressions.condition(asked["ConditionExpression"])(scope):
+            return {"Code": "ConditionalCheckFailed"}
+        try:
+            if verb == "Update":
+                made[pk] = self._updated(pk, asked)
+            elif verb == "Put":
+                made[pk] = dict(asked["Item"])
+        except Invalid as invalid:
+            return {"Code": "ValidationError", "Message": str(invalid)}
+        return {"Code": "None"}
+
+    def _scope(self, pk: str, asked: Mapping[str, Any]) -> Scope:
+        names = asked.get("ExpressionAttributeNames", {})
+        return Scope(self.items.get(pk), names, asked.get("ExpressionAttributeValues", {}))
+
+    def _require(self, pk: str, asked: Mapping[str, Any]) -> None:
+        text = asked.get("ConditionExpression")
+        if text and not expressions.condition(text)(self._scope(pk, asked)):
+            standing = self.items.get(pk)
+            told = asked.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD" and standing
+            raise Refused("ConditionalCheckFailedException", **({"Item": standing} if told else {}))
+
+    def _updated(self, pk: str, asked: Mapping[str, Any]) -> Item:
+        if "UpdateExpression" not in asked:
+            raise Invalid("an update without an expression")
+        names, values = asked.get("ExpressionAttributeNames", {}), asked.get("ExpressionAttributeValues", {})
+        return expressions.apply(self.items.get(pk) or {"pk": {"S": pk}}, asked["UpdateExpression"], names, values)
+
+    def _write(self, pk: str, item: Item) -> None:
+        old = self.items.get(pk)
+        self.items[pk] = item
+        if pk.startswith("task#"):
+            self._history.append((self.clock.now, pk, item))
+        if old != item:  # a write that changes nothing makes no stream record
+            self.on_write(pk, old, item)
+
+    def _lag(self) -> float:
+        one = self.clock.current
+        return one.fault.seconds if one is not None and one.fault is not None else 0.0
+
+    def _as_seen(self, pk: str, consistent: bool) -> Item | None:
+        lag = 0.0 if consistent else self._lag()
+        return self._as_of(pk, lag) if lag else self.items.get(pk)
+
+    def _as_of(self, pk: str, lag: float) -> Item | None:
+        then = self.clock.now - lag
+        standing = None
+        for at, key, item in self._history:
+            if at > then:
+                break
+            if key == pk:
+                standing = item
+        return standing

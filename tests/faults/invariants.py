@@ -1,0 +1,226 @@
+"""What must hold after every write, at every event, and when all is quiet. Written from the design, not from the code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from decimal import Decimal
+from typing import Any
+
+from tests.faults.account import API_KEY, ARCHIVE, BELL_KEY, WEBHOOK_KEY, Account
+from tests.faults.bucket import Stored
+from tests.faults.clockwork import Broke
+from tests.faults.expressions import Item
+from tests.faults.vendors import Vendor
+
+# From which status to which, by design 5; and those that hold only as long as nobody ever meant to pay.
+_EDGES = {
+    ("WAITING", "READY"), ("WAITING", "FAILED"), ("WAITING", "EXPIRED"), ("READY", "SUBMITTING"),
+    ("SUBMITTING", "READY"), ("SUBMITTING", "SUBMITTED"), ("SUBMITTING", "FAILED"), ("SUBMITTING", "HELD"),
+    ("SUBMITTED", "ARCHIVING"), ("SUBMITTED", "FAILED"), ("SUBMITTED", "HELD"), ("ARCHIVING", "COMPLETED"),
+    ("ARCHIVING", "HELD"), ("HELD", "SUBMITTED"), ("HELD", "ARCHIVING"), ("HELD", "FAILED"),
+    ("FAILED", "ARCHIVING"), ("FAILED", "SUBMITTED"),
+}  # fmt: skip
+_UNPAID_EDGES = {
+    ("READY", "WAITING"), ("READY", "FAILED"), ("FAILED", "READY"), ("FAILED", "WAITING"), ("EXPIRED", "READY"),
+    ("EXPIRED", "WAITING"), ("EXPIRED", "FAILED"),
+}  # fmt: skip
+_AT_REST = {"COMPLETED", "FAILED", "HELD", "EXPIRED"}
+_ANNOUNCED = _AT_REST | {"WAITING", "READY", "SUBMITTED"}
+_SECRETS = re.compile(
+    rf"{API_KEY}|{BELL_KEY}|{WEBHOOK_KEY}|canary-aws-secret|X-Amz-Signature|X-Amz-Credential|task-token-|/callbacks/\w+/\w+/\d+/k"
+)
+
+
+class Invariants:
+    """Listens to the account and raises Broke. `caps`: spending caps in USD by the length of their period's name."""
+
+    def __init__(self, account: Account, vendor: Vendor, caps: dict[int, Decimal]) -> None:
+        self.account = account
+        self.vendor = vendor
+        self.caps = caps
+        self.unrested: set[str] = set()
+        self.entered: dict[str, dict[str, int]] = {}
+        self.completed_ids: dict[str, set[str]] = {}
+        self.event_ids: set[str] = set()
+        self.held: set[str] = set()
+        account.on_write = self.on_write
+        account.on_event = self.on_event
+
+    @property
+    def tasks(self) -> dict[str, Item]:
+        items = self.account.table.items
+        return {pk.removeprefix("task#"): item for pk, item in items.items() if pk.startswith("task#")}
+
+    # After every write.
+
+    def on_write(self, pk: str, old: Item | None, new: Item | None) -> None:
+        if new is None:
+            return
+        if pk.startswith("task#"):
+            self._task_written(pk.removeprefix("task#"), old, new)
+        elif pk.startswith("budget#"):
+            self._budget_written(pk, new)
+
+    def _task_written(self, task_id: str, old: Item | None, new: Item) -> None:
+        status, attempt = _text(new, "status"), int(new["attempt"]["N"])
+        before = _text(old, "status") if old else ""
+        if old is not None:
+            self._step_is_allowed(task_id, before, status, old, new)
+        moved = old is None or (before, old["attempt"], old.get("changed_at")) != (status, new["attempt"], new.get("changed_at"))
+        if moved:
+            times = self.entered.setdefault(task_id, {})
+            times[f"{status}#{attempt}"] = times.get(f"{status}#{attempt}", 0) + 1
+        if status == "HELD" and before != "HELD":
+            self.held.add(task_id)
+        if status == "COMPLETED" and before != "COMPLETED":
+            self._object_of(task_id, new)
+        if before == "SUBMITTING" and status == "READY" and self._charges(task_id, attempt) and self.vendor.name != "kling":
+            raise Broke("no second POST without proof", f"{task_id} is READY again although a job was accepted")
+        announced = new.get("announced", {}).get("S", "").split("#")[1:3] == [status, str(attempt)]
+        if status in _AT_REST and announced:
+            self.unrested.discard(task_id)
+        else:
+            self.unrested.add(task_id)
+
+    def _step_is_allowed(self, task_id: str, before: str, status: str, old: Item, new: Item) -> None:
+        edge, unpaid = (before, status), "intended_at" not in old
+        if before != status and edge not in _EDGES and not (unpaid and edge in _UNPAID_EDGES):
+            raise Broke("rank is monotone", f"{task_id}: {before} → {status}")
+        if "job_id" in old and old["job_id"] != new.get("job_id"):
+            raise Broke("job_id is write-once", f"{task_id}: {old['job_id']} → {new.get('job_id')}")
+        if old["attempt"] != new["attempt"]:
+            raise Broke("no second attempt without proof", f"{task_id}: attempt {new['attempt']['N']}")
+        if "archived" in old and old["archived"]["M"] and old["archived"] != new.get("archived"):
+            raise Broke("archived is write-once", task_id)
+
+    def _budget_written(self, pk: str, new: Item) -> None:
+        spent, cap = Decimal(new["spent_usd"]["N"]), self.caps.get(len(pk.removeprefix("budget#")))
+        if spent < 0:
+            raise Broke("spend is never negative", f"{pk}: {spent}")
+        if cap is not None and spent > cap:
+            raise Broke("spend ≤ cap", f"{pk}: {spent} of {cap}")
+
+    def on_charge(self) -> None:
+        counts: dict[tuple[str, int], int] = {}
+        for job in self.vendor.jobs.values():
+            owner = (job.task_id, job.attempt)
+            counts[owner] = counts.get(owner, 0) + 1
+            if counts[owner] > 1:
+                raise Broke("charges(task, attempt) ≤ 1", f"{job.task_id} attempt {job.attempt} was accepted twice")
+
+    def _charges(self, task_id: str, attempt: int) -> int:
+        return sum((job.task_id, job.attempt) == (task_id, attempt) for job in self.vendor.jobs.values())
+
+    def _object_of(self, task_id: str, item: Item) -> Stored:
+        archived = item["archived"]["M"]
+        if not archived:
+            raise Broke("COMPLETED ⇒ object", f"{task_id} says of its video nothing")
+        stored = self.account.buckets.find(ARCHIVE, _text(archived, "key"), _text(archived, "version_id"))
+        if stored is None or self.account.buckets.latest(ARCHIVE, _text(archived, "manifest_key")) is None:
+            raise Broke("COMPLETED ⇒ object", f"{task_id} has no video or no manifest in the archive")
+        bought = [job.video for job in self.vendor.jobs.values() if job.task_id == task_id]
+        if _text(archived, "sha256") != hashlib.sha256(stored.body).hexdigest() or stored.body not in bought:
+            raise Broke("COMPLETED ⇒ the right bytes", f"{task_id}: the archived bytes are not its job's")
+        return stored
+
+    # At every event.
+
+    def on_event(self, entry: dict[str, Any]) -> None:
+        detail = json.loads(entry["Detail"])
+        task_id, status, attempt, *times = detail["event_id"].split("#")
+        known = self.entered.get(task_id, {}).get(f"{status}#{attempt}", 0)
+        if int(times[0] if times else 1) > known or entry["DetailType"] != f"Task {status.title()}":
+            raise Broke("an event is a fact", f"{detail['event_id']} was announced and never was")
+        self.event_ids.add(detail["event_id"])
+        if status == "COMPLETED":
+            ids = self.completed_ids.setdefault(task_id, set())
+            ids.add(detail["event_id"])
+            if len(ids) > 1:
+                raise Broke("one event id", f"{task_id} was completed as {sorted(ids)}")
+
+    # When all is quiet.
+
+    def at_rest(self, expected: set[str]) -> None:
+        self.on_charge()
+        tasks = self.tasks
+        if missing := expected - set(tasks):
+            raise Broke("nothing is lost", f"never became tasks: {sorted(missing)}")
+        if self.unrested:
+            left = {task_id: _text(tasks[task_id], "status") for task_id in sorted(self.unrested)}
+            raise Broke("nothing is stuck", str(left))
+        for task_id, item in tasks.items():
+            self._ended_well(task_id, item)
+        self._archive_is_explained(tasks)
+        self._books_are_right(tasks)
+        self._alarm_rang(tasks)
+        self._nothing_leaked()
+
+    def _ended_well(self, task_id: str, item: Item) -> None:
+        status, jobs = _text(item, "status"), [job for job in self.vendor.jobs.values() if job.task_id == task_id]
+        made = [job for job in jobs if job.script.outcome == "success"]
+        if made and status not in ("COMPLETED", "HELD"):
+            raise Broke("paid and lost", f"{task_id} is {status} although job {made[0].job_id} was made and charged")
+        if status == "HELD" and any(job.bells_heard for job in jobs):
+            raise Broke("a delivered bell never ends in HELD", f"{task_id}: {item.get('error')}")
+        if status == "COMPLETED" and not self.completed_ids.get(task_id):
+            raise Broke("COMPLETED ⇒ event", task_id)
+        if status in _ANNOUNCED and not any(one.startswith(f"{task_id}#{status}#") for one in self.event_ids):
+            raise Broke("every rest is announced", f"{task_id} {status}")
+
+    def _archive_is_explained(self, tasks: dict[str, Item]) -> None:
+        for key in self.account.buckets.versions.get(ARCHIVE, {}):
+            task_id = key.split("/")[4]
+            if len(self.account.buckets.versions[ARCHIVE][key]) > 1:
+                raise Broke("an archived object is written once", key)
+            if _text(tasks[task_id], "status") != "COMPLETED":
+                raise Broke("object ⇒ COMPLETED", f"{key}: {_text(tasks[task_id], 'status')}")
+        for task_id, item in tasks.items():
+            if _text(item, "status") == "COMPLETED":
+                self._object_of(task_id, item)
+
+    def _books_are_right(self, tasks: dict[str, Item]) -> None:
+        owed: dict[int, Decimal] = {}
+        for item in tasks.values():
+            if "intended_at" not in item:
+                continue
+            open_books = _text(item, "status") == "HELD"
+            amount = Decimal(item["quote_usd" if open_books else "charge_usd"]["N"])
+            for length in self.caps:
+                owed[length] = owed.get(length, Decimal(0)) + amount
+        for pk, item in self.account.table.items.items():
+            if pk.startswith("slots#"):
+                for lease in item["leases"]["M"]:
+                    if _text(tasks[lease.rpartition("-")[0]], "status") != "HELD":
+                        raise Broke("slots return to zero", f"{pk} keeps {lease}")
+        for length, amount in owed.items():
+            spent = sum(
+                (Decimal(item["spent_usd"]["N"]) for pk, item in self.account.table.items.items()
+                 if pk.startswith("budget#") and len(pk) == length + 7), Decimal(0),
+            )  # fmt: skip
+            if spent != amount and not self._came_late():
+                raise Broke("the budget adds up", f"booked {spent}, owed {amount}")
+
+    def _came_late(self) -> bool:
+        """A refused attempt's books were closed, and a late success is not booked again."""
+        return any("FAILED#1" in times and "COMPLETED#1" in times for times in self.entered.values())
+
+    def _alarm_rang(self, tasks: dict[str, Item]) -> None:
+        held = [task_id for task_id, item in tasks.items() if _text(item, "status") == "HELD"]
+        rung = sum(sum(json.loads(line)["TaskHeld"]) for _, line in self.account.lines if '"TaskHeld":' in line)
+        if rung < len(held):
+            raise Broke("HELD rings the alarm", f"{len(held)} tasks are held, TaskHeld was counted {rung:g} times")
+
+    def _nothing_leaked(self) -> None:
+        told = [f"{name}: {line}" for name, line in self.account.lines]
+        told += [f"event: {entry['Detail']}" for entry in self.account.events]
+        told += [f"execution: {told}" for told in self.account.workflow.inputs]
+        told += [f"message: {body}" for queue in (self.account.uploads, self.account.submissions) for body in queue.sent]
+        for line in told:
+            if _SECRETS.search(line):
+                raise Broke("no secret in a log, event or input", line[:600])
+
+
+def _text(item: Item, name: str) -> str:
+    return str(item.get(name, {}).get("S", ""))

@@ -1,0 +1,141 @@
+"""What brings work to the functions: SQS with its visibility and dead letters, and the table's stream."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tests.faults.expressions import Item
+
+if TYPE_CHECKING:
+    from tests.faults.account import Account
+
+_MOST_RECEIVES = 5
+_STREAM_TRIES = 20
+
+
+@dataclass
+class Message:
+    number: int
+    body: str
+    receives: int = 0
+    is_gone: bool = False
+
+
+class Queue:
+    """Delivers at least once. What is not done within `visibility` seconds comes again, and after five times no more."""
+
+    def __init__(self, account: Account, name: str, function: str, *, visibility: float, delay: float) -> None:
+        self.account = account
+        self.name = name
+        self.function = function
+        self.visibility = visibility
+        self.delay = delay
+        self.dead: list[str] = []
+        self.sent: list[str] = []
+        self._numbers = itertools.count(1)
+
+    @property
+    def url(self) -> str:
+        return f"https://sqs.eu-west-1.amazonaws.com/000000000000/{self.name}"
+
+    def send(self, body: str, delay: float | None = None) -> None:
+        self.sent.append(body)
+        message = Message(next(self._numbers), body)
+        clock, plan = self.account.clock, self.account.plan
+        for more in plan.deliveries(f"message of {self.name}"):
+            wait = (delay if delay is not None else self.delay) + more
+            clock.after(wait + plan.latency("sqs"), lambda: self._receive(message))
+
+    def _receive(self, message: Message) -> None:
+        if message.is_gone:
+            return
+        message.receives += 1
+        if message.receives > _MOST_RECEIVES:
+            message.is_gone = True
+            self.dead.append(message.body)
+            self.account.clock.say(f"☠ {self.name}: {message.body}")
+            return
+        record = {
+            "messageId": f"{self.name}-{message.number}", "receiptHandle": "r", "body": message.body,
+            "attributes": {"ApproximateReceiveCount": str(message.receives)}, "messageAttributes": {}, "md5OfBody": "",
+            "eventSource": "aws:sqs", "eventSourceARN": f"arn:aws:sqs:eu-west-1:000000000000:{self.name}",
+            "awsRegion": "eu-west-1",
+        }  # fmt: skip
+        due = self.account.clock.now + self.visibility
+
+        def done(result: Any, error: Any) -> None:
+            failed = error is not None or bool((result or {}).get("batchItemFailures"))
+            if failed:
+                self.account.clock.after(max(0.0, due - self.account.clock.now), lambda: self._receive(message))
+            else:
+                message.is_gone = True
+
+        self.account.invoke(self.function, {"Records": [record]}, done)
+
+
+@dataclass
+class _Lane:
+    records: list[Item] = field(default_factory=list)
+    is_busy: bool = False
+    tries: int = 0
+
+
+class Stream:
+    """The table's stream: each item's changes in their order, at least once."""
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+        self.lanes: dict[str, _Lane] = {}
+        self.dead: list[Item] = []
+        self.past: list[Item] = []
+        self._numbers = itertools.count(1)
+
+    def add(self, pk: str, old: Item | None, new: Item | None) -> None:
+        kind = "INSERT" if old is None else "REMOVE" if new is None else "MODIFY"
+        number = next(self._numbers)
+        change = {"Keys": {"pk": {"S": pk}}, "SequenceNumber": f"{number:020}", "StreamViewType": "NEW_AND_OLD_IMAGES"}
+        images = {name: image for name, image in (("NewImage", new), ("OldImage", old)) if image is not None}
+        record = {
+            "eventID": str(number), "eventName": kind, "eventVersion": "1.1", "eventSource": "aws:dynamodb",
+            "awsRegion": "eu-west-1", "eventSourceARN": "arn:aws:dynamodb:eu-west-1:000000000000:table/t/stream/s",
+            "dynamodb": {**change, **images},
+        }  # fmt: skip
+        self.past.append(record)
+        lane = self.lanes.setdefault(pk, _Lane())
+        lane.records.append(record)
+        if not lane.is_busy:
+            lane.is_busy = True
+            self.account.clock.after(self.account.plan.latency("stream"), lambda: self._deliver(lane))
+        for more in self.account.plan.deliveries("stream record")[1:]:
+            self.account.clock.after(more, lambda: self.replay([record]))
+
+    def replay(self, records: list[Item]) -> None:
+        """A batch that was handled comes again: the checkpoint was lost."""
+        self.account.invoke("announce", {"Records": records}, lambda _result, _error: None)
+
+    def _deliver(self, lane: _Lane) -> None:
+        if not lane.records:
+            lane.is_busy = False
+            return
+        batch = lane.records[:25]
+
+        def done(result: Any, error: Any) -> None:
+            failed = {one["itemIdentifier"] for one in (result or {}).get("batchItemFailures", [])}
+            numbers = [record["dynamodb"]["SequenceNumber"] for record in batch]
+            handled = 0 if error is not None else next((i for i, n in enumerate(numbers) if n in failed), len(batch))
+            del lane.records[:handled]
+            lane.tries = lane.tries + 1 if handled == 0 else 0
+            if lane.tries > _STREAM_TRIES:
+                self.dead.append(lane.records.pop(0))
+                lane.tries = 0
+            wait = 0.0 if handled == len(batch) else min(60.0, 2.0**lane.tries)
+            self.account.clock.after(wait, lambda: self._deliver(lane))
+
+        self.account.invoke("announce", {"Records": batch}, done)
+
+
+def body_of(message: str) -> Any:
+    return json.loads(message)

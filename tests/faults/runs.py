@@ -1,0 +1,195 @@
+"""One run: a world, some tasks that come into it by their doors, and what must hold until all is quiet."""
+
+from __future__ import annotations
+
+import json
+import random
+import struct
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from tests.faults import wires
+from tests.faults.account import INBOX, WEBHOOK_KEY, Account
+from tests.faults.clockwork import START, Broke, Clock
+from tests.faults.invariants import Invariants
+from tests.faults.plans import Harsh, Plan
+from tests.faults.vendors import VENDORS, Vendor
+
+POLLS = {"first": 20, "steady": 60, "slow": 600, "slow_after": 1200}
+_DAYS = 86400.0
+
+
+def png(side: int = 512) -> bytes:
+    def chunk(name: bytes, inner: bytes) -> bytes:
+        return struct.pack(">I", len(inner)) + name + inner + struct.pack(">I", zlib.crc32(name + inner))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+
+
+def wav(seconds: int = 3) -> bytes:
+    form = struct.pack("<HHIIHH", 1, 1, 1000, 1000, 1, 8)
+    data = b"data" + struct.pack("<I", seconds * 1000) + bytes(seconds * 1000)
+    inner = b"WAVE" + b"fmt " + struct.pack("<I", len(form)) + form + data
+    return b"RIFF" + struct.pack("<I", len(inner)) + inner
+
+
+PORTRAIT, VOICE = png(), wav()
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What comes in: `doors` has a word a task, `files` or `api`. `caps_usd`: a day's; `extras` go into the options."""
+
+    profile: str
+    doors: tuple[str, ...] = ("files",)
+    callbacks: bool = True
+    cap_usd: Decimal | None = None
+    signs: bool = False
+    spread_seconds: float = 0.0
+    extras: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def options(self) -> str:
+        told: dict[str, Any] = {
+            "default_provider": self.profile, "callbacks": self.callbacks, "polls": POLLS,
+            "ambiguous_hold_hours": 4, "silent_hold_hours": 12,
+        }  # fmt: skip
+        if self.cap_usd is not None:
+            told["budget_usd_per_day"] = str(self.cap_usd)
+        return json.dumps({**told, **self.extras})
+
+
+@dataclass
+class Result:
+    """What came of a run."""
+
+    broke: Broke | None
+    charges: int
+    statuses: Counter[str]
+    calls: int
+    virtual_seconds: float
+    trace: list[str]
+    sites: list[str]
+    kinds: list[str]
+    held_charged: int = 0
+
+
+class Run:
+    def __init__(self, scene: Scene, plan: Plan, seed: int, trace: bool = False) -> None:
+        self.scene = scene
+        self.plan = plan
+        self.clock = Clock(seed, plan)
+        if trace:
+            self.clock.trace = []
+        if isinstance(plan, Harsh):
+            plan.now = lambda: self.clock.now
+        keys = {"kie": [WEBHOOK_KEY]} if scene.signs and scene.profile == "kie" else {}
+        self.account = Account(self.clock, plan, keys)
+        credentials = {"result_hosts": [wires.RESULTS_HOST]}
+        if scene.profile == "relay":
+            credentials["base_url"] = "https://relay.gateway.test"  # type: ignore[assignment]
+        self.account.secrets[scene.profile] |= credentials
+        self.vendor: Vendor = VENDORS[scene.profile](self.account, plan, WEBHOOK_KEY if keys else "")
+        caps = {10: scene.cap_usd} if scene.cap_usd is not None else {}
+        self.invariants = Invariants(self.account, self.vendor, caps)
+        self.expected: set[str] = set()
+        self.waiting = len(scene.doors)
+        wires.connect(self.account, self._serve, self.vendor.result, seed, scene.options)
+
+    def _serve(self, request: Any) -> Any:
+        accepted = len(self.vendor.jobs)
+        answer = self.vendor.serve(request)
+        if len(self.vendor.jobs) > accepted:
+            self.invariants.on_charge()
+        return answer
+
+    def play(self, horizon_days: float = 3, more: Callable[[Run], None] | None = None) -> Result:
+        """Until all is quiet, and then an hour more, for what comes late."""
+        broke: Broke | None = None
+        try:
+            for number, door in enumerate(self.scene.doors):
+                wait = self.scene.spread_seconds * number
+                self.clock.after(wait, lambda number=number, door=door: self._enter(number, door))
+            self.account.start_sweeping()
+            self.clock.run(START + horizon_days * _DAYS, self._is_quiet)
+            if more is not None:
+                more(self)
+            self.clock.run(self.clock.now + 3600)
+            self.clock.run(self.clock.now + horizon_days * _DAYS, self._is_quiet)
+            self.invariants.at_rest(self.expected)
+        except Broke as broken:
+            broke = broken
+        finally:
+            self.clock.end()
+        return self._result(broke)
+
+    def _result(self, broke: Broke | None) -> Result:
+        statuses = Counter(item["status"]["S"] for item in self.invariants.tasks.values())
+        bought = {job.task_id for job in self.vendor.jobs.values()}
+        held = {task_id for task_id, item in self.invariants.tasks.items() if item["status"]["S"] == "HELD"}
+        return Result(
+            broke, len(self.vendor.jobs), statuses, self.clock.calls, self.clock.now - START, self.clock.trace or [],
+            self.plan.sites, self.plan.kinds, len(held & bought),
+        )  # fmt: skip
+
+    def _is_quiet(self) -> bool:
+        return not self.waiting and not self.invariants.unrested and len(self.expected) == len(self.scene.doors)
+
+    # The doors.
+
+    def _enter(self, number: int, door: str) -> None:
+        if door == "api":
+            self.account.buckets.put(INBOX, f"_talkdrop/{number}.png", PORTRAIT)
+            self.account.buckets.put(INBOX, f"_talkdrop/{number}.wav", VOICE)
+            self._post(number)
+            return
+        files = [(f"take-{number}.png", PORTRAIT), (f"take-{number}.wav", VOICE)]
+        if door == "voice-first":
+            files.reverse()
+        for order, (name, body) in enumerate(files):
+            self.clock.after(order * 0.5, lambda name=name, body=body: self._drop(name, body))
+
+    def _drop(self, name: str, body: bytes) -> None:
+        from functions import drops
+
+        stored = self.account.buckets.put(INBOX, name, body)
+        if name.endswith(".wav"):
+            self.expected.add(drops.task_id_of(INBOX, name, stored.version_id))
+            self.waiting -= 1
+
+    def _post(self, number: int) -> None:
+        """A client that asks until it is answered, with the same key."""
+        body = {"portrait": f"_talkdrop/{number}.png", "audio": f"_talkdrop/{number}.wav"}
+
+        def answered(status: int, told: dict[str, Any]) -> None:
+            if status in (200, 201):
+                self.expected.add(told["task_id"])
+                self.waiting -= 1
+            elif status >= 500:
+                self.clock.after(5.0, lambda: self._post(number))
+            else:
+                raise Broke("the API answers", f"{status} {told}")
+
+        self.account.post_task(body, f"client-key-{number}", answered)
+
+
+def harsh_scene(profile: str, seed: int) -> Scene:
+    """What comes in, by the seed."""
+    chance = random.Random(seed * 7 + 3)
+    doors = tuple(chance.choice(["files", "voice-first", "api"]) for _ in range(chance.choice([1, 2, 2, 3, 4])))
+    callbacks = chance.random() < 0.9
+    cap = Decimal("0.5") if chance.random() < 0.5 else None
+    extras = {"paces": {profile: {"creates": 10, "seconds": 10, "running": 2}}} if chance.random() < 0.2 else {}
+    return Scene(
+        profile, doors, callbacks=callbacks, cap_usd=cap, signs=chance.random() < 0.3,
+        spread_seconds=chance.choice([0.0, 0.0, 3.0, 90.0]), extras=extras,
+    )  # fmt: skip
+
+
+def harsh(profile: str, seed: int, trace: bool = False) -> Result:
+    return Run(harsh_scene(profile, seed), Harsh(seed), seed, trace).play()

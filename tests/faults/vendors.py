@@ -1,0 +1,331 @@
+"""The providers, each with a billing ledger: what they accept, when a job ends, whom they call back.
+
+Written from their documentation, not from our clients: kie (no search, its record repeats the callback URL), Kling (our
+own id is unique and finds the job), a relay (Kling's words, our id a mere tag).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import struct
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from tests.faults.account import API_KEY, DOOR, Account
+from tests.faults.plans import Script
+from tests.faults.wires import RESULTS_HOST, presigned
+
+CREDIT_USD = 0.005
+
+
+@dataclass
+class Job:
+    """One unit of the provider's work, and one line of its ledger: whoever it was made for pays for it."""
+
+    job_id: str
+    task_id: str
+    attempt: int
+    script: Script
+    accepted_at: float
+    callback_url: str
+    external_id: str
+    request: dict[str, Any]
+    charge: float
+    bells_heard: int = 0
+
+    @property
+    def video(self) -> bytes:
+        return mp4(self.job_id.encode(), seconds=3)
+
+    def status(self, now: float) -> str:
+        age = now - self.accepted_at
+        if age >= self.script.seconds:
+            return self.script.outcome
+        return "queued" if age < self.script.seconds / 3 else "running"
+
+
+def mp4(content: bytes, seconds: int) -> bytes:
+    def box(name: bytes, inner: bytes) -> bytes:
+        return struct.pack(">I4s", len(inner) + 8, name) + inner
+
+    header = box(b"mvhd", bytes(12) + struct.pack(">II", 1000, seconds * 1000) + bytes(80))
+    track = box(b"trak", box(b"mdia", box(b"hdlr", bytes(8) + b"vide" + bytes(13))))
+    return box(b"ftyp", b"isom\0\0\2\0isommp41") + box(b"moov", header + track) + box(b"mdat", content)
+
+
+class Vendor:
+    """What all of them share. `dialect` is in the subclasses."""
+
+    name = ""
+    host = ""
+    final_words: dict[str, str] = {}
+
+    def __init__(self, account: Account, plan: Any, webhook_key: str = "") -> None:
+        self.account = account
+        self.clock = account.clock
+        self.plan = plan
+        self.webhook_key = webhook_key
+        self.jobs: dict[str, Job] = {}
+        self.creates = 0
+        self.queries = 0
+        self.credits = 100_000.0
+        self.links_asked: dict[str, int] = {}
+        self._recent: list[float] = []
+
+    # The wire.
+
+    def serve(self, request: httpx.Request) -> httpx.Response:
+        if request.url.host != self.host:
+            raise httpx.ConnectError("no such host", request=request)
+        if request.headers.get("authorization") != f"Bearer {API_KEY}":
+            return self.refusal("key")
+        if request.method == "POST":
+            return self.create(request)
+        self.queries += 1
+        return self.query(request)
+
+    def result(self, path: str) -> bytes | None:
+        """The video behind a link; a link may be dead at first."""
+        job = self.jobs.get(path.rsplit("/", 1)[-1].removesuffix(".mp4").split("_")[0])
+        if job is None or job.status(self.clock.now) != "success":
+            return None
+        asked = self.links_asked[job.job_id] = self.links_asked.get(job.job_id, 0) + 1
+        return None if asked <= job.script.dead_links else job.video
+
+    def create(self, request: httpx.Request) -> httpx.Response:
+        raise NotImplementedError
+
+    def query(self, request: httpx.Request) -> httpx.Response:
+        raise NotImplementedError
+
+    def refusal(self, why: str) -> httpx.Response:
+        raise NotImplementedError
+
+    def record(self, job: Job) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def bell(self, job: Job, status: str) -> dict[str, Any]:
+        raise NotImplementedError
+
+    # The work.
+
+    def shut(self) -> str:
+        """Why nothing is accepted just now, if so."""
+        if why := self.plan.outage(self.clock.now):
+            return str(why)
+        self._recent = [at for at in self._recent if at > self.clock.now - 10]
+        return "rate" if len(self._recent) >= 20 else ""
+
+    def accept(self, told: dict[str, Any], callback_url: str, external_id: str, media: list[str]) -> Job | None:
+        """A job, or None when the media cannot be fetched."""
+        if any(presigned(url).status_code != 200 for url in media):
+            return None
+        self.creates += 1
+        self._recent.append(self.clock.now)
+        task_id, attempt = _owner(callback_url, external_id)
+        number = hashlib.md5(f"{self.name}{self.creates}".encode(), usedforsecurity=False).hexdigest()
+        job_id = number if self.name == "kie" else str(880_000_000_000_000_000 + self.creates)
+        script = self.plan.job()
+        charge = self.price(told)
+        job = Job(job_id, task_id, attempt, script, self.clock.now, callback_url, external_id, told, charge)
+        self.jobs[job_id] = job
+        self.clock.say(f"$ {self.name} accepts {job_id[:8]} for {task_id[:6]}-{attempt}: {script}")
+        self.clock.after(script.seconds, lambda: self._ends(job))
+        for status in self.intermediate(job):
+            self.clock.after(script.seconds / 2, lambda status=status: self._post(job, status))
+        return job
+
+    def price(self, told: dict[str, Any]) -> float:
+        return 9.0
+
+    def intermediate(self, job: Job) -> list[str]:
+        return []
+
+    def _ends(self, job: Job) -> None:
+        if job.script.outcome == "success":
+            self.credits -= job.charge
+        if job.callback_url:
+            self._post(job, job.script.outcome)
+
+    def _post(self, job: Job, status: str) -> None:
+        body = json.dumps(self.bell(job, status))
+        for wait in self.plan.deliveries("callback"):
+            self.clock.after(wait, lambda: self._call(job, status, body, tries=3))
+        for wait, forged in self.plan.forgeries():
+            self.clock.after(wait, lambda forged=forged: self._forge(job, forged))
+
+    def _call(self, job: Job, status: str, body: str, tries: int) -> None:
+        def heard(code: int) -> None:
+            if code == 200:
+                job.bells_heard += status in ("success", "fail")
+            elif tries > 0 and code != 404:
+                self.clock.after(20.0, lambda: self._call(job, status, body, tries - 1))
+
+        self.account.ring(job.callback_url.removeprefix(DOOR), self.signed(job, body), body, heard)
+
+    def signed(self, job: Job, body: str) -> dict[str, str]:
+        return {"Content-Type": "application/json"}
+
+    def _forge(self, job: Job, forged: str) -> None:
+        """A stranger's bell: a MAC that is none, or the right address with an evil body."""
+        url = job.callback_url.removeprefix(DOOR)
+        evil = {"job_id": "evil", "status": "success", "url": "http://169.254.169.254/latest/meta-data/"}
+        body = json.dumps({"data": {"taskId": "e" * 32, "state": "success", **evil}, "task_id": "666", "task_status": "succeed"})
+        if forged == "mac":
+            url = url[:-4] + ("AAAA" if not url.endswith("AAAA") else "BBBB")
+        code: list[int] = []
+        self.account.ring(url, {"Content-Type": "application/json"}, body, code.append)
+
+
+def _owner(callback_url: str, external_id: str) -> tuple[str, int]:
+    if callback_url:
+        parts = callback_url.removeprefix(DOOR).strip("/").split("/")
+        return parts[2], int(parts[3])
+    task_id, _, attempt = external_id.rpartition("-")
+    return task_id, int(attempt or 1)
+
+
+def _json(body: Any, status: int = 200) -> httpx.Response:
+    return httpx.Response(status, headers={"content-type": "application/json"}, content=json.dumps(body).encode())
+
+
+class Kie(Vendor):
+    """docs/providers 2: HTTP 200 nearly always, the body's code is the real one."""
+
+    name = "kie"
+    host = "api.kie.ai"
+    refusals = {"key": 401, "credits": 402, "rate": 429, "maintenance": 455}
+
+    def refusal(self, why: str) -> httpx.Response:
+        return _json({"code": self.refusals[why], "msg": f"refused: {why}", "data": None})
+
+    def create(self, request: httpx.Request) -> httpx.Response:
+        told = json.loads(request.content)
+        if request.url.path.endswith("/download-url"):
+            return _json({"code": 200, "msg": "success", "data": told["url"]})
+        if why := self.shut():
+            return self.refusal(why)
+        media = [told["input"]["image_url"], told["input"]["audio_url"]]
+        job = self.accept(told, told.get("callBackUrl", ""), "", media)
+        if job is None:
+            return _json({"code": 500, "msg": "Server exception, please try again later", "data": None})
+        return _json({"code": 200, "msg": "success", "data": {"taskId": job.job_id, "recordId": job.job_id}})
+
+    def query(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/api/v1/chat/credit":
+            if self.plan.outage(self.clock.now) == "credits":
+                return _json({"code": 200, "msg": "success", "data": 0})
+            return _json({"code": 200, "msg": "success", "data": self.credits})
+        job = self.jobs.get(request.url.params.get("taskId", ""))
+        if job is None or self.clock.now - job.accepted_at < job.script.hidden_seconds:
+            return _json({"code": 422, "msg": "recordInfo is null", "data": None})
+        return _json({"code": 200, "msg": "success", "data": self.record(job)})
+
+    def record(self, job: Job) -> dict[str, Any]:
+        status = job.status(self.clock.now)
+        param = {**job.request, "input": json.dumps(job.request["input"])}
+        urls = json.dumps({"resultUrls": [f"http://{RESULTS_HOST}/k/{job.job_id}_1.mp4"]})
+        over = status in ("success", "fail")
+        return {
+            "taskId": job.job_id, "model": job.request["model"], "param": json.dumps(param),
+            "state": {"queued": "waiting", "running": "generating"}.get(status, status),
+            "resultJson": urls if status == "success" else "", "failCode": "500" if status == "fail" else None,
+            "failMsg": "Internal Error" if status == "fail" else None, "costTime": 188 if over else None,
+            "creditsConsumed": (job.charge if status == "success" else 0) if over else None,
+        }  # fmt: skip
+
+    def bell(self, job: Job, status: str) -> dict[str, Any]:
+        return {"code": 200 if status == "success" else 501, "msg": "done", "data": self.record(job)}
+
+    def signed(self, job: Job, body: str) -> dict[str, str]:
+        if not self.webhook_key:
+            return super().signed(job, body)
+        stamp = str(int(self.clock.now))
+        mac = hmac.digest(self.webhook_key.encode(), f"{job.job_id}.{stamp}".encode(), hashlib.sha256)
+        signature = {"X-Webhook-Timestamp": stamp, "X-Webhook-Signature": base64.b64encode(mac).decode()}
+        return {"Content-Type": "application/json", **signature}
+
+
+class Kling(Vendor):
+    """docs/providers 3: business codes under HTTP statuses, raw callbacks at every change."""
+
+    name = "kling"
+    host = "api-singapore.klingai.com"
+    path = "/v1/videos/avatar/image2video"
+    refusals = {"key": (401, 1002), "credits": (429, 1102), "rate": (429, 1302), "maintenance": (503, 5001)}
+    is_unique = True
+    most_running = 5
+
+    def refusal(self, why: str) -> httpx.Response:
+        status, code = self.refusals[why]
+        return _json({"code": code, "message": f"refused: {why}", "request_id": "r"}, status)
+
+    def create(self, request: httpx.Request) -> httpx.Response:
+        told = json.loads(request.content)
+        external_id = told.get("external_task_id", "")
+        if why := self.shut():
+            return self.refusal(why)
+        if self.is_unique:
+            if any(job.external_id == external_id for job in self.jobs.values()):
+                return _json({"code": 1201, "message": "external_task_id already exists", "request_id": "r"}, 400)
+            running = [job for job in self.jobs.values() if job.status(self.clock.now) in ("queued", "running")]
+            if len(running) >= self.most_running:
+                return _json({"code": 1303, "message": "parallel task over resource pack limit"}, 429)
+        job = self.accept(told, told.get("callback_url", ""), external_id, [told["image"], told["sound_file"]])
+        if job is None:
+            return _json({"code": 1201, "message": "cannot read the image or the sound", "request_id": "r"}, 400)
+        return _json({"code": 0, "message": "SUCCEED", "request_id": "r", "data": self.record(job, "queued")})
+
+    def query(self, request: httpx.Request) -> httpx.Response:
+        if self.plan.outage(self.clock.now) == "credits":
+            return self.refusal("credits")
+        if request.url.path == self.path:
+            return _json({"code": 0, "message": "SUCCEED", "data": [self.record(job) for job in self.jobs.values()]})
+        wanted = request.url.path.rsplit("/", 1)[-1]
+        job = self.jobs.get(wanted)
+        if job is None and self.is_unique:
+            job = next((one for one in self.jobs.values() if one.external_id == wanted), None)
+        if job is None or self.clock.now - job.accepted_at < job.script.hidden_seconds:
+            return self.unknown()
+        return _json({"code": 0, "message": "SUCCEED", "request_id": "r", "data": self.record(job)})
+
+    def unknown(self) -> httpx.Response:
+        return _json({"code": 1203, "message": "task not found", "request_id": "r"}, 404)
+
+    def record(self, job: Job, status: str = "") -> dict[str, Any]:
+        status = status or job.status(self.clock.now)
+        words = {"queued": "submitted", "running": "processing", "success": "succeed", "fail": "failed"}
+        videos = [{"id": "v", "url": f"http://{RESULTS_HOST}/out/{job.job_id}.mp4", "duration": "3.04"}]
+        made = {"task_result": {"videos": videos}, "final_unit_deduction": "1.2"} if status == "success" else {}
+        return {
+            "task_id": job.job_id, "task_status": words[status], "created_at": 1, "updated_at": 2,
+            "task_status_msg": "Failure to pass the risk control system" if status == "fail" else "",
+            "task_info": {"external_task_id": job.external_id}, **made,
+        }  # fmt: skip
+
+    def bell(self, job: Job, status: str) -> dict[str, Any]:
+        return self.record(job, status)
+
+    def intermediate(self, job: Job) -> list[str]:
+        return ["queued", "running"]
+
+
+class Relay(Kling):
+    """docs/providers 5, family A: Kling's words passed through, our id a tag that nothing looks at."""
+
+    name = "relay"
+    host = "relay.gateway.test"
+    path = "/kling/v1/videos/avatar/image2video"
+    is_unique = False
+
+    def unknown(self) -> httpx.Response:
+        return _json({"code": "task_not_exist", "message": "task_not_exist", "data": None}, 400)
+
+
+VENDORS = {"kie": Kie, "kling": Kling, "relay": Relay}
+__all__ = ["VENDORS", "Job", "Kie", "Kling", "Relay", "Vendor", "field"]

@@ -1,0 +1,364 @@
+"""Where the real code meets the pretended world: botocore's one method, httpx's one method, sockets and the clock.
+
+Nothing of `functions` is replaced. What is replaced, once a process, is what lies under it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import os
+import pkgutil
+import random
+import socket
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import botocore.client
+import botocore.exceptions
+import httpx
+from botocore.awsrequest import AWSRequest
+from greenlet import GreenletExit
+
+from tests.faults.account import ARCHIVE, BUS, DOOR, INBOX, Account
+from tests.faults.clockwork import Invocation
+from tests.faults.dynamo import Refused
+
+RESULTS_HOST = "results.sim:8080"
+S3_HOST = "s3.sim"
+
+
+class World:
+    """Who answers on the wires just now; one at a time."""
+
+    account: Account
+    serve: Callable[[httpx.Request], httpx.Response]
+    result: Callable[[str], bytes | None]
+    random: random.Random
+
+
+_world = World()
+
+
+def connect(account: Account, serve: Any, result: Any, seed: int, options: str) -> None:
+    """Let this world answer from now on."""
+    _install()
+    _world.account, _world.serve, _world.result = account, serve, result
+    _world.random = random.Random(seed)
+    account.clock.before_switch = _change_sandbox
+    os.environ["TALKDROP_OPTIONS"] = options
+    from functions import keys, settings
+
+    settings.get.cache_clear()
+    settings.options.cache_clear()
+    keys._known.clear()
+    _metrics().clear()
+
+
+def _install() -> None:
+    if hasattr(_world, "account"):
+        return
+    _set_environment()
+    import functions.providers
+
+    names = [f"functions.{name}" for _, name, _ in pkgutil.iter_modules(functions.__path__)]
+    names += [f"functions.providers.{name}" for _, name, _ in pkgutil.iter_modules(functions.providers.__path__)]
+    modules = [importlib.import_module(name) for name in names]
+    for module in modules:
+        _put_clock_in(module)
+    _take_logs(modules)
+    botocore.client.BaseClient._make_api_call = _make_api_call  # type: ignore[method-assign]
+    httpx.HTTPTransport.handle_request = _handle_request  # type: ignore[method-assign]
+    # An SSL context takes longer than a whole task does here, and nothing here is encrypted.
+    context = httpx._transports.default.create_ssl_context()
+    httpx._transports.default.create_ssl_context = lambda *_args, **_named: context
+    wire = importlib.import_module("functions.wire")
+    wire.socket = SimpleNamespace(  # type: ignore[attr-defined]
+        getaddrinfo=_getaddrinfo, socket=_ResultSocket, SOCK_STREAM=socket.SOCK_STREAM
+    )
+    real = socket.create_connection
+    socket.create_connection = lambda address, *rest, **named: (  # type: ignore[assignment]
+        _PutSocket() if address[0] == S3_HOST else real(address, *rest, **named)
+    )
+
+
+def _set_environment() -> None:
+    told = {
+        "STAGE": "prod", "TABLE": "tasks", "INBOX": INBOX, "ARCHIVE": ARCHIVE, "BUS": BUS,
+        "UPLOADS_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/000000000000/uploads",
+        "SUBMISSIONS_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/000000000000/submissions",
+        "WORKFLOW_ARN": "arn:aws:states:eu-west-1:000000000000:stateMachine:talkdrop",
+        "CALLBACK_BASE_URL": DOOR, "CALLBACK_SECRET": "bell",
+        "PROVIDER_SECRETS": '{"kie":"kie","kling":"kling","comet":"comet","relay":"relay"}',
+    }  # fmt: skip
+    os.environ |= {f"TALKDROP_{name}": value for name, value in told.items()}
+    os.environ |= {
+        "AWS_ACCESS_KEY_ID": "AKIDCANARY", "AWS_SECRET_ACCESS_KEY": "canary-aws-secret-31d7",
+        "AWS_DEFAULT_REGION": "eu-west-1", "AWS_EC2_METADATA_DISABLED": "true", "POWERTOOLS_SERVICE_NAME": "talkdrop",
+        "POWERTOOLS_METRICS_NAMESPACE": "Talkdrop", "POWERTOOLS_LOG_LEVEL": "INFO", "POWERTOOLS_TRACE_DISABLED": "true",
+    }  # fmt: skip
+
+
+# The clock, chance and identity.
+
+
+class _Datetime(datetime):
+    @classmethod
+    def now(cls, tz: Any = None) -> datetime:
+        return datetime.fromtimestamp(_world.account.clock.now, tz)
+
+
+def _put_clock_in(module: Any) -> None:
+    """Where a module of ours knows time, chance or fresh ids, it knows the world's."""
+    if getattr(module, "datetime", None) is datetime:
+        module.datetime = _Datetime
+    if getattr(module, "time", None) is time:
+        module.time = SimpleNamespace(
+            time=lambda: _world.account.clock.now, monotonic=lambda: _world.account.clock.now
+        )
+    if getattr(module, "random", None) is random:
+        module.random = SimpleNamespace(
+            uniform=lambda low, high: _world.random.uniform(low, high), random=lambda: _world.random.random()
+        )
+    if getattr(module, "uuid", None) is uuid:
+        module.uuid = SimpleNamespace(uuid4=lambda: uuid.UUID(int=_world.random.getrandbits(128), version=4))
+
+
+# What a function prints, and what Powertools keeps between two calls: each sandbox has its own.
+
+
+class _Stdout(io.TextIOBase):
+    def write(self, text: str) -> int:
+        one = _world.account.clock.current
+        if one is not None and not one.is_dead and text.strip():
+            _world.account.lines.append((one.name, text.strip()))
+            if _world.account.clock.trace is not None:
+                _world.account.clock.say(f"    {one.name}#{one.number} says {text.strip()[:400]}")
+        return len(text)
+
+
+_stdout = _Stdout()
+_console = sys.stdout
+
+
+def _take_logs(modules: list[Any]) -> None:
+    for module in modules:
+        logger = getattr(module, "logger", None)
+        for handler in getattr(logger, "handlers", []) or getattr(getattr(logger, "_logger", None), "handlers", []):
+            handler.stream = _stdout
+
+
+def _metrics() -> dict[str, Any]:
+    from aws_lambda_powertools import Metrics
+
+    return Metrics._metrics
+
+
+def _change_sandbox(old: Invocation | None, new: Invocation | None) -> None:
+    kept = _metrics()
+    if old is not None:
+        old.kept = dict(kept) if kept else None
+    kept.clear()
+    if new is not None and new.kept:
+        kept.update(new.kept)
+    sys.stdout = _stdout if new is not None else _console
+
+
+# AWS.
+
+
+def _make_api_call(client: Any, operation: str, asked: dict[str, Any]) -> Any:
+    service = client.meta.service_model.service_name
+    if operation == "PutObject" and not isinstance(asked.get("Body", b""), bytes):
+        return _put_streamed(client, asked)
+
+    def effect() -> Any:
+        try:
+            return _world.account.call(service, operation, dict(asked))
+        except Refused as refused:
+            raise _client_error(client, operation, refused) from None
+
+    def failing(after: bool) -> Exception:
+        return _failure(client, operation, after)
+
+    return _world.account.clock.wire(f"{service} {operation}", effect, failing)
+
+
+def _client_error(client: Any, operation: str, refused: Refused) -> Exception:
+    told = {
+        "Error": {"Code": refused.code, "Message": refused.message},
+        "ResponseMetadata": {"HTTPStatusCode": refused.status},
+        **refused.more,
+    }
+    made: Exception = client.exceptions.from_code(refused.code)(told, operation)
+    return made
+
+
+def _failure(client: Any, operation: str, after: bool) -> Exception:
+    """After all of botocore's own retries. Whether it had an effect, the caller cannot tell."""
+    if _world.random.random() < 0.5:
+        return _client_error(client, operation, Refused("InternalServerError", "try again", status=500))
+    if after:
+        return botocore.exceptions.ReadTimeoutError(endpoint_url="https://aws.sim")
+    return botocore.exceptions.EndpointConnectionError(endpoint_url="https://aws.sim")
+
+
+def _put_streamed(client: Any, asked: dict[str, Any]) -> Any:
+    """PutObject of what is carried by hand: botocore asks its before-send hooks to send the request, and so do we."""
+    hooks = client.meta.events
+    url = f"http://{S3_HOST}/{asked['Bucket']}/{asked['Key']}"
+    request = AWSRequest("PUT", url, headers={"if-none-match": asked.get("IfNoneMatch", "")}).prepare()
+    answers = [answer for _, answer in hooks.emit("before-send.s3.PutObject", request=request) if answer is not None]
+    status = answers[0].status_code
+    if status >= 300:
+        code = "PreconditionFailed" if status == 412 else "InternalError"
+        raise _client_error(client, "PutObject", Refused(code, status=status))
+    return {"ETag": answers[0].headers.get("etag")}
+
+
+class _Socket:
+    """What http.client and our own wire ask of a socket."""
+
+    def __init__(self, *_: Any) -> None:
+        self.sent = bytearray()
+
+    def settimeout(self, _: Any) -> None: ...
+    def setsockopt(self, *_: Any) -> None: ...
+    def connect(self, _: Any) -> None: ...
+    def close(self) -> None: ...
+    def sendall(self, data: Any) -> None:
+        self.sent += data
+
+
+def _broken(_: bool) -> Exception:
+    return ConnectionResetError("the connection was reset")
+
+
+def _getaddrinfo(host: str, port: int, **_: Any) -> list[Any]:
+    if host != RESULTS_HOST.split(":")[0]:
+        raise OSError("no such host")
+    return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.9", port))]
+
+
+class _ResultSocket(_Socket):
+    """A provider's result host. An answer that is lost half-way breaks off within the video."""
+
+    def __init__(self, *_: Any) -> None:
+        super().__init__()
+        self._answer: io.BytesIO | None = None
+        self._breaks = False
+
+    def recv_into(self, buffer: Any) -> int:
+        if self._answer is None:
+            path = bytes(self.sent).split(b" ", 2)[1].decode()
+            whole = _world.account.clock.wire("results GET", lambda: self._whole(path), self._broken_off)
+            if isinstance(whole, bytes):
+                self._answer = io.BytesIO(whole)
+        if self._answer is None:
+            raise ConnectionResetError("the connection was reset")
+        piece = self._answer.read(len(buffer))
+        if not piece and self._breaks:
+            raise ConnectionResetError("the connection was reset")
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+    def _whole(self, path: str) -> bytes:
+        body = _world.result(path)
+        if body is None:
+            return b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\nContent-Length: {len(body)}\r\n\r\n"
+        return head.encode() + body
+
+    def _broken_off(self, after: bool) -> Exception:
+        if after:
+            whole = self._whole(bytes(self.sent).split(b" ", 2)[1].decode())
+            self._answer, self._breaks = io.BytesIO(whole[: len(whole) - 7]), True
+        return ConnectionResetError("the connection was reset")
+
+
+class _PutSocket(_Socket):
+    """S3, as far as one streamed PutObject with a trailing checksum goes."""
+
+    def makefile(self, *_: Any, **__: Any) -> Any:
+        answer = _world.account.clock.wire("s3 PutObject", self._put, _broken)
+        status, reason = answer
+        return io.BytesIO(f"HTTP/1.1 {status} {reason}\r\nContent-Length: 0\r\nETag: \"e\"\r\n\r\n".encode())
+
+    def _put(self) -> tuple[int, str]:
+        import base64
+        import hashlib
+
+        head, _, body = bytes(self.sent).partition(b"\r\n\r\n")
+        lines = head.decode().split("\r\n")
+        bucket, _, key = lines[0].split(" ")[1].lstrip("/").partition("/")
+        size, _, rest = body.partition(b"\r\n")
+        content, trailer = rest[: int(size, 16)], rest[int(size, 16) :]
+        told = trailer.decode().partition("x-amz-checksum-sha256:")[2].strip()
+        if told != base64.b64encode(hashlib.sha256(content).digest()).decode():
+            return 400, "Bad Digest"
+        if "if-none-match: *" in head.decode().lower() and _world.account.buckets.latest(bucket, key) is not None:
+            return 412, "Precondition Failed"
+        _world.account.buckets.put(bucket, key, content)
+        return 200, "OK"
+
+
+# The providers, and our own presigned links.
+
+
+def _handle_request(_transport: Any, request: httpx.Request) -> httpx.Response:
+    request.read()
+    host = request.url.host
+    if host.endswith(".amazonaws.com"):
+        return _answer("link GET", lambda: presigned(str(request.url)), request)
+    return _answer(f"{host.split('.')[0]} {request.method}", lambda: _world.serve(request), request)
+
+
+def _answer(site: str, effect: Callable[[], httpx.Response], request: httpx.Request) -> httpx.Response:
+    def failing(after: bool) -> Any:
+        return _http_failure(after, request)
+
+    try:
+        answer = _world.account.clock.wire(site, effect, failing)
+    except _Answered as told:
+        answer = told.response
+    assert isinstance(answer, httpx.Response)
+    return answer
+
+
+class _Answered(Exception):
+    """A failure that is an HTTP answer."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(str(status))
+        page = f"<html><title>{status} from a proxy</title></html>"
+        self.response = httpx.Response(status, headers={"content-type": "text/html"}, content=page.encode())
+
+
+def _http_failure(after: bool, request: httpx.Request) -> Exception:
+    """Nothing in an ambiguous failure says whether the request arrived."""
+    chance = _world.random.random()
+    if not after and chance < 0.4:
+        return httpx.ConnectError("connection refused", request=request)
+    if chance < 0.6:
+        return httpx.ReadTimeout("the read timed out", request=request)
+    if chance < 0.8:
+        return httpx.RemoteProtocolError("server disconnected", request=request)
+    return _Answered(502 if chance < 0.9 else 504)
+
+
+def presigned(url: str) -> httpx.Response:
+    """A presigned GET, as anybody may send it."""
+    parsed = httpx.URL(url)
+    signed = {"X-Amz-Signature", "X-Amz-Expires", "X-Amz-Algorithm"} <= set(parsed.params)
+    stored = _world.account.buckets.find(parsed.host.split(".")[0], parsed.path[1:], parsed.params.get("versionId"))
+    if not signed or stored is None:
+        return httpx.Response(403 if not signed else 404)
+    return httpx.Response(200, content=stored.body[:1])
+
+
+__all__ = ["RESULTS_HOST", "UTC", "GreenletExit", "connect", "presigned"]

@@ -1,0 +1,291 @@
+"""Step Functions, as far as our own workflow goes: the states are read from infra/workflow.py, not written again.
+
+Only the few JSONata expressions stand here in Python, by their very text, so that one that changes there is missed here
+at once; test_model.py holds each of them to a real evaluator.
+"""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.faults.dynamo import Refused
+
+if TYPE_CHECKING:
+    from tests.faults.account import Account
+
+_SOURCE = Path(__file__).parents[2] / "infra" / "workflow.py"
+_PLAIN = (ast.Assign, ast.AnnAssign, ast.FunctionDef)
+
+
+class Undefined(Exception):
+    """JSONata found nothing where a value must be: States.QueryEvaluationError."""
+
+
+@cache
+def definition() -> dict[str, Any]:
+    """The workflow as infra/workflow.py writes it, without the CDK, which its words do not need."""
+    tree = ast.parse(_SOURCE.read_text())
+    tree.body = [node for node in tree.body if isinstance(node, _PLAIN)]
+    names: dict[str, Any] = {"Any": Any, "json": json}
+    exec(compile(tree, str(_SOURCE), "exec"), names)
+    made: dict[str, Any] = names["definition"]()
+    return made
+
+
+def _path(text: str, scope: Mapping[str, Any]) -> Any:
+    found: Any = scope
+    for part in text.split("."):
+        if not isinstance(found, Mapping) or part not in found:
+            raise Undefined(text)
+        found = found[part]
+    return found
+
+
+def _watch_seconds(scope: Mapping[str, Any]) -> int:
+    context, polls, asks = scope["states"]["context"], scope["polls"], scope["asks"]
+    entered, started = (datetime.fromisoformat(context[name]) for name in ("State", "Execution"))
+    age = (entered - started).total_seconds()
+    if asks == 0:
+        wait = polls["first"]
+    elif age > 86400 or asks > 2000:
+        wait = 21600
+    else:
+        wait = polls["steady"] if age < polls["slow_after"] else polls["slow"]
+    return max(1, math.ceil(wait))
+
+
+def _wait_is_asked(scope: Mapping[str, Any]) -> bool:
+    return scope["said"].get("wait_seconds", 0) > 0
+
+
+# Expressions that are more than a name, a sum or a comparison of words: the text, white space made one, to its meaning.
+KNOWN: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+    "( $age := ($toMillis($states.context.State.EnteredTime) - $toMillis($states.context.Execution.StartTime)) / 1000; "
+    "$wait := $asks = 0 ? $polls.first : ($age > 86400 or $asks > 2000) ? 21600 "
+    ": $age < $polls.slow_after ? $polls.steady : $polls.slow; $max([1, $ceil($wait)]) )": _watch_seconds,
+    "$min([3600, 30 * $power(2, $min([$stumbles - 1, 7]))])": lambda scope: min(
+        3600, 30 * 2 ** min(scope["stumbles"] - 1, 7)
+    ),
+    "$exists($said.wait_seconds) and $said.wait_seconds > 0": _wait_is_asked,
+}
+_NAME = re.compile(r"\$([a-z_]+(?:\.[A-Za-z_]+)*)")
+_NEXT = re.compile(r"\$([a-z_]+) \+ 1")
+_SAYS = re.compile(r"\$([a-z_.]+) = '([a-z]+)'")
+
+
+def evaluate(value: Any, scope: Mapping[str, Any]) -> Any:
+    """A value of the definition with its expressions worked out."""
+    if isinstance(value, Mapping):
+        return {name: evaluate(inner, scope) for name, inner in value.items()}
+    if not isinstance(value, str) or not value.startswith("{%"):
+        return value
+    return meaning(" ".join(value[2:-2].split()))(scope)
+
+
+@cache
+def meaning(text: str) -> Callable[[Mapping[str, Any]], Any]:
+    if text in KNOWN:
+        return KNOWN[text]
+    if found := _NAME.fullmatch(text):
+        path = {"states.context.Task.Token": "states.context.Token"}.get(found[1], found[1])
+        return lambda scope: _path(path, scope)
+    if found := _NEXT.fullmatch(text):
+        name = found[1]
+        return lambda scope: scope[name] + 1
+    if found := _SAYS.fullmatch(text):
+        path, word = found[1], found[2]
+
+        def says(scope: Mapping[str, Any]) -> bool:
+            try:
+                return bool(_path(path, scope) == word)
+            except Undefined:
+                return False
+
+        return says
+    raise NotImplementedError(f"the model of the workflow does not know the expression {text!r}")
+
+
+class Execution:
+    """One run. What comes from a state that was left (an old timer, a late answer) is dropped by its `turn`."""
+
+    def __init__(self, machine: Workflow, name: str, told: dict[str, Any]) -> None:
+        self.machine = machine
+        self.account = machine.account
+        self.name = name
+        self.input = told
+        self.status = "RUNNING"
+        self.started = self._stamp()
+        self.entered = self.started
+        self.variables: dict[str, Any] = {}
+        self.state = ""
+        self.turn = 0
+        self.token = ""
+        self.retries: dict[int, int] = {}
+
+    def _stamp(self) -> str:
+        return datetime.fromtimestamp(self.account.clock.now, UTC).isoformat()
+
+    def scope(self, **more: Any) -> dict[str, Any]:
+        context = {"State": self.entered, "Execution": self.started, "Token": self.token}
+        return {**self.variables, "states": {"input": self.input, "context": context, **more}}
+
+    def enter(self, state: str) -> None:
+        if self.status != "RUNNING":
+            return
+        self.state, self.entered, self.retries = state, self._stamp(), {}
+        self._begin()
+
+    def _begin(self) -> None:
+        if self.status != "RUNNING":
+            return
+        self.turn += 1
+        turn, one = self.turn, self.machine.states[self.state]
+        self.account.clock.say(f"◇ {self.name[:6]}…{self.name[32:]} {self.state}")
+        kind = one["Type"]
+        if kind == "Succeed":
+            self.status = "SUCCEEDED"
+        elif kind == "Pass":
+            self._leave(one, {})
+        elif kind == "Choice":
+            scope = self.scope()
+            to = next((way["Next"] for way in one["Choices"] if evaluate(way["Condition"], scope)), one["Default"])
+            self._go(to)
+        elif kind == "Wait":
+            seconds = evaluate(one["Seconds"], self.scope())
+            self.account.clock.after(seconds, lambda: self._if_still(turn, lambda: self._go(one["Next"])))
+        else:
+            self._task(one, turn)
+
+    def _if_still(self, turn: int, act: Callable[[], None]) -> None:
+        if self.status == "RUNNING" and self.turn == turn:
+            act()
+
+    def _go(self, to: str) -> None:
+        self.turn += 1
+        turn = self.turn
+        wait = self.account.plan.latency("workflow")
+        self.account.clock.after(wait, lambda: self._if_still(turn, lambda: self.enter(to)))
+
+    def _leave(self, one: dict[str, Any], result: Any) -> None:
+        scope = self.scope(result=result)
+        try:
+            self.variables |= evaluate(one.get("Assign", {}), scope)
+        except Undefined:
+            self._failed(one, "States.QueryEvaluationError")
+            return
+        self._go(one["Next"])
+
+    def _task(self, one: dict[str, Any], turn: int) -> None:
+        waits = one["Resource"].endswith("waitForTaskToken")
+        self.token = self.machine.new_token(self, turn) if waits else ""
+        try:
+            asked = evaluate(one["Arguments"], self.scope())
+            seconds = evaluate(one["TimeoutSeconds"], self.scope())
+        except Undefined:
+            self._failed(one, "States.QueryEvaluationError")
+            return
+        clock = self.account.clock
+        clock.after(seconds, lambda: self._if_still(turn, lambda: self._failed(one, "States.Timeout")))
+
+        def done(result: Any, error: Any) -> None:
+            if error is not None:
+                name = error if isinstance(error, str) else type(error).__name__
+                self._if_still(turn, lambda: self._failed(one, name))
+            elif not waits:
+                told = json.loads(json.dumps(result))
+                self._if_still(turn, lambda: self._leave(one, {"Payload": told}))
+
+        function = re.sub(r"\W", "", asked["FunctionName"]).lower()
+        for more in self.account.plan.deliveries("workflow invoke"):
+            heard = done if more == 0 else (lambda _result, _error: None)
+            clock.after(more, lambda heard=heard: self.account.invoke(function, asked["Payload"], heard))
+
+    def answered(self, turn: int, told: Any) -> None:
+        self._if_still(turn, lambda: self._leave(self.machine.states[self.state], told))
+
+    def _failed(self, one: dict[str, Any], error: str) -> None:
+        self.account.clock.say(f"◇ {self.name[:6]}… {self.state} failed: {error}")
+        self.turn += 1
+        for number, retrier in enumerate(one.get("Retry", [])):
+            if not {error, "States.ALL"} & set(retrier["ErrorEquals"]):
+                continue
+            tried = self.retries.get(number, 0)
+            if tried < retrier.get("MaxAttempts", 3):
+                self.retries[number] = tried + 1
+                wait = min(retrier["IntervalSeconds"] * retrier["BackoffRate"] ** tried, retrier["MaxDelaySeconds"])
+                turn = self.turn
+                pause = wait * self.account.clock.random.random()
+                self.account.clock.after(pause, lambda: self._if_still(turn, self._begin))
+                return
+            break
+        for catcher in one.get("Catch", []):
+            if {error, "States.ALL"} & set(catcher["ErrorEquals"]):
+                self.variables |= evaluate(catcher.get("Assign", {}), self.scope())
+                self._go(catcher["Next"])
+                return
+        self.status = "FAILED"
+
+
+class Workflow:
+    """The state machine: executions by name, task tokens, and the three calls our functions make."""
+
+    arn = "arn:aws:states:eu-west-1:000000000000:stateMachine:talkdrop"
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+        self.states = definition()["States"]
+        self.executions: dict[str, Execution] = {}
+        self.inputs: list[str] = []
+        self._tokens: dict[str, tuple[Execution, int]] = {}
+        self._numbers = itertools.count(1)
+
+    def new_token(self, execution: Execution, turn: int) -> str:
+        token = f"task-token-{next(self._numbers)}"
+        self._tokens[token] = (execution, turn)
+        return token
+
+    def start_execution(self, name: str, input: str, **_: Any) -> dict[str, Any]:  # noqa: A002 - AWS's word
+        self.inputs.append(input)
+        standing = self.executions.get(name)
+        if standing is not None:
+            if standing.status == "RUNNING" and standing.input == json.loads(input):
+                return {"executionArn": name}
+            raise Refused("ExecutionAlreadyExists", name)
+        execution = Execution(self, name, json.loads(input))
+        self.executions[name] = execution
+        self.account.clock.after(0.0, lambda: execution.enter(definition()["StartAt"]))
+        for _ in self.account.plan.deliveries("execution dies")[1:]:
+            self.account.clock.after(self.account.plan.moment(3600), lambda: self.abort(execution))
+        return {"executionArn": name}
+
+    def abort(self, execution: Execution) -> None:
+        if execution.status == "RUNNING":
+            self.account.clock.say(f"◇ {execution.name[:6]}… aborted")
+            execution.status = "ABORTED"
+
+    def describe_execution(self, executionArn: str) -> dict[str, Any]:
+        execution = self.executions.get(executionArn.rpartition(":")[2])
+        if execution is None:
+            raise Refused("ExecutionDoesNotExist", executionArn)
+        return {"status": execution.status}
+
+    def send_task_success(self, taskToken: str, output: str) -> dict[str, Any]:
+        if taskToken not in self._tokens:
+            raise Refused("InvalidToken", taskToken)
+        execution, turn = self._tokens[taskToken]
+        if execution.status != "RUNNING" or execution.turn != turn:
+            raise Refused("TaskTimedOut", taskToken)
+        told = json.loads(output)
+        execution.turn += 1
+        now = execution.turn
+        self.account.clock.after(0.0, lambda: execution.answered(now, told))
+        return {}
