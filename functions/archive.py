@@ -22,7 +22,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions import bucket, fetch, manifest, mp4, parts, tasks
 from functions.bucket import AlreadyThere, ArchiveUnavailable, Place, Send, Standing
-from functions.fetch import DeadlinePassed, Download, SourceUnreachable
+from functions.fetch import Changed, DeadlinePassed, Download, SourceUnreachable
 from functions.mp4 import NotAVideo
 from functions.parts import Upload
 from functions.settings import get
@@ -163,12 +163,14 @@ def _in_one(task: Task, place: Place, video: Download, ends_at: float) -> Brough
 
 
 def _in_parts(task: Task, upload: Upload, ends_at: float) -> Brought:
-    if upload.parts and not _is_same(task, upload, ends_at):
+    rest = _rest(task, upload, ends_at) if upload.parts else None
+    is_anew = rest is None and bool(upload.parts)
+    if is_anew:
         upload.abort()
         upload = parts.start(upload.place, **_words(task))
     before, offset = len(upload.parts), upload.total_bytes
     walk, digest = mp4.Walk(), hashlib.sha256()
-    with _open(task, ends_at, range_from=offset) as video:
+    with rest or _open(task, ends_at) as video:
         try:
             _look_ahead(task, walk, offset, video.etag, ends_at)
             buffer = bytearray(parts.PART_BYTES)
@@ -179,8 +181,8 @@ def _in_parts(task: Task, upload: Upload, ends_at: float) -> Brought:
                 upload.add(content)
             seconds = _prove(walk, task)
         except DeadlinePassed as reason:
-            if len(upload.parts) == before or video.etag is None:
-                raise  # to hand over what does not get on would go on for ever
+            if len(upload.parts) == before or video.etag is None or is_anew:
+                raise  # to hand over what cannot be gone on from would go on for ever
             raise HandOver(f"{upload.total_bytes} bytes are there") from reason
         except NotAVideo:
             upload.abort()
@@ -189,15 +191,20 @@ def _in_parts(task: Task, upload: Upload, ends_at: float) -> Brought:
     return Brought(None if offset else digest.digest(), seconds, parts.checksum_of_parts(upload.parts))
 
 
-def _is_same(task: Task, upload: Upload, ends_at: float) -> bool:
-    """Is what the link gives now the file that the parts are of? Its first and its last part tell."""
-    for part in {upload.parts[0].number: upload.parts[0], upload.parts[-1].number: upload.parts[-1]}.values():
-        start = (part.number - 1) * parts.PART_BYTES
-        with _open(task, ends_at, range_from=start, range_to=start + part.bytes) as piece:
-            content = memoryview(bytearray(part.bytes))
-            if piece.readinto(content) != part.bytes or parts.checksum_of(content) != part.checksum:
-                return False
-    return True
+def _rest(task: Task, upload: Upload, ends_at: float) -> Download | None:
+    """What the link gives from where the parts end, if that is the same file: the first and the last part tell."""
+    try:
+        for part in (upload.parts[0], upload.parts[-1]):
+            start = (part.number - 1) * parts.PART_BYTES
+            with _open(task, ends_at, range_from=start, range_to=start + part.bytes) as piece:
+                content = memoryview(bytearray(part.bytes))
+                if piece.readinto(content) != part.bytes or parts.checksum_of(content) != part.checksum:
+                    return None
+        if piece.length is not None and upload.total_bytes >= piece.length:
+            upload.parts.pop()  # it is all there: the last part is sent once more, since no source serves an empty rest
+        return _open(task, ends_at, range_from=upload.total_bytes, validator=piece.etag)
+    except Changed:
+        return None
 
 
 def _look_ahead(task: Task, walk: mp4.Walk, offset: int, etag: str | None, ends_at: float) -> None:

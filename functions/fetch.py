@@ -12,6 +12,7 @@ from urllib.parse import quote, urljoin
 
 from functions.wire import (
     PLAIN,
+    Changed,
     DeadlinePassed,
     FetchError,
     ForbiddenAddress,
@@ -26,6 +27,7 @@ from functions.wire import (
 )
 
 __all__ = [
+    "Changed",
     "DeadlinePassed",
     "Download",
     "FetchError",
@@ -127,7 +129,7 @@ class Download:
                 count = self._open.readinto(view[filled:][: self._owed()]) if self._open else 0
                 if count == 0 and self._owed():
                     raise SourceUnreachable(f"the source broke off after {self.position} of {self.length} bytes")
-            except DeadlinePassed:
+            except (Changed, DeadlinePassed):
                 raise
             except SourceUnreachable as error:
                 self._reopen(error)
@@ -165,12 +167,12 @@ class Download:
         etag = opened.header("etag")
         strong = etag if etag.startswith('"') else None
         if self.etag is not None and strong != self.etag:
-            raise SourceUnreachable("the file at the source has changed")
+            raise Changed("the file at the source has changed")
         start, end, length = opened.extent()
         if start != self.position:
-            raise SourceUnreachable("the source does not go on where it broke off")
+            raise Changed("the source does not go on where it broke off")
         if self.length is not None and length != self.length:
-            raise SourceUnreachable("the file at the source has changed its length")
+            raise Changed("the file at the source has changed its length")
         if length is not None and length > self.max_bytes:
             raise Unwelcome(f"{length} bytes, more than {self.max_bytes}")
         ends = [known for known in (self.end, length) if known is not None]

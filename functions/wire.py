@@ -5,6 +5,7 @@
     ├── LinkDead             the source answered that it will not give it: a fresh link may work
     ├── Unwelcome            what it sends is not what may be sent: encoded, too large, not as promised
     └── SourceUnreachable    no answer, or it broke off, or it dripped: try later
+        ├── Changed          it cannot be gone on from where we were: another file, or no ranges
         └── DeadlinePassed   our own time is up
 
 The name is resolved once, every answer is checked, and the connection goes to a checked address with the name's own
@@ -34,7 +35,7 @@ MOST_HEADER_BYTES = 64 << 10
 MOST_URL = 8192
 
 _BUFFER_BYTES = 16 << 10
-_HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,252}[a-z0-9_])?")
+_HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,252}[a-z0-9_])?|[0-9a-f:.]+")
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 PLAIN = "!#$%&'()*+,/:;=?@[]~"
 
@@ -57,6 +58,10 @@ class Unwelcome(FetchError):
 
 class SourceUnreachable(FetchError):
     """No answer, or not the whole of it, or too slowly."""
+
+
+class Changed(SourceUnreachable):
+    """The source does not give the rest of what we have."""
 
 
 class DeadlinePassed(SourceUnreachable):
@@ -114,7 +119,7 @@ def check(url: str, trusted_host: str) -> Target:
         return Target(host, port, path, is_trusted=True)
     if parts.scheme != "https" or port not in (None, 443) or "@" in parts.netloc:
         raise ForbiddenAddress(f"only https, on port 443, without a user's name: {bare(url)}")
-    if not _HOST.fullmatch(host) and ":" not in host:
+    if not _HOST.fullmatch(host):
         raise ForbiddenAddress(f"not a host: {bare(url)}")
     return Target(host, 443, path, is_trusted=False)
 

@@ -31,18 +31,16 @@ class Visit:
     connection: socket.socket
     path: str
     headers: dict[str, str]
+    falls_silent_after: int | None = None
 
     def send(self, content: bytes) -> None:
-        self.connection.sendall(content)
+        self.connection.sendall(content[: self.falls_silent_after])
+        if self.falls_silent_after is not None and len(content) > self.falls_silent_after:
+            self.connection.recv(1)  # until the other side hangs up
 
     def head(self, status: str = "200 OK", **headers: object) -> None:
         lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
         self.send(f"HTTP/1.1 {status}\r\n{lines}\r\n".encode("latin-1"))
-
-    def hang_up(self) -> None:
-        """End it hard: the other side sees a reset and no polite end."""
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
-        self.connection.close()
 
 
 class Server:
@@ -144,9 +142,8 @@ def _literal(host: str) -> list[str]:
 
 
 def _entry(address: str, port: int) -> tuple[Any, ...]:
-    if ":" in address:
-        return socket.AF_INET6, socket.SOCK_STREAM, 6, "", (address, port, 0, 0)
-    return socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)
+    """The family is always v4: the socket made for it leads to 127.0.0.1, and not every machine has v6."""
+    return socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port, 0, 0)[: 4 if ":" in address else 2]
 
 
 class Authority:
