@@ -40,18 +40,22 @@ def polls(task: Task) -> dict[str, float]:
 def see_that_it_runs(task: Task) -> str:
     """Some execution watches this task: its own, that of a late bell, the one last started in place of a dead one, or
     a new one, at most one an hour. The suffix of the one last started so, for the task to remember."""
-    if _is_running(task):
+    if running(task):
         return task.revived
     start(task)
-    if _is_running(task):
+    if running(task):
         return task.revived
     suffix = now().strftime("-%Y%m%d%H")
     start(task, suffix)
     return suffix
 
 
-def _is_running(task: Task) -> bool:
-    return any(_status(task, suffix) == "RUNNING" for suffix in dict.fromkeys(("", "-late", task.revived)))
+def running(task: Task) -> str:
+    """The name of the execution that watches this task, empty if there is none."""
+    for suffix in dict.fromkeys(("", "-late", task.revived)):
+        if _status(task, suffix) == "RUNNING":
+            return f"{task.task_id}-{task.attempt}{suffix}"
+    return ""
 
 
 def may_still_come(task: Task) -> bool:
