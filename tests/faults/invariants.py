@@ -186,7 +186,7 @@ class Invariants:
             if "intended_at" not in item:
                 continue
             open_books = _text(item, "status") == "HELD"
-            amount = Decimal(item["quote_usd" if open_books else "charge_usd"]["N"])
+            amount = Decimal((not open_books and item.get("charge_usd") or item["quote_usd"])["N"])
             for length in self.caps:
                 owed[length] = owed.get(length, Decimal(0)) + amount
         for pk, item in self.account.table.items.items():

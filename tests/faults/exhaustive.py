@@ -1,0 +1,121 @@
+"""Every single fault at every call of a base schedule, and pairs of them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from tests.faults.clockwork import Fault
+from tests.faults.plans import WRITES, Script, Struck
+from tests.faults.runs import Result, Run, Scene
+
+ANYWHERE = (
+    Fault("crash-before"), Fault("crash-after"), Fault("freeze-after"), Fault("error"), Fault("error-after"),
+    Fault("slow", 8.0),
+)  # fmt: skip
+_DELIVERED: dict[str, tuple[list[float], ...]] = {
+    "callback": ([], [0.0, 0.0, 40.0], [400.0]),
+    "event of the inbox": ([], [0.0, 3.0], [700.0]),
+    "message of uploads": ([0.0, 0.0], [0.0, 30.0], [200.0]),
+    "message of submissions": ([0.0, 0.0], [0.0, 0.02, 60.0], [200.0]),
+    "stream record": ([0.0, 0.1], [0.0, 600.0]),
+    "workflow invoke": ([0.0, 0.005], [0.0, 50.0]),
+    "execution dies": ([0.0, 0.0],),
+}
+
+
+@dataclass(frozen=True)
+class Base:
+    """A schedule without faults: a scene, and how its jobs go."""
+
+    scene: Scene
+    script: Script = Script()
+    seed: int = 1
+
+    def run(self, calls: dict[int, Fault], deliveries: dict[int, list[float]], seed: int = 0, trace: bool = False) -> Result:
+        seed = seed or self.seed
+        return Run(self.scene, Struck(seed, calls, deliveries, self.script), seed, trace).play()
+
+
+def bases(profile: str) -> dict[str, Base]:
+    """The ordinary ways of a task; faults in the random runs mix them."""
+    capped = Decimal(5)
+    return {
+        "files": Base(Scene(profile, ("files",), cap_usd=capped)),
+        "voice first": Base(Scene(profile, ("voice-first",)), Script(hidden_seconds=45)),
+        "api, no callbacks": Base(Scene(profile, ("api",), callbacks=False, cap_usd=capped)),
+        "job fails": Base(Scene(profile, ("api",), cap_usd=capped), Script(outcome="fail")),
+        "dead link": Base(Scene(profile, ("api",)), Script(dead_links=1)),
+        "two at once": Base(
+            Scene(profile, ("api", "api"), cap_usd=capped, extras={"paces": {profile: {"creates": 20, "seconds": 10, "running": 1}}})
+        ),
+    }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Case:
+    """One strike: at the `index`-th call or delivery of the base schedule."""
+
+    base: str
+    kind: str  # "call" or "delivery"
+    index: int
+    site: str
+    what: Any
+    seed: int = 1
+
+    def __str__(self) -> str:
+        what = f"{self.what.what} {self.what.seconds or ''}".strip() if self.kind == "call" else f"after {self.what}"
+        return f"{self.base!r} {self.kind} {self.index} ({self.site}) {what}, seed {self.seed}"
+
+    def calls(self) -> dict[int, Fault]:
+        return {self.index: self.what} if self.kind == "call" else {}
+
+    def deliveries(self) -> dict[int, list[float]]:
+        return {self.index: self.what} if self.kind == "delivery" else {}
+
+
+def singles(name: str, base: Base) -> Iterator[Case]:
+    calm = base.run({}, {})
+    if calm.broke is not None:
+        raise AssertionError(f"{name}: broken without any fault: {calm.broke}")
+    for index, site in enumerate(calm.sites, start=1):
+        for fault in _faults(site):
+            yield Case(name, "call", index, site, fault)
+        if site.endswith(" POST"):  # how the answer breaks off is chosen by the seed
+            for seed in range(2, 8):
+                for fault in (Fault("error"), Fault("error-after"), Fault("late", 200.0)):
+                    yield Case(name, "call", index, site, fault, seed)
+    for index, kind in enumerate(calm.kinds, start=1):
+        for waits in _DELIVERED[kind]:
+            yield Case(name, "delivery", index, kind, waits)
+
+
+def _faults(site: str) -> Iterator[Fault]:
+    yield from ANYWHERE
+    if site.endswith(" POST"):
+        yield from (Fault("late", seconds) for seconds in (5.0, 200.0, 1200.0))
+    if "dynamodb" in site and site.endswith(WRITES):
+        yield from (Fault("twice"), Fault("late", 4.0), Fault("conflict"))
+    if site.endswith("Query"):
+        yield Fault("stale", 20.0)
+    if site.endswith("PutEvents"):
+        yield Fault("refused")
+
+
+def pairs(name: str, base: Base, count: int, seed: int) -> Iterator[tuple[Case, Case]]:
+    """A sample of all pairs: two strikes of the same schedule, the second counted with the first already struck."""
+    chance = random.Random(seed)
+    cases = list(singles(name, base))
+    for _ in range(count):
+        first, second = chance.sample(cases, 2)
+        if (first.kind, first.index) != (second.kind, second.index):
+            yield first, second
+
+
+def play(base: Base, *cases: Case, trace: bool = False) -> Result:
+    calls = {index: fault for case in cases for index, fault in case.calls().items()}
+    deliveries = {index: waits for case in cases for index, waits in case.deliveries().items()}
+    return base.run(calls, deliveries, seed=cases[0].seed if cases else 0, trace=trace)
