@@ -35,8 +35,9 @@ LIVE_PATIENCE_SECONDS = 3600
 
 def main() -> int:
     arguments = _arguments()
-    # An orderly end for SIGTERM too: it becomes an exception, and every `finally` is kept.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # An orderly end for these too: they become an exception, and every `finally` is kept.
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, lambda number, _: sys.exit(128 + number))
     screen = Screen()
     try:
         act: Callable[[Screen, argparse.Namespace], None] = arguments.act

@@ -25,6 +25,7 @@ PATCHES = (
     emulator_workflows.keep_to_longest_delay,
     emulator_workflows.refuse_output_that_is_not_json,
     emulator_events.name_the_version,
+    emulator_events.read_a_range_of_a_version,
     emulator_events.invoke_rules_lambda_with_retries,
     emulator_events.judge_task_tokens_by_their_machine,
 )

@@ -1,4 +1,4 @@
-"""Patches of the emulated EventBridge, S3 notifications and IAM."""
+"""Patches of the emulated S3, EventBridge and IAM."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from ministack.core import iam_actions
 from ministack.services import eventbridge, lambda_svc, s3
 
 from local import emulator_workflows
+
+Answer = tuple[int, dict[str, str], bytes]
 
 
 def name_the_version() -> None:
@@ -35,6 +37,27 @@ def name_the_version() -> None:
     eventbridge._dispatch_event = dispatch_with_version
 
 
+def read_a_range_of_a_version() -> None:
+    """Gap: a GET that names a version ignores its `Range` and answers with the whole object."""
+    get: Callable[..., Answer] = s3._get_object
+
+    def get_range(bucket: str, key: str, headers: dict[str, str], query: dict[str, Any] | None = None) -> Answer:
+        status, told, body = get(bucket, key, headers, query)
+        if status != 200 or "range" not in headers or not (query or {}).get("versionId"):
+            return status, told, body
+        found = s3._parse_range(headers["range"], len(body))
+        if found is None:
+            refused = {"Content-Type": "application/xml", "Content-Range": f"bytes */{len(body)}"}
+            return 416, refused, s3._xml_body(s3._range_error_xml(bucket, key))
+        first, last = found
+        # The checksum is that of the whole object, and would condemn the piece.
+        kept = {name: value for name, value in told.items() if not name.lower().startswith("x-amz-checksum")}
+        piece = {"Content-Length": str(last + 1 - first), "Content-Range": f"bytes {first}-{last}/{len(body)}"}
+        return 206, {**kept, **piece}, body[first : last + 1]
+
+    s3._get_object = get_range
+
+
 def invoke_rules_lambda_with_retries() -> None:
     """Gap: a rule invokes its Lambda once and forgets it; AWS invokes asynchronously, with two retries."""
 
@@ -55,9 +78,7 @@ def judge_task_tokens_by_their_machine() -> None:
     """
     extract: Callable[..., str] = iam_actions.extract_resource_arn
 
-    def extract_with_tokens(
-        service: str, method: str, path: str, headers: dict[str, str], body: bytes, *rest: Any
-    ) -> str:
+    def extract_with_tokens(service: str, method: str, path: str, headers: dict[str, str], body: bytes, *rest: Any) -> str:
         if service == "states" and b'"taskToken"' in (body or b""):
             machine = emulator_workflows.machine_of_token.get(json.loads(body).get("taskToken"))
             if machine is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,14 @@ class Change:
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}"
+
+
+def summary(changes: Iterable[Change]) -> list[str]:
+    """The changes in few lines: those of one kind are counted, or named where they are few."""
+    places: dict[str, list[str]] = {}
+    for change in changes:
+        places.setdefault(change.what, []).append(change.where)
+    return [f"{what} ({', '.join(where) if len(where) < 3 else len(where)})" for what, where in places.items()]
 
 
 def localise(template: Json, endpoint: str, options: Mapping[str, Any] | None = None) -> tuple[Json, list[Change]]:

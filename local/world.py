@@ -20,6 +20,7 @@ from local.deploy import Stack
 from local.ear import Ear
 from local.pretenders import Pretenders
 from local.screen import Screen
+from local.template import summary
 
 # A bill and a quota make polling slow on AWS; here somebody is watching, and it costs nothing.
 OPTIONS: Mapping[str, Any] = {"polls": {"first": 5, "steady": 3, "slow": 5}}
@@ -49,7 +50,17 @@ class World:
         asked = self.cloud.client("dynamodb").get_item(
             TableName=self.stack.outputs["TaskTableName"], Key={"pk": {"S": f"task#{task_id}"}}, ConsistentRead=True
         )
-        return {name: _plain.deserialize(value) for name, value in asked.get("Item", {}).items()}
+        return _row(asked.get("Item", {}))
+
+    def tasks(self) -> list[dict[str, Any]]:
+        """Every task's row."""
+        pages = (
+            self.cloud.client("dynamodb")
+            .get_paginator("scan")
+            .paginate(TableName=self.stack.outputs["TaskTableName"], ConsistentRead=True)
+        )
+        rows = [_row(item) for page in pages for item in page["Items"]]
+        return [row for row in rows if str(row["pk"]).startswith("task#")]
 
     def errors(self, most: int = 12) -> list[str]:
         """The last errors that the functions logged."""
@@ -59,13 +70,27 @@ class World:
             name = group["logGroupName"]
             pages = logs.get_paginator("filter_log_events").paginate(logGroupName=name)
             events = [event for page in pages for event in page["events"]]
-            found += [(event["timestamp"], name, event["message"].strip()) for event in events if _is_error(event)]
+            found += [(event["timestamp"], name, _in_short(event["message"])) for event in events if _is_error(event)]
         return [f"{name}: {message}" for _, name, message in sorted(found)[-most:]]
 
     def stop(self) -> None:
         if self.pretenders:
             self.pretenders.stop()
         self.cloud.stop()
+
+
+def _row(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _plain.deserialize(value) for name, value in item.items()}
+
+
+def _in_short(message: str) -> str:
+    """A log line for a person: what was said, and the last line of its traceback."""
+    try:
+        said = json.loads(message)
+    except ValueError:
+        return message.strip()[-300:]
+    trouble = str(said.get("exception", "")).strip().rpartition("\n")[2]
+    return f"{said.get('message', '')} {trouble}".strip()[:300]
 
 
 def _is_error(event: Mapping[str, Any]) -> bool:
@@ -93,7 +118,9 @@ def raise_up(
     try:
         laid = {**OPTIONS, **(options or {})}
         stack = screen.during("deploying", lambda: deploy.deploy(running, assembly, laid))
-        screen.say(f"{stack.name} deployed by CloudFormation: {len(stack.physical)} resources")
+        screen.say(f"{stack.name} deployed by CloudFormation: {len(stack.physical)} resources; for the emulator we changed")
+        for line in summary(stack.changes):
+            screen.plain(f"             {line}")
         if pretend is not None:
             doing = "starting the pretended providers"
             pretenders = screen.during(doing, lambda: Pretenders(state / "pretenders", **pretend))

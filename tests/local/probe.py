@@ -8,12 +8,13 @@ import time
 import uuid
 import zipfile
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from local import runtime
 from local.cloud import Cloud
 
 PATIENCE_SECONDS = 20
+T = TypeVar("T")
 
 
 def function(cloud: Cloud, source: str, *, allow: dict[str, str] | None = None) -> str:
@@ -55,9 +56,7 @@ def machine(cloud: Cloud, task: dict[str, Any]) -> str:
     definition = {"QueryLanguage": "JSONata", "StartAt": "Only", "States": {"Only": {**task, "End": True}}}
     name = unique("machine")
     role = cloud.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument="{}")["Role"]["Arn"]
-    created = cloud.client("stepfunctions").create_state_machine(
-        name=name, definition=json.dumps(definition), roleArn=role
-    )
+    created = cloud.client("stepfunctions").create_state_machine(name=name, definition=json.dumps(definition), roleArn=role)
     arn: str = created["stateMachineArn"]
     return arn
 
@@ -70,7 +69,12 @@ def start(cloud: Cloud, machine_arn: str) -> str:
 def outcome(cloud: Cloud, execution: str) -> dict[str, Any]:
     """The description of an execution that has ended."""
     describe = cloud.client("stepfunctions").describe_execution
-    return until(lambda: described if (described := describe(executionArn=execution))["status"] != "RUNNING" else None)
+
+    def ended() -> dict[str, Any] | None:
+        described: dict[str, Any] = describe(executionArn=execution)
+        return described if described["status"] != "RUNNING" else None
+
+    return until(ended)
 
 
 def receive(cloud: Cloud, url: str) -> Any:
@@ -87,7 +91,7 @@ def diary(cloud: Cloud, name: str) -> list[str]:
     return path.read_text().split() if path.exists() else []
 
 
-def until(look: Callable[[], Any], patience: float = PATIENCE_SECONDS) -> Any:
+def until(look: Callable[[], T | None], patience: float = PATIENCE_SECONDS) -> T:
     """The first thing that `look` finds."""
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:

@@ -169,9 +169,7 @@ def test_an_upload_is_announced_with_its_version(stock: Cloud, patched: Cloud) -
         bucket, (url, arn) = probe.unique("bucket"), probe.queue(cloud)
         s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
         s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-        s3.put_bucket_notification_configuration(
-            Bucket=bucket, NotificationConfiguration={"EventBridgeConfiguration": {}}
-        )
+        s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={"EventBridgeConfiguration": {}})
         pattern = json.dumps({"source": ["aws.s3"], "detail": {"bucket": {"name": [bucket]}}})
         events.put_rule(Name=bucket, EventPattern=pattern)
         events.put_targets(Rule=bucket, Targets=[{"Id": "queue", "Arn": arn}])
@@ -181,6 +179,19 @@ def test_an_upload_is_announced_with_its_version(stock: Cloud, patched: Cloud) -
         return bool(told.get("version-id") == version)
 
     check(observe, stock, patched, as_it_comes=False, as_on_aws=True)
+
+
+def test_a_piece_of_a_version_is_a_piece(stock: Cloud, patched: Cloud) -> None:
+    def observe(cloud: Cloud) -> list[bytes]:
+        s3, bucket = cloud.client("s3"), probe.unique("bucket")
+        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        version = s3.put_object(Bucket=bucket, Key="k", Body=b"0123456789")["VersionId"]
+        asked = {"Bucket": bucket, "Key": "k", "VersionId": version, "ChecksumMode": "ENABLED"}
+        return [s3.get_object(Range=f"bytes={one}", **asked)["Body"].read() for one in ("2-4", "7-", "-2")]
+
+    whole = [b"0123456789"] * 3
+    check(observe, stock, patched, as_it_comes=whole, as_on_aws=[b"234", b"789", b"89"])
 
 
 def test_a_rules_lambda_is_tried_three_times(stock: Cloud, patched: Cloud) -> None:

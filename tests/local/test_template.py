@@ -6,7 +6,7 @@ import copy
 import json
 from typing import Any
 
-from local.template import localise
+from local.template import Change, localise, summary
 
 ENDPOINT = "http://127.0.0.1:4566"
 
@@ -107,3 +107,8 @@ def test_options_are_laid_over_the_functions_own() -> None:
     told = ours["Resources"]["Submit"]["Properties"]["Environment"]["Variables"]["TALKDROP_OPTIONS"]
     assert json.loads(told) == {"callbacks": False, "waiting_hours": 24}
     assert len(changes) == 1
+
+
+def test_changes_are_told_in_few_lines() -> None:
+    changes = [Change(name, "runtime") for name in ("a", "b", "c")] + [Change("Bus", "dropped")]
+    assert summary(changes) == ["runtime (3)", "dropped (Bus)"]

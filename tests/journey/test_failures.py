@@ -1,0 +1,78 @@
+"""Things break on the way, and the task still completes, paid once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.journey.scene import PORTRAIT, VOICE, Scene
+
+pytestmark = pytest.mark.journey
+
+
+def test_without_bells_a_task_completes_by_asking(scene_without_bells: Scene) -> None:
+    completes(scene_without_bells, "no-bells")
+
+
+def test_a_task_whose_bell_is_lost_completes_by_asking(scene: Scene) -> None:
+    assert scene.world.pretenders is not None
+    scene.world.pretenders.control("POST", "callbacks", {"enabled": False})
+    try:
+        completes(scene, "lost-bell")
+    finally:
+        scene.world.pretenders.control("POST", "callbacks", {"enabled": True})
+
+
+def test_a_task_outlives_an_outage_of_its_provider(scene: Scene) -> None:
+    providers = scene.world.pretenders
+    assert providers is not None
+    key = dropped(scene, "outage")
+    scene.heard("Task Submitted", key)
+    providers.kill()
+    time.sleep(8)  # long enough for polls to fail
+    providers.start()
+    paid_once(scene, key)
+
+
+@pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="finds the processes in /proc, as Linux has it")
+def test_a_task_outlives_the_death_of_every_lambda_process(scene: Scene) -> None:
+    key = dropped(scene, "killed")
+    scene.heard("Task Submitted", key)
+    found = lambda_processes(scene.world.cloud.state)
+    assert found
+    for process in found:
+        os.kill(process, signal.SIGKILL)
+    paid_once(scene, key)
+
+
+def completes(scene: Scene, folder: str) -> None:
+    paid_once(scene, dropped(scene, folder))
+
+
+def dropped(scene: Scene, folder: str) -> str:
+    scene.drop(f"{folder}/hello.png", PORTRAIT)
+    scene.drop(f"{folder}/hello.mp3", VOICE)
+    return f"{folder}/hello.mp3"
+
+
+def paid_once(scene: Scene, key: str) -> None:
+    event = scene.heard("Task Completed", key)
+    content, manifest, _ = scene.archived(event)
+    assert manifest["video"]["bytes"] == len(content)
+    assert (len(scene.tasks_of(key)), len(scene.charges_of(key)), len(scene.completion_ids(key))) == (1, 1, 1)
+
+
+def lambda_processes(state: Path) -> list[int]:
+    """The processes that run in the unpacked bundle of this embedded cloud."""
+    return [int(process.name) for process in Path("/proc").glob("[0-9]*") if _place(process).startswith(str(state))]
+
+
+def _place(process: Path) -> str:
+    try:
+        return str((process / "cwd").readlink())
+    except OSError:  # somebody else's, or it ended while we looked
+        return ""
