@@ -8,7 +8,7 @@ from typing import Any
 from functions import executions, gate
 from functions.providers.base import redact
 from functions.table import now, stamp
-from functions.tasks import S, Task
+from functions.tasks import RESTING, S, Task
 from talkdrop import verbs
 
 _LOGS = 'in the log of the function callback ("signature refused") and the metric BellRefused, not in the table'
@@ -120,7 +120,7 @@ def _archive(task: Task) -> Iterator[str]:
 def _events(task: Task) -> Iterator[str]:
     if task.announced:
         yield f"announced last: {task.announced}"
-    if task.status in verbs.tasks.RESTING and task.announced != task.event_id:
+    if task.status in RESTING and task.announced != task.event_id:
         yield f"not announced yet: {task.event_id}"
     elif not task.announced:
         yield "statuses under way are announced as they come, without a mark here"
