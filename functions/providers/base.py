@@ -210,6 +210,7 @@ class Provider:
     """One vendor's dialect. `credentials` is the provider's secret, a JSON object; `client` is the wire."""
 
     name: ClassVar[str]
+    states: ClassVar[Mapping[str, JobStatus]]
     models: ClassVar[Mapping[str, Model]]
     default_model: ClassVar[str]
     pace: ClassVar[Pace]
@@ -249,7 +250,8 @@ class Provider:
         """Who, what they answered, and where to look; never with a key in it, though the provider may quote it."""
         for name in ("api_key", "access_key", "secret_key"):
             if len(secret := str(self.credentials.get(name) or "").strip()) >= 4:
-                said = said.replace(secret, "…")
+                word, said = word.replace(secret, "…"), said.replace(secret, "…")
+        word = redact(word)[:60]
         error = kind(f'{self.name} answered {word} "{said.strip()[:300]}": {advice}', code=word)
         if isinstance(error, RejectedLater):
             error.retry_seconds = retry_after(headers or {}, error.retry_seconds)

@@ -84,6 +84,7 @@ MODELS = (
 class Kie(base.Provider):
     name: ClassVar[str] = "kie"
     host: ClassVar[str] = "https://api.kie.ai"
+    states: ClassVar[Mapping[str, JobStatus]] = STATES
     models: ClassVar[Mapping[str, Model]] = {model.id: model for model in MODELS}
     default_model: ClassVar[str] = "infinitalk/from-audio"
     # 20 creates in 10 s an account, the excess refused and not queued; "typically 100+" running (docs.kie.ai, 2026-06)
