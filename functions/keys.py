@@ -55,5 +55,8 @@ def _wire() -> httpx.Client:
 
 
 def forget() -> None:
+    """Forget the keys and hang up: for tests that change the environment."""
     _known.clear()
+    if _wire.cache_info().currsize:
+        _wire().close()
     _wire.cache_clear()

@@ -1,0 +1,190 @@
+"""Files arrive: which tasks do they make?"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+from urllib.parse import quote_plus
+
+import pytest
+
+from functions import intake
+from functions.tasks import TaskStatus
+from tests.doors.conftest import CONTEXT, PORTRAIT, VOICE, Workshop, dropped, sqs_event
+
+ODD_KEY = "a b+c/héllo 你好 100%"
+
+
+def arrive(shop: Workshop, *keys: str) -> None:
+    answer = intake.handler(sqs_event(*[dropped(shop.inbox, key) for key in keys]), CONTEXT)
+    assert answer == {"batchItemFailures": []}
+
+
+def test_a_voice_and_its_portrait_make_one_ready_task_with_a_quote(shop: Workshop) -> None:
+    shop.drop("in/hello.mp3", VOICE)
+    shop.drop("in/hello.png", PORTRAIT)
+    arrive(shop, "in/hello.mp3")
+    task = shop.the_task()
+    assert task.status is TaskStatus.READY
+    assert (task.provider, task.model, task.stem) == ("kie", "infinitalk/from-audio", "hello")
+    assert float(task.audio["seconds"]) == pytest.approx(7.3, abs=0.1)
+    assert float(task.quote_usd or 0) == pytest.approx(0.12, abs=0.02)
+    assert shop.messages(shop.submissions) == [{"task_id": task.task_id, "turn": ""}]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(["hello.mp3", "hello.png", "hello.txt"])))
+def test_any_order_of_uploads_and_doubled_events_make_the_same_task(shop: Workshop, order: Any) -> None:
+    contents = {"hello.mp3": VOICE, "hello.png": PORTRAIT, "hello.txt": b"Smile."}
+    for name in order:
+        shop.drop(f"in/{name}", contents[name])
+        arrive(shop, f"in/{name}", f"in/{name}")
+    task = shop.the_task()
+    assert (task.status, task.prompt) == (TaskStatus.READY, "Smile.")
+
+
+def test_keys_survive_both_transports_each_decoded_once(shop: Workshop) -> None:
+    shop.drop(f"{ODD_KEY}.mp3", VOICE)
+    shop.drop(f"{ODD_KEY}.png", PORTRAIT)
+    notification = {"Records": [{"s3": {"bucket": {"name": shop.inbox}, "object": {"key": quote_plus(f"{ODD_KEY}.mp3")}}}]}
+    intake.handler(sqs_event(dropped(shop.inbox, f"{ODD_KEY}.png"), notification), CONTEXT)
+    task = shop.the_task()
+    assert (task.status, task.audio["key"], task.portrait["key"]) == ("READY", f"{ODD_KEY}.mp3", f"{ODD_KEY}.png")
+
+
+def test_a_portrait_composed_otherwise_than_its_voice_is_still_found(shop: Workshop) -> None:
+    shop.drop("in/he\u0301llo.mp3", VOICE)
+    shop.drop("in/h\u00e9llo.png", PORTRAIT)
+    arrive(shop, "in/he\u0301llo.mp3")
+    assert shop.the_task().status is TaskStatus.READY
+
+
+def test_a_folders_portrait_serves_each_of_its_voices(shop: Workshop) -> None:
+    for name in ("01.mp3", "02.mp3", "03.mp3"):
+        shop.drop(f"in/{name}", VOICE + name.encode())
+    shop.drop("in/portrait.png", PORTRAIT)
+    arrive(shop, "in/portrait.png")
+    asked = shop.messages(shop.uploads)
+    assert sorted(message["audio"]["key"] for message in asked) == ["in/01.mp3", "in/02.mp3", "in/03.mp3"]
+    intake.handler(sqs_event(*asked), CONTEXT)
+    assert [task.status for task in shop.all_tasks()] == ["READY"] * 3
+
+
+def test_a_voice_waits_for_its_portrait_and_is_ready_when_it_comes(shop: Workshop) -> None:
+    shop.drop("in/hello.mp3", VOICE)
+    arrive(shop, "in/hello.mp3")
+    assert shop.the_task().status is TaskStatus.WAITING
+    shop.drop("in/hello.png", PORTRAIT)
+    arrive(shop, "in/hello.png")
+    assert shop.the_task().status is TaskStatus.READY
+
+
+@pytest.mark.parametrize(
+    ("voice", "portrait", "says"),
+    [
+        (b"<!DOCTYPE html><html>not found", PORTRAIT, "web page"),
+        (VOICE, b"\x89PNG\r\n\x1a\n", "damaged"),
+        (VOICE, b"GIF89a" + bytes(200), "GIF"),
+    ],
+)
+def test_a_refused_file_says_why_in_the_table_and_beside_it(shop: Workshop, voice: bytes, portrait: bytes, says: str) -> None:
+    shop.drop("in/hello.mp3", voice)
+    shop.drop("in/hello.png", portrait)
+    arrive(shop, "in/hello.mp3")
+    task = shop.the_task()
+    assert task.status is TaskStatus.FAILED
+    assert says in task.error["message"]
+    assert shop.note("in/hello.error.json")["message"] == task.error["message"]
+    assert shop.messages(shop.submissions) == []
+
+
+def test_a_mended_file_revives_its_task_and_takes_the_note_away(shop: Workshop) -> None:
+    shop.drop("in/hello.mp3", VOICE)
+    shop.drop("in/hello.png", b"GIF89a" + bytes(200))
+    arrive(shop, "in/hello.mp3")
+    shop.drop("in/hello.png", PORTRAIT)
+    arrive(shop, "in/hello.png")
+    assert shop.the_task().status is TaskStatus.READY
+    with pytest.raises(shop.s3.exceptions.NoSuchKey):
+        shop.note("in/hello.error.json")
+
+
+def test_two_refusals_of_one_task_are_two_facts_with_two_event_ids(shop: Workshop) -> None:
+    shop.drop("in/hello.mp3", VOICE)
+    seen = set()
+    for portrait in (b"GIF89a" + bytes(200), b"BM" + bytes(200)):
+        shop.drop("in/hello.png", portrait)
+        arrive(shop, "in/hello.png")
+        seen.add(shop.the_task().event_id)
+    assert len(seen) == 2
+
+
+def test_settings_of_the_folder_and_of_the_voice_come_together(shop: Workshop) -> None:
+    shop.drop("in/settings.json", b'{"model": "infinitalk/from-audio", "resolution": "720p", "prompt": "calm"}')
+    shop.drop("in/hello.json", b'{"seed": 12345}')
+    shop.drop("in/hello.mp3", VOICE)
+    shop.drop("in/hello.png", PORTRAIT)
+    arrive(shop, "in/hello.mp3")
+    task = shop.the_task()
+    assert (task.status, task.prompt, dict(task.settings)) == ("READY", "calm", {"resolution": "720p", "seed": 12345})
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (b"{not json", "is not JSON"),
+        (b'{"provider": "klink"}', "use one of"),
+        (b'{"model": "v9"}', "use one of"),
+        (b'{"resolution": "8k"}', "resolution"),
+        (b'{"seeed": 12345}', "seeed"),
+        (b'{"seed": 9999}', "seed"),
+    ],
+)
+def test_bad_settings_are_refused_with_the_cure(shop: Workshop, settings: bytes, says: str) -> None:
+    shop.drop("in/hello.json", settings)
+    shop.drop("in/hello.mp3", VOICE)
+    shop.drop("in/hello.png", PORTRAIT)
+    arrive(shop, "in/hello.mp3")
+    assert shop.the_task().status is TaskStatus.FAILED
+    assert says in shop.the_task().error["message"]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"Service": "Amazon S3", "Event": "s3:TestEvent"},
+        {"Records": []},
+        dropped("another-bucket", "in/hello.mp3"),
+        {"detail": {}},
+    ],
+)
+def test_what_is_not_about_the_inbox_is_ignored(shop: Workshop, event: Any) -> None:
+    assert intake.handler(sqs_event(event), CONTEXT) == {"batchItemFailures": []}
+    assert shop.all_tasks() == []
+
+
+@pytest.mark.parametrize("key", ["in/", "in/hello.error.json", "in/readme.pdf", "_talkdrop/x/audio.mp3", ".mp3"])
+def test_files_that_are_nobodys_voice_make_no_task(shop: Workshop, key: str) -> None:
+    shop.drop(key, b"{}")
+    arrive(shop, key)
+    assert shop.all_tasks() == []
+
+
+def test_the_same_voice_dropped_anew_is_a_new_task(shop: Workshop) -> None:
+    shop.drop("in/hello.png", PORTRAIT)
+    for _ in range(2):
+        shop.drop("in/hello.mp3", VOICE)
+        arrive(shop, "in/hello.mp3")
+    assert len(shop.all_tasks()) == 2
+
+
+def test_a_voice_that_is_gone_when_its_event_comes_makes_no_task(shop: Workshop) -> None:
+    arrive(shop, "in/never-there.mp3")
+    assert shop.all_tasks() == []
+
+
+def test_one_poisonous_message_does_not_hold_up_the_others(shop: Workshop) -> None:
+    shop.drop("in/hello.mp3", VOICE)
+    poison = {"detail": {"bucket": {"name": shop.inbox}, "object": {}}}
+    answer = intake.handler(sqs_event(poison, dropped(shop.inbox, "in/hello.mp3")), CONTEXT)
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "0"}]}
+    assert len(shop.all_tasks()) == 1

@@ -1,0 +1,257 @@
+"""From READY to the final word: one POST, and what came of it; the bell; the watch."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from functions import callback, intake, keys, links, settle, submit, tasks, watch
+from functions.tasks import Task, TaskStatus
+from tests.doors.conftest import CONTEXT, PORTRAIT, VOICE, Workshop, dropped, sqs_event
+
+ACCEPTED = {"code": 200, "msg": "success", "data": {"taskId": "9f2c6b1e0d3a4c5f8e7b6a5948372615"}}
+JOB = "9f2c6b1e0d3a4c5f8e7b6a5948372615"
+
+
+@pytest.fixture
+def ready(shop: Workshop) -> Task:
+    shop.drop("in/hello.mp3", VOICE)
+    shop.drop("in/hello.png", PORTRAIT)
+    intake.handler(sqs_event(dropped(shop.inbox, "in/hello.mp3")), CONTEXT)
+    shop.messages(shop.submissions)
+    return shop.the_task()
+
+
+def pay(shop: Workshop, *answers: Any, times: int = 1) -> Task:
+    shop.paper.answers = list(answers)
+    message = {"task_id": shop.the_task().task_id, "turn": shop.the_task().not_before}
+    for _ in range(times):
+        assert submit.handler(sqs_event(message), CONTEXT) == {"batchItemFailures": []}
+    return shop.the_task()
+
+
+def record(shop: Workshop, state: str, **more: Any) -> dict[str, Any]:
+    """kie's record of the job, as it stood in recorded traffic: `input` encoded twice."""
+    bell = links.hang_bell("kie", shop.the_task().task_id, 1, keys.callback_keys())
+    param = json.dumps({"input": json.dumps({"prompt": ""}), "callBackUrl": bell, "model": "infinitalk/from-audio"})
+    told = {"taskId": JOB, "state": state, "param": param, "resultJson": "", "failCode": None, "failMsg": None}
+    return {"code": 200, "msg": "success", "data": {**told, **more}}
+
+
+def done(shop: Workshop) -> dict[str, Any]:
+    return record(shop, "success", resultJson=json.dumps({"resultUrls": [f"{shop.paper.url}/video.mp4"]}))
+
+
+def look(task: Task, asks: int = 1, token: str = "a task token nobody waits for") -> None:
+    watch.handler({"task_id": task.task_id, "attempt": task.attempt, "task_token": token, "asks": asks}, CONTEXT)
+
+
+def ring(shop: Workshop, *, url: str | None = None, body: Any = None, attempt: int = 1) -> int:
+    url = url or links.hang_bell("kie", shop.the_task().task_id, attempt, keys.callback_keys())
+    names = ("provider", "task_id", "attempt", "bell")
+    path = dict(zip(names, url.split("/callbacks/")[1].split("/"), strict=False))
+    event = {"pathParameters": path, "headers": {"content-type": "application/json"}, "body": json.dumps(body)}
+    return int(callback.handler(event, CONTEXT)["statusCode"])
+
+
+def test_an_accepted_task_has_its_job_and_an_execution_after_exactly_one_post(shop: Workshop, ready: Task) -> None:
+    task = pay(shop, ACCEPTED, times=3)
+    assert (task.status, task.job_id, shop.paper.posts) == (TaskStatus.SUBMITTED, JOB, 1)
+    assert shop.executions() == [f"{task.task_id}-1"]
+    sent = shop.paper.asked[0][2]
+    assert sent["callBackUrl"].startswith(f"https://bells.example.test/callbacks/kie/{task.task_id}/1/k1.")
+    assert f"versionId={ready.audio['version_id']}" in sent["input"]["audio_url"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "code"),
+    [
+        ({"code": 422, "msg": "image_url is invalid"}, TaskStatus.FAILED, "422"),
+        ({"code": 500, "msg": "Server exception, please try again later", "data": None}, TaskStatus.FAILED, "500"),
+        ({"code": 505, "msg": "disabled"}, TaskStatus.FAILED, "505"),
+        ({"code": 429, "msg": "too fast", "data": None}, TaskStatus.READY, None),
+        ({"code": 455, "msg": "maintenance"}, TaskStatus.READY, None),
+        ((502, b"<html>bad gateway</html>"), TaskStatus.SUBMITTING, None),
+        ((200, b'{"code":200,"msg":"succ'), TaskStatus.SUBMITTING, None),
+        ("cut", TaskStatus.SUBMITTING, None),
+    ],
+)  # fmt: skip
+def test_each_outcome_leaves_the_task_where_it_belongs(
+    shop: Workshop, ready: Task, answer: Any, status: TaskStatus, code: str | None
+) -> None:
+    task = pay(shop, answer)
+    assert task.status is status
+    assert task.error.get("code") == code
+    assert shop.paper.posts == 1
+
+
+def test_an_ambiguous_submit_is_never_sent_again_by_a_message(shop: Workshop, ready: Task) -> None:
+    task = pay(shop, "cut", times=3)
+    assert (task.status, bool(task.doubt), shop.paper.posts) == (TaskStatus.SUBMITTING, True, 1)
+    assert shop.executions() == [f"{task.task_id}-1"]
+
+
+def test_no_credits_stop_the_provider_and_blame_no_task(shop: Workshop, ready: Task) -> None:
+    task = pay(shop, {"code": 402, "msg": "Credits insufficient"})
+    assert task.status is TaskStatus.READY
+    again = pay(shop, ACCEPTED)
+    assert (again.status, shop.paper.posts) == (TaskStatus.READY, 1)
+    submit.handler(sqs_event({"probe": "kie"}), CONTEXT)  # the account answers a free query again
+    shop.cloud.client("dynamodb").update_item(
+        TableName=shop.table, Key={"pk": {"S": f"task#{task.task_id}"}}, UpdateExpression="REMOVE not_before"
+    )
+    assert pay(shop, ACCEPTED).status is TaskStatus.SUBMITTED
+
+
+def test_media_gone_from_the_inbox_fail_the_task_before_anything_is_paid(shop: Workshop, ready: Task) -> None:
+    shop.s3.delete_object(Bucket=shop.inbox, Key="in/hello.mp3", VersionId=ready.audio["version_id"])
+    task = pay(shop, ACCEPTED)
+    assert (task.status, task.error["code"], shop.paper.posts) == (TaskStatus.FAILED, "INPUT_GONE", 0)
+
+
+def test_a_budget_that_is_used_up_lets_nothing_out(shop: Workshop, ready: Task, with_options: Any) -> None:
+    with_options(budget_usd_per_day="0.10")
+    task = pay(shop, ACCEPTED)
+    assert (task.status, shop.paper.posts) == (TaskStatus.READY, 0)
+
+
+def test_switched_off_nothing_is_submitted(shop: Workshop, ready: Task, with_options: Any) -> None:
+    with_options(submit_enabled=False)
+    assert (pay(shop, ACCEPTED).status, shop.paper.posts) == (TaskStatus.READY, 0)
+
+
+def test_a_job_id_that_is_another_tasks_is_held_and_nothing_is_overwritten(shop: Workshop, ready: Task) -> None:
+    first = pay(shop, ACCEPTED)
+    shop.drop("in/two.mp3", VOICE)
+    shop.drop("in/two.png", PORTRAIT)
+    intake.handler(sqs_event(dropped(shop.inbox, "in/two.mp3")), CONTEXT)
+    (second,) = [task for task in shop.all_tasks() if task.task_id != first.task_id]
+    submit.handler(sqs_event({"task_id": second.task_id, "turn": ""}), CONTEXT)
+    standing = tasks.load(second.task_id)
+    assert standing is not None
+    assert (standing.status, standing.error["code"]) == (TaskStatus.HELD, "JOB_ID_TAKEN")
+
+
+def test_the_watch_waits_while_the_job_runs_and_goes_on_when_it_is_done(shop: Workshop, ready: Task) -> None:
+    task = pay(shop, ACCEPTED)
+    shop.paper.answers = [record(shop, "waiting")]
+    look(task)
+    assert (shop.the_task().status, shop.the_task().asks) == (TaskStatus.SUBMITTED, 1)
+    shop.paper.answers = [done(shop)]
+    look(task)
+    after = shop.the_task()
+    assert (after.status, after.video_url) == (TaskStatus.ARCHIVING, f"{shop.paper.url}/video.mp4")
+    assert after.trusted_host == shop.paper.url.removeprefix("http://")
+
+
+def test_the_first_look_asks_nobody(shop: Workshop, ready: Task) -> None:
+    task = pay(shop, ACCEPTED)
+    look(task, asks=0)
+    assert len(shop.paper.asked) == 1  # the create
+
+
+def test_an_unknown_status_word_means_running(shop: Workshop, ready: Task) -> None:
+    task = pay(shop, ACCEPTED)
+    shop.paper.answers = [record(shop, "levitating")]
+    look(task)
+    assert shop.the_task().status is TaskStatus.SUBMITTED
+
+
+def test_a_failed_job_fails_the_task_with_the_providers_reason(shop: Workshop, ready: Task) -> None:
+    task = pay(shop, ACCEPTED)
+    shop.paper.answers = [record(shop, "fail", failCode="500", failMsg="Internal Error")]
+    look(task)
+    after = shop.the_task()
+    assert (after.status, after.error["code"]) == (TaskStatus.FAILED, "500")
+    assert "Internal Error" in after.error["message"]
+
+
+def test_a_forged_bell_is_nobody_and_costs_no_look_up(shop: Workshop, ready: Task) -> None:
+    good = links.hang_bell("kie", ready.task_id, 1, keys.callback_keys())
+    for url in (good[:-2] + "xx", good.replace("/1/k1.", "/2/k1."), good.replace("/kie/", "/kling/"), good.replace("k1.", "k7.")):
+        assert ring(shop, url=url) == 404
+    assert shop.the_task().rings == 0
+
+
+def test_a_bell_before_our_own_write_finds_the_job_by_its_proof(shop: Workshop, ready: Task) -> None:
+    pay(shop, "cut")
+    assert ring(shop, body={"code": 200, "data": {"taskId": JOB, "state": "success"}}) == 200
+    shop.paper.answers = [done(shop)]
+    look(shop.the_task())
+    after = shop.the_task()
+    assert (after.status, after.job_id, shop.paper.posts) == (TaskStatus.ARCHIVING, JOB, 1)
+
+
+def test_a_bell_that_names_somebody_elses_job_proves_nothing(shop: Workshop, ready: Task) -> None:
+    pay(shop, "cut")
+    ring(shop, body={"code": 200, "data": {"taskId": JOB, "state": "success"}})
+    others = done(shop)
+    others["data"]["param"] = others["data"]["param"].replace(shop.the_task().task_id, "0" * 32)
+    shop.paper.answers = [others]
+    look(shop.the_task())
+    assert (shop.the_task().status, shop.the_task().job_id) == (TaskStatus.SUBMITTING, "")
+
+
+def test_a_callback_body_is_not_believed(shop: Workshop, ready: Task) -> None:
+    task = pay(shop, ACCEPTED)
+    evil = {"code": 200, "data": {"taskId": JOB, "state": "success", "resultJson": '{"resultUrls":["https://evil.test/x"]}'}}
+    assert ring(shop, body=evil) == 200
+    shop.paper.answers = [record(shop, "waiting")]
+    look(task)
+    assert shop.the_task().status is TaskStatus.SUBMITTED
+
+
+@pytest.mark.parametrize("body", [None, [], "text", {"data": []}, {"taskId": {"a": 1}}, {"data": {"taskId": "x" * 500}}])
+def test_a_bell_is_a_bell_whatever_is_written_on_it(shop: Workshop, ready: Task, body: Any) -> None:
+    pay(shop, ACCEPTED)
+    assert ring(shop, body=body) == 200
+    assert shop.the_task().rings == 1
+
+
+def test_a_late_bell_on_a_failed_task_brings_the_paid_video_after_all(shop: Workshop, ready: Task) -> None:
+    task = pay(shop, {"code": 500, "msg": "Server exception, please try again later", "data": None})
+    assert task.status is TaskStatus.FAILED
+    ring(shop, body={"code": 200, "data": {"taskId": JOB, "state": "success"}})
+    assert shop.executions() == [f"{task.task_id}-1-late"]
+    shop.paper.answers = [done(shop)]
+    look(task, asks=0)
+    assert shop.the_task().status is TaskStatus.ARCHIVING
+
+
+def test_a_late_callback_does_not_reopen_a_settled_task(shop: Workshop, ready: Task) -> None:
+    task = pay(shop, ACCEPTED)
+    shop.paper.answers = [done(shop)]
+    look(task)
+    archived = {"bucket": shop.archive, "key": "videos/x.mp4", "sha256": "00", "bytes": 1, "seconds": 1.0}
+    for _ in range(2):
+        settle.handler({"task_id": task.task_id, "attempt": 1, "archived": archived}, CONTEXT)
+    before = shop.the_task()
+    assert before.status is TaskStatus.COMPLETED
+    assert ring(shop) == 200
+    look(task)
+    assert (shop.the_task().status, shop.the_task().changed_at) == (TaskStatus.COMPLETED, before.changed_at)
+
+
+def test_a_lease_is_given_back_when_the_task_settles(shop: Workshop, ready: Task) -> None:
+    def leases() -> int:
+        item = shop.cloud.client("dynamodb").get_item(TableName=shop.table, Key={"pk": {"S": "slots#kie"}})["Item"]
+        return len(item["leases"]["M"])
+
+    task = pay(shop, ACCEPTED)
+    assert leases() == 1
+    shop.paper.answers = [record(shop, "fail", failCode="500", failMsg="Internal Error")]
+    look(task)
+    assert leases() == 0
+
+
+def test_no_key_link_or_bell_stands_in_any_log(shop: Workshop, ready: Task, capsys: pytest.CaptureFixture[str]) -> None:
+    pay(shop, (502, b"<html>bad gateway</html>"))
+    ring(shop, body={"code": 200, "data": {"taskId": JOB}})
+    shop.paper.answers = [done(shop)]
+    look(shop.the_task())
+    said = "".join(capsys.readouterr())
+    mac = links.hang_bell("kie", ready.task_id, 1, keys.callback_keys()).rsplit("k1.", 1)[1]
+    for secret in ("sk-canary-key", "X-Amz-Signature", mac, "a task token nobody waits for"):
+        assert secret not in said
