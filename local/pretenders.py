@@ -53,6 +53,10 @@ class Pretenders:
         self.keys: Mapping[str, str] = told["keys"]
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def log(self) -> Path:
         return self.state / "simulator.log"
 

@@ -62,6 +62,13 @@ class World:
         rows = [_row(item) for page in pages for item in page["Items"]]
         return [row for row in rows if str(row["pk"]).startswith("task#")]
 
+    def dead_letters(self) -> int:
+        """How many messages ended in any dead-letter queue."""
+        sqs = self.cloud.client("sqs")
+        queues = [url for name, url in self.stack.outputs.items() if name.endswith("DeadLetterQueueUrl")]
+        asked = [sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"] for url in queues]
+        return sum(int(one["ApproximateNumberOfMessages"]) for one in asked)
+
     def errors(self, most: int = 12) -> list[str]:
         """The last errors that the functions logged."""
         logs = self.cloud.client("logs")
