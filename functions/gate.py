@@ -77,7 +77,7 @@ def _intent(task: Task, owner: str, quote_usd: Decimal, body_sha256: str) -> Upd
     lease = later(seconds=options().lease_seconds)
     intent = tasks.step(task.task_id, S.SUBMITTING, come_from=[S.READY], due_at=lease, attempt=task.attempt)
     intent.set(owner=owner, lease_until=lease, intended_at=stamp(now()), body_sha256=body_sha256, quote_usd=quote_usd)
-    return intent.remove("doubt", "not_before", "paced_for", "error")
+    return intent.remove("doubt", "sent_at", "not_before", "paced_for", "error")
 
 
 def _pace(provider: type[Provider]) -> Pace:
@@ -228,13 +228,16 @@ def _adopt(
     return adopted
 
 
-def hand_back(task: Task, owner: str, until: datetime, why: str) -> Task:
-    """It is known that nothing was accepted: READY again, the same attempt, and the books as before."""
+def hand_back(task: Task, owner: str, until: datetime, why: str, *, unsent: bool = False) -> Task:
+    """It is known that nothing was accepted: READY again, the same attempt, and the books as before. `unsent`: known
+    because its row says that the POST never came, which then must still be so."""
     update = tasks.step(
         task.task_id, S.READY, come_from=[S.SUBMITTING], attempt=task.attempt, why=why,
         due_at=stamp(until + timedelta(minutes=5)),
     )  # fmt: skip
-    update.set(not_before=stamp(until)).add(returns=1).remove("owner", "lease_until", "doubt")
+    update.set(not_before=stamp(until)).add(returns=1).remove("owner", "lease_until", "doubt", "sent_at")
+    if unsent:
+        update.given("attribute_not_exists({sent_at})")
     return _close_books(update.given("{owner} = :owner", owner=owner), task, Decimal(0))
 
 

@@ -37,6 +37,10 @@ class InputGone(Exception):
     """Our own media cannot be read any more: the task fails, and nothing was sent."""
 
 
+class LinkBroken(Exception):
+    """S3 does not serve our own link just now: the task comes again."""
+
+
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
     return queues.each(event, EventType.SQS, _message, context)
@@ -88,8 +92,12 @@ def _pay(claimed: gate.Claim) -> None:
         speaker = keys.speaker(task.provider)
         request = _request(task)
         _note_credit(task, speaker)
+        tasks.sending(task, claimed.owner)
     except InputGone as gone:
         _refuse(claimed, "INPUT_GONE", str(gone))
+        return
+    except Lost:
+        logger.info("taken for lost, and sent again by others", task_id=task.task_id)
         return
     except Exception as error:
         logger.exception("could not prepare the submit", task_id=task.task_id)
@@ -148,7 +156,8 @@ def _try_link(url: str, name: str) -> None:
     answer = httpx.get(url, headers={"Range": "bytes=0-0"}, timeout=10, trust_env=False)
     if answer.status_code in {403, 404}:
         raise InputGone(f"{name} cannot be read from the inbox any more ({answer.status_code}): drop it again")
-    answer.raise_for_status()
+    if answer.status_code >= 400:  # httpx's own error would quote the link, signature and all
+        raise LinkBroken(f"S3 answered {answer.status_code} for {name}")
 
 
 def _note_credit(task: Task, speaker: base.Provider) -> None:

@@ -61,9 +61,10 @@ _DUE_SECONDS = {
 @dataclass(frozen=True)
 class Task:
     """A task as the table has it. `portrait` and `audio` name the exact object version and what was found in it;
-    `attempt` is the attempt that is or would be paid next; `returns` how often it came back unsent; `rings` counts
-    genuine bells and `answered` those that a query has answered; `archived` says where the video lies; `revived` is the
-    suffix of the execution that was last started in place of a dead one; `past` are the attempts before this one."""
+    `attempt` is the attempt that is or would be paid next; `sent_at` when its POST was about to leave;
+    `returns` how often it came back unsent; `rings` counts genuine bells and `answered` those that a query has answered;
+    `archived` says where the video lies; `revived` is the suffix of the execution that was last started in place of a
+    dead one; `past` are the attempts before this one."""
 
     task_id: str
     status: TaskStatus
@@ -87,6 +88,7 @@ class Task:
     owner: str = ""
     lease_until: str = ""
     intended_at: str = ""
+    sent_at: str = ""
     not_before: str = ""
     returns: int = 0
     doubt: str = ""
@@ -244,6 +246,12 @@ def still_looking(task: Task, *, seconds: float, revived: str = "") -> None:
     update.given("{status} = :status AND {changed_at} = :at", status=task.status.value, at=task.changed_at).run()
 
 
+def sending(task: Task, owner: str) -> None:
+    """The very next thing is the POST. A row without this note, past its lease, was never sent: no proof is needed."""
+    update = Update(key_of(task.task_id)).set(sent_at=stamp(now()))
+    update.given("{status} = :submitting AND {owner} = :owner", submitting=S.SUBMITTING.value, owner=owner).run()
+
+
 def doubt(task: Task, owner: str, why: str) -> Task:
     """The POST went out and its answer is unknown: stay SUBMITTING, and say so. Nobody may send again without proof."""
     update = Update(key_of(task.task_id)).set(doubt=stamp(now()), due_at=stamp(now()))
@@ -341,5 +349,5 @@ def due(at: datetime) -> Iterator[str]:
 __all__ = [
     "BOUGHT", "RESTING", "SHARDS", "TERMINAL", "Lost", "Task", "TaskStatus", "announced", "archiving", "doubt", "due",
     "entry", "expire", "hold", "id_of", "job_key", "key_of", "leave_token", "load", "open_task", "page", "placed",
-    "postpone", "revise", "ring", "ring_of_a_past_attempt", "step", "still_looking",
+    "postpone", "revise", "ring", "ring_of_a_past_attempt", "sending", "step", "still_looking",
 ]  # fmt: skip

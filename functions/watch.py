@@ -156,6 +156,9 @@ def _reconcile(task: Task, speaker: base.Provider) -> Verdict:
         return _follow(adopted, speaker, found)
     if task.status is not S.SUBMITTING or instant(task.lease_until) > now():
         return _overdue(task)
+    if not task.sent_at:
+        _send_again(task, "whoever had it ended before the POST", unsent=True)
+        return WAIT
     if speaker.finds_by_task_id and _doubt_age(task) > _RESEND_GRACE_SECONDS:
         # The provider knows no job with our id, and refuses the same id twice: sending it again cannot buy two.
         _send_again(task, "the provider knows no job with our id, and takes the same id only once")
@@ -172,9 +175,9 @@ def _reconcile(task: Task, speaker: base.Provider) -> Verdict:
     return WAIT
 
 
-def _send_again(task: Task, why: str) -> None:
+def _send_again(task: Task, why: str, *, unsent: bool = False) -> None:
     """The same attempt, by the door every submit takes."""
-    back = gate.hand_back(task, task.owner, now(), why)
+    back = gate.hand_back(task, task.owner, now(), why, unsent=unsent)
     queues.submit(task.task_id, back.not_before)
 
 
