@@ -93,11 +93,13 @@ def start(state: Path, *, processes: int = 3, stock: bool = False) -> Cloud:
     return cloud
 
 
-def forget_aws() -> None:
-    """Take every trace of a real AWS account out of this process' environment, before anything is started from it."""
+def seclude() -> None:
+    """Take every trace of a real AWS account, and a proxy's claim to this machine, out of this process' environment."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
     os.environ.update(_NO_AWS)
+    for name in ("NO_PROXY", "no_proxy"):
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1", "localhost"]))
 
 
 _NO_AWS = {
