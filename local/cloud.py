@@ -93,7 +93,7 @@ def start(state: Path, *, processes: int = 3, stock: bool = False) -> Cloud:
     return cloud
 
 
-def seclude() -> None:
+def forget_aws() -> None:
     """Take every trace of a real AWS account, and a proxy's claim to this machine, out of this process' environment."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]

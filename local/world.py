@@ -115,7 +115,7 @@ def raise_up(
 
     `options` are laid over the functions' own; `pretend` are the simulator's, and None leaves the providers real.
     """
-    cloud.seclude()
+    cloud.forget_aws()
     state = state or new_state()
     assembly, made = screen.during("synthesising the stack (half a minute the first time)", synthesis.assembly)
     screen.say(f"stack synthesised{'' if made else ' before'}")

@@ -23,7 +23,7 @@ def patched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[cloud.Cloud]:
 
 
 def _running(state: Path, *, stock: bool) -> Iterator[cloud.Cloud]:
-    cloud.seclude()
+    cloud.forget_aws()
     running = cloud.start(state, processes=2, stock=stock)
     yield running
     running.stop()
