@@ -1,0 +1,138 @@
+"""What one task asks of AWS: every call, invocation, state entered and table unit, counted in the world of tests/faults.
+
+    python -m bench.requests [seconds a job takes]
+
+Two runs are compared, of one task and of two that are far apart, so that what only the first task of a stack needs and
+what the sweep does by the clock fall out. The docs (docs/cost.md) show this table for kie and the model's own polls.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections import Counter
+from typing import Any
+
+import app  # noqa: F401 - finds Node for the CDK, which infra needs
+from infra.storage import LISTED
+from tests.faults import workflow
+from tests.faults.plans import Plan, Script
+from tests.faults.runs import Run, Scene
+
+OWN_POLLS: dict[str, Any] = {"polls": {}}
+APART_SECONDS = 7200.0
+PROVIDERS = ("api ", "results ", "link ")
+BY_CLOCK = "sweep"
+
+
+def main() -> None:
+    job_seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 240.0
+    for callbacks in (True, False):
+        print(f"\na job of {job_seconds:.0f} s, callbacks {'on' if callbacks else 'off'}")
+        one, two = (count(number, job_seconds, callbacks) for number in (1, 2))
+        for name in sorted(two):
+            if two[name] - one[name] and not name.startswith(BY_CLOCK):
+                print(f"  {two[name] - one[name]:>5}  {name}")
+
+
+def count(tasks: int, job_seconds: float, callbacks: bool) -> Counter[str]:
+    scene = Scene("kie", ("files",) * tasks, callbacks=callbacks, spread_seconds=APART_SECONDS, extras=OWN_POLLS)
+    run = Run(scene, Plan(1, Script(seconds=job_seconds)), 1)
+    counted: Counter[str] = Counter()
+    _count_invocations(run, counted)
+    _count_units(run, counted)
+    _count_states(counted)
+    result = run.play()
+    assert result.broke is None
+    assert result.statuses == {"COMPLETED": tasks}
+    for site in result.sites:
+        function, call = site.split(": ")
+        counted["calls: " + ("to the provider and its links" if call.startswith(PROVIDERS) else call)] += (
+            function != BY_CLOCK
+        )
+    return counted
+
+
+def _count_invocations(run: Run, counted: Counter[str]) -> None:
+    invoke = run.clock.invoke
+
+    def counting(name: str, *more: Any, **named: Any) -> Any:
+        if name != BY_CLOCK:
+            counted[f"invocations: {name}"] += 1
+            counted["invocations, all"] += 1
+        return invoke(name, *more, **named)
+
+    run.clock.invoke = counting  # type: ignore[method-assign]
+
+
+def _count_units(run: Run, counted: Counter[str]) -> None:
+    """Write units of the table and its two indexes: a kilobyte begun each, twice in a transaction."""
+    table = run.account.table
+    write, transact = table._write, table.transact_write_items
+    weight = [1]
+
+    def counting(pk: str, item: Any) -> None:
+        old = table.items.get(pk)
+        counted["table: write units"] += weight[0] * max(units(item), units(old))
+        counted["table: write units of the indexes"] += _index_units(old or {}, item)
+        counted["table: bytes of the largest task"] = max(counted["table: bytes of the largest task"], size(item))
+        write(pk, item)
+
+    def in_transaction(*more: Any, **named: Any) -> Any:
+        weight[0] = 2
+        try:
+            return transact(*more, **named)
+        finally:
+            weight[0] = 1
+
+    table._write, table.transact_write_items = counting, in_transaction  # type: ignore[method-assign]
+
+
+def _index_units(old: Any, new: Any) -> int:
+    """An index is written when what it shows changed; twice, when the entry moves."""
+    total = 0
+    for keys, shown in ((("status_shard", "created"), LISTED), (("due_shard", "due_at"), ())):
+        before, after = ({name: item[name] for name in ("pk", *keys, *shown) if name in item} for item in (old, new))
+        was_there, is_there = (all(key in item for key in keys) for item in (before, after))
+        if before != after:
+            moved = was_there and is_there and any(before[key] != after[key] for key in keys)
+            total += units(after) * is_there + units(before) * (was_there and (moved or not is_there))
+    return total
+
+
+_enter = workflow.Execution.enter
+
+
+def _count_states(counted: Counter[str]) -> None:
+    def counting(self: Any, state: str) -> None:
+        counted["states entered"] += 1
+        _enter(self, state)
+
+    workflow.Execution.enter = counting  # type: ignore[method-assign]
+
+
+def units(item: Any) -> int:
+    return math.ceil(size(item) / 1024) if item else 0
+
+
+def size(value: Any) -> int:
+    """Bytes by DynamoDB's rule, nearly: names and values, three for each list or map and one for each thing in it."""
+    if not isinstance(value, dict):
+        return len(str(value).encode())
+    total = 0
+    for name, typed in value.items():
+        total += len(name.encode()) + _size(typed)
+    return total
+
+
+def _size(typed: Any) -> int:
+    kind, value = next(iter(typed.items()))
+    if kind == "M":
+        return 3 + len(value) + size(value)
+    if kind == "L":
+        return 3 + sum(1 + _size(one) for one in value)
+    return (len(str(value)) + 1) // 2 + 1 if kind == "N" else len(str(value).encode())
+
+
+if __name__ == "__main__":
+    main()
