@@ -46,6 +46,11 @@ class Operations(Construct):
             says="A task waits for a person: going on by itself could pay twice or lose what was paid.",
         )
         self._alarm(
+            "ExtraBell",
+            self._ours(context, "ExtraBell"),
+            says="A provider rang for an attempt that was given up: perhaps a second charge. Explain the task, look there.",
+        )
+        self._alarm(
             "AccountRejected",
             self._ours(context, "AccountRejected"),
             says="A provider refuses our account: key, credits or rights. Its submissions have stopped.",
