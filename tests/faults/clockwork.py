@@ -142,7 +142,7 @@ class Clock:
             error = "crashed"
         except Broke:
             raise
-        except Exception as raised:  # what Lambda reports to whoever invoked
+        except Exception as raised:  # noqa: BLE001 - what Lambda reports to whoever invoked
             error = raised
         self._alive.pop(one.number, None)
         if self.trace is not None:

@@ -16,6 +16,7 @@ ANYWHERE = (
     Fault("crash-before"), Fault("crash-after"), Fault("freeze-after"), Fault("error"), Fault("error-after"),
     Fault("slow", 8.0),
 )  # fmt: skip
+CALM = Script()
 _DELIVERED: dict[str, tuple[list[float], ...]] = {
     "callback": ([], [0.0, 0.0, 40.0], [400.0]),
     "event of the inbox": ([], [0.0, 3.0], [700.0]),
@@ -32,7 +33,7 @@ class Base:
     """A schedule without faults: a scene, and how its jobs go."""
 
     scene: Scene
-    script: Script = Script()
+    script: Script = CALM
     seed: int = 1
 
     def run(self, calls: dict[int, Fault], deliveries: dict[int, list[float]], seed: int = 0, trace: bool = False) -> Result:
@@ -43,15 +44,14 @@ class Base:
 def bases(profile: str) -> dict[str, Base]:
     """The ordinary ways of a task; faults in the random runs mix them."""
     capped = Decimal(5)
+    one_running = {"paces": {profile: {"creates": 20, "seconds": 10, "running": 1}}}
     return {
         "files": Base(Scene(profile, ("files",), cap_usd=capped)),
         "voice first": Base(Scene(profile, ("voice-first",)), Script(hidden_seconds=45)),
         "api, no callbacks": Base(Scene(profile, ("api",), callbacks=False, cap_usd=capped)),
         "job fails": Base(Scene(profile, ("api",), cap_usd=capped), Script(outcome="fail")),
         "dead link": Base(Scene(profile, ("api",)), Script(dead_links=1)),
-        "two at once": Base(
-            Scene(profile, ("api", "api"), cap_usd=capped, extras={"paces": {profile: {"creates": 20, "seconds": 10, "running": 1}}})
-        ),
+        "two at once": Base(Scene(profile, ("api", "api"), cap_usd=capped, extras=one_running)),
     }  # fmt: skip
 
 

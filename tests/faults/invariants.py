@@ -68,8 +68,8 @@ class Invariants:
         before = _text(old, "status") if old else ""
         if old is not None:
             self._step_is_allowed(task_id, before, status, old, new)
-        moved = old is None or (before, old["attempt"], old.get("changed_at")) != (status, new["attempt"], new.get("changed_at"))
-        if moved:
+        facts = [(one["status"], one["attempt"], one.get("changed_at")) for one in (old, new) if one]
+        if old is None or facts[0] != facts[1]:
             times = self.entered.setdefault(task_id, {})
             times[f"{status}#{attempt}"] = times.get(f"{status}#{attempt}", 0) + 1
         if status == "HELD" and before != "HELD":
@@ -103,15 +103,16 @@ class Invariants:
             raise Broke("spend ≤ cap", f"{pk}: {spent} of {cap}")
 
     def on_charge(self) -> None:
-        counts: dict[tuple[str, int], int] = {}
-        for job in self.vendor.jobs.values():
-            owner = (job.task_id, job.attempt)
-            counts[owner] = counts.get(owner, 0) + 1
-            if counts[owner] > 1:
-                raise Broke("charges(task, attempt) ≤ 1", f"{job.task_id} attempt {job.attempt} was accepted twice")
+        owners = {(job.task_id, job.attempt) for job in self.vendor.jobs.values()}
+        for task_id, attempt in owners:
+            if self._charges(task_id, attempt) > 1:
+                raise Broke("charges(task, attempt) ≤ 1", f"{task_id} attempt {attempt} was accepted twice")
 
     def _charges(self, task_id: str, attempt: int) -> int:
-        return sum((job.task_id, job.attempt) == (task_id, attempt) for job in self.vendor.jobs.values())
+        """Jobs that were charged, or will be. A job that failed costs nothing, here as at every one of the providers."""
+        now = self.account.clock.now
+        jobs = [job for job in self.vendor.jobs.values() if (job.task_id, job.attempt) == (task_id, attempt)]
+        return sum(job.status(now) != "fail" for job in jobs)
 
     def _object_of(self, task_id: str, item: Item) -> Stored:
         archived = item["archived"]["M"]
@@ -186,7 +187,7 @@ class Invariants:
             if "intended_at" not in item:
                 continue
             open_books = _text(item, "status") == "HELD"
-            amount = Decimal((not open_books and item.get("charge_usd") or item["quote_usd"])["N"])
+            amount = Decimal(((not open_books and item.get("charge_usd")) or item["quote_usd"])["N"])
             for length in self.caps:
                 owed[length] = owed.get(length, Decimal(0)) + amount
         for pk, item in self.account.table.items.items():

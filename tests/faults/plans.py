@@ -103,10 +103,10 @@ class Rates:
     conflict: float = 0.01
     redelivered: float = 0.05
     postponed: float = 0.03
-    callback_lost: float = 0.2
+    callback_lost: float = 0.1
     callback_doubled: float = 0.15
     callback_late: float = 0.15
-    paid_call: float = 0.10
+    paid_call: float = 0.05
     inbox_event_lost: float = 0.05
     execution_dies: float = 0.05
     forged: float = 0.15
@@ -115,6 +115,9 @@ class Rates:
     calm_after: float = 4 * 3600
 
 
+PAID_FAULTS = (
+    "crash-before", "crash-after", "error", "error-after", "error-after", "late", "late", "freeze-after",
+)  # fmt: skip
 WRITES = ("UpdateItem", "PutItem", "TransactWriteItems")
 
 
@@ -166,8 +169,7 @@ class Harsh(Plan):
         """The call that costs money is where it hurts: it is struck more often than any other."""
         if chance >= self.rates.paid_call:
             return None
-        what = self.random.choice(["crash-before", "crash-after", "error", "error-after", "error-after", "late", "late", "freeze-after"])
-        return Fault(what, self.random.choice([5.0, 200.0, 1200.0]))
+        return Fault(self.random.choice(PAID_FAULTS), self.random.choice([5.0, 200.0, 1200.0]))
 
     def deliveries(self, kind: str) -> list[float]:
         if self._is_calm():

@@ -138,7 +138,9 @@ class Run:
         )  # fmt: skip
 
     def _is_quiet(self) -> bool:
-        return not self.waiting and not self.invariants.unrested and len(self.expected) == len(self.scene.doors)
+        if self.waiting or self.invariants.unrested:
+            return False
+        return len(self.expected) == len(self.scene.doors) and self.expected <= self.invariants.tasks.keys()
 
     # The doors.
 

@@ -11,8 +11,8 @@ import hashlib
 import hmac
 import json
 import struct
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import httpx
 
@@ -63,7 +63,7 @@ class Vendor:
 
     name = ""
     host = ""
-    final_words: dict[str, str] = {}
+    refusals: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, account: Account, plan: Any, webhook_key: str = "") -> None:
         self.account = account
@@ -127,7 +127,7 @@ class Vendor:
             return None
         self.creates += 1
         self._recent.append(self.clock.now)
-        task_id, attempt = _owner(callback_url, external_id)
+        task_id, attempt = self._owner(callback_url, external_id, media[0])
         number = hashlib.md5(f"{self.name}{self.creates}".encode(), usedforsecurity=False).hexdigest()
         job_id = number if self.name == "kie" else str(880_000_000_000_000_000 + self.creates)
         script = self.plan.job()
@@ -139,6 +139,22 @@ class Vendor:
         for status in self.intermediate(job):
             self.clock.after(script.seconds / 2, lambda status=status: self._post(job, status))
         return job
+
+    def _owner(self, callback_url: str, external_id: str, portrait: str) -> tuple[str, int]:
+        """For whom this is: for the ledger only. The provider itself could not tell."""
+        if callback_url:
+            parts = callback_url.removeprefix(DOOR).strip("/").split("/")
+            return parts[2], int(parts[3])
+        if external_id:
+            task_id, _, attempt = external_id.rpartition("-")
+            return task_id, int(attempt)
+        key = httpx.URL(portrait).path[1:]
+        items = self.account.table.items.items()
+        return next(
+            (pk.removeprefix("task#"), int(item["attempt"]["N"]))
+            for pk, item in items
+            if pk.startswith("task#") and item["portrait"]["M"].get("key", {}).get("S") == key
+        )
 
     def price(self, told: dict[str, Any]) -> float:
         return 9.0
@@ -174,20 +190,12 @@ class Vendor:
     def _forge(self, job: Job, forged: str) -> None:
         """A stranger's bell: a MAC that is none, or the right address with an evil body."""
         url = job.callback_url.removeprefix(DOOR)
-        evil = {"job_id": "evil", "status": "success", "url": "http://169.254.169.254/latest/meta-data/"}
-        body = json.dumps({"data": {"taskId": "e" * 32, "state": "success", **evil}, "task_id": "666", "task_status": "succeed"})
+        evil = {"taskId": "e" * 32, "state": "success", "resultJson": '{"resultUrls":["http://169.254.169.254/"]}'}
+        body = json.dumps({"data": evil, "task_id": "666", "task_status": "succeed"})
         if forged == "mac":
             url = url[:-4] + ("AAAA" if not url.endswith("AAAA") else "BBBB")
         code: list[int] = []
         self.account.ring(url, {"Content-Type": "application/json"}, body, code.append)
-
-
-def _owner(callback_url: str, external_id: str) -> tuple[str, int]:
-    if callback_url:
-        parts = callback_url.removeprefix(DOOR).strip("/").split("/")
-        return parts[2], int(parts[3])
-    task_id, _, attempt = external_id.rpartition("-")
-    return task_id, int(attempt or 1)
 
 
 def _json(body: Any, status: int = 200) -> httpx.Response:
@@ -199,7 +207,7 @@ class Kie(Vendor):
 
     name = "kie"
     host = "api.kie.ai"
-    refusals = {"key": 401, "credits": 402, "rate": 429, "maintenance": 455}
+    refusals: ClassVar = {"key": 401, "credits": 402, "rate": 429, "maintenance": 455}
 
     def refusal(self, why: str) -> httpx.Response:
         return _json({"code": self.refusals[why], "msg": f"refused: {why}", "data": None})
@@ -257,7 +265,7 @@ class Kling(Vendor):
     name = "kling"
     host = "api-singapore.klingai.com"
     path = "/v1/videos/avatar/image2video"
-    refusals = {"key": (401, 1002), "credits": (429, 1102), "rate": (429, 1302), "maintenance": (503, 5001)}
+    refusals: ClassVar = {"key": (401, 1002), "credits": (429, 1102), "rate": (429, 1302), "maintenance": (503, 5001)}
     is_unique = True
     most_running = 5
 
@@ -328,4 +336,3 @@ class Relay(Kling):
 
 
 VENDORS = {"kie": Kie, "kling": Kling, "relay": Relay}
-__all__ = ["VENDORS", "Job", "Kie", "Kling", "Relay", "Vendor", "field"]

@@ -209,6 +209,10 @@ class Execution:
             heard = done if more == 0 else (lambda _result, _error: None)
             clock.after(more, lambda heard=heard: self.account.invoke(function, asked["Payload"], heard))
 
+    def _begin_again(self, seconds: float) -> None:
+        turn = self.turn
+        self.account.clock.after(seconds, lambda: self._if_still(turn, self._begin))
+
     def answered(self, turn: int, told: Any) -> None:
         self._if_still(turn, lambda: self._leave(self.machine.states[self.state], told))
 
@@ -222,9 +226,7 @@ class Execution:
             if tried < retrier.get("MaxAttempts", 3):
                 self.retries[number] = tried + 1
                 wait = min(retrier["IntervalSeconds"] * retrier["BackoffRate"] ** tried, retrier["MaxDelaySeconds"])
-                turn = self.turn
-                pause = wait * self.account.clock.random.random()
-                self.account.clock.after(pause, lambda: self._if_still(turn, self._begin))
+                self._begin_again(wait * self.account.clock.random.random())
                 return
             break
         for catcher in one.get("Catch", []):
@@ -253,7 +255,7 @@ class Workflow:
         self._tokens[token] = (execution, turn)
         return token
 
-    def start_execution(self, name: str, input: str, **_: Any) -> dict[str, Any]:  # noqa: A002 - AWS's word
+    def start_execution(self, name: str, input: str, **_: Any) -> dict[str, Any]:
         self.inputs.append(input)
         standing = self.executions.get(name)
         if standing is not None:
