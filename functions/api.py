@@ -121,7 +121,7 @@ def list_tasks() -> Response[str]:
 
 def _opened(cursor: str) -> str:
     try:
-        return base64.urlsafe_b64decode(cursor).decode("ascii")
+        return base64.b64decode(cursor, altchars=b"-_", validate=True).decode("ascii")
     except (binascii.Error, ValueError):
         raise Problem(HTTPStatus.BAD_REQUEST, "this cursor is none of ours: take it from the last page") from None
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -105,18 +106,26 @@ def _pay(claimed: gate.Claim) -> None:
         return
     try:
         job = speaker.submit(request)
-    except base.NotSent as error:
-        _return(claimed, str(error))
-    except base.RejectedLater as error:
-        _return(claimed, str(error), seconds=error.retry_seconds)
-    except base.AccountRejected as error:
-        _stop(claimed, error)
-    except base.Rejected as error:
-        _refuse(claimed, error.code or "REJECTED", str(error))
-    except base.Ambiguous as error:
-        _doubt(claimed, str(error))
+    except base.ProviderError as error:
+        _not_accepted(claimed, error)
     else:
         _accepted(claimed, job.job_id)
+
+
+def _not_accepted(claimed: gate.Claim, error: base.ProviderError) -> None:
+    if error.bought:  # the speech was, the video was not: should the attempt be sent again, it is not bought twice
+        claimed = replace(claimed, task=tasks.keep(claimed.task, claimed.owner, error.bought))
+    match error:
+        case base.NotSent():
+            _return(claimed, str(error))
+        case base.RejectedLater():
+            _return(claimed, str(error), seconds=error.retry_seconds)
+        case base.AccountRejected():
+            _stop(claimed, error)
+        case base.Rejected():
+            _refuse(claimed, error.code or "REJECTED", str(error))
+        case _:
+            _doubt(claimed, str(error))
 
 
 def _request(task: Task) -> base.Request:

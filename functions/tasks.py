@@ -252,6 +252,13 @@ def sending(task: Task, owner: str) -> None:
     update.given("{status} = :submitting AND {owner} = :owner", submitting=S.SUBMITTING.value, owner=owner).run()
 
 
+def keep(task: Task, owner: str, bought: Mapping[str, str]) -> Task:
+    """What this attempt has paid for already goes into the settings, so that sending it again does not pay for it twice."""
+    update = Update(key_of(task.task_id)).set(settings={**task.settings, **bought})
+    update.append("history", entry("BOUGHT", ", ".join(f"{name} {value}" for name, value in bought.items())))
+    return Task.of(update.given("{owner} = :owner", owner=owner).run())
+
+
 def doubt(task: Task, owner: str, why: str) -> Task:
     """The POST went out and its answer is unknown: stay SUBMITTING, and say so. Nobody may send again without proof."""
     update = Update(key_of(task.task_id)).set(doubt=stamp(now()), due_at=stamp(now()))
@@ -348,6 +355,6 @@ def due(at: datetime) -> Iterator[str]:
 
 __all__ = [
     "BOUGHT", "RESTING", "SHARDS", "TERMINAL", "Lost", "Task", "TaskStatus", "announced", "archiving", "doubt", "due",
-    "entry", "expire", "hold", "id_of", "job_key", "key_of", "leave_token", "load", "open_task", "page", "placed",
+    "entry", "expire", "hold", "id_of", "job_key", "keep", "key_of", "leave_token", "load", "open_task", "page", "placed",
     "postpone", "revise", "ring", "ring_of_a_past_attempt", "sending", "step", "still_looking",
 ]  # fmt: skip

@@ -24,6 +24,7 @@ from typing import Any
 import httpx
 
 MAX_ANSWER_BYTES = 1 << 20
+ASK_SECONDS = 10.0  # a query that hangs longer than the next poll is away would never be heard
 ANSWER_SECONDS = 90.0  # httpx bounds each read, not their sum: a dripping body must not outlive the Lambda
 _SECRETS = re.compile(
     r"(?i)(bearer\s+|X-Amz-(?:Signature|Security-Token|Credential)=|[?&](?:sig|signature|token|key)=)[^\s\"'&]+"
@@ -115,7 +116,8 @@ def ask(
     client: httpx.Client, url: str, *, headers: Mapping[str, str], params: Mapping[str, str | int] | None = None
 ) -> Answer:
     """A free GET; whatever breaks is Unavailable."""
-    return _send(client, "GET", url, headers, {"params": params}, unsent=Unavailable, broken=Unavailable)
+    content = {"params": params, "timeout": ASK_SECONDS}
+    return _send(client, "GET", url, headers, content, unsent=Unavailable, broken=Unavailable)
 
 
 def call(

@@ -86,7 +86,9 @@ def test_a_voice_waits_for_its_portrait_and_is_ready_when_it_comes(shop: Worksho
         (VOICE, b"GIF89a" + bytes(200), "GIF"),
     ],
 )
-def test_a_refused_file_says_why_in_the_table_and_beside_it(shop: Workshop, voice: bytes, portrait: bytes, says: str) -> None:
+def test_a_refused_file_says_why_in_the_table_and_beside_it(
+    shop: Workshop, voice: bytes, portrait: bytes, says: str
+) -> None:
     shop.drop("in/hello.mp3", voice)
     shop.drop("in/hello.png", portrait)
     arrive(shop, "in/hello.mp3")

@@ -1,0 +1,138 @@
+"""The tasks API, by its HTTP event."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from functions import api, imports, intake
+from functions.tasks import TaskStatus
+from tests.doors.conftest import CONTEXT, PORTRAIT, VOICE, Workshop, dropped, sqs_event
+
+
+def call(method: str, path: str, body: Any = None, *, raw: str | None = None, key: str = "", query: str = "") -> Any:
+    headers = {"content-type": "application/json"} | ({"idempotency-key": key} if key else {})
+    event = {
+        "version": "2.0", "rawPath": path, "rawQueryString": query, "headers": headers,
+        "queryStringParameters": dict(part.split("=", 1) for part in query.split("&") if part) or None,
+        "requestContext": {"http": {"method": method, "path": path}, "stage": "$default"},
+        "body": raw if raw is not None else (None if body is None else json.dumps(body)), "isBase64Encoded": False,
+    }  # fmt: skip
+    answer = api.handler(event, CONTEXT)
+    kind = answer["headers"].get("Content-Type", "")
+    return answer["statusCode"], json.loads(answer["body"]), kind
+
+
+@pytest.fixture
+def body(shop: Workshop) -> dict[str, Any]:
+    shop.drop("in/face.png", PORTRAIT)
+    shop.drop("in/voice.mp3", VOICE)
+    return {"portrait": "in/face.png", "audio": "in/voice.mp3", "prompt": "Smile."}
+
+
+def test_a_task_is_opened_judged_and_sent_on_its_way(shop: Workshop, body: dict[str, Any]) -> None:
+    status, task, _ = call("POST", "/tasks", {**body, "settings": {"resolution": "720p"}})
+    assert (status, task["status"], task["stem"]) == (201, "READY", "voice")
+    assert task["quote_usd"] == pytest.approx(8 * 0.06)
+    assert shop.messages(shop.submissions) == [{"task_id": task["task_id"], "turn": ""}]
+
+
+def test_the_same_key_and_body_are_the_same_task_and_another_body_is_refused(shop: Workshop, body: dict[str, Any]) -> None:
+    first = call("POST", "/tasks", body, key="order-7")
+    again = call("POST", "/tasks", body, key="order-7")
+    assert (first[0], again[0], first[1]["task_id"]) == (201, 200, again[1]["task_id"])
+    status, problem, kind = call("POST", "/tasks", {**body, "prompt": "Frown."}, key="order-7")
+    assert (status, kind, problem["errors"][0]["field"]) == (422, "application/problem+json", "Idempotency-Key")
+    assert len(shop.all_tasks()) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "says"),
+    [
+        ({"portrait": "in/nobody.png"}, "portrait", "upload it first"),
+        ({"portrait": "http://face.example/a.png"}, "portrait", "https"),
+        ({"portrait": 7}, "portrait", "string"),
+        ({"provider": "klink"}, "provider", "use one of"),
+        ({"model": "v9"}, "model", "use one of"),
+        ({"settings": {"model": "x"}}, "settings.model", "beside settings"),
+        ({"settings": {"resolution": "8k"}}, "media", "480p"),
+        ({"audio": None}, "media", "audio file"),
+        ({"colour": "red"}, "colour", "not permitted"),
+        ({"portrait": "in/voice.mp3"}, "media", "not a picture"),
+    ],
+)
+def test_what_cannot_be_names_the_field_and_the_cure_and_makes_no_task(
+    shop: Workshop, body: dict[str, Any], change: dict[str, Any], field: str, says: str
+) -> None:
+    status, problem, kind = call("POST", "/tasks", {**body, **change})
+    assert (status, kind) == (422, "application/problem+json")
+    assert problem["errors"][0]["field"] == field
+    assert says in problem["detail"]
+    assert shop.all_tasks() == []
+
+
+@pytest.mark.parametrize(
+    "raw", ["", "{", "[]", "null", '"text"', '{"portrait":"a","settings":{"seed":NaN}}', "[" * 50_000, "\u0000"]
+)
+def test_bodies_that_are_no_request_are_refused_and_crash_nothing(shop: Workshop, raw: str) -> None:
+    status, problem, _ = call("POST", "/tasks", raw=raw)
+    assert status == 422
+    assert problem["detail"]
+
+
+def test_a_body_too_large_is_told_so(shop: Workshop) -> None:
+    assert call("POST", "/tasks", raw='{"portrait":"' + "a" * 300_000 + '"}')[0] == 413
+
+
+def test_tasks_are_shown_and_listed_newest_first_page_by_page(shop: Workshop, body: dict[str, Any]) -> None:
+    made = [call("POST", "/tasks", body)[1]["task_id"] for _ in range(5)]
+    status, task, _ = call("GET", f"/tasks/{made[0]}")
+    assert (status, task["history"][0]["what"]) == (200, "READY")
+    seen, cursor = [], ""
+    while True:
+        _, page, _ = call("GET", "/tasks", query=f"status=ready&limit=2{cursor and '&cursor=' + cursor}")
+        seen += [one["task_id"] for one in page["tasks"]]
+        cursor = page["cursor"]
+        if not cursor:
+            break
+    assert seen == made[::-1]
+    assert call("GET", "/tasks", query="status=FAILED")[1]["tasks"] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "status"),
+    [
+        ("/tasks/" + "0" * 32, "", 404),
+        ("/tasks/x", "", 404),
+        ("/nowhere", "", 404),
+        ("/tasks", "status=DONE", 400),
+        ("/tasks", "limit=0", 400),
+        ("/tasks", "cursor=%%%", 400),
+    ],
+)
+def test_a_question_that_has_no_answer_is_a_problem_detail(shop: Workshop, path: str, query: str, status: int) -> None:
+    told, problem, kind = call("GET", path, query=query)
+    assert (told, problem["status"], kind) == (status, status, "application/problem+json")
+
+
+def test_media_by_url_wait_until_they_are_fetched_and_are_refused_with_a_reason(shop: Workshop, body: dict[str, Any]) -> None:
+    status, task, _ = call("POST", "/tasks", {**body, "portrait": "https://127.0.0.1/face.png?sig=secret"})
+    assert (status, task["status"]) == (201, "WAITING")
+    asked = shop.messages(shop.uploads)
+    assert asked == [{"import": task["task_id"]}]
+    intake.handler(sqs_event(*asked), CONTEXT)
+    after = shop.the_task()
+    assert (after.status, after.error["code"]) == (TaskStatus.FAILED, "REFUSED_URL")
+    assert "secret" not in after.error["message"]
+    assert imports.bring_in(after.task_id) is None  # a repeat of the message changes nothing
+    assert shop.the_task().changed_at == after.changed_at
+
+
+def test_no_view_of_a_task_shows_a_link_or_a_token(shop: Workshop) -> None:
+    shop.drop("in/hello.mp3", VOICE)
+    shop.drop("in/hello.png", PORTRAIT)
+    intake.handler(sqs_event(dropped(shop.inbox, "in/hello.mp3")), CONTEXT)
+    _, task, _ = call("GET", f"/tasks/{shop.the_task().task_id}")
+    assert not {"task_token", "video_url", "owner", "imports", "trusted_host"} & task.keys()
