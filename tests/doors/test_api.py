@@ -117,7 +117,7 @@ def test_a_question_that_has_no_answer_is_a_problem_detail(shop: Workshop, path:
     assert (told, problem["status"], kind) == (status, status, "application/problem+json")
 
 
-def test_media_by_url_wait_until_they_are_fetched_and_are_refused_with_a_reason(shop: Workshop, body: dict[str, Any]) -> None:
+def test_media_by_url_wait_until_they_are_fetched_or_refused(shop: Workshop, body: dict[str, Any]) -> None:
     status, task, _ = call("POST", "/tasks", {**body, "portrait": "https://127.0.0.1/face.png?sig=secret"})
     assert (status, task["status"]) == (201, "WAITING")
     asked = shop.messages(shop.uploads)
