@@ -214,7 +214,8 @@ def _adopt(
     update = tasks.step(
         task.task_id, S.SUBMITTED, come_from=come_from, attempt=task.attempt, why=told, who=who, due_at=soon
     )
-    update.set(job_id=job_id, submitted_at=stamp(now()))
+    # A person may know of a job that the table never heard of; then nobody else may take the task for one unpaid.
+    update.set(job_id=job_id, submitted_at=stamp(now()), intended_at=task.intended_at or stamp(now()))
     update.given("attribute_not_exists({job_id}) OR {job_id} = :job", job=job_id)
     if owner:
         update.given("{owner} = :owner", owner=owner)
@@ -254,6 +255,8 @@ def fail(
     """The final word is no. `charge_usd` is what it cost all the same, None when the provider does not say."""
     update = tasks.step(task.task_id, S.FAILED, come_from=come_from, attempt=task.attempt, why=f"{code}: {message}", who=who)
     update.set(error={"code": code, "message": message})
+    if charge_usd is not None:
+        update.set(charge_usd=charge_usd)
     if owner:
         update.given("{owner} = :owner", owner=owner)
     return _close_books(update, task, charge_usd)
@@ -298,8 +301,6 @@ def _close_books(update: Update, task: Task, charge_usd: Decimal | None) -> Task
     current = tasks.load(task.task_id) or task
     quote = Decimal(current.quote_usd or 0)
     charge = quote if charge_usd is None else charge_usd
-    if current.booked or charge_usd is not None:
-        update.set(charge_usd=charge)
     # What was booked is part of the condition: these books are closed once, by one hand.
     update.set(booked=[]).given("{booked} = :booked", booked=list(current.booked))
     steps: list[Update | dict[str, Any]] = [update]
