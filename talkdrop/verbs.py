@@ -6,10 +6,15 @@ The table is the referee here too: what moved since the person looked is not ove
 from __future__ import annotations
 
 from functions import executions, gate, providers, queues, tasks
+from functions.settings import options
 from functions.table import Lost, instant, now
 from functions.tasks import S, Task
 
 BY_HAND = "FAILED_BY_HAND"
+_NEVER_SENT = (
+    "nothing was ever sent for this task, so no job can be its own; only after a restore it may be, while submitting is "
+    "switched off (docs/operations.md)"
+)
 _MOVED = "the task moved meanwhile and nothing was changed: look again with explain"
 
 
@@ -26,10 +31,10 @@ def find(task_id: str) -> Task:
 
 def adopt(task: Task, job_id: str, who: str, why: str) -> str:
     """This job, found at the provider, is the one that the lost answer was about."""
-    if task.status not in {S.SUBMITTING, S.HELD, S.FAILED}:
-        raise Refused(f"the task is {task.status}: only one that is in doubt, HELD or FAILED can take over a job")
-    if task.never_intended:
-        raise Refused("nothing was ever sent for this task, so no job can be its own")
+    if task.status not in {S.READY, S.SUBMITTING, S.HELD, S.FAILED}:
+        raise Refused(f"the task is {task.status}: only one that is READY, in doubt, HELD or FAILED can take over a job")
+    if task.never_intended and (task.status is not S.READY or options().submit_enabled):
+        raise Refused(_NEVER_SENT)
     if task.status is S.SUBMITTING and instant(task.lease_until) > now():
         raise Refused(f"its submit may still be under way until {task.lease_until}: wait")
     if task.job_id and task.job_id != job_id:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -48,6 +49,21 @@ class Town:
         for message in found.get("Messages", []):
             sqs.delete_message(QueueUrl=self.outputs["SubmissionsQueueUrl"], ReceiptHandle=message["ReceiptHandle"])
         return [json.loads(message["Body"]) for message in found.get("Messages", [])]
+
+    @contextmanager
+    def options(self, **told: Any) -> Iterator[None]:
+        """The stack as if it had been deployed with these options."""
+        self._tell(told)
+        try:
+            yield
+        finally:
+            self._tell({})
+
+    def _tell(self, options: Any) -> None:
+        functions = self.cloud.client("lambda")
+        name = functions.list_functions()["Functions"][0]["FunctionName"]
+        variables = {"TALKDROP_OPTIONS": json.dumps(options)}
+        functions.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
 
     def executions(self) -> list[str]:
         machine = self.outputs["WorkflowArn"]

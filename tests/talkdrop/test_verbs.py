@@ -55,6 +55,15 @@ def test_a_submit_that_may_still_be_under_way_is_left_alone(town: Town, person: 
     assert "under way until" in said.err
 
 
+def test_after_a_restore_a_ready_task_takes_over_the_job_that_the_table_forgot(town: Town, person: Person) -> None:
+    task = town.open("a6", status=S.READY, intended_at="")
+    assert person.types("adopt", task.task_id, "kie_job_6", "--why", "restored").code == 1
+    with town.options(submit_enabled=False):
+        assert person.types("adopt", task.task_id, "kie_job_6", "--why", "restored").code == 0
+    assert again(task).job_id == "kie_job_6"
+    assert not again(task).never_intended
+
+
 def test_a_held_task_is_not_paid_again_without_the_word_for_it(town: Town, person: Person) -> None:
     task = town.open("b1", error=HELD)
     said = person.types("resubmit", task.task_id, "--why", "urgent")
