@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -55,8 +56,8 @@ class Simulator:
             door.start()
 
     def stop(self) -> None:
-        for door in self._listeners:
-            door.stop()
+        with ThreadPoolExecutor(len(self._listeners)) as all_at_once:
+            list(all_at_once.map(Listener.stop, self._listeners))
         self.engine.stop()
         if self._passing:
             shutil.rmtree(self._passing, ignore_errors=True)

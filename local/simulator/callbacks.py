@@ -18,6 +18,7 @@ import httpx
 
 from local.simulator.clock import Clock
 from local.simulator.jobs import Book, Job
+from local.simulator.media import trusted
 
 # kie: 15 s, stop after the third failed retry (documented for its siblings). How long it waits between: nobody knows.
 TIMEOUT = httpx.Timeout(15.0)
@@ -47,7 +48,7 @@ class Post:
         self._lock = threading.Lock()
         self._waiting: dict[str, deque[dict[str, Any]]] = {}
         self._senders = ThreadPoolExecutor(SENDERS, thread_name_prefix="simulator-callbacks")
-        self._client = httpx.Client(timeout=TIMEOUT, trust_env=False, follow_redirects=False)
+        self._client = httpx.Client(timeout=TIMEOUT, verify=trusted(), trust_env=False, follow_redirects=False)
         self._number = itertools.count(1 + max((int(notice["id"]) for notice in book.all("notice")), default=0))
 
     def send(self, job: Job, body: dict[str, Any], due: float, *, genuine: bool = True, url: str = "") -> None:

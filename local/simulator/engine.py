@@ -198,10 +198,15 @@ class Engine:
         if late := self.faults.strike("callback_late", job.subject):
             due += late["seconds"]
         if job.status not in ENDED and self.faults.strike("callback_reordered", job.subject):
-            due = (job.ends_at or due) + 5.0
+            job.held_back.append(body)
+            self.book.save(job)
+            return
         doubled = self.faults.strike("callback_duplicate", job.subject)
         for _ in range(doubled["times"] if doubled else 1):
             self.post.send(job, body, due)
+        if job.status in ENDED:
+            for late_body in job.held_back:
+                self.post.send(job, late_body, due + 5.0)
 
     def _forge(self, job: Job, provider: Provider) -> None:
         """A callback by somebody who knows, or nearly knows, the address."""

@@ -158,7 +158,7 @@ class Faults:
             if struck.count is not None:
                 struck.count -= 1
         self._save()
-        return struck.settings
+        return {"fault": kind} | struck.settings  # never empty: callers ask whether it is there
 
     def _save(self) -> None:
         """Not under our own lock: the book has one too, and its holders come here."""

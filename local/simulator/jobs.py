@@ -52,6 +52,8 @@ class Job:
     link: str = ""
     """Path of the video on the results listener."""
     video_id: str = ""
+    held_back: list[dict[str, Any]] = field(default_factory=list)
+    """Callbacks that shall come after that of the end."""
     flaw: str = ""
     flaw_queries: int | None = None
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
+import ssl
 import struct
 import subprocess
 import tempfile
 import threading
 from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +28,12 @@ EXAMPLE_FILES = ("https://file.aiquickdraw.com/custom-page/", "https://h2.inkwai
 SAMPLES = Path(__file__).parents[1] / "samples"
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
-_ffmpegs = threading.Semaphore(2)
+
+
+@functools.cache
+def trusted() -> ssl.SSLContext:
+    """Read once: it is most of what an HTTP client costs to make."""
+    return httpx.create_ssl_context()
 
 
 class UnreachableError(Exception):
@@ -50,15 +58,21 @@ class Library:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self._known: dict[str, Medium] = {}
-        self._looking = threading.Lock()
+        self._known: dict[str, Future[Medium]] = {}
+        self._lock = threading.Lock()
+        self._lookers = ThreadPoolExecutor(2, thread_name_prefix="simulator-look")
         self._slots = threading.Semaphore(FETCHES)
         self._client = httpx.Client(
-            timeout=FETCH_TIMEOUT, trust_env=False, follow_redirects=False, limits=httpx.Limits(max_connections=FETCHES)
+            timeout=FETCH_TIMEOUT,
+            verify=trusted(),
+            trust_env=False,
+            follow_redirects=False,
+            limits=httpx.Limits(max_connections=FETCHES),
         )
 
     def close(self) -> None:
         self._client.close()
+        self._lookers.shutdown(wait=True, cancel_futures=True)
 
     def path(self, name: str) -> Path:
         return self._folder / name
@@ -92,10 +106,10 @@ class Library:
                 file.write(piece)
         name = digest.hexdigest()
         Path(file.name).replace(self.path(name))
-        with self._looking:  # one at a time: a burst of the same voice is examined once
+        with self._lock:  # a burst of the same voice is examined once
             if name not in self._known:
-                self._known[name] = _look(name, self.path(name), size)
-        return self._known[name]
+                self._known[name] = self._lookers.submit(_look, name, self.path(name), size)
+        return self._known[name].result()
 
 
 def _look(name: str, path: Path, size: int) -> Medium:
@@ -162,8 +176,7 @@ def _jpeg_pixels(head: bytes) -> tuple[int, int]:
 def seconds(path: Path) -> float:
     """How long it plays, by decoding all of it: headers lie. 0 for what does not decode."""
     command = [FFMPEG, "-hide_banner", "-nostdin", "-threads", "1", "-i", str(path), "-map", "0:a:0", "-f", "null", "-"]
-    with _ffmpegs:
-        said = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False).stderr
+    said = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False).stderr
     times = re.findall(rb"time=(\d+):(\d\d):(\d\d\.\d+)", said)
     if not times:
         return 0.0

@@ -20,7 +20,7 @@ class Options:
     speed: float = _option(1.0, "simulator seconds that pass in a real second")
     state: str = _option("", "directory that keeps jobs, ledger, videos and ports over a restart (empty: forget)")
     callbacks: bool = _option(True, "send callbacks (no: every one is lost)")
-    renderers: int = _option(1, "videos rendered at the same time")
+    renderers: int = _option(2, "videos rendered at the same time")
     job_seconds: float = _option(-1.0, "how long a job takes, without its voice (-1: each provider's usual time)")
     job_seconds_per_second: float = _option(-1.0, "and how much longer for each second of voice (-1: as above)")
     verbose: bool = _option(False, "print one line for each request (never a key or a query string)")

@@ -15,6 +15,7 @@ from typing import Any
 
 from local.simulator.jobs import ENDED, FAILED, PROCESSING, SUBMITTED, SUCCEEDED, Job
 from local.simulator.kling import AVATAR, CODES, TTS, VOICES, KlingDialect
+from local.simulator.rendering import FRAMES_PER_SECOND
 from local.simulator.server import Request, Response, json_response
 
 DOLLARS_PER_SECOND = {"std": 0.056, "pro": 0.112}
@@ -162,7 +163,11 @@ class FlatRelay(Relay):
         if job.status == SUCCEEDED:
             flaw = self.engine.flaw(job)
             url: Any = {"empty_result": "", "malformed_result": json.dumps({})}.get(flaw, self.engine.url(job.link))
-            said |= {"url": url, "format": "mp4", "metadata": {"duration": round(job.seconds, 2), "fps": 5}}
+            said |= {
+                "url": url,
+                "format": "mp4",
+                "metadata": {"duration": round(job.seconds, 2), "fps": FRAMES_PER_SECOND},
+            }
         if job.status == FAILED and job.error:
             said["error"] = {"code": 400, "message": job.error[1]}
         return said

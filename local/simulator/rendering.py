@@ -10,7 +10,7 @@ from pathlib import Path
 
 from local.simulator.media import FFMPEG, Library, Medium
 
-WIDEST, HIGHEST, FRAMES_PER_SECOND = 480, 854, 5
+WIDEST, HIGHEST, FRAMES_PER_SECOND = 480, 854, 2
 LETTERS_PER_SECOND = {"en": 14.0, "zh": 4.5}
 
 
@@ -64,7 +64,18 @@ class Renderer:
             how = ["-i", str(self._library.path(portrait)), "-i", str(self._library.path(voice))]
             how += ["-filter_complex", f"[0:v:0]{still},{pace}[v]", "-map", "[v]", "-map", "1:a:0"]
             how += ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "stillimage", "-crf", "30", "-g", "300"]
-            how += ["-c:a", "aac", "-b:a", "96k", "-ac", "2", "-t", f"{seconds:.2f}", "-movflags", "+faststart"]
+            how += [
+                "-c:a",
+                "aac",
+                "-aac_coder",
+                "fast",
+                "-b:a",
+                "64k",
+                "-t",
+                f"{seconds:.2f}",
+                "-movflags",
+                "+faststart",
+            ]
             self._make(name, how)
         return name
 
