@@ -116,6 +116,8 @@ def _archive(task: Task, speaker: base.Provider, job: Job) -> Verdict:
         _hold(task, "NOT_ARCHIVED", f"the video of job {job.job_id} could not be archived: fetch it there by hand")
         return DONE
     url = str(job.video_url)
+    if task.status is S.ARCHIVING and url == task.video_url:
+        url = speaker.fresh_link(url)  # this very link did not serve; what is tried next is the record's own again
     place = urlsplit(url).netloc
     trusted = place if place in speaker.credentials.get("result_hosts", []) else ""
     tasks.archiving(task, url, trusted, charge_usd=job.charge_usd)

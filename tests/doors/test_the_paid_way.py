@@ -146,6 +146,16 @@ def test_the_watch_waits_while_the_job_runs_and_goes_on_when_it_is_done(shop: Wo
     assert after.trusted_host == shop.paper.url.removeprefix("http://")
 
 
+def test_a_link_that_did_not_serve_is_exchanged_for_a_fresh_one(shop: Workshop, ready: Task) -> None:
+    task = pay(shop, ACCEPTED)
+    shop.paper.answers = [done(shop)]
+    look(task)
+    shop.paper.answers = [done(shop), {"code": 200, "msg": "success", "data": f"{shop.paper.url}/fresh.mp4"}]
+    look(task)
+    assert shop.the_task().video_url == f"{shop.paper.url}/fresh.mp4"
+    assert shop.paper.asked[-1][:2] == ("POST", "/api/v1/common/download-url")
+
+
 def test_the_first_look_asks_nobody(shop: Workshop, ready: Task) -> None:
     task = pay(shop, ACCEPTED)
     look(task, asks=0)
