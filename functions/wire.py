@@ -90,7 +90,7 @@ class Patience:
     def note(self, seconds: float, count: int) -> None:
         self.waited += seconds
         self.received += count
-        if self.waited >= WINDOW_SECONDS:
+        if self.waited > WINDOW_SECONDS:
             if self.received < LEAST_BYTES_PER_SECOND * self.waited:
                 raise SourceUnreachable(f"the source drips: {self.received} bytes in {self.waited:.0f} s")
             self.waited, self.received = 0.0, 0
@@ -198,7 +198,6 @@ class _Wire(io.RawIOBase):
     def __init__(self, connection: socket.socket, patience: Patience) -> None:
         self._connection = connection
         self._patience = patience
-        self._seconds = STALL_SECONDS
         self._headers = 0
         self.is_past_headers = False
         connection.settimeout(STALL_SECONDS)
@@ -211,13 +210,16 @@ class _Wire(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        seconds = min(STALL_SECONDS, self._patience.left())
-        if seconds != self._seconds:
+        """Called for every 16 KiB: what it costs, the archive costs."""
+        seconds = self._patience.left()
+        if seconds < STALL_SECONDS:
             self._connection.settimeout(seconds)
-            self._seconds = seconds
         before = time.monotonic()
         try:
-            count = self._connection.recv_into(buffer)
+            if isinstance(self._connection, ssl.SSLSocket):
+                count = cast(int, self._connection.read(len(buffer), buffer))  # recv_into is a longer way to the same
+            else:
+                count = self._connection.recv_into(buffer)
         except TimeoutError as error:
             self._patience.left()
             raise SourceUnreachable(f"nothing came for {STALL_SECONDS:.0f} s") from error

@@ -29,9 +29,10 @@ def internet(monkeypatch: pytest.MonkeyPatch, authority: Authority) -> Iterator[
     wire._tls.cache_clear()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[cloud.Cloud]:
     running = cloud.start(tmp_path_factory.mktemp("cloud") / "state")
+    settings.forget()
     running.client("dynamodb").create_table(
         TableName="tasks",
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
@@ -40,6 +41,12 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[cloud.Cloud]:
     )
     yield running
     running.stop()
+    settings.forget()
+
+
+@pytest.fixture(scope="package")
+def s3(emulator: cloud.Cloud) -> Any:
+    return emulator.client("s3")
 
 
 @dataclass
@@ -56,13 +63,9 @@ class Context:
 class Vault:
     """An empty archive and a table with one task in it; `run` is the handler's door."""
 
-    cloud: cloud.Cloud
+    s3: Any
     bucket: str
     task: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def s3(self) -> Any:
-        return self.cloud.client("s3")
 
     def open_task(self, url: str, **told: Any) -> None:
         self.task = {
@@ -83,7 +86,7 @@ class Vault:
             **told,
         }
         item = {name: table.typed(value) for name, value in self.task.items()}
-        self.cloud.client("dynamodb").put_item(TableName="tasks", Item=item)
+        settings.aws("dynamodb").put_item(TableName="tasks", Item=item)
 
     def run(self, *, seconds: float = 900.0, attempt: int = 1) -> dict[str, Any]:
         event = {"task_id": self.task["task_id"], "attempt": attempt}
@@ -104,7 +107,7 @@ class Vault:
 
 
 @pytest.fixture
-def vault(emulator: cloud.Cloud, internet: Internet, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vault]:
+def vault(emulator: cloud.Cloud, s3: Any, internet: Internet, monkeypatch: pytest.MonkeyPatch) -> Vault:
     address = urlsplit(emulator.url)
     internet.house.add((address.hostname or "", address.port or 0))
     name = uuid.uuid4().hex
@@ -120,9 +123,8 @@ def vault(emulator: cloud.Cloud, internet: Internet, monkeypatch: pytest.MonkeyP
         "TALKDROP_ARCHIVE": name,
     }.items():
         monkeypatch.setenv(variable, value)
-    settings.forget()
-    vault = Vault(emulator, name)
+    settings.get.cache_clear()  # the clients stay: all tests here speak to the same emulator
+    vault = Vault(s3, name)
     vault.s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": cloud.REGION})
     vault.s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
-    yield vault
-    settings.forget()
+    return vault

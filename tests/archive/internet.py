@@ -7,6 +7,7 @@ every address anybody tried is kept, and one that no test gave a server cannot b
 from __future__ import annotations
 
 import datetime
+import ipaddress
 import socket
 import ssl
 import threading
@@ -184,8 +185,14 @@ class Authority:
             .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
         )
         if not is_authority:
-            builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(str(name))]), critical=False)
+            builder = builder.add_extension(x509.SubjectAlternativeName([_alternative(str(name))]), critical=False)
         return builder.sign(self._key, hashes.SHA256())
+
+
+def _alternative(name: str) -> x509.GeneralName:
+    with suppress(ValueError):
+        return x509.IPAddress(ipaddress.ip_address(name))
+    return x509.DNSName(name)
 
 
 def pretend(monkeypatch: Any, authority: Authority) -> Iterator[Internet]:

@@ -409,11 +409,11 @@ def test_without_a_strong_validator_nothing_is_patched_together(internet: Intern
 
 def test_a_source_that_starts_again_is_not_believed(internet: Internet) -> None:
     internet.site("files.example.com", broken_at(bytes(200_000), 70_000, honest=False))
-    refused(kind=fetch.SourceUnreachable)
+    refused(kind=fetch.Changed)
 
 
 def test_a_file_that_changed_meanwhile_is_not_patched_together(internet: Internet) -> None:
     first, second = broken_at(bytes(200_000), 70_000), broken_at(bytes(200_000), etag='"v2"')
     answers = iter([first, second])
     internet.site("files.example.com", lambda visit: next(answers)(visit))
-    refused(kind=fetch.SourceUnreachable)
+    refused(kind=fetch.Changed)
