@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from functions import drops, executions, gate, providers, queues, table, tasks
 from functions.settings import aws, get, options
-from functions.table import Lost, Update, instant, now
+from functions.table import Lost, Update, instant, later, now, stamp
 from functions.tasks import RESTING, S, Task
 
 logger = Logger()
@@ -24,6 +24,7 @@ metrics = Metrics()
 
 _LEFT_MILLISECONDS = 60_000  # kept in hand for what one step may take
 _INBOX_PAGES = 20  # of 1,000 versions, a run; the next run goes on where this one stopped
+_WALK_AGAIN_SECONDS = 2700  # every voice costs a read each time round
 _SETTLED_SECONDS = 900  # an upload younger than this still has its event under way
 _SWEPT = "sweep#inbox"
 
@@ -87,7 +88,7 @@ def _see_that_it_is_watched(task: Task) -> None:
 def _see_that_it_is_announced(task: Task) -> None:
     """A touch brings the row through the stream once more; whoever announced it already marked it."""
     if task.announced != task.event_id:
-        Update(tasks.key_of(task.task_id)).set(touched_at=table.stamp(now())).run()
+        Update(tasks.key_of(task.task_id)).set(touched_at=stamp(now())).run()
         metrics.add_metric("AnnouncedLate", MetricUnit.Count, 1)
     tasks.still_looking(task, seconds=1800)
 
@@ -122,21 +123,25 @@ def _probe_stopped() -> None:
 
 
 def _walk_inbox(context: LambdaContext) -> int:
-    """Voices that lie in the inbox and have no task: a part of the inbox each run, by a cursor in the table."""
+    """Voices that lie in the inbox and have no task: a part of the inbox each run, by a cursor in the table; once round,
+    it rests for a while."""
     cursor = table.read(_SWEPT) or {}
+    if cursor.get("again_at", "") > stamp(now()):
+        return 0
     start = {name: cursor[name] for name in ("KeyMarker", "VersionIdMarker") if cursor.get(name)}
     missing: list[str] = []
+    again_at = ""
     for _ in range(_INBOX_PAGES):
         if _is_late(context):
             break
         answer = aws("s3").list_object_versions(Bucket=get().inbox, **start)
         missing += [version["Key"] for version in answer.get("Versions", []) if _is_forgotten(version)]
         if not answer.get("IsTruncated"):
-            start = {}
+            start, again_at = {}, later(seconds=_WALK_AGAIN_SECONDS)
             break
         start = {"KeyMarker": answer["NextKeyMarker"], "VersionIdMarker": answer.get("NextVersionIdMarker", "")}
     queues.look_at(missing)
-    Update(_SWEPT).set(**{"KeyMarker": "", "VersionIdMarker": "", **start}).run()
+    Update(_SWEPT).set(**{"KeyMarker": "", "VersionIdMarker": "", "again_at": again_at, **start}).run()
     if missing:
         logger.warning("voices that no event told us of", count=len(missing))
         metrics.add_metric("FoundInInbox", MetricUnit.Count, len(missing))
