@@ -272,7 +272,8 @@ def resubmit(task: Task, *, who: str, why: str) -> Task:
     update.given("{booked} = :booked", booked=list(task.booked))
     trace = {"attempt": task.attempt, "job_id": task.job_id, "charge_usd": task.charge_usd, "error": dict(task.error)}
     update.append("past", trace)
-    update.set(attempt=task.attempt + 1, booked=[], rings=0, answered=0, asks=0, returns=0).remove(*_OF_ONE_ATTEMPT)
+    update.set(attempt=task.attempt + 1, booked=[], rings=0, answered=0, asks=0, returns=0, job_hints={})
+    update.remove(*_OF_ONE_ATTEMPT)
     slots = [Update(pk).drop_from("leases", task.external_id) for pk in task.booked if pk.startswith("slots#")]
     table.transact(update, *slots, tries=5)
     ready = tasks.load(task.task_id)
@@ -283,7 +284,7 @@ def resubmit(task: Task, *, who: str, why: str) -> Task:
 
 _OF_ONE_ATTEMPT = (
     "job_id", "submitted_at", "job_hint", "rang_at", "task_token", "video_url", "trusted_host", "doubt", "owner",
-    "lease_until", "body_sha256", "charge_usd", "error", "not_before", "paced_for", "revived", "expires_at",
+    "lease_until", "sent_at", "body_sha256", "charge_usd", "error", "not_before", "paced_for", "revived", "expires_at",
 )  # fmt: skip
 
 

@@ -27,6 +27,7 @@ from functions.table import Lost, Update, later, now, stamp
 
 SHARDS = 4
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
+_MOST_HINTS = 8  # jobs that bells named, each looked at by one query
 
 
 class TaskStatus(StrEnum):
@@ -95,6 +96,7 @@ class Task:
     job_id: str = ""
     submitted_at: str = ""
     job_hint: str = ""
+    job_hints: Mapping[str, str] = field(default_factory=dict)
     rings: int = 0
     answered: int = 0
     rang_at: str = ""
@@ -269,10 +271,20 @@ def doubt(task: Task, owner: str, why: str) -> Task:
 
 def ring(task_id: str, attempt: int, job_hint: str | None) -> Task:
     """Note that a genuine bell rang. Raises Lost with what stands there when the task is gone or at another attempt."""
-    update = Update(key_of(task_id)).set(rang_at=stamp(now())).add(rings=1)
+
+    def noted() -> Update:
+        update = Update(key_of(task_id)).set(rang_at=stamp(now())).add(rings=1)
+        return update.given("attribute_exists(pk) AND {attempt} = :attempt", attempt=attempt)
+
     if job_hint:
-        update.set(job_hint=job_hint)
-    return Task.of(update.given("attribute_exists(pk) AND {attempt} = :attempt", attempt=attempt).run())
+        # Each is kept, not only the last: a stranger who saw the address must not ring the true one out of the row.
+        update = noted().set(job_hint=job_hint).put_in("job_hints", job_hint, stamp(now()))
+        try:
+            return Task.of(update.given("size({job_hints}) < :most", most=_MOST_HINTS).run())
+        except Lost as lost:
+            if not lost.item or lost.item["attempt"] != attempt:
+                raise
+    return Task.of(noted().run())
 
 
 def ring_of_a_past_attempt(task_id: str, attempt: int, job_hint: str | None) -> Task:

@@ -190,18 +190,19 @@ def _prove(task: Task, speaker: base.Provider) -> Job | None:
             return speaker.find(task.external_id)
         except base.JobNotFound:
             return None
-    if not task.job_hint:
-        return None
-    try:
-        job = speaker.fetch(task.job_hint)
-    except base.JobNotFound:
-        return None
-    if speaker.proves_by_callback_url:
-        proved = links.same_bell(job.callback_url, task.provider, task.task_id, task.attempt)
-    else:
-        # No proof at the provider: the bell itself, whose address nobody else was given, and an id if it kept one.
-        proved = job.external_id in {None, "", task.external_id}
-    return job if proved else None
+    for hint in task.job_hints:
+        try:
+            job = speaker.fetch(hint)
+        except base.JobNotFound:
+            continue
+        if speaker.proves_by_callback_url:
+            proved = links.same_bell(job.callback_url, task.provider, task.task_id, task.attempt)
+        else:
+            # No proof at the provider: the bell itself, whose address nobody else was given, and an id if it kept one.
+            proved = job.external_id in {None, "", task.external_id}
+        if proved:
+            return job
+    return None
 
 
 def _hold(task: Task, code: str, message: str) -> None:
