@@ -1,0 +1,117 @@
+"""The sweep, by its door: what fell through is put back on its way; and what comes late changes nothing wrongly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from functions import providers, settle, sweep, table, tasks, watch
+from functions.table import Update
+from functions.tasks import S, Task
+from tests.doors.conftest import CONTEXT, VOICE, Workshop
+
+PAST = "2026-01-01T00:00:00.000Z"
+RUNNING = {"code": 200, "msg": "success", "data": {"taskId": "job-1", "state": "generating"}}
+
+
+def standing(status: S, number: int = 1, **facts: Any) -> Task:
+    """A task in this status that somebody should have looked at long ago."""
+    task_id = f"{number:032x}"
+    said: dict[str, Any] = {"stem": "ada", "provider": "kie", "model": providers.get("kie").default_model, "origin": "api"}
+    tasks.open_task(Task(task_id=task_id, status=status, created_at=table.stamp(table.now()), **{**said, **facts}))
+    Update(tasks.key_of(task_id)).set(due_at=PAST).run()
+    return the(task_id)
+
+
+def the(task_id: str) -> Task:
+    found = tasks.load(task_id)
+    assert found
+    return found
+
+
+def sent(**facts: Any) -> dict[str, Any]:
+    return {"job_id": "job-1", "submitted_at": table.stamp(table.now()), "intended_at": table.stamp(table.now()), **facts}
+
+
+def test_a_ready_task_whose_message_was_lost_is_sent_to_submit(shop: Workshop) -> None:
+    task = standing(S.READY)
+    assert sweep.handler({}, CONTEXT)["pushed"] == 1
+    assert shop.messages(shop.submissions) == [{"task_id": task.task_id, "turn": ""}]
+    assert the(task.task_id).due_at > table.stamp(table.now())
+
+
+def test_one_bad_row_does_not_hide_the_others(shop: Workshop) -> None:
+    bad = standing(S.SUBMITTED, 1, model="a model that is no more", **sent())
+    good = standing(S.READY, 2)
+    with pytest.raises(ExceptionGroup):
+        sweep.handler({}, CONTEXT)
+    assert shop.messages(shop.submissions) == [{"task_id": good.task_id, "turn": ""}]
+    assert the(bad.task_id).due_at == PAST
+
+
+def test_what_nobody_watches_gets_an_execution_in_place_of_the_dead_one(shop: Workshop) -> None:
+    task = standing(S.SUBMITTED, **sent())
+    own = shop.states.start_execution(stateMachineArn=shop.workflow, name=f"{task.task_id}-1", input="{}")["executionArn"]
+    shop.states.stop_execution(executionArn=own)
+    sweep.handler({}, CONTEXT)
+    assert shop.executions() == [f"{task.task_id}-1", f"{task.task_id}-1{the(task.task_id).revived}"]
+
+
+def test_an_execution_that_replaced_a_dead_one_hours_ago_is_not_doubled(shop: Workshop) -> None:
+    task = standing(S.SUBMITTED, **sent(revived="-2026010100"))
+    names = [f"{task.task_id}-1", f"{task.task_id}-1-2026010100"]
+    for name in names:
+        started = shop.states.start_execution(stateMachineArn=shop.workflow, name=name, input="{}")
+    shop.states.stop_execution(executionArn=started["executionArn"].removesuffix("-2026010100"))
+    sweep.handler({}, CONTEXT)
+    assert shop.executions() == names
+
+
+def test_media_by_url_whose_message_was_lost_are_fetched_and_not_given_up(shop: Workshop) -> None:
+    task = standing(S.WAITING, imports={"portrait": "https://example.test/a.png"})
+    sweep.handler({}, CONTEXT)
+    assert shop.messages(shop.uploads) == [{"import": task.task_id}]
+    assert the(task.task_id).status is S.WAITING
+
+
+def test_a_voice_that_waited_too_long_expires_and_says_what_revives_it(shop: Workshop) -> None:
+    task = standing(S.WAITING)
+    sweep.handler({}, CONTEXT)
+    assert the(task.task_id).status is S.EXPIRED
+    assert "drop it to revive" in the(task.task_id).error["message"]
+
+
+def test_a_fresh_voice_is_left_to_its_own_event(shop: Workshop) -> None:
+    shop.drop("in/fresh.mp3", VOICE)
+    assert sweep.handler({}, CONTEXT)["found"] == 0
+    assert shop.messages(shop.uploads) == []
+
+
+def test_a_held_task_that_no_provider_keeps_is_watched_no_more(shop: Workshop) -> None:
+    task = standing(S.HELD, **sent(submitted_at=PAST))
+    sweep.handler({}, CONTEXT)
+    assert shop.executions() == []
+    assert the(task.task_id).status is S.HELD
+
+
+def test_a_task_is_never_completed_with_nothing_archived(shop: Workshop) -> None:
+    task = standing(S.ARCHIVING, **sent())
+    assert settle.handler({"task_id": task.task_id, "attempt": 1, "archived": {}}, CONTEXT) == {"next": "done"}
+    assert the(task.task_id).status is S.ARCHIVING
+
+
+def test_a_failed_task_whose_job_runs_after_all_is_watched_on(shop: Workshop) -> None:
+    shop.paper.answers = [RUNNING]
+    task = standing(S.FAILED, **sent(rings=1), error={"code": "500", "message": "…"})
+    watch.handler({"task_id": task.task_id, "attempt": 1, "task_token": "the token", "asks": 1}, CONTEXT)
+    assert the(task.task_id).task_token == "the token"
+
+
+def test_a_job_that_is_lost_is_held_once(shop: Workshop) -> None:
+    shop.paper.answers = [{"code": 422, "msg": "recordInfo is null", "data": None}]
+    task = standing(S.SUBMITTED, **sent(submitted_at=PAST))
+    for asks in (1, 2):
+        watch.handler({"task_id": task.task_id, "attempt": 1, "task_token": "t", "asks": asks}, CONTEXT)
+    after = the(task.task_id)
+    assert (after.status, after.error["code"], after.entered["HELD#1"]) == (S.HELD, "JOB_LOST", 1)
