@@ -20,6 +20,7 @@ from typing import Any
 from functions import providers
 from local import deploy, follow, howto, synthesis, world
 from local.cloud import CloudError
+from local.ear import in_short
 from local.pretenders import PretendersError
 from local.screen import Screen
 from local.world import World
@@ -148,16 +149,9 @@ def _up(screen: Screen, _arguments: argparse.Namespace) -> None:
         screen.plain(howto.commands(running))
         while True:
             for event in running.ear.listen(seconds=1):
-                screen.say(_line(event))
+                screen.say(in_short(event))
     finally:
         running.stop()
-
-
-def _line(event: Mapping[str, Any]) -> str:
-    detail = event["detail"]
-    video, trouble = detail.get("video"), detail.get("error")
-    more = f"s3://{video['bucket']}/{video['key']}" if video else (trouble or {}).get("message", "")
-    return f"{event['detail-type']:<15} {detail['stem']} ({detail['task_id']}) {more}".rstrip()
 
 
 def _short(path: Path) -> str:

@@ -46,6 +46,14 @@ class Ear:
                     return event
             seen = len(self.heard)
             if time.monotonic() > deadline:
-                told = ", ".join(f"{one['detail-type']} {one['detail']['stem']}" for one in self.heard[-8:])
+                told = "; ".join(in_short(one) for one in self.heard[-8:])
                 raise TimeoutError(f"not heard within {patience_seconds:.0f} s; the last were: {told or 'none at all'}")
             self.listen()
+
+
+def in_short(event: Event) -> str:
+    """One event in one line: what, which task, and where its video lies or why there is none."""
+    detail = event["detail"]
+    video, trouble = detail.get("video"), detail.get("error")
+    more = f"s3://{video['bucket']}/{video['key']}" if video else (trouble or {}).get("message", "")
+    return f"{event['detail-type']:<15} {detail['stem']} ({detail['task_id']}) {more}".rstrip()

@@ -117,7 +117,7 @@ def raise_up(
     """
     cloud.forget_aws()
     state = state or new_state()
-    assembly, made = screen.during("synthesising the stack (half a minute the first time)", synthesis.assembly)
+    assembly, made = screen.during("synthesising the stack (a minute the first time)", synthesis.assembly)
     screen.say(f"stack synthesised{'' if made else ' before'}")
     pretenders = None
     running = screen.during("starting the emulated AWS", lambda: cloud.start(state))

@@ -1,4 +1,4 @@
-"""The embedded run, up once for all journeys; a second one that hangs no bells."""
+"""The embedded run, up once for all journeys; and a second one, as a laptop is: no provider can reach it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from local import world
+from local.__main__ import LIVE_TRAVEL
 from local.screen import Screen
 from tests.journey.scene import Scene
 
@@ -18,10 +19,10 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     yield from _up(tmp_path_factory.mktemp("journey"), {})
 
 
-@pytest.fixture
-def scene_without_bells(tmp_path: Path) -> Iterator[Scene]:
-    """Callbacks switched off: what is done is found by asking."""
-    yield from _up(tmp_path, {"callbacks": False})
+@pytest.fixture(scope="module")
+def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """Callbacks off: what is done is found by asking. Media travel in the request or by the provider's own upload."""
+    yield from _up(tmp_path_factory.mktemp("laptop"), {"callbacks": False, "travel": LIVE_TRAVEL})
 
 
 def _up(state: Path, options: Mapping[str, Any]) -> Iterator[Scene]:

@@ -97,7 +97,9 @@ def test_a_portrait_serves_every_voice_of_its_folder(scene: Scene) -> None:
         assert (len(scene.tasks_of(key)), len(scene.charges_of(key)), len(scene.completion_ids(key))) == (1, 1, 1)
 
 
-@pytest.mark.parametrize(("name", "says"), [("page", "web page"), ("tiny", "9 × 9 pixels"), ("heavy", "takes at most 10.0 MB")])
+@pytest.mark.parametrize(
+    ("name", "says"), [("page", "web page"), ("tiny", "9 × 9 pixels"), ("heavy", "takes at most 10.0 MB")]
+)
 def test_what_is_refused_fails_with_a_reason_and_costs_nothing(scene: Scene, name: str, says: str) -> None:
     key = f"refused/{name}.mp3"
     event = scene.heard("Task Failed", key)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from pathlib import Path
 
@@ -12,10 +10,6 @@ import pytest
 from tests.journey.scene import PORTRAIT, VOICE, Scene
 
 pytestmark = pytest.mark.journey
-
-
-def test_without_bells_a_task_completes_by_asking(scene_without_bells: Scene) -> None:
-    completes(scene_without_bells, "no-bells")
 
 
 def test_a_task_whose_bell_is_lost_completes_by_asking(scene: Scene) -> None:
@@ -42,10 +36,7 @@ def test_a_task_outlives_an_outage_of_its_provider(scene: Scene) -> None:
 def test_a_task_outlives_the_death_of_every_lambda_process(scene: Scene) -> None:
     key = dropped(scene, "killed")
     scene.heard("Task Submitted", key)
-    found = lambda_processes(scene.world.cloud.state)
-    assert found
-    for process in found:
-        os.kill(process, signal.SIGKILL)
+    assert scene.kill_lambda_processes()
     paid_once(scene, key)
 
 
@@ -64,15 +55,3 @@ def paid_once(scene: Scene, key: str) -> None:
     content, manifest, _ = scene.archived(event)
     assert manifest["video"]["bytes"] == len(content)
     assert (len(scene.tasks_of(key)), len(scene.charges_of(key)), len(scene.completion_ids(key))) == (1, 1, 1)
-
-
-def lambda_processes(state: Path) -> list[int]:
-    """The processes that run in the unpacked bundle of this embedded cloud."""
-    return [int(process.name) for process in Path("/proc").glob("[0-9]*") if _place(process).startswith(str(state))]
-
-
-def _place(process: Path) -> str:
-    try:
-        return str((process / "cwd").readlink())
-    except OSError:  # somebody else's, or it ended while we looked
-        return ""
