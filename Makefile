@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 
-.PHONY: run up test check clean setup
+.PHONY: run up test check clean setup bench-archive
 
 run: setup ## one task, from two dropped files to the archived video, on this machine
 	@$(PY) -m local demo
@@ -16,6 +16,9 @@ test: check ## every test; the template is deployed to the embedded cloud
 check: setup ## lint and types
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy
+
+bench-archive: setup ## what it costs to bring a film into the archive, against other ways; some ten minutes
+	@$(PY) -m bench.archive --emulator
 
 setup:
 	@$(PYTHON) local/prepare.py

@@ -23,7 +23,7 @@ def read(place: Place) -> dict[str, Any] | None:
 
 def write(task: Task, place: Place, video: Mapping[str, Any], standing: Standing) -> None:
     """Written once; whoever comes second leaves it. Written again from the same facts it would say the same."""
-    content = json.dumps(_words(task, video, standing), ensure_ascii=False, indent=1, sort_keys=True, default=str)
+    content = json.dumps(_words(task, video, standing), ensure_ascii=False, indent=1, sort_keys=True, default=float)
     try:
         bucket.put_small(place.bucket, place.manifest_key, content.encode(), ContentType="application/json")
     except AlreadyThere:

@@ -1,7 +1,7 @@
 """`make bench-archive`: what it costs to bring a film from its source into the archive, against the other ways.
 
 Every round runs each subject once, in turn, so that a machine that drifts drifts under all of them; medians are shown.
-Not a test: nothing fails. `--sizes 1,10,200` in MB, `--rounds 5`.
+Not a test: nothing fails. `--sizes 1,10,200` in MB, `--rounds 5`; `--memory 512,1769`: what a Lambda of that size does.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -51,12 +52,16 @@ def main() -> None:
     told.add_argument("--sizes", default="1,10,200,1000")
     told.add_argument("--rounds", type=int, default=5)
     told.add_argument("--emulator", action="store_true", help="also into the embedded cloud's S3")
+    told.add_argument("--memory", default="", help="Lambda memory settings in MB, for the curve")
     asked = told.parse_args()
     sizes = [int(size) for size in asked.sizes.split(",")]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         line = _line(stack, folder)
         c_relay = _compile(folder)
+        if asked.memory:
+            _curve([int(memory) for memory in asked.memory.split(",")], sizes, line, asked.rounds)
+            return
         for size in sizes:
             rounds = asked.rounds if size < 1000 else min(asked.rounds, 3)
             subjects = [name for name in RELAYS if name != "put_object" or size <= MOST_IN_MEMORY_MB]
@@ -84,6 +89,37 @@ def _table(title: str, subjects: list[str], line: Line, size: int, rounds: int, 
         row = [f"{size / middle['wall']:.0f}", f"{middle['wall']:.3f}", f"{middle['cpu'] * 1000 / size:.2f}"]
         memory = [f"{middle['peak_mb']:.1f}", f"{middle['base_mb']:.1f}"] if middle["base_mb"] else ["", ""]
         print(f"| {name} | {' | '.join(row + memory)} |", flush=True)
+
+
+def _curve(memories: list[int], sizes: list[int], line: Line, rounds: int) -> None:
+    """Lambda gives a share of one processor in proportion to memory, a whole one at 1,769 MB: here the process is
+    stopped for the rest of every 20 ms. The start of the process is not counted."""
+    print("| memory MB | " + " | ".join(f"{size} MB: s | GB-s" for size in sizes) + " |\n|---|" + "---|---|" * len(sizes))
+    for memory in memories:
+        row = []
+        for size in sizes:
+            url, walls = f"https://video.example.com/{size * 1_000_000}.mp4", []
+            for number in range(rounds):
+                _open_task(line, url, f"{memory}-{size}-{number}")
+                words = [sys.executable, "-m", "bench.archive.subjects", "archive", url]
+                child = subprocess.Popen(
+                    words, cwd=ROOT, env={**os.environ, **line.environment}, stdout=subprocess.PIPE, text=True
+                )
+                _throttle(child, min(memory / 1769, 1.0))
+                assert child.stdout
+                walls.append(json.loads(child.stdout.read())["wall"])
+            wall = statistics.median(walls)
+            row.append(f"{wall:.2f} | {wall * memory / 1024:.2f}")
+        print(f"| {memory} | {' | '.join(row)} |", flush=True)
+
+
+def _throttle(child: subprocess.Popen[str], share: float) -> None:
+    while child.poll() is None:
+        child.send_signal(signal.SIGCONT)
+        time.sleep(0.02 * share)
+        if share < 1:
+            child.send_signal(signal.SIGSTOP)
+            time.sleep(0.02 * (1 - share))
 
 
 def _run(name: str, line: Line, size: int, number: int, c_relay: Path | None) -> dict[str, float]:

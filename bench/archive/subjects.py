@@ -106,6 +106,14 @@ def warm(name: str) -> None:
         aws("dynamodb")
         bucket._tls()
         wire._tls()
+    if name == "fetch":
+        from functions import fetch
+
+        assert fetch
+    if name in ("http.client", "upload_fileobj"):
+        import urllib.request
+
+        assert urllib.request
     if name in ("put_object", "httpx"):
         import httpx
 

@@ -32,6 +32,7 @@ class Visit:
     connection: socket.socket
     path: str
     headers: dict[str, str]
+    rest: bytes = b""  # what of the body came with the head
     falls_silent_after: int | None = None
 
     def send(self, content: bytes) -> None:
@@ -77,9 +78,10 @@ class Server:
                     if not piece:
                         return
                     request += piece
-                first, *lines = request.decode("latin-1").split("\r\n")
+                head, _, rest = request.partition(b"\r\n\r\n")
+                first, *lines = head.decode("latin-1").split("\r\n")
                 headers = {n.lower(): v.strip() for n, _, v in (line.partition(":") for line in lines if ":" in line)}
-                visit = Visit(connection, first.split(" ")[1], headers)
+                visit = Visit(connection, first.split(" ")[1], headers, rest)
                 self.visits.append(visit)
                 self.answer(visit)
 

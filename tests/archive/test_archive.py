@@ -83,9 +83,9 @@ def test_a_video_lands_in_the_archive_beside_its_manifest(vault: Vault, internet
     manifest = json.loads(vault.read(f"{folder}/manifest.json"))
     assert manifest["schema"] == 1
     assert manifest["video"] == answer["archived"]
-    assert manifest["charge_usd"] == "0.18"
+    assert manifest["charge_usd"] == 0.18
     assert manifest["inputs"]["audio"] == {
-        "bucket": "inbox", "key": "hello.mp3", "version_id": "a1", "etag": "bb", "seconds": "11.52",
+        "bucket": "inbox", "key": "hello.mp3", "version_id": "a1", "etag": "bb", "seconds": 11.52,
     }  # fmt: skip
     assert "hush" not in json.dumps(manifest)
 
