@@ -24,9 +24,9 @@ from local.simulator.relay import FlatRelay, NewApiRelay, Relay
 from local.simulator.results import Results
 from local.simulator.server import Listener
 
-# The order of the ports.
-LISTENERS = ("kie", "kling", "comet", "relay", "relay-b", "relay-d", "results", "control")
+# In the order of the ports.
 PROVIDERS = (Kie, Kling, Comet, Relay, NewApiRelay, FlatRelay)
+LISTENERS = (*(kind.name for kind in PROVIDERS), "results", "control")
 
 
 class Simulator:
@@ -46,8 +46,7 @@ class Simulator:
         self.addresses = {door.name: f"http://{host}:{door.port}" for door in self._listeners}
         self.engine.book.put("fact", "ports", {door.name: door.port for door in self._listeners})
         self.engine.results_address = self.addresses["results"]
-        self.keys = {"kie": options.kie_key, "kling": options.kling_key, "comet": options.comet_key}
-        self.keys |= dict.fromkeys(("relay", "relay-b", "relay-d"), options.relay_key)
+        self.keys = {name: provider.key for name, provider in self.engine.providers.items()}
         self.keys |= {"kling-access": options.kling_access_key, "kling-secret": options.kling_secret_key}
 
     def start(self) -> None:

@@ -34,12 +34,16 @@ class Comet(KlingDialect):
     prompt_required = True
     request_id_on_create = False
 
+    @property
+    def key(self) -> str:
+        return self.options.comet_key
+
     def answer(self, request: Request) -> Response:
         path = request.path.removeprefix(self.prefix)
         if not request.path.startswith(self.prefix + "/"):
             return Response(301, b"", {"Location": "https://api.cometapi.com/kling" + request.path})
         given = request.headers.get("authorization", "")
-        if not hmac.compare_digest(given.encode(), f"Bearer {self.options.comet_key}".encode()):
+        if not hmac.compare_digest(given.encode(), f"Bearer {self.key}".encode()):
             return self.refuse(401)
         if (request.method, path) == ("POST", AVATAR):
             return self.create(_as_documented(request))

@@ -20,6 +20,8 @@ from local.simulator.rendering import Renderer
 from local.simulator.server import Response, html_response
 
 REFUSED_LATE_SECONDS = 90.0  # "accepted at create, failed 1-2 min later"
+# The callback address in kie's examples; somebody owns that name, and did not ask for our callbacks.
+EXAMPLE_CALLBACK = "https://your-domain.com/"
 FORGED_LINK = "http://169.254.169.254/latest/meta-data/video.mp4"
 
 
@@ -125,13 +127,13 @@ class Engine:
 
     def _afflict(self, job: Job) -> None:
         """Faults that belong to the job are decided when it is made, so that they survive a restart."""
-        if self.faults.strike("stuck", job.subject):
-            job.flaw = "stuck"
         if failed := self.faults.strike("failed", job.subject):
             job.error = self.providers[job.provider].failure(failed["reason"])
         for flaw in ("empty_result", "malformed_result"):
             if struck := self.faults.strike(flaw, job.subject):
                 job.flaw, job.flaw_queries = flaw, struck["queries"]
+        if self.faults.strike("stuck", job.subject):
+            job.flaw = "stuck"
 
     # A job lives
 
@@ -190,7 +192,7 @@ class Engine:
 
     def _tell(self, job: Job) -> None:
         body = self.providers[job.provider].notice(job)
-        if body is None or not job.callback_url or not self.callbacks:
+        if body is None or not self.callbacks or not job.callback_url or job.callback_url.startswith(EXAMPLE_CALLBACK):
             return
         if self.faults.strike("callback_missing", job.subject):
             return
@@ -211,7 +213,7 @@ class Engine:
     def _forge(self, job: Job, provider: Provider) -> None:
         """A callback by somebody who knows, or nearly knows, the address."""
         forged = self.faults.strike("callback_forged", job.subject)
-        if not forged or not job.callback_url:
+        if not forged or not job.callback_url or job.callback_url.startswith(EXAMPLE_CALLBACK):
             return
         false = dataclasses.replace(job, status=SUCCEEDED, ended=job.created + 1, link=FORGED_LINK)
         address = job.callback_url

@@ -9,10 +9,11 @@ import hmac
 import json
 import math
 import secrets
+import threading
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from local.simulator.callbacks import Letter, kie_signature
 from local.simulator.engine import Engine
@@ -81,15 +82,20 @@ class Kie(Provider):
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         self.link_hours = self.options.kie_link_hours
+        self._counting = threading.Lock()
         self._creates: deque[float] = deque()
         self._queries: deque[float] = deque()
         self._files = Files(engine)
+
+    @property
+    def key(self) -> str:
+        return self.options.kie_key
 
     def answer(self, request: Request) -> Response:
         given = request.headers.get("authorization", "")
         if not given:
             return self.refuse(401, NO_KEY)
-        if not hmac.compare_digest(given.encode(), f"Bearer {self.options.kie_key}".encode()):
+        if not hmac.compare_digest(given.encode(), f"Bearer {self.key}".encode()):
             return self.refuse(401)
         route = (request.method, request.path)
         if route == ("POST", CREATE):
@@ -182,7 +188,6 @@ class Kie(Provider):
             self._invalid("prompt cannot exceed 5000 characters")
         if not isinstance(body.get("callBackUrl") or "", str):
             self._invalid("callBackUrl is not a valid URL")
-        assert model is not None
         if "" not in model.prices and (asked.get("resolution") or "480p") not in model.prices:
             self._invalid("resolution is not within the range of allowed options")
         seed = asked.get("seed")
@@ -193,7 +198,9 @@ class Kie(Provider):
 
     def _pace(self) -> None:
         """A sliding window over what was let through; what is refused is not queued and does not count."""
-        if not _let_through(self._creates, self.engine.clock.now(), 10.0, self.options.kie_creates_per_10s):
+        with self._counting:
+            passed = _let_through(self._creates, self.engine.clock.now(), 10.0, self.options.kie_creates_per_10s)
+        if not passed:
             raise RefusalError(self.refuse(429))
 
     def _fetch(self, url: str) -> Medium:
@@ -214,7 +221,7 @@ class Kie(Provider):
         if voice.seconds > model.audio_seconds:
             self._invalid(f"audio_url: The audio must not be longer than {model.audio_seconds:.0f} seconds")
 
-    def _invalid(self, why: str) -> None:
+    def _invalid(self, why: str) -> NoReturn:
         raise RefusalError(self.refuse(422, why))
 
     def _fresh_id(self, model: str) -> str:
@@ -229,7 +236,9 @@ class Kie(Provider):
 
     def _query(self, request: Request) -> Response:
         limit = self.options.kie_queries_per_second
-        if limit and not _let_through(self._queries, self.engine.clock.now(), 1.0, limit):
+        with self._counting:
+            passed = not limit or _let_through(self._queries, self.engine.clock.now(), 1.0, limit)
+        if not passed:
             return self.refuse(429)
         job_id = request.query.get("taskId", "")
         if not job_id:
@@ -321,8 +330,8 @@ class Kie(Provider):
         return self.options.kie_shape == "recorded"
 
     def _ok(self, data: Any) -> Response:
-        session = f"JSESSIONID={secrets.token_hex(16).upper()}; Path=/; HttpOnly"
-        return json_response({"code": 200, "msg": "success", "data": data}, Set_Cookie=session)
+        cookie = f"JSESSIONID={secrets.token_hex(16).upper()}; Path=/; HttpOnly"
+        return json_response({"code": 200, "msg": "success", "data": data}, Set_Cookie=cookie)
 
 
 def _let_through(passed: deque[float], now: float, window: float, most: int) -> bool:

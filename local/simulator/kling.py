@@ -135,8 +135,17 @@ class KlingDialect(Provider):
             unit=self.unit,
             error=error,
         )
-        self.engine.accept(job, USUAL_SECONDS[asked.mode])
+        self._accept(asked, job)
         return self.created(job)
+
+    def _accept(self, asked: Asked, job: Job) -> None:
+        """While the files were fetched somebody else may have taken the slot, or the same external id."""
+        with self.engine.book.lock:
+            try:
+                self.admit(asked)
+            except Trouble as trouble:
+                raise RefusalError(self.refuse(trouble.code, str(trouble))) from None
+            self.engine.accept(job, USUAL_SECONDS[asked.mode])
 
     def query(self, job_id: str, by_external_id: bool) -> tuple[Job | None, Response | None]:
         """The job asked for, or what came in between."""
@@ -213,6 +222,10 @@ class Kling(KlingDialect):
     def blanks_refused(self) -> bool:
         return bool(self.options.kling_blanks == "refuse")
 
+    @property
+    def key(self) -> str:
+        return self.options.kling_key
+
     def answer(self, request: Request) -> Response:
         code = self._who(request.headers.get("authorization", ""))
         if code:
@@ -278,7 +291,7 @@ class Kling(KlingDialect):
             return 1002
         if token.count(".") == 2:
             return self._token(token)
-        return 0 if hmac.compare_digest(token.encode(), self.options.kling_key.encode()) else 1000
+        return 0 if hmac.compare_digest(token.encode(), self.key.encode()) else 1000
 
     def _token(self, token: str) -> int:
         """A JWT by HS256. Its times are the client's, so they are compared with the real time."""

@@ -38,6 +38,11 @@ class Provider(ABC):
         self.engine = engine
         self.options = engine.options
 
+    @property
+    @abstractmethod
+    def key(self) -> str:
+        """The API key it accepts."""
+
     @abstractmethod
     def answer(self, request: Request) -> Response:
         """Every request that comes to this listener."""

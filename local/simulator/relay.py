@@ -41,9 +41,13 @@ class Relay(KlingDialect):
     rewrites = False
     finds_external_ids = True
 
+    @property
+    def key(self) -> str:
+        return self.options.relay_key
+
     def answer(self, request: Request) -> Response:
         given = request.headers.get("authorization", "")
-        if not hmac.compare_digest(given.encode(), f"Bearer {self.options.relay_key}".encode()):
+        if not hmac.compare_digest(given.encode(), f"Bearer {self.key}".encode()):
             return self.refuse(401)
         path = request.path.removeprefix(self.prefix)
         if request.path.startswith(self.prefix + "/"):

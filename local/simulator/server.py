@@ -71,7 +71,8 @@ class Listener:
         self, name: str, address: tuple[str, int], answer: Callable[[Request], Response], verbose: bool
     ) -> None:
         self.name = name
-        self._server = _Server(address, _handler(name, answer, verbose))
+        known = {"name": name, "answer": staticmethod(answer), "verbose": verbose}
+        self._server = _Server(address, type("Handler", (_Handler,), known))
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
 
@@ -118,85 +119,89 @@ class _Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-def _handler(name: str, answer: Callable[[Request], Response], verbose: bool) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        server_version = "cloudflare"
-        sys_version = ""
-        disable_nagle_algorithm = True
-        wbufsize = -1
+class _Handler(BaseHTTPRequestHandler):
+    """A connection. Each listener has a subclass that knows its name and who answers."""
 
-        def do_GET(self) -> None:
-            began = time.monotonic()
-            request = self._read()
-            if request is None:
-                return
-            try:
-                response = answer(request)
-            except Exception:  # noqa: BLE001 - a bug of ours must not look like one of the provider's answers
-                traceback.print_exc()
-                response = json_response({"error": "the simulator broke; its own output says how"}, 599)
-            if verbose:
-                took = int((time.monotonic() - began) * 1000)
-                print(f"{name} {request.method} {request.path} {response.status} {response.wire} {took} ms", flush=True)
-            self._write(request, response)
+    name: str
+    answer: Callable[[Request], Response]
+    verbose: bool
+    protocol_version = "HTTP/1.1"
+    server_version = "cloudflare"
+    sys_version = ""
+    disable_nagle_algorithm = True
+    wbufsize = -1
 
-        do_POST = do_PUT = do_DELETE = do_HEAD = do_PATCH = do_OPTIONS = do_GET
+    def do_GET(self) -> None:
+        began = time.monotonic()
+        request = self._read()
+        if request is None:
+            return
+        try:
+            response = type(self).answer(request)
+        except Exception:  # noqa: BLE001 - a bug of ours must not look like one of the provider's answers
+            traceback.print_exc()
+            response = json_response({"error": "the simulator broke; its own output says how"}, 599)
+        if self.verbose:
+            took = int((time.monotonic() - began) * 1000)
+            print(
+                f"{self.name} {request.method} {request.path} {response.status} {response.wire} {took} ms", flush=True
+            )
+        self._write(request, response)
 
-        def _read(self) -> Request | None:
-            if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
-                body = self._chunks()
-            else:
-                body = self.rfile.read(min(int(self.headers.get("Content-Length") or 0), MOST_BODY + 1))
-            if len(body) > MOST_BODY:
-                self.send_error(413)
-                self.close_connection = True
-                return None
-            parts = urlsplit(self.path)
-            query = dict(parse_qsl(parts.query, keep_blank_values=True))
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            return Request(self.command, parts.path, query, headers, body)
+    do_POST = do_PUT = do_DELETE = do_HEAD = do_PATCH = do_OPTIONS = do_GET
 
-        def _chunks(self) -> bytes:
-            body = bytearray()
-            while size := int(self.rfile.readline().split(b";")[0], 16):
-                body += self.rfile.read(size)
-                self.rfile.readline()
-                if len(body) > MOST_BODY:
-                    break
+    def _read(self) -> Request | None:
+        if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
+            body = self._chunks()
+        else:
+            body = self.rfile.read(min(int(self.headers.get("Content-Length") or 0), MOST_BODY + 1))
+        if len(body) > MOST_BODY:
+            self.send_error(413)
+            self.close_connection = True
+            return None
+        parts = urlsplit(self.path)
+        query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        return Request(self.command, parts.path, query, headers, body)
+
+    def _chunks(self) -> bytes:
+        body = bytearray()
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            body += self.rfile.read(size)
             self.rfile.readline()
-            return bytes(body)
+            if len(body) > MOST_BODY:
+                break
+        self.rfile.readline()
+        return bytes(body)
 
-        def _write(self, request: Request, response: Response) -> None:
-            if response.wire == "hang":
-                time.sleep(response.amount)
-            if response.wire in ("cut", "hang"):
-                self.close_connection = True
-                return
-            length = int(response.amount) if response.wire == "huge" else _length(response)
-            self.send_response(response.status)
-            for header, value in response.headers.items():
-                self.send_header(header, value)
-            self.send_header("Content-Length", str(length))
-            self.end_headers()
-            if request.method != "HEAD" and response.status != 304:
-                self._send(response, length)
+    def _write(self, request: Request, response: Response) -> None:
+        if response.wire == "hang":
+            time.sleep(response.amount)
+        if response.wire in ("cut", "hang"):
+            self.close_connection = True
+            return
+        length = int(response.amount) if response.wire == "huge" else _length(response)
+        self.send_response(response.status)
+        for header, value in response.headers.items():
+            self.send_header(header, value)
+        self.send_header("Content-Length", str(length))
+        self.end_headers()
+        if request.method != "HEAD" and response.status != 304:
+            self._send(response, length)
 
-        def _send(self, response: Response, length: int) -> None:
-            if response.wire == "truncated":
-                length //= 2
-                self.close_connection = True
-            slow = response.wire == "drip"
-            for piece in _pieces(response, length, max(1, int(response.amount / 10)) if slow else 1 << 16):
-                self.wfile.write(piece)
-                if slow:
-                    self.wfile.flush()
-                    time.sleep(0.1)
+    def _send(self, response: Response, length: int) -> None:
+        if response.wire == "truncated":
+            length //= 2
+            self.close_connection = True
+        slow = response.wire == "drip"
+        for piece in _pieces(response, length, max(1, int(response.amount / 10)) if slow else 1 << 16):
+            self.wfile.write(piece)
+            if slow:
+                self.wfile.flush()
+                time.sleep(0.1)
 
-        def log_message(self, format: str, *args: Any) -> None:
-            """The standard line would print query strings, and links and keys can be in them."""
-
-    return Handler
+    def log_message(self, format: str, *args: Any) -> None:
+        """The standard line would print query strings, and links and keys can be in them."""
 
 
 def _length(response: Response) -> int:

@@ -106,3 +106,9 @@ def test_callbacks_can_be_switched_off(client: Client, ear: Ear) -> None:
     until(lambda: client.kie_record(job)["state"] == "success")
     assert client.control("GET", "state")["callbacks_waiting"] == 0
     assert ear.heard == []
+
+
+def test_the_address_of_the_documentations_example_is_never_called(client: Client) -> None:
+    client.kie(callback="https://your-domain.com/api/callback")
+    until(lambda: client.world.ledger())
+    assert client.control("GET", "state")["callbacks_waiting"] == 0

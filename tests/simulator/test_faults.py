@@ -159,7 +159,7 @@ def test_callbacks_come_in_the_wrong_order(client: Client, ear: Ear) -> None:
 
 @pytest.mark.parametrize("manner", ["early_success", "other_job", "wrong_address"])
 def test_somebody_forges_a_callback(open_world: Any, ear: Ear, manner: str) -> None:
-    client = open_world(kie_hmac_key="a key", job_seconds=2000.0)
+    client = open_world(kie_hmac_key="a key", job_seconds=500.0)
     client.world.fault("callback_forged", **{"as": manner})
     job = client.kie(callback=ear.address + "/bell").json()["data"]["taskId"]
     path, headers, body = until(lambda: ear.heard)[0]
@@ -167,7 +167,6 @@ def test_somebody_forges_a_callback(open_world: Any, ear: Ear, manner: str) -> N
     assert (said["state"], "169.254.169.254" in said["resultJson"]) == ("success", True)
     assert (said["taskId"] == job) == (manner != "other_job")
     assert (path == "/bell") == (manner != "wrong_address")
-    assert client.world.ledger() == [] or len(ear.heard) == 2
     genuine = until(lambda: len(ear.heard) == 2 and ear.heard[1])
     assert genuine[1]["x-webhook-signature"] != headers["x-webhook-signature"]
 
@@ -202,8 +201,8 @@ def test_the_same_seed_strikes_the_same_creates(client: Client) -> None:
         {"fault": "stuck", "provider": "nobody"},
     ],
 )
-def test_a_fault_that_makes_no_sense_is_refused_with_a_sentence(client: Client, wrong: dict[str, Any]) -> None:
-    answer = client.http.post(client.world.addresses["control"] + "/control/faults", json=wrong)
+def test_a_fault_that_makes_no_sense_is_refused_with_a_sentence(strict: Client, wrong: dict[str, Any]) -> None:
+    answer = strict.http.post(strict.world.addresses["control"] + "/control/faults", json=wrong)
     assert answer.status_code == 400
     assert answer.json()["error"]
 

@@ -57,7 +57,7 @@ def test_the_documented_shape_counts_milliseconds_and_has_no_nulls(open_world: A
     ("states", "seen"), [("generating", {"generating"}), ("all", {"waiting", "queuing", "generating"})]
 )
 def test_the_words_of_a_running_job_can_be_chosen(open_world: Any, states: str, seen: set[str]) -> None:
-    client = open_world(kie_states=states, speed=1000.0, job_seconds=2000.0, kie_queries_per_second=0)
+    client = open_world(kie_states=states, speed=1000.0, job_seconds=1000.0, kie_queries_per_second=0)
     job = client.kie().json()["data"]["taskId"]
     said: set[str] = set()
     until(lambda: said.add(client.kie_record(job)["state"]) or "success" in said)
@@ -65,8 +65,8 @@ def test_the_words_of_a_running_job_can_be_chosen(open_world: Any, states: str, 
     assert "generating" in said
 
 
-def test_a_key_is_needed_and_must_be_right(client: Client) -> None:
-    url = client.world.addresses["kie"] + "/api/v1/jobs/recordInfo?taskId=1"
+def test_a_key_is_needed_and_must_be_right(strict: Client) -> None:
+    url = strict.world.addresses["kie"] + "/api/v1/jobs/recordInfo?taskId=1"
     assert plain.get(url).json()["msg"].startswith("Unauthorized – Authentication failed.")
     wrong = plain.get(url, headers={"Authorization": "Bearer wrong"})
     assert (wrong.status_code, wrong.json()["code"]) == (200, 401)
@@ -80,12 +80,12 @@ def test_refusals_can_come_under_their_own_status(open_world: Any) -> None:
     assert client.kie().status_code == 455
 
 
-def test_a_query_needs_an_id_and_the_id_must_be_known(client: Client) -> None:
+def test_a_query_needs_an_id_and_the_id_must_be_known(strict: Client) -> None:
     ask = "/api/v1/jobs/recordInfo"
-    assert client.call("kie", "GET", ask).json()["code"] == 400
-    unknown = client.call("kie", "GET", ask, params={"taskId": "0" * 32}).json()
+    assert strict.call("kie", "GET", ask).json()["code"] == 400
+    unknown = strict.call("kie", "GET", ask, params={"taskId": "0" * 32}).json()
     assert unknown == {"code": 422, "msg": "recordInfo is null", "data": None}
-    assert client.call("kie", "GET", "/api/v1/jobs/list").json()["code"] == 404
+    assert strict.call("kie", "GET", "/api/v1/jobs/list").json()["code"] == 404
 
 
 def test_the_twenty_first_create_in_ten_seconds_is_refused_and_not_queued(open_world: Any) -> None:
@@ -171,8 +171,8 @@ def test_three_ways_to_upload_give_a_link_that_a_create_takes(client: Client) ->
 @pytest.mark.parametrize(
     ("body", "missing"), [({"base64Data": "aGFsbG8="}, "uploadPath"), ({"uploadPath": "x"}, "base64Data")]
 )
-def test_an_upload_says_what_is_missing(client: Client, body: dict[str, str], missing: str) -> None:
-    answer = client.call("kie", "POST", "/api/file-base64-upload", json=body).json()
+def test_an_upload_says_what_is_missing(strict: Client, body: dict[str, str], missing: str) -> None:
+    answer = strict.call("kie", "POST", "/api/file-base64-upload", json=body).json()
     assert answer == {"success": False, "code": 400, "msg": f"Missing required parameter: {missing}"}
 
 

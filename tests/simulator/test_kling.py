@@ -32,10 +32,10 @@ from tests.simulator.conftest import AVATAR, Client, plain, until
         ({"exp": -1}, 1004),
     ],
 )
-def test_the_door_says_what_is_wrong_with_a_key(client: Client, authorization: str | dict[str, Any], code: int) -> None:
+def test_the_door_says_what_is_wrong_with_a_key(strict: Client, authorization: str | dict[str, Any], code: int) -> None:
     if isinstance(authorization, dict):
         authorization = "Bearer " + jwt(**authorization)
-    answer = plain.get(client.world.addresses["kling"] + AVATAR, headers={"Authorization": authorization})
+    answer = plain.get(strict.world.addresses["kling"] + AVATAR, headers={"Authorization": authorization})
     assert (answer.status_code, answer.json()["code"]) == (401 if code else 200, code)
 
 
@@ -105,13 +105,13 @@ def test_pages_of_the_list_come_newest_first(open_world: Any) -> None:
 
 
 @pytest.mark.parametrize("query", ["pageNum=0", "pageNum=1001", "pageSize=0", "pageSize=501", "pageNum=x"])
-def test_a_page_outside_the_documented_range_is_refused(client: Client, query: str) -> None:
-    assert client.call("kling", "GET", f"{AVATAR}?{query}").json()["code"] == 1201
+def test_a_page_outside_the_documented_range_is_refused(strict: Client, query: str) -> None:
+    assert strict.call("kling", "GET", f"{AVATAR}?{query}").json()["code"] == 1201
 
 
-def test_a_wrong_method_and_a_wrong_path_have_their_codes(client: Client) -> None:
-    assert client.call("kling", "DELETE", AVATAR + "/1").json()["code"] == 1202
-    assert client.call("kling", "GET", "/v1/videos/nothing").json()["code"] == 1203
+def test_a_wrong_method_and_a_wrong_path_have_their_codes(strict: Client) -> None:
+    assert strict.call("kling", "DELETE", AVATAR + "/1").json()["code"] == 1202
+    assert strict.call("kling", "GET", "/v1/videos/nothing").json()["code"] == 1203
 
 
 def test_empty_fields_can_be_refused(open_world: Any) -> None:
@@ -140,13 +140,13 @@ def test_a_text_becomes_a_voice_and_the_voice_a_video(client: Client) -> None:
         {"voice_speed": 2.1},
     ],
 )
-def test_a_speech_outside_its_limits_is_refused(client: Client, wrong: dict[str, Any]) -> None:
-    assert client.call("kling", "POST", "/v1/audio/tts", json=_speech("Hello.") | wrong).json()["code"] == 1201
+def test_a_speech_outside_its_limits_is_refused(strict: Client, wrong: dict[str, Any]) -> None:
+    assert strict.call("kling", "POST", "/v1/audio/tts", json=_speech("Hello.") | wrong).json()["code"] == 1201
 
 
-def test_a_voice_too_short_for_an_avatar_is_made_and_then_refused(client: Client) -> None:
-    spoken = client.call("kling", "POST", "/v1/audio/tts", json=_speech("Hi.")).json()["data"]
-    assert client.avatar(sound_file=None, audio_id=spoken["task_result"]["audios"][0]["id"]).json()["code"] == 1201
+def test_a_voice_too_short_for_an_avatar_is_made_and_then_refused(strict: Client) -> None:
+    spoken = strict.call("kling", "POST", "/v1/audio/tts", json=_speech("Hi.")).json()["data"]
+    assert strict.avatar(sound_file=None, audio_id=spoken["task_result"]["audios"][0]["id"]).json()["code"] == 1201
 
 
 def test_a_voice_can_be_used_for_thirty_days(open_world: Any) -> None:
@@ -160,8 +160,8 @@ def test_a_voice_can_be_used_for_thirty_days(open_world: Any) -> None:
     assert client.avatar(sound_file=None, audio_id=audio_id).json()["code"] == 1201
 
 
-def test_voices_are_listed(client: Client) -> None:
-    voices = client.call("kling", "GET", "/v1/general/presets-voices", params={"pageSize": 2}).json()["data"]
+def test_voices_are_listed(strict: Client) -> None:
+    voices = strict.call("kling", "GET", "/v1/general/presets-voices", params={"pageSize": 2}).json()["data"]
     assert len(voices) == 2
     assert voices[0]["task_result"]["voices"][0]["voice_id"]
 

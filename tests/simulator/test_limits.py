@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from local import simulator
 from tests.simulator import drawn
-from tests.simulator.conftest import Client, Shelf, until
+from tests.simulator.conftest import Client, until
 from tests.simulator.drawn import MB
 
 INFINITALK, OLD, NEW = "infinitalk/from-audio", "kling/v1-avatar-standard", "kling/ai-avatar-standard"
-
-
-@pytest.fixture(scope="module")
-def strict(shelf: Shelf) -> Iterator[Client]:
-    """Jobs are accepted and never rendered: only the door is looked at."""
-    unlimited = {"kie_creates_per_10s": 10_000, "kie_queries_per_second": 0, "kling_slots": 0}
-    with simulator.start(**unlimited) as world:
-        world.fault("stuck")
-        client = Client(world, shelf)
-        yield client
-        client.http.close()
 
 
 KIE = [

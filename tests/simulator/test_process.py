@@ -86,7 +86,7 @@ def test_after_a_kill_it_has_the_same_ports_jobs_and_charges_and_sends_what_it_o
         assert client.kie_record(running_on)["state"] == "success"
         until(lambda: client.avatar_record("kling", "job-1").json()["data"]["task_status"] == "succeed")
         charges = client.control("GET", "ledger")["charges"]
-        assert [line["job_id"] for line in charges] == [done, running_on, kling] or len(charges) == 3
+        assert sorted(line["job_id"] for line in charges) == sorted([done, running_on, kling])
         assert len(ear.bodies("/done")) == 1
         client.http.close()
 

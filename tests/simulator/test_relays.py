@@ -11,9 +11,9 @@ from tests.simulator.conftest import AVATAR, Client, plain, until
 RELAYS = ("relay", "relay-b", "relay-d")
 
 
-def test_comet_answers_a_wrong_path_with_a_redirect_or_a_page(client: Client) -> None:
-    assert client.call("comet", "GET", AVATAR + "/1").status_code == 301
-    page = client.call("comet", "GET", "/kling/v1/videos/avatar/nothing")
+def test_comet_answers_a_wrong_path_with_a_redirect_or_a_page(strict: Client) -> None:
+    assert strict.call("comet", "GET", AVATAR + "/1").status_code == 301
+    page = strict.call("comet", "GET", "/kling/v1/videos/avatar/nothing")
     assert page.headers["content-type"].startswith("text/html")
 
 
@@ -25,17 +25,17 @@ def test_comets_avatar_query_can_be_missing_while_the_documented_one_works(open_
     assert found["data"]["task_id"] == job
 
 
-def test_comet_refuses_a_wrong_key_in_its_own_envelope(client: Client) -> None:
-    answer = client.call("comet", "GET", f"/kling{AVATAR}/1", headers={"Authorization": "Bearer wrong"})
+def test_comet_refuses_a_wrong_key_in_its_own_envelope(strict: Client) -> None:
+    answer = strict.call("comet", "GET", f"/kling{AVATAR}/1", headers={"Authorization": "Bearer wrong"})
     assert answer.status_code == 401
     assert answer.json()["error"]["type"] == "comet_api_error"
 
 
 @pytest.mark.parametrize("relay", RELAYS)
-def test_a_relay_refuses_a_wrong_key_and_does_not_know_a_foreign_job(client: Client, relay: str) -> None:
-    wrong = client.call(relay, "GET", f"/kling{AVATAR}/1", headers={"Authorization": "Bearer wrong"})
+def test_a_relay_refuses_a_wrong_key_and_does_not_know_a_foreign_job(strict: Client, relay: str) -> None:
+    wrong = strict.call(relay, "GET", f"/kling{AVATAR}/1", headers={"Authorization": "Bearer wrong"})
     assert (wrong.status_code, wrong.json()["error"]["type"]) == (401, "new_api_error")
-    missing = client.avatar_record(relay, "nothing")
+    missing = strict.avatar_record(relay, "nothing")
     assert missing.status_code == 400
     assert missing.json() == {"code": "task_not_exist", "message": "task_not_exist", "data": None}
 
@@ -68,8 +68,8 @@ def test_b_wraps_klings_answer_into_a_record_of_its_own(client: Client) -> None:
     assert plain.get(nested).content == plain.get(own).content
 
 
-def test_b_says_task_failed_when_kling_refuses(client: Client) -> None:
-    answer = client.avatar("relay-b", image="data:image/png;base64,xx")
+def test_b_says_task_failed_when_kling_refuses(strict: Client) -> None:
+    answer = strict.avatar("relay-b", image="data:image/png;base64,xx")
     assert answer.status_code == 400
     assert answer.json() == {"code": "task_failed", "message": "File is not in a valid base64 format", "data": None}
 

@@ -79,8 +79,8 @@ def test_a_link_drips(client: Client, url: str) -> None:
         assert len(next(answer.iter_raw())) < 1000
 
 
-def test_there_is_nothing_where_nothing_was_put(client: Client) -> None:
-    answer = plain.get(client.world.addresses["results"] + "/k/nothing.mp4")
+def test_there_is_nothing_where_nothing_was_put(strict: Client) -> None:
+    answer = plain.get(strict.world.addresses["results"] + "/k/nothing.mp4")
     assert (answer.status_code, answer.headers["content-type"]) == (404, "application/xml")
 
 
