@@ -219,7 +219,7 @@ def _adopt(
     update.given("attribute_not_exists({job_id}) OR {job_id} = :job", job=job_id)
     if owner:
         update.given("{owner} = :owner", owner=owner)
-    update.remove("doubt", "error")
+    update.remove("doubt", "error", "expires_at")
     unique = Update(tasks.job_key(task.provider, job_id)).set(task_id=task.task_id, attempt=task.attempt)
     unique.given("attribute_not_exists({pk}) OR {task_id} = :task", task=task.task_id)
     table.transact(update, unique, tries=5)

@@ -306,7 +306,7 @@ def archiving(task: Task, video_url: str, trusted_host: str, *, charge_usd: Deci
     """The provider says it is done, and where the video lies for now."""
     come_from = [S.SUBMITTED, S.ARCHIVING, S.HELD, S.FAILED]
     update = step(task.task_id, S.ARCHIVING, come_from=come_from, attempt=task.attempt)
-    update.set(video_url=video_url, trusted_host=trusted_host, answered=task.rings).remove("error")
+    update.set(video_url=video_url, trusted_host=trusted_host, answered=task.rings).remove("error", "expires_at")
     if charge_usd is not None:
         update.set(charge_usd=charge_usd)
     return Task.of(update.run())
