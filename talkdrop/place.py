@@ -30,6 +30,8 @@ class NoStack(Exception):
 
 def enter(stack: str) -> None:
     """From here on, the functions' own nouns speak to this stack."""
+    if region := os.environ.get("AWS_REGION"):  # which the AWS CLI reads, and boto3 does not
+        os.environ.setdefault("AWS_DEFAULT_REGION", region)
     try:
         os.environ.update(_told(stack))
     except ClientError as error:

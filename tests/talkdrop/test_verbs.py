@@ -199,3 +199,15 @@ def test_a_stack_that_is_not_there_is_told_with_what_to_check(person: Person) ->
 
 def test_a_task_that_is_not_there_is_told(person: Person) -> None:
     assert person.types("explain", "0" * 32).code == 1
+
+
+def test_the_region_is_taken_as_the_aws_cli_takes_it(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    assert person.types("explain", "0" * 32).code == 1
+
+
+def test_an_aws_that_cannot_be_reached_is_told(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    said = person.types("explain", "0" * 32)
+    assert said.code == 3
+    assert "AWS_ENDPOINT_URL" in said.err
