@@ -38,10 +38,13 @@ class Simulator:
         self.engine.providers = {kind.name: kind(self.engine) for kind in PROVIDERS}
         doors = {name: provider.answer for name, provider in self.engine.providers.items()}
         doors |= {"results": Results(self.engine).answer, "control": Control(self.engine).answer}
-        ports = self._ports(options)
-        self._listeners = [
-            Listener(name, (options.bind, ports[name]), doors[name], options.verbose) for name in LISTENERS
-        ]
+        self._listeners: list[Listener] = []
+        try:
+            for name, port in self._ports(options).items():
+                self._listeners.append(Listener(name, (options.bind, port), doors[name], options.verbose))
+        except OSError:
+            self.stop()
+            raise
         host = options.advertise or (options.bind if options.bind != "0.0.0.0" else "127.0.0.1")
         self.addresses = {door.name: f"http://{host}:{door.port}" for door in self._listeners}
         self.engine.book.put("fact", "ports", {door.name: door.port for door in self._listeners})
@@ -55,7 +58,7 @@ class Simulator:
             door.start()
 
     def stop(self) -> None:
-        with ThreadPoolExecutor(len(self._listeners)) as all_at_once:
+        with ThreadPoolExecutor(len(LISTENERS)) as all_at_once:
             list(all_at_once.map(Listener.stop, self._listeners))
         self.engine.stop()
         if self._passing:

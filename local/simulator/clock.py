@@ -60,7 +60,8 @@ class Clock:
         with self._changed:
             self._stopped = True
             self._changed.notify()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
         self._workers.shutdown(wait=True, cancel_futures=True)
 
     def _run(self) -> None:

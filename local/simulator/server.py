@@ -80,8 +80,9 @@ class Listener:
         self._thread.start()
 
     def stop(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._thread.join()
         self._server.hang_up()
         self._server.server_close()
 
