@@ -18,7 +18,7 @@ CASES: Mapping[str, Mapping[str, Any]] = {
     "kie-avatar": {"provider": "kie", "model": "kling/v1-avatar-standard", "prompt": "smiles"},
     "kling-std": {"provider": "kling", "mode": "std"},
     "kling-pro": {"provider": "kling", "mode": "pro"},
-    "kling-text": {"provider": "kling", "text": "Good morning, everybody, and welcome to the show.", "voice_id": "genshin_vindi2"},
+    "kling-text": {"provider": "kling", "text": "Good morning, and welcome to our show.", "voice_id": "genshin_vindi2"},
     "comet": {"provider": "comet"},
     "relay-pass-through": {"provider": "relay"},
 }
