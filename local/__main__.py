@@ -32,6 +32,7 @@ KNOWN_TROUBLE = (CloudError, deploy.DeployError, synthesis.SynthesisError, follo
 # upload, and the answer comes by asking.
 LIVE_TRAVEL = {"kie": "upload", "kling": "base64", "comet": "base64", "relay": "base64"}
 LIVE_PATIENCE_SECONDS = 3600
+SECRET_NAMES = ("api_key", "access_key", "secret_key", "base_url")  # KLING_ACCESS_KEY, RELAY_BASE_URL and so on
 
 
 def main() -> int:
@@ -102,12 +103,18 @@ def _value(text: str) -> Any:
 
 
 def _ask_key(provider: str) -> dict[str, str]:
-    """The real provider's key: from the environment or typed unseen; never an argument, which others can read."""
-    name = f"{provider.upper()}_API_KEY"
-    key = os.environ.get(name) or getpass.getpass(f"The API key of {provider} (or set {name}; it is not kept): ")
-    if not key:
+    """The real provider's secret, from the environment, its key else typed unseen; never an argument, which others can
+    read, and kept nowhere."""
+    word = provider.upper()
+    told = {name: os.environ.get(f"{word}_{name.upper()}", "") for name in SECRET_NAMES}
+    secret = {name: value for name, value in told.items() if value}
+    if not secret.keys() & {"api_key", "secret_key"}:
+        secret["api_key"] = getpass.getpass(f"The API key of {provider} (or set {word}_API_KEY; it is not kept): ")
+    if not secret.get("api_key") and not secret.get("secret_key"):
         raise follow.NotCompleted(f"without a key of {provider} there is no real video; leave out --live to pretend")
-    return {"api_key": key}
+    if provider == "relay" and "base_url" not in secret:
+        raise follow.NotCompleted("a relay has an address of its own: set RELAY_BASE_URL, such as https://relay.example")
+    return secret
 
 
 def _drop_and_follow(
