@@ -214,8 +214,10 @@ def _adopt(
     update = tasks.step(
         task.task_id, S.SUBMITTED, come_from=come_from, attempt=task.attempt, why=told, who=who, due_at=soon
     )
-    # A person may know of a job that the table never heard of; then nobody else may take the task for one unpaid.
-    update.set(job_id=job_id, submitted_at=stamp(now()), intended_at=task.intended_at or stamp(now()))
+    update.set(job_id=job_id, submitted_at=stamp(now()))
+    if owner is None and task.never_intended:
+        # A person knows of a job that the table never heard of: now nobody may take the task for one unpaid.
+        update.set(intended_at=stamp(now()))
     update.given("attribute_not_exists({job_id}) OR {job_id} = :job", job=job_id)
     if owner:
         update.given("{owner} = :owner", owner=owner)

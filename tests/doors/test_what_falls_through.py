@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from functions import providers, settle, sweep, table, tasks, watch
+from functions import gate, providers, settle, sweep, table, tasks, watch
 from functions.table import Update
 from functions.tasks import S, Task
 from tests.doors.conftest import CONTEXT, VOICE, Workshop
@@ -106,6 +107,13 @@ def test_a_failed_task_whose_job_runs_after_all_is_watched_on(shop: Workshop) ->
     task = standing(S.FAILED, **sent(rings=1), error={"code": "500", "message": "…"})
     watch.handler({"task_id": task.task_id, "attempt": 1, "task_token": "the token", "asks": 1}, CONTEXT)
     assert the(task.task_id).task_token == "the token"
+
+
+def test_the_time_of_the_intention_outlives_the_acceptance(shop: Workshop) -> None:
+    """Reconciling by credit compares it with the time at which a balance was noted."""
+    claimed = gate.claim(standing(S.READY), providers.get("kie"), Decimal("0.18"), "hash")
+    Update(tasks.key_of(claimed.task.task_id)).set(intended_at=PAST).run()
+    assert gate.accept(claimed, "job-1").intended_at == PAST
 
 
 def test_a_job_that_is_lost_is_held_once(shop: Workshop) -> None:
