@@ -66,7 +66,7 @@ def _files(task: Task) -> Iterator[str]:
 
 
 def _money(task: Task) -> Iterator[str]:
-    yield f"quoted {_usd(task.quote_usd)}, charged {_usd(task.charge_usd)} for attempt {task.attempt}"
+    yield f"quote {_usd(task.quote_usd)}, charge {_usd(task.charge_usd)}, of attempt {task.attempt}"
     if task.booked:
         yield f"books still open: {', '.join(task.booked)}"
 
@@ -75,7 +75,7 @@ def _attempts(task: Task) -> Iterator[str]:
     for past in task.past:
         error = past.get("error") or {}
         yield (
-            f"{past['attempt']}: job {past.get('job_id') or 'unknown'}, charged {_usd(past.get('charge_usd'))}, "
+            f"{past['attempt']}: job {past.get('job_id') or 'unknown'}, charge {_usd(past.get('charge_usd'))}, "
             f"given up: {error.get('code')} {error.get('message')}"
         )
     if task.never_intended:
@@ -200,4 +200,4 @@ def _pairs(facts: Mapping[str, Any]) -> str:
 
 
 def _usd(amount: Any) -> str:
-    return "nothing known" if amount is None else f"{amount} USD"
+    return "not told" if amount is None else f"{amount} USD"

@@ -27,6 +27,7 @@ def test_an_adopted_job_is_watched_and_the_history_says_who_and_why(town: Town, 
     after = again(task)
     assert (said.code, after.status, after.job_id) == (0, S.SUBMITTED, "kie_job_7")
     assert not after.error
+    assert after.intended_at == task.intended_at
     assert after.history[-1]["why"] == "kie_job_7: seen at kie.ai/logs"
     assert after.history[-1]["who"].startswith("arn:aws:")
     assert f"{task.task_id}-1" in town.executions()
