@@ -85,8 +85,9 @@ def _attempts(task: Task) -> Iterator[str]:
     yield f"{task.attempt}: {job}; last meant to be sent at {task.intended_at}; came back unsent {task.returns} times"
     if task.doubt:
         yield f"its answer was lost at {task.doubt}"
-    if task.job_hint and task.job_hint != task.job_id:
-        yield f"a bell named job {task.job_hint}: a hint, not proved"
+    for hint in dict.fromkeys((*task.job_hints, task.job_hint)):
+        if hint and hint != task.job_id:
+            yield f"a bell named job {hint}: a hint, not proved"
 
 
 def _bells(task: Task) -> Iterator[str]:
