@@ -17,6 +17,7 @@ import urllib.error
 import urllib.request
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ class Cloud:
 
     def client(self, service: str) -> Any:
         """A boto3 client that reaches this emulator and can reach nothing else."""
-        return _session().client(service, endpoint_url=self.url, config=_CLIENT)
+        return _client(service, self.url)
 
     @property
     def log(self) -> Path:
@@ -109,9 +110,11 @@ _NO_AWS = {
 }
 
 
-def _session() -> Any:
-    """Untyped: a client is chosen by a name that only the caller knows."""
-    return boto3.session.Session(aws_access_key_id=KEY, aws_secret_access_key=KEY, region_name=REGION)
+@cache
+def _client(service: str, url: str) -> Any:
+    """Made once: making one reads megabytes of service models, and a client may be used by any number of threads."""
+    session: Any = boto3.session.Session(aws_access_key_id=KEY, aws_secret_access_key=KEY, region_name=REGION)
+    return session.client(service, endpoint_url=url, config=_CLIENT)
 
 
 def _environment(state: Path, port: int, processes: int) -> dict[str, str]:
