@@ -163,6 +163,9 @@ def _task(asked: NewTask, task_id: str, request_hash: str) -> Task:
         audio=files["audio"].named() if "audio" in files else {},
     )  # fmt: skip
     if urls:
+        refusals = brief.without_media(composed)  # what needs no look at the media is told at once
+        if refusals:
+            raise brief.Refused(refusals)
         return task
     judged = imports.judge(task, files)
     if judged.status is S.FAILED:

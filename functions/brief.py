@@ -115,6 +115,12 @@ def judge(brief: Brief, portrait: Source | None, voice: Source | None) -> Judged
     return Judged(image, audio, (), quote(model, brief, audio))
 
 
+def without_media(brief: Brief) -> list[Refusal]:
+    """What can be said against a brief before its media are seen."""
+    model = providers.get(brief.provider).models[brief.model]
+    return media.check(model, brief.provider, image=None, audio=None, prompt=brief.prompt, settings=brief.settings)
+
+
 def quote(model: base.Model, brief: Brief, audio: media.Audio | None) -> Decimal:
     seconds = audio.seconds if audio else len(brief.text) / _LETTERS_PER_SECOND
     return model.price(seconds, brief.settings)

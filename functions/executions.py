@@ -32,8 +32,9 @@ def start(task: Task, suffix: str = "") -> None:
 def polls(task: Task) -> dict[str, float]:
     """When to ask, in seconds: `first` after the model's known minimum, then every `steady`, and every `slow` when the
     job is older than `slow_after`. Growing delays would be the wrong shape: the chance that it is done rises with age."""
-    model = providers.get(task.provider).models[task.model]
-    schedule = {"first": model.first_seconds, "steady": 15, "slow": 300, "slow_after": 4 * model.usual_seconds}
+    model = providers.get(task.provider).models.get(task.model)  # a deployment may have taken it away meanwhile
+    first, usual = (model.first_seconds, model.usual_seconds) if model else (60, 360)
+    schedule = {"first": first, "steady": 15, "slow": 300, "slow_after": 4 * usual}
     return {**schedule, **options().polls}
 
 

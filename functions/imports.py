@@ -7,7 +7,7 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
-from functions import brief, drops, fetch, queues, tasks
+from functions import brief, drops, fetch, providers, queues, tasks
 from functions.brief import Brief
 from functions.drops import File
 from functions.media import MOST_BYTES, Refusal
@@ -67,7 +67,9 @@ def _file(task: Task, field: str) -> File | None:
         return drops.head(wanted["bucket"], wanted["key"])
     if field not in task.imports:
         return None
-    content = fetch.read(task.imports[field], max_bytes=MOST_BYTES, deadline_seconds=_SECONDS_EACH)
+    limits = providers.get(task.provider).models[task.model].limits
+    most = limits.image_bytes if field == "portrait" else limits.audio_bytes
+    content = fetch.read(task.imports[field], max_bytes=min(most, MOST_BYTES), deadline_seconds=_SECONDS_EACH)
     name = fetch.bare(task.imports[field]).rpartition("/")[2] or field
     key = f"{drops.OURS}{task.task_id}/{field}-{name}"
     aws("s3").put_object(Bucket=get().inbox, Key=key, Body=content)

@@ -31,10 +31,12 @@ aws_secret_access_key="{KEY}")
   s3.upload_file("local/samples/portrait.png", "{inbox}", "mine/hello.png")
   s3.upload_file("local/samples/voice.mp3", "{inbox}", "mine/hello.mp3")
 
-By the API, signed, with the files that lie there now:
+By the API, signed. What lies under _talkdrop/ makes no task by itself:
 
+  aws s3 cp local/samples/portrait.png s3://{inbox}/_talkdrop/face.png
+  aws s3 cp local/samples/voice.mp3 s3://{inbox}/_talkdrop/voice.mp3
   curl --aws-sigv4 aws:amz:{REGION}:execute-api --user {KEY}:{KEY} -H 'Content-Type: application/json' \\
-    -H "Idempotency-Key: $(date +%s)" -d '{{"portrait": "mine/hello.png", "audio": "mine/hello.mp3"}}' \\
+    -H "Idempotency-Key: $(date +%s)" -d '{{"portrait": "_talkdrop/face.png", "audio": "_talkdrop/voice.mp3"}}' \\
     '{api}/tasks'
 
 A finished video lies in the archive as videos/<year>/<month>/<day>/<task id>/<name>.mp4, its manifest.json beside it.

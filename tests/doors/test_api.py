@@ -130,6 +130,13 @@ def test_media_by_url_wait_until_they_are_fetched_or_refused(shop: Workshop, bod
     assert shop.the_task().changed_at == after.changed_at
 
 
+def test_settings_are_judged_at_once_even_when_the_media_must_be_fetched(shop: Workshop) -> None:
+    urls = {"portrait": "https://cdn.example/face.png", "audio": "https://cdn.example/voice.mp3"}
+    for settings in ({"seed": 10**40}, {"resolution": "8k"}, {"colour": "red"}):
+        assert call("POST", "/tasks", {**urls, "settings": settings})[0] == 422
+    assert shop.all_tasks() == []
+
+
 def test_no_view_of_a_task_shows_a_link_or_a_token(shop: Workshop) -> None:
     shop.drop("in/hello.mp3", VOICE)
     shop.drop("in/hello.png", PORTRAIT)
