@@ -17,6 +17,8 @@ ANYWHERE = (
     Fault("slow", 8.0),
 )  # fmt: skip
 CALM = Script()
+# A schedule whose end is that a person is asked should not be six hours long.
+_SOON = {"ambiguous_hold_hours": 0.5, "polls": {"first": 20, "steady": 300, "slow": 900, "slow_after": 1200}}
 _DELIVERED: dict[str, tuple[list[float], ...]] = {
     "callback": ([], [0.0, 0.0, 40.0], [400.0]),
     "event of the inbox": ([], [0.0, 3.0], [700.0]),
@@ -35,10 +37,11 @@ class Base:
     scene: Scene
     script: Script = CALM
     seed: int = 1
+    paid: Fault | None = None  # strikes the first POST, before any other fault
 
     def run(self, calls: dict[int, Fault], deliveries: dict[int, list[float]], seed: int = 0, trace: bool = False) -> Result:
         seed = seed or self.seed
-        return Run(self.scene, Struck(seed, calls, deliveries, self.script), seed, trace).play()
+        return Run(self.scene, Struck(seed, calls, deliveries, self.script, self.paid), seed, trace).play()
 
 
 def bases(profile: str) -> dict[str, Base]:
@@ -51,6 +54,8 @@ def bases(profile: str) -> dict[str, Base]:
         "api, no callbacks": Base(Scene(profile, ("api",), callbacks=False, cap_usd=capped)),
         "job fails": Base(Scene(profile, ("api",), cap_usd=capped), Script(outcome="fail")),
         "dead link": Base(Scene(profile, ("api",)), Script(dead_links=1)),
+        "lost answer": Base(Scene(profile, ("api",), cap_usd=capped), paid=Fault("error-after")),
+        "lost answer, no callbacks": Base(Scene(profile, ("api",), callbacks=False, extras=_SOON), paid=Fault("error-after")),
         "two at once": Base(Scene(profile, ("api", "api"), cap_usd=capped, extras=one_running)),
     }  # fmt: skip
 

@@ -60,9 +60,15 @@ class Struck(Plan):
     """Exactly these calls and these deliveries, counted from the first of the run."""
 
     def __init__(
-        self, seed: int, calls: Mapping[int, Fault], deliveries: Mapping[int, list[float]], script: Script | None = None
+        self,
+        seed: int,
+        calls: Mapping[int, Fault],
+        deliveries: Mapping[int, list[float]],
+        script: Script | None = None,
+        paid: Fault | None = None,
     ) -> None:
         super().__init__(seed, script)
+        self.paid = paid
         self.struck = calls
         self.delivered = deliveries
         self._calls = 0
@@ -73,6 +79,8 @@ class Struck(Plan):
         super().strike(one, site)
         self._calls += 1
         fault = self.struck.get(self._calls)
+        if self.paid is not None and site.endswith(" POST"):
+            fault, self.paid = self.paid, None
         if fault is not None and fault.what == "refused":
             self._refusals += 1
             return None

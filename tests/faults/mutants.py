@@ -1,0 +1,109 @@
+"""Seeded faults in our own source, one at a time: each must be caught, or the simulation proves nothing.
+
+    python -m tests.faults mutants              all of them, and what caught each
+    python -m tests.faults mutants NAME         one of them
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+_ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change of the text of one module. `old` must stand there exactly once."""
+
+    name: str
+    module: str
+    old: str
+    new: str
+    profile: str = "kie"
+    scene: str = ""
+
+
+MUTANTS = (
+    Mutant("the claim has no condition on the status", "tasks", '        .given_in("status", [status.value for status in come_from])\n', ""),
+    Mutant("the claim is no transaction with the books", "gate", "        table.transact(*steps.values())\n", '        table.transact(steps["task"])\n'),
+    Mutant("submit sends although it lost the claim", "submit", "    except gate.NotMine:\n        return\n", "    except gate.NotMine:\n        claimed = gate.Claim(task, task.owner, ())\n"),
+    Mutant("an ambiguous answer is sent again", "submit", "        _doubt(claimed, str(error))\n", '        _return(claimed, "ambiguous")\n'),
+    Mutant("a 5xx of kie is a refusal for now", "providers.kie", '        verdict = (base.Ambiguous, "a job may have been made: look at https://kie.ai/logs")\n', '        verdict = (base.RejectedLater, "try again")\n'),
+    Mutant("a read timeout is as good as not sent", "providers._wire", "unsent=NotSent, broken=Ambiguous)", "unsent=NotSent, broken=NotSent)"),
+    Mutant("the POST is repeated once", "providers.kie", "        job_id = base.opaque_id(_data(answer).get(\"taskId\"))\n        if _code(answer) == 200 and job_id:", "        if answer.status >= 500:\n            answer = base.paid_post(self.client, f\"{self.base_url}/api/v1/jobs/createTask\", headers=self._headers(), json_body={n: v for n, v in create.items() if v})\n        job_id = base.opaque_id(_data(answer).get(\"taskId\"))\n        if _code(answer) == 200 and job_id:"),
+    Mutant("the note before the POST is never written", "submit", "        tasks.sending(task, claimed.owner)\n", ""),
+    Mutant("what was not accepted in time is handed back", "watch", "    if not task.sent_at:\n", "    if True:\n"),
+    Mutant("a doubtful submit fails after a while", "watch", '        _hold(\n            task, "AMBIGUOUS",\n', '        gate.fail(\n            task, "AMBIGUOUS", come_from=[S.SUBMITTING], message=\n'),
+    Mutant("a hint is believed without proof", "watch", "            proved = links.same_bell(job.callback_url, task.provider, task.task_id, task.attempt)\n", "            proved = True\n"),
+    Mutant("any credit proves that nothing was taken", "credit", "    return abs(Decimal(told[\"balance_usd\"]) - balance - charged) < _TOLERANCE_USD\n", "    return True\n"),
+    Mutant("the callback's word is believed", "callback", "    logger.info(\"rang\",", "    if hint.final and hint.job_id and not task.job_id and task.status is S.SUBMITTING:\n        from functions import gate\n        gate.adopt(task, hint.job_id, come_from=[S.SUBMITTING])\n    logger.info(\"rang\","),
+    Mutant("the MAC is not looked at", "links", "    genuine = hmac.compare_digest(expected.encode(), mac.encode(\"utf-8\", \"replace\"))\n", "    genuine = True\n"),
+    Mutant("a bell for a held task wakes nobody", "callback", "    elif task.status in {S.FAILED, S.HELD}:\n", "    elif task.status in {S.FAILED}:\n"),
+    Mutant("only the last hint is kept", "watch", "    for hint in task.job_hints:\n", "    for hint in [task.job_hint] if task.job_hint else []:\n", "relay"),
+    Mutant("a bell before the token is not heard", "watch", "    if after.rings > task.rings:", "    if False and after.rings > task.rings:"),
+    Mutant("the job id may be overwritten", "gate", '    update.given("attribute_not_exists({job_id}) OR {job_id} = :job", job=job_id)\n', ""),
+    Mutant("two tasks may have one job", "gate", "    table.transact(update, unique, tries=5)\n", "    table.transact(update, tries=5)\n"),
+    Mutant("books are closed without their condition", "gate", '    update.set(booked=[]).given("{booked} = :booked", booked=list(current.booked))\n', "    update.set(booked=list(current.booked))\n"),
+    Mutant("the lease is not given back", "gate", '            steps.append(Update(pk).drop_from("leases", current.external_id))\n        elif', "            pass\n        elif"),
+    Mutant("the budget is looked at, not booked in the claim", "gate", '    return update.given("attribute_not_exists({spent_usd}) OR {spent_usd} <= :room", room=cap - quote_usd)\n', "    return update\n"),
+    Mutant("the quote is not settled to the charge", "gate", "            steps.append(Update(pk).add(spent_usd=charge - quote))\n", "            pass\n"),
+    Mutant("hand back without looking at the owner", "gate", '    return _close_books(update.given("{owner} = :owner", owner=owner), task, Decimal(0))\n', "    return _close_books(update, task, Decimal(0))\n"),
+    Mutant("marked before it is published", "announce", "    if task.status in events.DETAIL_TYPES:\n        _publish(task)\n    if task.status in RESTING:\n        _mark(task)\n", "    if task.status in RESTING:\n        _mark(task)\n    if task.status in events.DETAIL_TYPES:\n        _publish(task)\n"),
+    Mutant("the bus's refusal is not looked at", "announce", '    if answer["FailedEntryCount"]:\n', "    if False:\n"),
+    Mutant("every repeat of an event has a new id", "tasks", '        return f"{self.task_id}#{self.status}#{self.attempt}" + (f"#{times}" if times > 1 else "")\n', '        return f"{self.task_id}#{self.status}#{self.attempt}#{table.nonce()}"\n'),
+    Mutant("the sweep touches nothing unannounced", "sweep", "    if task.announced != task.event_id:\n        Update(tasks.key_of(task.task_id)).set(touched_at=table.stamp(now())).run()\n", "    if False:\n        pass\n"),
+    Mutant("the sweep does not revive executions", "sweep", "    if executions.is_running(task):\n        tasks.still_looking(task, seconds=3600)\n        return\n", "    if True:\n        tasks.still_looking(task, seconds=3600)\n        return\n"),
+    Mutant("the sweep believes its index", "sweep", "    if task is None or not task.due_at or instant(task.due_at) > now():\n        return 0\n", "    if task is None:\n        return 0\n"),
+    Mutant("the sweep sends nothing again to submit", "sweep", "    queues.submit(task.task_id, task.not_before, instant(task.not_before) if task.not_before else None)\n", ""),
+    Mutant("the inbox is not walked", "sweep", "    found = _walk_inbox()\n", "    found = 0\n"),
+    Mutant("an unproved object counts as archived", "archive", '        return {"next": "settle", "archived": {}}  # settle sees the same, and ends it\n    place = place_of(task)\n', '        return {"next": "settle", "archived": {}}\n    place = place_of(task)\n    gone = {"bucket": place.bucket, "key": place.key, "version_id": "", "sha256": "", "manifest_key": place.manifest_key, "bytes": 1, "seconds": 1.0}\n    return {"next": "settle", "archived": gone}\n'),
+    Mutant("the archive overwrites", "bucket", '            IfNoneMatch="*",\n            ChecksumAlgorithm="SHA256",\n            **words,\n        )\n\n\ndef put_small', '            ChecksumAlgorithm="SHA256",\n            **words,\n        )\n\n\ndef put_small'),
+    Mutant("a dead link fails the task", "archive", "    with _open(task, ends_at) as video:\n        if _fits", "    from functions import gate\n    from functions.wire import FetchError\n    try:\n        _open(task, ends_at).close()\n    except FetchError as dead:\n        gate.fail(task, \"DEAD\", str(dead), come_from=[S.ARCHIVING])\n        raise\n    with _open(task, ends_at) as video:\n        if _fits"),
+    Mutant("a lost submit of Kling gets a new id", "tasks", '        return f"{self.task_id}-{self.attempt}"\n', '        return f"{self.task_id}-{self.attempt}-{self.returns}"\n', "kling"),
+    Mutant("Kling's unknown job is sent again at once, without its id", "providers.kling", '            "external_task_id": request.external_id,\n', "", "kling"),
+    Mutant("a held task rings no alarm", "watch", '    metrics.add_metric("TaskHeld", MetricUnit.Count, 1)\n', ""),
+    Mutant("the signed link stands in the log", "submit", '    if answer.status_code >= 400:  # httpx\'s own error would quote the link, signature and all\n', "    answer.raise_for_status()\n    if answer.status_code >= 400:\n"),
+)  # fmt: skip
+
+
+class _Loader(importlib.machinery.SourceFileLoader):
+    """The module's source with the change in it; no cached byte code is read or written."""
+
+    mutant: Mutant
+
+    def get_code(self, fullname: str) -> Any:
+        path = self.get_filename(fullname)
+        source = Path(path).read_text()
+        if source.count(self.mutant.old) != 1:
+            raise AssertionError(f"{self.mutant.name!r}: its text stands {source.count(self.mutant.old)} times in {path}")
+        return compile(source.replace(self.mutant.old, self.mutant.new), path, "exec")
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    def __init__(self, mutant: Mutant) -> None:
+        self.mutant = mutant
+        self.wanted = f"functions.{mutant.module}"
+
+    def find_spec(self, fullname: str, _path: Any, _target: ModuleType | None = None) -> Any:
+        if fullname != self.wanted:
+            return None
+        path = _ROOT / Path(*fullname.split(".")).with_suffix(".py")
+        loader = _Loader(fullname, str(path))
+        loader.mutant = self.mutant
+        return importlib.util.spec_from_file_location(fullname, path, loader=loader)
+
+
+def infect(name: str) -> Mutant:
+    """From now on this process imports the mutant. To be called before anything of `functions` is imported."""
+    if any(module.startswith("functions") for module in sys.modules):
+        raise AssertionError("functions is imported already")
+    mutant = next(one for one in MUTANTS if one.name == name)
+    sys.meta_path.insert(0, _Finder(mutant))
+    return mutant
