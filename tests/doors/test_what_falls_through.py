@@ -43,7 +43,7 @@ def test_a_ready_task_whose_message_was_lost_is_sent_to_submit(shop: Workshop) -
 
 
 def test_one_bad_row_does_not_hide_the_others(shop: Workshop) -> None:
-    bad = standing(S.SUBMITTED, 1, model="a model that is no more", **sent())
+    bad = standing(S.SUBMITTED, 1, provider="a provider that is no more", **sent())
     good = standing(S.READY, 2)
     with pytest.raises(ExceptionGroup):
         sweep.handler({}, CONTEXT)
