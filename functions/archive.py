@@ -33,6 +33,7 @@ BUFFER_BYTES = 256 << 10
 MOST_BYTES = 8 << 30  # an hour of video at 18 Mbit/s: what is more is a mistake or an attack
 MOST_IN_ONE_PUT = 5 << 30
 RESERVE_SECONDS = 20.0  # to complete an upload and to write the manifest
+REREAD_BYTES_PER_SECOND = 40 << 20  # from S3, in its own region: a careful guess
 JUDGE_AFTER_SECONDS = 10.0
 MOST_LOOKS = 50
 # Providers add a second or round up (kie: 12.267 s of video for 11.52 s of voice). What is far from the voice is not
@@ -58,11 +59,12 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     if task is None or task.status is not S.ARCHIVING or task.attempt != event["attempt"]:
         return {"next": "settle", "archived": {}}  # settle sees the same, and ends it
     place = place_of(task)
-    archived = manifest.read(place)
+    standing = bucket.find(place)
+    archived = manifest.read(place) if standing else None
     if archived is None:
         ends_at = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - RESERVE_SECONDS
         try:
-            archived = _bring(task, place, ends_at)
+            archived = _bring(task, place, standing, ends_at)
         except HandOver as reason:
             logger.info("handing over", task_id=task.task_id, reason=str(reason))
             return {"next": "archive"}
@@ -92,15 +94,19 @@ class Brought:
     checksum: str
 
 
-def _bring(task: Task, place: Place, ends_at: float) -> dict[str, Any]:
+def _bring(task: Task, place: Place, standing: Standing | None, ends_at: float) -> dict[str, Any]:
+    """What an earlier invocation brought and did not live to say is not fetched again: its link may be dead."""
     brought: Brought | None = None
-    with suppress(AlreadyThere):  # an earlier invocation brought it and did not live to say so
-        brought = _relay(task, place, ends_at)
-    standing = bucket.look(place)
+    if standing is None:
+        with suppress(AlreadyThere):  # another invocation was faster
+            brought = _relay(task, place, ends_at)
+        standing = bucket.look(place)
     if brought and standing.checksum != brought.checksum:
         raise ArchiveUnavailable("S3 stored something else than it was sent")
     if brought and brought.sha256:
         sha256, seconds = brought.sha256, brought.seconds
+    elif standing.bytes / REREAD_BYTES_PER_SECOND > ends_at - time.monotonic():
+        raise HandOver("it is there, and has to be read once more for its manifest")
     else:
         sha256, seconds = _reread(task, place, standing)
     video = {

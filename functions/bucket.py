@@ -30,6 +30,8 @@ from functions.settings import aws
 # The answer to a PUT comes when S3 has stored it all.
 ANSWER_SECONDS = 60.0
 _MOST_ANSWER_BYTES = 1 << 20
+# To those who may not list, S3 answers 403 for a key that is not there.
+_MISSING = frozenset({"NoSuchKey", "404", "AccessDenied", "403"})
 
 Send = Callable[[memoryview], None]
 
@@ -93,12 +95,22 @@ def put_small(bucket: str, key: str, content: bytes, **words: Any) -> None:
 
 
 def get_small(bucket: str, key: str) -> bytes | None:
-    """A small object, None if there is none. S3 answers 403 for a missing key to those who may not list."""
+    """A small object, None if there is none."""
     try:
         with refusals():
             return aws("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
     except ArchiveUnavailable as error:
-        if code_of(error) in ("NoSuchKey", "404", "AccessDenied", "403"):
+        if code_of(error) in _MISSING:
+            return None
+        raise
+
+
+def find(place: Place) -> Standing | None:
+    """What lies there, None if nothing does."""
+    try:
+        return look(place)
+    except ArchiveUnavailable as error:
+        if code_of(error) in _MISSING:
             return None
         raise
 

@@ -108,6 +108,8 @@ class Sink:
                 return "200 OK", {}, b"<ListMultipartUploadsResult></ListMultipartUploadsResult>"
             return "404 Not Found", {}, b"<Error><Code>NoSuchKey</Code></Error>"
         if method == "HEAD":
+            if key not in self.objects:
+                return "404 Not Found", {}, b""
             size, checksum = self.objects[key]
             told = {"Content-Length": size, "ETag": '"e"', "Last-Modified": formatdate(usegmt=True)}
             return "200 OK", told | {"x-amz-checksum-sha256": checksum}, b""
@@ -116,6 +118,8 @@ class Sink:
         if "partNumber" in query:
             number, upload = int(re.search(r"partNumber=(\d+)", query)[1]), re.search(r"uploadId=(\w+)", query)[1]
             self.parts[upload][number] = size, base64.b64decode(checksum)
+        elif "if-none-match" in headers and key in self.objects and not key.endswith(".json"):
+            return "412 Precondition Failed", {}, b"<Error><Code>PreconditionFailed</Code></Error>"
         else:
             self.objects[key] = size, checksum
         return "200 OK", {"ETag": '"e"'} | ({"x-amz-checksum-sha256": checksum} if checksum else {}), b""

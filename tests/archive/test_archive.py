@@ -100,7 +100,7 @@ def test_the_same_task_archived_again_gives_the_same_answer_and_fetches_nothing(
 
 
 def test_who_died_before_the_manifest_is_finished_by_the_next(vault: Vault, internet: Internet) -> None:
-    internet.site("files.example.com", serve(FILM))
+    site = internet.site("files.example.com", serve(FILM))
     vault.open_task(URL)
     first = vault.run()
     before = vault.read(first["archived"]["manifest_key"])
@@ -109,6 +109,7 @@ def test_who_died_before_the_manifest_is_finished_by_the_next(vault: Vault, inte
     assert vault.run() == first
     assert vault.read(first["archived"]["manifest_key"]) == before
     assert vault.versions() == 2
+    assert len(site.visits) == 1
 
 
 def test_who_comes_second_leaves_what_the_first_put_there(vault: Vault, internet: Internet) -> None:
