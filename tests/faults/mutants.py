@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - each mutant is a line
 """Seeded faults in our own source, one at a time: each must be caught, or the simulation proves nothing.
 
     python -m tests.faults mutants              all of them, and what caught each
@@ -49,20 +50,20 @@ MUTANTS = (
     Mutant("only the last hint is kept", "watch", "    for hint in task.job_hints:\n", "    for hint in [task.job_hint] if task.job_hint else []:\n", "relay"),
     Mutant("a bell before the token is not heard", "watch", "    if after.rings > task.rings:", "    if False and after.rings > task.rings:"),
     Mutant("the job id may be overwritten", "gate", '    update.given("attribute_not_exists({job_id}) OR {job_id} = :job", job=job_id)\n', ""),
-    Mutant("two tasks may have one job", "gate", "    table.transact(update, unique, tries=5)\n", "    table.transact(update, tries=5)\n"),
+    Mutant("two tasks may have one job", "gate", "    table.transact(update, unique, tries=5)\n", "    table.transact(update, tries=5)\n", scene="same_job_for_two"),
     Mutant("books are closed without their condition", "gate", '    update.set(booked=[]).given("{booked} = :booked", booked=list(current.booked))\n', "    update.set(booked=list(current.booked))\n"),
     Mutant("the lease is not given back", "gate", '            steps.append(Update(pk).drop_from("leases", current.external_id))\n        elif', "            pass\n        elif"),
-    Mutant("the budget is looked at, not booked in the claim", "gate", '    return update.given("attribute_not_exists({spent_usd}) OR {spent_usd} <= :room", room=cap - quote_usd)\n', "    return update\n"),
+    Mutant("the budget is looked at, not booked in the claim", "gate", '    return update.given("attribute_not_exists({spent_usd}) OR {spent_usd} <= :room", room=cap - quote_usd)\n', "    return update\n", scene="cap_of_a_few"),
     Mutant("the quote is not settled to the charge", "gate", "            steps.append(Update(pk).add(spent_usd=charge - quote))\n", "            pass\n"),
     Mutant("hand back without looking at the owner", "gate", '    return _close_books(update.given("{owner} = :owner", owner=owner), task, Decimal(0))\n', "    return _close_books(update, task, Decimal(0))\n"),
     Mutant("marked before it is published", "announce", "    if task.status in events.DETAIL_TYPES:\n        _publish(task)\n    if task.status in RESTING:\n        _mark(task)\n", "    if task.status in RESTING:\n        _mark(task)\n    if task.status in events.DETAIL_TYPES:\n        _publish(task)\n"),
     Mutant("the bus's refusal is not looked at", "announce", '    if answer["FailedEntryCount"]:\n', "    if False:\n"),
     Mutant("every repeat of an event has a new id", "tasks", '        return f"{self.task_id}#{self.status}#{self.attempt}" + (f"#{times}" if times > 1 else "")\n', '        return f"{self.task_id}#{self.status}#{self.attempt}#{table.nonce()}"\n'),
-    Mutant("the sweep touches nothing unannounced", "sweep", "    if task.announced != task.event_id:\n        Update(tasks.key_of(task.task_id)).set(touched_at=table.stamp(now())).run()\n", "    if False:\n        pass\n"),
-    Mutant("the sweep does not revive executions", "sweep", "    if executions.is_running(task):\n        tasks.still_looking(task, seconds=3600)\n        return\n", "    if True:\n        tasks.still_looking(task, seconds=3600)\n        return\n"),
+    Mutant("the sweep touches nothing unannounced", "sweep", "    if task.announced != task.event_id:\n        Update(tasks.key_of(task.task_id)).set(touched_at=stamp(now())).run()\n", "    if False:\n        pass\n"),
+    Mutant("the sweep does not revive executions", "sweep", "    tasks.still_looking(task, seconds=3600, revived=executions.see_that_it_runs(task))\n", "    tasks.still_looking(task, seconds=3600, revived=task.revived)\n"),
     Mutant("the sweep believes its index", "sweep", "    if task is None or not task.due_at or instant(task.due_at) > now():\n        return 0\n", "    if task is None:\n        return 0\n"),
     Mutant("the sweep sends nothing again to submit", "sweep", "    queues.submit(task.task_id, task.not_before, instant(task.not_before) if task.not_before else None)\n", ""),
-    Mutant("the inbox is not walked", "sweep", "    found = _walk_inbox()\n", "    found = 0\n"),
+    Mutant("the inbox is not walked", "sweep", "    found = _walk_inbox(context)\n", "    found = 0\n"),
     Mutant("an unproved object counts as archived", "archive", '        return {"next": "settle", "archived": {}}  # settle sees the same, and ends it\n    place = place_of(task)\n', '        return {"next": "settle", "archived": {}}\n    place = place_of(task)\n    gone = {"bucket": place.bucket, "key": place.key, "version_id": "", "sha256": "", "manifest_key": place.manifest_key, "bytes": 1, "seconds": 1.0}\n    return {"next": "settle", "archived": gone}\n'),
     Mutant("the archive overwrites", "bucket", '            IfNoneMatch="*",\n            ChecksumAlgorithm="SHA256",\n            **words,\n        )\n\n\ndef put_small', '            ChecksumAlgorithm="SHA256",\n            **words,\n        )\n\n\ndef put_small'),
     Mutant("a dead link fails the task", "archive", "    with _open(task, ends_at) as video:\n        if _fits", "    from functions import gate\n    from functions.wire import FetchError\n    try:\n        _open(task, ends_at).close()\n    except FetchError as dead:\n        gate.fail(task, \"DEAD\", str(dead), come_from=[S.ARCHIVING])\n        raise\n    with _open(task, ends_at) as video:\n        if _fits"),

@@ -1,0 +1,77 @@
+"""Scenes of their own: a thousand at once against a cap, and everything that ever came, thrice more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+from tests.faults.clockwork import Broke
+from tests.faults.plans import Harsh, Plan, Rates, Script
+from tests.faults.runs import Result, Run, Scene
+
+
+class _Busy(Plan):
+    """No faults, but calls of very different length: everybody meets everybody."""
+
+    def latency(self, site: str) -> float:
+        return self.random.expovariate(1 / 0.2)
+
+
+def a_thousand_at_once(profile: str, count: int = 1000) -> Result:
+    """Each costs about the same, and the day's cap allows a tenth of them. The pace is not what holds them back."""
+    price = {"kie": Decimal("0.045")}.get(profile, Decimal("0.168"))
+    pace = {"creates": 10_000, "seconds": 1, "running": 1000}
+    extras: dict[str, Any] = {"paces": {profile: pace}}
+    scene = Scene(profile, ("api",) * count, cap_usd=price * count / 10, extras=extras)
+    run = Run(scene, _Busy(1, Script(seconds=100_000)), seed=1)
+    run.vendor.most_a_window = run.vendor.most_running = 10 * count
+    return run.play_for(seconds=1800)
+
+
+def everything_thrice(profile: str, seed: int = 1) -> tuple[Result, int, int]:
+    """A harsh run to its rest; then every message, stream record and callback that ever came comes three times more.
+    Beside the result: charges and event ids that this made."""
+    run = Run(Scene(profile, ("files", "api", "voice-first"), cap_usd=Decimal(5)), Harsh(seed, Rates(calm_after=1800)), seed)
+    before: list[int] = []
+
+    def again(run: Run) -> None:
+        before.extend((len(run.vendor.jobs), len(run.invariants.event_ids)))
+        for act in _past(run):
+            for wait in (1.0, 30.0, 300.0):
+                run.clock.after(wait + run.plan.moment(20), act)
+
+    result = run.play(more=again)
+    return result, len(run.vendor.jobs) - before[0], len(run.invariants.event_ids) - before[1]
+
+
+def _past(run: Run) -> Iterator[Any]:
+    account = run.account
+    for queue in (account.uploads, account.submissions):
+        for body in list(queue.sent):
+            yield lambda queue=queue, body=body: queue.send(body, 0)
+    for record in list(account.stream.past):
+        yield lambda record=record: account.stream.replay([record])
+    for path, headers, body in list(run.vendor.bells):
+        yield lambda path=path, headers=headers, body=body: account.ring(path, headers, body, lambda _code: None)
+
+
+def same_job_for_two(profile: str) -> Broke | None:
+    """A provider that answers two tasks with one job: the second is a person's matter, and nothing is overwritten."""
+    run = Run(Scene(profile, ("api", "api"), spread_seconds=5.0), Plan(1), seed=1)
+    run.vendor.answers_twice = True
+    result = run.play()
+    if result.broke is None and result.statuses != {"COMPLETED": 1, "HELD": 1}:
+        return Broke("one job, one task", str(dict(result.statuses)))
+    return result.broke
+
+
+def cap_of_a_few(profile: str) -> Broke | None:
+    return a_thousand_at_once(profile, 40).broke
+
+
+def replayed(profile: str) -> Broke | None:
+    result, charges, event_ids = everything_thrice(profile)
+    if result.broke is None and (charges or event_ids):
+        return Broke("a replay does nothing", f"{charges} charges, {event_ids} new event ids")
+    return result.broke

@@ -1,0 +1,70 @@
+"""The promise, over the real handlers: at most one charge, never a silent loss, and every task ends.
+
+The whole of it takes longer: `make faults N=10000` (docs/reliability.md).
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.faults import scenes, series
+
+PROCESSES = os.cpu_count() or 2
+PARTS = 3  # of the sixteen into which all single faults are dealt, so that each is of every call
+
+
+def _nothing_broke(tally: series.Tally) -> None:
+    assert not tally.broken, "\n".join([str(dict(tally.broken)), *tally.shown[:5]])
+
+
+@pytest.mark.parametrize("profile", series.PROFILES)
+def test_a_fault_at_any_call_costs_no_second_charge_and_loses_nothing(profile: str) -> None:
+    tally = series.play(profile, series.singles(profile, 0, 0)[:PARTS], PROCESSES)
+    assert tally.runs > 600
+    _nothing_broke(tally)
+
+
+@pytest.mark.parametrize("profile", series.PROFILES)
+def test_two_faults_in_one_task_do_not_either(profile: str) -> None:
+    _nothing_broke(series.play(profile, series.pairs(profile, 128, 1)[:8], PROCESSES))
+
+
+@pytest.mark.parametrize("profile", series.PROFILES)
+def test_everything_at_once_does_not_either(profile: str) -> None:
+    tally = series.play(profile, series.randoms(profile, 200, 0), PROCESSES)
+    assert tally.runs == 200
+    _nothing_broke(tally)
+
+
+def test_no_lost_answer_of_kling_needs_a_person() -> None:
+    tally = series.play("kling", series.randoms("kling", 100, 5000), PROCESSES)
+    assert tally.statuses["HELD"] == 0
+
+
+def test_a_thousand_at_once_do_not_pass_a_cap_for_a_hundred() -> None:
+    result = scenes.a_thousand_at_once("kie")
+    assert result.broke is None
+    assert 0 < result.charges <= 100
+
+
+@pytest.mark.parametrize("profile", series.PROFILES)
+def test_everything_that_ever_came_may_come_three_times_more(profile: str) -> None:
+    for seed in range(1, 6):
+        result, charges, event_ids = scenes.everything_thrice(profile, seed)
+        assert result.broke is None
+        assert (charges, event_ids) == (0, 0)
+
+
+@pytest.mark.parametrize("profile", series.PROFILES)
+def test_a_job_that_two_tasks_are_given_goes_to_the_first_and_a_person(profile: str) -> None:
+    assert scenes.same_job_for_two(profile) is None
+
+
+def test_a_run_is_its_seed() -> None:
+    from tests.faults.runs import harsh
+
+    assert harsh("kie", 7, trace=True).trace != harsh("kie", 8, trace=True).trace
+    first, second = ([line[:60] for line in harsh("kie", 7, trace=True).trace] for _ in range(2))
+    assert first == second
