@@ -18,7 +18,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from functions import events, queues, tasks
 from functions.settings import aws, get
 from functions.table import Lost
-from functions.tasks import RESTING, Task
+from functions.tasks import RESTING, S, Task
 
 logger = Logger()
 metrics = Metrics()
@@ -69,6 +69,8 @@ def _publish(task: Task) -> None:
         refusal = answer["Entries"][0]
         raise NotTaken(f"{task.event_id}: {refusal.get('ErrorCode')} {refusal.get('ErrorMessage')}")
     metrics.add_metric("Announced", MetricUnit.Count, 1)
+    if task.status is S.HELD:  # the alarm rings from here, since here nothing is forgotten: who holds may die before he says so
+        metrics.add_metric("TaskHeld", MetricUnit.Count, 1)
     logger.info("announced", event_id=task.event_id)
 
 

@@ -194,7 +194,6 @@ def _accepted(claimed: gate.Claim, job_id: str) -> None:
 def _hold_stranger(task: Task, job_id: str) -> None:
     """The job belongs to another task, or ours has another job: somebody must look, nobody may overwrite."""
     logger.error("the job id is not free", task_id=task.task_id, job_id=job_id)
-    metrics.add_metric("TaskHeld", MetricUnit.Count, 1)
     message = f"{task.provider} answered with job {job_id}, which is another task's, or this task has another job"
     tasks.hold(task, "JOB_ID_TAKEN", message)
 

@@ -207,7 +207,6 @@ def _prove(task: Task, speaker: base.Provider) -> Job | None:
 
 def _hold(task: Task, code: str, message: str) -> None:
     logger.error("held", task_id=task.task_id, code=code, why=message)
-    metrics.add_metric("TaskHeld", MetricUnit.Count, 1)
     tasks.hold(task, code, message)
 
 
