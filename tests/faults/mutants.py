@@ -69,7 +69,7 @@ MUTANTS = (
     Mutant("a dead link fails the task", "archive", "    with _open(task, ends_at) as video:\n        if _fits", "    from functions import gate\n    from functions.wire import FetchError\n    try:\n        _open(task, ends_at).close()\n    except FetchError as dead:\n        gate.fail(task, \"DEAD\", str(dead), come_from=[S.ARCHIVING])\n        raise\n    with _open(task, ends_at) as video:\n        if _fits"),
     Mutant("a lost submit of Kling gets a new id", "tasks", '        return f"{self.task_id}-{self.attempt}"\n', '        return f"{self.task_id}-{self.attempt}-{self.returns}"\n', "kling"),
     Mutant("Kling's unknown job is sent again at once, without its id", "providers.kling", '            "external_task_id": request.external_id,\n', "", "kling"),
-    Mutant("a held task rings no alarm", "watch", '    metrics.add_metric("TaskHeld", MetricUnit.Count, 1)\n', ""),
+    Mutant("a held task rings no alarm", "announce", '        metrics.add_metric("TaskHeld", MetricUnit.Count, 1)\n', "        pass\n"),
     Mutant("the signed link stands in the log", "submit", '    if answer.status_code >= 400:  # httpx\'s own error would quote the link, signature and all\n', "    answer.raise_for_status()\n    if answer.status_code >= 400:\n"),
 )  # fmt: skip
 
