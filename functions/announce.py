@@ -69,7 +69,7 @@ def _publish(task: Task) -> None:
         refusal = answer["Entries"][0]
         raise NotTaken(f"{task.event_id}: {refusal.get('ErrorCode')} {refusal.get('ErrorMessage')}")
     metrics.add_metric("Announced", MetricUnit.Count, 1)
-    if task.status is S.HELD:  # the alarm rings from here, since here nothing is forgotten: who holds may die before he says so
+    if task.status is S.HELD:  # counted here, where nothing is forgotten: whoever holds a task may die before he says so
         metrics.add_metric("TaskHeld", MetricUnit.Count, 1)
     logger.info("announced", event_id=task.event_id)
 

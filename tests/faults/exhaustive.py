@@ -47,6 +47,7 @@ class Base:
 def bases(profile: str) -> dict[str, Base]:
     """The ordinary ways of a task; faults in the random runs mix them."""
     capped = Decimal(5)
+    unheard = Scene(profile, ("api",), callbacks=False, extras=_SOON)
     one_running = {"paces": {profile: {"creates": 20, "seconds": 10, "running": 1}}}
     return {
         "files": Base(Scene(profile, ("files",), cap_usd=capped)),
@@ -55,7 +56,7 @@ def bases(profile: str) -> dict[str, Base]:
         "job fails": Base(Scene(profile, ("api",), cap_usd=capped), Script(outcome="fail")),
         "dead link": Base(Scene(profile, ("api",)), Script(dead_links=1)),
         "lost answer": Base(Scene(profile, ("api",), cap_usd=capped), paid=Fault("error-after")),
-        "lost answer, no callbacks": Base(Scene(profile, ("api",), callbacks=False, extras=_SOON), paid=Fault("error-after")),
+        "lost answer, no callbacks": Base(unheard, paid=Fault("error-after")),
         "two at once": Base(Scene(profile, ("api", "api"), cap_usd=capped, extras=one_running)),
     }  # fmt: skip
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from tests.faults import mutants
 
@@ -44,7 +45,8 @@ class Tally:
 
     def line(self) -> str:
         tasks = sum(self.statuses.values())
-        double, lost = self.broken["charges(task, attempt) ≤ 1"], self.broken["paid and lost"] + self.broken["nothing is lost"]
+        double = self.broken["charges(task, attempt) ≤ 1"]
+        lost = self.broken["paid and lost"] + self.broken["nothing is lost"]
         stuck = self.broken["nothing is stuck"]
         rest = sum(self.broken.values()) - double - lost - stuck
         held = self.statuses["HELD"]
@@ -62,6 +64,10 @@ def one_random(profile: str, seed: int) -> Outcome:
 
     result = harsh(profile, seed)
     again = f"{os.path.basename(sys.executable)} -m tests.faults replay {profile} {seed}"
+    return _outcome(result, again)
+
+
+def _outcome(result: Any, again: str) -> Outcome:
     return str(result.broke or ""), again, result.statuses, result.charges, result.held_charged
 
 
@@ -75,7 +81,7 @@ def all_singles(profile: str, part: tuple[int, int] = (0, 1)) -> Iterator[Outcom
             number += 1
             if number % part[1] == part[0]:
                 result = exhaustive.play(base, case)
-                yield str(result.broke or ""), f"{profile} {case}", result.statuses, result.charges, result.held_charged
+                yield _outcome(result, f"{profile} {case}")
 
 
 def some_pairs(profile: str, runs: int, seed: int) -> Iterator[Outcome]:
@@ -85,7 +91,7 @@ def some_pairs(profile: str, runs: int, seed: int) -> Iterator[Outcome]:
     for name, base in bases.items():
         for first, second in exhaustive.pairs(name, base, runs // len(bases), seed):
             result = exhaustive.play(base, first, second)
-            yield str(result.broke or ""), f"{profile} {first} and {second}", result.statuses, result.charges, result.held_charged
+            yield _outcome(result, f"{profile} {first} and {second}")
 
 
 

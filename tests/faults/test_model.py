@@ -15,16 +15,22 @@ from tests.faults.expressions import Invalid, Scope
 from tests.faults.plans import Plan
 
 STARTED = "2026-03-01T10:00:00+00:00"
+POLLS = {"first": 20, "steady": 7.5, "slow": 600, "slow_after": 1200}
+SAID = (
+    {"next": "watch", "archived": {"key": "v"}, "wait_seconds": 5},
+    {"next": "archive", "archived": {}, "wait_seconds": 0},
+)
 SCOPES = [
     {
-        "asks": asks, "stumbles": max(1, asks), "polls": {"first": 20, "steady": 7.5, "slow": 600, "slow_after": 1200},
-        "said": said, "task_id": "t", "attempt": 1,
-        "states": {"context": {"State": entered, "Execution": STARTED, "Token": "k"}, "input": {"task_id": "t", "attempt": 1, "polls": {}},
-                   "result": {"Payload": {"next": "settle"}}},
+        "asks": asks, "stumbles": max(1, asks), "polls": POLLS, "said": said, "task_id": "t", "attempt": 1,
+        "states": {
+            "context": {"State": entered, "Execution": STARTED, "Token": "k"},
+            "input": {"task_id": "t", "attempt": 1, "polls": {}}, "result": {"Payload": {"next": "settle"}},
+        },
     }
     for asks in (0, 1, 9, 2001)
     for entered in ("2026-03-01T10:00:30+00:00", "2026-03-01T11:00:00+00:00", "2026-03-03T10:00:00+00:00")
-    for said in ({"next": "watch", "archived": {"key": "v"}, "wait_seconds": 5}, {"next": "archive", "archived": {}, "wait_seconds": 0})
+    for said in SAID
 ]  # fmt: skip
 
 
@@ -53,7 +59,8 @@ def test_the_model_knows_every_kind_of_state_and_nothing_of_them_is_left_out() -
     states = workflow.definition()["States"]
     assert {one["Type"] for one in states.values()} <= {"Pass", "Task", "Choice", "Wait", "Succeed"}
     known = {
-        "Type", "Next", "Resource", "Arguments", "TimeoutSeconds", "Retry", "Catch", "Assign", "Choices", "Default", "Seconds",
+        "Type", "Next", "Resource", "Arguments", "TimeoutSeconds", "Retry", "Catch", "Assign", "Choices", "Default",
+        "Seconds",
     }  # fmt: skip
     assert {word for one in states.values() for word in one} <= known
 
@@ -99,7 +106,8 @@ def test_an_update_that_dynamodb_refuses_is_refused(text: str) -> None:
 
 def test_a_transaction_is_all_or_nothing_and_its_token_makes_it_once() -> None:
     table = Table(Clock(1, Plan(1)), lambda *_: None)
-    add = {"Update": {"Key": {"pk": {"S": "a"}}, "UpdateExpression": "ADD n :n", "ExpressionAttributeValues": {":n": {"N": "1"}}}}
+    one = {":n": {"N": "1"}}
+    add = {"Update": {"Key": {"pk": {"S": "a"}}, "UpdateExpression": "ADD n :n", "ExpressionAttributeValues": one}}
     never = {"ConditionCheck": {"Key": {"pk": {"S": "b"}}, "ConditionExpression": "attribute_exists(pk)"}}
     with pytest.raises(Refused) as refused:
         table.transact_write_items([add, never], "x")
