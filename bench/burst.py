@@ -60,12 +60,12 @@ def main() -> int:
     try:
         memory = Memory(running)
         began = time.monotonic()
-        _drop(running, asked.pairs)
+        drop(running, asked.pairs)
         screen.say(f"{asked.pairs} pairs dropped in {time.monotonic() - began:.1f} s")
         _await_all(running, screen, asked.pairs, began + asked.patience)
         seconds = time.monotonic() - began
         memory.stop()
-        found = _count(running)
+        found = count(running)
     finally:
         running.stop()
     screen.plain(f"\n{asked.pairs} pairs, the last video after {seconds:.1f} s")
@@ -85,7 +85,8 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _drop(running: World, pairs: int) -> None:
+def drop(running: World, pairs: int) -> None:
+    """N pairs at once into one folder."""
     portrait, voice = ((SAMPLES / name).read_bytes() for name in ("portrait.png", "voice.mp3"))
     files = [(f"{FOLDER}/{number:04}.{kind}", content)
              for number in range(pairs) for kind, content in (("png", portrait), ("mp3", voice))]  # fmt: skip
@@ -97,7 +98,7 @@ def _await_all(running: World, screen: Screen, pairs: int, deadline: float) -> N
     told = 0
     while time.monotonic() < deadline:
         running.ear.listen(seconds=1)
-        done = len(_completion_ids(running))
+        done = len(completion_ids(running))
         if done >= told + max(pairs // 10, 1):
             told = done
             screen.say(f"{done} completed")
@@ -105,11 +106,13 @@ def _await_all(running: World, screen: Screen, pairs: int, deadline: float) -> N
             return
 
 
-def _completion_ids(running: World) -> set[str]:
+def completion_ids(running: World) -> set[str]:
+    """The distinct ids of the completion events heard so far."""
     return {one["detail"]["event_id"] for one in running.ear.heard if one["detail-type"] == "Task Completed"}
 
 
-def _count(running: World) -> dict[str, Any]:
+def count(running: World) -> dict[str, Any]:
+    """What there is now of everything that there should be one of for each pair."""
     rows = running.tasks()
     charges = running.pretenders.charges() if running.pretenders else []
     pages = (
@@ -123,7 +126,7 @@ def _count(running: World) -> dict[str, Any]:
         "completed": Counter(row["status"] for row in rows)["COMPLETED"],
         "charges": len(charges),
         "tasks charged": len({line["callback_url"].split("/callbacks/")[-1] for line in charges}),
-        "completion event ids": len(_completion_ids(running)),
+        "completion event ids": len(completion_ids(running)),
         "completion events": sum(one["detail-type"] == "Task Completed" for one in running.ear.heard),
         "videos": len(videos),
         "dead letters": running.dead_letters(),

@@ -58,6 +58,10 @@ class Cloud:
         stop_group(self.process)
         atexit.unregister(self.stop)
 
+    def lambda_processes(self) -> list[int]:
+        """The sandboxes: those processes that run in our unpacked bundle. None but on Linux, whose /proc tells it."""
+        return [int(one.name) for one in Path("/proc").glob("[0-9]*") if _place(one).startswith(f"{self.state}/")]
+
     def resident_mb(self) -> tuple[float, int]:
         """Memory in RAM of the emulator and its Lambda processes, in MB, and how many processes that is."""
         return resident_mb(self.process.pid)
@@ -174,6 +178,14 @@ def stop_group(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
         return
+
+
+def _place(process: Path) -> str:
+    """Where a process runs."""
+    try:
+        return str((process / "cwd").readlink())
+    except OSError:  # somebody else's, or it ended while we looked
+        return ""
 
 
 def discard(state: Path) -> None:

@@ -89,8 +89,7 @@ class Scene:
 
     def kill_lambda_processes(self) -> int:
         """As if every sandbox died at once, in the middle of whatever it did; answers how many there were."""
-        state = str(self.world.cloud.state)
-        found = [int(one.name) for one in Path("/proc").glob("[0-9]*") if _place(one).startswith(state)]
+        found = self.world.cloud.lambda_processes()
         for process in found:
             os.kill(process, signal.SIGKILL)
         return len(found)
@@ -105,14 +104,6 @@ class Scene:
             SigV4Auth(Credentials(KEY, KEY), "execute-api", REGION).add_auth(request)
             headers = dict(request.headers)
         return httpx.post(url, content=content, headers=headers, timeout=60)
-
-
-def _place(process: Path) -> str:
-    """Where a process runs: a Lambda's, in the unpacked bundle of its embedded cloud."""
-    try:
-        return str((process / "cwd").readlink())
-    except OSError:  # somebody else's, or it ended while we looked
-        return ""
 
 
 def _voice_of(event: Event) -> str:
