@@ -34,7 +34,6 @@ class Mutant:
 MUTANTS = (
     Mutant("the claim has no condition on the status", "tasks", '        .given_in("status", [status.value for status in come_from])\n', ""),
     Mutant("the claim is no transaction with the books", "gate", "        table.transact(*steps.values())\n", '        table.transact(steps["task"])\n'),
-    Mutant("submit sends although it lost the claim", "submit", "    except gate.NotMine:\n        return\n", "    except gate.NotMine:\n        claimed = gate.Claim(task, task.owner, ())\n"),
     Mutant("an ambiguous answer is sent again", "submit", "        _doubt(claimed, str(error))\n", '        _return(claimed, "ambiguous")\n'),
     Mutant("a 5xx of kie is a refusal for now", "providers.kie", '        verdict = (base.Ambiguous, "a job may have been made: look at https://kie.ai/logs")\n', '        verdict = (base.RejectedLater, "try again")\n'),
     Mutant("a read timeout is as good as not sent", "providers._wire", "unsent=NotSent, broken=Ambiguous)", "unsent=NotSent, broken=NotSent)"),

@@ -132,8 +132,9 @@ WRITES = ("UpdateItem", "PutItem", "TransactWriteItems")
 class Harsh(Plan):
     """Everything at once, by rates."""
 
-    def __init__(self, seed: int, rates: Rates | None = None) -> None:
+    def __init__(self, seed: int, rates: Rates | None = None, calm_seconds: float = 0.0) -> None:
         super().__init__(seed)
+        self.calm_until = START + calm_seconds
         self.rates = rates or Rates()
         self.now = lambda: START
         begin = START + self.random.random() * 1200
@@ -142,7 +143,7 @@ class Harsh(Plan):
         self._outage = (begin, begin + self.random.random() * 3600, kind) if has_outage else (0.0, 0.0, "")
 
     def _is_calm(self) -> bool:
-        return self.now() > START + self.rates.calm_after
+        return not self.calm_until <= self.now() <= START + self.rates.calm_after
 
     def latency(self, site: str) -> float:
         quick = self.random.expovariate(1 / 0.02)

@@ -51,6 +51,7 @@ class Scene:
     cap_usd: Decimal | None = None
     signs: bool = False
     spread_seconds: float = 0.0
+    first_alone_seconds: float = 0.0
     extras: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -113,7 +114,7 @@ class Run:
         broke: Broke | None = None
         try:
             for number, door in enumerate(self.scene.doors):
-                wait = self.scene.spread_seconds * number
+                wait = self.scene.spread_seconds * number + (self.scene.first_alone_seconds if number else 0.0)
                 self.clock.after(wait, lambda number=number, door=door: self._enter(number, door))
             self.account.start_sweeping()
             self.clock.run(START + horizon_days * _DAYS, self._is_quiet)
@@ -196,15 +197,19 @@ class Run:
 def harsh_scene(profile: str, seed: int) -> Scene:
     """What comes in, by the seed."""
     chance = random.Random(seed * 7 + 3)
-    doors = tuple(chance.choice(["files", "voice-first", "api"]) for _ in range(chance.choice([1, 2, 2, 3, 4])))
+    # Four accounts of five were used before: their first task came when all was calm.
+    used = chance.random() < 0.8
+    count = used + chance.choice([1, 1, 2, 2, 3])
+    doors = tuple(chance.choice(["files", "voice-first", "api"]) for _ in range(count))
     callbacks = chance.random() < 0.9
     cap = Decimal("0.5") if chance.random() < 0.5 else None
     extras = {"paces": {profile: {"creates": 10, "seconds": 10, "running": 2}}} if chance.random() < 0.2 else {}
     return Scene(
         profile, doors, callbacks=callbacks, cap_usd=cap, signs=chance.random() < 0.3,
-        spread_seconds=chance.choice([0.0, 0.0, 3.0, 90.0]), extras=extras,
+        spread_seconds=chance.choice([0.0, 0.0, 3.0, 90.0]), first_alone_seconds=200.0 * used, extras=extras,
     )  # fmt: skip
 
 
 def harsh(profile: str, seed: int, trace: bool = False) -> Result:
-    return Run(harsh_scene(profile, seed), Harsh(seed), seed, trace).play()
+    scene = harsh_scene(profile, seed)
+    return Run(scene, Harsh(seed, calm_seconds=scene.first_alone_seconds), seed, trace).play()

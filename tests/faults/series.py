@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from tests.faults import mutants
@@ -153,19 +154,17 @@ def hunt(mutant: mutants.Mutant) -> str:
 
 
 def _hunt(mutant: mutants.Mutant) -> str:
-    """A scene made for it, single faults, and random schedules, until one breaks."""
+    """A scene made for it, random schedules, single faults, and more random schedules, until one breaks."""
     if mutant.scene:
         from tests.faults import scenes
 
         if broke := getattr(scenes, mutant.scene)(mutant.profile):
             return f"{broke}"
-    for outcome in all_singles(mutant.profile, (1, 8)):
+    quick = (one_random(mutant.profile, seed) for seed in range(120))
+    longer = (one_random(mutant.profile, seed) for seed in range(120, 600))
+    for outcome in chain(quick, all_singles(mutant.profile, (1, 8)), longer):
         if outcome[0]:
             return f"{outcome[0][:160]} ← {outcome[1]}"
-    for seed in range(400):
-        outcome = one_random(mutant.profile, seed)
-        if outcome[0]:
-            return f"{outcome[0][:160]} ← random {mutant.profile} {seed}"
     return ""
 
 
