@@ -10,6 +10,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.settings import aws, get
@@ -60,9 +61,23 @@ def each(
             work(record)
         except Exception:
             logger.exception("a message failed and will come again")
+            if kind is EventType.SQS:
+                _come_again(record)
             raise
 
     return process_partial_response(event, told, BatchProcessor(kind, raise_on_entire_batch_failure=False), context)
+
+
+def _come_again(record: SQSRecord) -> None:
+    """Soon at first, then ever later. A queue's visibility timeout is made for what dies without a word, and is long."""
+    tries = int(record.attributes.get("ApproximateReceiveCount") or 1)
+    name = record.event_source_arn.rpartition(":")[2]
+    urls = {url.rpartition("/")[2]: url for url in (get().uploads_queue_url, get().submissions_queue_url)}
+    if name in urls:
+        seconds = min(_LONGEST_DELAY_SECONDS, 15 * 4 ** (tries - 1))
+        aws("sqs").change_message_visibility(
+            QueueUrl=urls[name], ReceiptHandle=record.receipt_handle, VisibilityTimeout=seconds
+        )
 
 
 def send(queue_url: str, body: Mapping[str, Any], *, delay_seconds: int = 0) -> None:

@@ -13,7 +13,7 @@ import random
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import httpx
 from aws_lambda_powertools import Logger, Metrics
@@ -130,7 +130,7 @@ def _not_accepted(claimed: gate.Claim, error: base.ProviderError) -> None:
 
 def _request(task: Task) -> base.Request:
     """What is sent, with media as this provider takes them, each tried by ourselves before anything is paid."""
-    travel = options().travel.get(task.provider, providers.get(task.provider).travels[0])
+    travel = cast(base.Travel, options().travel.get(task.provider, providers.get(task.provider).travels[0]))
     bell = links.hang_bell(task.provider, task.task_id, task.attempt, keys.callback_keys())
     return base.Request(
         external_id=task.external_id,
@@ -143,12 +143,12 @@ def _request(task: Task) -> base.Request:
     )
 
 
-def _media(file: Any, travel: str) -> base.Media:
+def _media(file: Any, travel: base.Travel) -> base.Media:
     name, kind = str(file["key"]).rsplit("/", 1)[-1], str(file.get("content_type", ""))
-    if travel == "url":
+    if travel in base.BY_LINK:
         url = links.presign(file["bucket"], file["key"], file.get("version_id"))
         _try_link(url, name)
-        return base.Media(name, kind, url=url)
+        return base.Media(name, kind, url=url, travel=travel)
     version = {"VersionId": file["version_id"]} if file.get("version_id") else {}
     s3 = aws("s3")
     try:
@@ -157,7 +157,7 @@ def _media(file: Any, travel: str) -> base.Media:
         if error.response["ResponseMetadata"]["HTTPStatusCode"] not in {403, 404}:
             raise
         raise InputGone(f"{name} is no longer in the inbox: drop it again") from error
-    return base.Media(name, kind, content=body.read())
+    return base.Media(name, kind, content=body.read(), travel=travel)
 
 
 def _try_link(url: str, name: str) -> None:

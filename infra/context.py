@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from constructs import Node
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from functions import providers
 from functions.settings import Options
 
 LogDays = Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653]
@@ -60,7 +61,10 @@ class Context(BaseModel):
     def _options(cls, value: object) -> object:
         """A misspelt option fails here, at synthesis, and not in a function a week later."""
         given = json.loads(value) if isinstance(value, str) else value  # `-c options='{…}'` arrives as text
-        Options.parse(json.dumps(given))
+        options = Options.parse(json.dumps(given))
+        for name, travel in options.travel.items():
+            if travel not in (ways := providers.get(name).travels):
+                raise ValueError(f"media cannot travel to {name} by {travel!r}: by {', '.join(ways)}")
         return given
 
     @field_validator("log_days", mode="before")

@@ -114,14 +114,21 @@ class Hint:
     final: bool | None = None
 
 
+# How media reach a provider: by a link it fetches itself, as base64 in the request, or by its own upload service, which
+# takes them as they are, as base64, or fetches a link at once (that link need not outlast the provider's queue).
+Travel = Literal["url", "base64", "upload", "upload-base64", "upload-url"]
+BY_LINK: frozenset[Travel] = frozenset({"url", "upload-url"})
+
+
 @dataclass(frozen=True)
 class Media:
-    """A portrait or a voice on its way to the provider, as the provider's `travel` wants it: by URL or as bytes."""
+    """A portrait or a voice on its way to the provider: a `url` where it travels by link, else its `content`."""
 
     name: str
     content_type: str
     url: str | None = field(default=None, repr=False)
     content: bytes | None = field(default=None, repr=False)
+    travel: Travel = "url"
 
 
 @dataclass(frozen=True)
@@ -203,7 +210,6 @@ class Pace:
     running: int | None = None
 
 
-Travel = Literal["url", "base64", "upload"]
 
 
 class Provider:

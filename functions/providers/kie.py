@@ -93,7 +93,7 @@ class Kie(base.Provider):
     proves_by_callback_url: ClassVar[bool] = True
     signs_callbacks: ClassVar[bool] = True
     tells_credit: ClassVar[bool] = True
-    travels: ClassVar[tuple[base.Travel, ...]] = ("url", "upload")
+    travels: ClassVar[tuple[base.Travel, ...]] = ("url", "upload", "upload-base64", "upload-url")
 
     def submit(self, request: base.Request) -> Job:
         model = self.model(request.model)
@@ -182,18 +182,23 @@ class Kie(base.Provider):
     def _url(self, media: Media | None, external_id: str) -> str:
         if media is None:
             raise base.Rejected("kie needs a voice: it cannot speak a text", code="NO_VOICE")
-        return media.url or self._upload(media, external_id)
+        return media.url if media.url and media.travel == "url" else self._upload(media, external_id)
 
     def _upload(self, media: Media, external_id: str) -> str:
-        """https://docs.kie.ai/file-upload-api/upload-file-stream, June 2026. The same name overwrites, and late."""
+        """https://docs.kie.ai/file-upload-api, June 2026. The same name overwrites, and late; kept for three days."""
         host = str(self.credentials.get("upload_base_url") or UPLOAD_HOST).rstrip("/")
-        answer = base.call(
-            self.client,
-            f"{host}/api/file-stream-upload",
-            headers=self._headers(),
-            files={"file": (media.name, media.content or b"", media.content_type)},
-            data={"uploadPath": f"talkdrop/{external_id}", "fileName": media.name},
-        )
+        place = {"uploadPath": f"talkdrop/{external_id}", "fileName": media.name}
+        content: dict[str, Any]
+        match media.travel:
+            case "upload-url":
+                path, content = "file-url-upload", {"json": {"fileUrl": media.url, **place}}
+            case "upload-base64":
+                encoded = base64.b64encode(media.content or b"").decode()
+                path, content = "file-base64-upload", {"json": {"base64Data": encoded, **place}}
+            case _:
+                file = (media.name, media.content or b"", media.content_type)
+                path, content = "file-stream-upload", {"files": {"file": file}, "data": place}
+        answer = base.call(self.client, f"{host}/api/{path}", headers=self._headers(), **content)
         code = _code(answer)
         url = base.link(_data(answer).get("downloadUrl"))
         if code == 200 and url:

@@ -226,7 +226,8 @@ def sqs_event(*bodies: Any) -> dict[str, Any]:
     """What Lambda hands to a function that a queue feeds."""
     return {
         "Records": [
-            {"messageId": str(number), "eventSource": "aws:sqs", "body": json.dumps(body), "attributes": {}}
+            {"messageId": str(number), "eventSource": "aws:sqs", "body": json.dumps(body), "attributes": {},
+             "eventSourceARN": "arn:aws:sqs:eu-central-1:000000000000:none", "receiptHandle": "none"}
             for number, body in enumerate(bodies)
         ]
     }

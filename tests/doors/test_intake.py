@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import json
 from typing import Any
 from urllib.parse import quote_plus
 
 import pytest
 
-from functions import intake
+from functions import intake, settings
 from functions.tasks import TaskStatus
 from tests.doors.conftest import CONTEXT, PORTRAIT, VOICE, Workshop, dropped, sqs_event
 
@@ -190,3 +191,23 @@ def test_one_poisonous_message_does_not_hold_up_the_others(shop: Workshop) -> No
     answer = intake.handler(sqs_event(poison, dropped(shop.inbox, "in/hello.mp3")), CONTEXT)
     assert answer == {"batchItemFailures": [{"itemIdentifier": "0"}]}
     assert len(shop.all_tasks()) == 1
+
+
+def test_a_message_that_failed_comes_again_soon_and_not_after_the_whole_visibility_timeout(shop: Workshop) -> None:
+    poison = {"detail": {"bucket": {"name": shop.inbox}, "object": {}}}
+    shop.sqs.set_queue_attributes(QueueUrl=shop.uploads, Attributes={"VisibilityTimeout": "900"})
+    shop.sqs.send_message(QueueUrl=shop.uploads, MessageBody=json.dumps(poison))
+    (message,) = shop.sqs.receive_message(QueueUrl=shop.uploads, AttributeNames=["All"])["Messages"]
+    event = sqs_event(poison)
+    arn = f"arn:aws:sqs:eu-central-1:000000000000:{shop.uploads.rpartition('/')[2]}"
+    event["Records"][0] |= {"receiptHandle": message["ReceiptHandle"], "eventSourceARN": arn}
+    asked: list[int] = []
+
+    def listen(params: dict[str, Any], **_: Any) -> None:
+        asked.append(params["VisibilityTimeout"])
+
+    events = settings.aws("sqs").meta.events
+    events.register("before-parameter-build.sqs.ChangeMessageVisibility", listen)
+    intake.handler(event, CONTEXT)
+    events.unregister("before-parameter-build.sqs.ChangeMessageVisibility", listen)
+    assert asked == [15]

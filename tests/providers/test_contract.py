@@ -280,16 +280,16 @@ def test_a_prompt_that_is_no_text_is_refused_before_anything_is_sent(name: str) 
 
 @pytest.mark.parametrize(
     ("name", "other"),
-    [(name, other) for name in providers.NAMES for other in providers.get(name).travels if other != "url"],
+    [(name, other) for name in providers.NAMES for other in providers.get(name).travels if other not in base.BY_LINK],
 )
-def test_bytes_travel_where_urls_do_not_reach(name: str, other: str) -> None:
+def test_bytes_travel_where_urls_do_not_reach(name: str, other: base.Travel) -> None:
     media = {
-        "portrait": base.Media("face.png", "image/png", content=b"\x89PNG face"),
-        "voice": base.Media("voice.mp3", "audio/mpeg", content=b"ID3 voice"),
+        "portrait": base.Media("face.png", "image/png", content=b"\x89PNG face", travel=other),
+        "voice": base.Media("voice.mp3", "audio/mpeg", content=b"ID3 voice", travel=other),
     }
     accepted = next(case for case in captured(name, "submit") if "raises" not in case["expect"])
     uploaded = answer(200, {"code": 200, "data": {"downloadUrl": "https://files.example.test/1"}})
-    wire = Wire(uploaded, uploaded, replay(accepted)) if other == "upload" else Wire(replay(accepted))
+    wire = Wire(uploaded, uploaded, replay(accepted)) if "upload" in other else Wire(replay(accepted))
     speaker(name, wire).submit(request(name, **media))
     sent = b"".join(one.content for one in wire.asked)
     assert b"ID3 voice" in sent if other == "upload" else b"SUQzIHZvaWNl" in sent

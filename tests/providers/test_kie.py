@@ -56,6 +56,16 @@ def test_files_are_uploaded_under_the_attempt_s_own_path_and_their_links_sent() 
     assert b'"image_url":"https://tempfile.example.test/1"' in create.content
 
 
+def test_kie_may_fetch_a_link_at_once_so_that_it_need_not_outlast_the_queue() -> None:
+    media = {name: base.Media(f"{name}.bin", "image/png", url=FACE, travel="upload-url") for name in ("portrait", "voice")}
+    wire = Wire(UPLOADED, UPLOADED, ACCEPTED)
+    speaker("kie", wire).submit(request("kie", **media))
+    uploaded = {"fileUrl": FACE, "uploadPath": "talkdrop/job-7f3c-try1", "fileName": "portrait.bin"}
+    assert str(wire.asked[0].url).endswith("/api/file-url-upload")
+    assert wire.posts[0] == uploaded
+    assert wire.posts[-1]["input"]["image_url"] == "https://tempfile.example.test/1"
+
+
 @pytest.mark.parametrize(
     ("reply", "kind"),
     [
