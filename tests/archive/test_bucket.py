@@ -34,7 +34,7 @@ def endpoint(internet: Internet, monkeypatch: pytest.MonkeyPatch) -> Iterator[In
     """An S3 of the test's own, plain enough to look at every byte."""
     for name, value in {
         "AWS_ACCESS_KEY_ID": cloud.KEY,
-        "AWS_SECRET_ACCESS_KEY": "sesame",
+        "AWS_SECRET_ACCESS_KEY": cloud.KEY,
         "AWS_REGION": cloud.REGION,
         "AWS_DEFAULT_REGION": cloud.REGION,
     }.items():
@@ -60,7 +60,7 @@ def signature_of(method: str, visit: Visit) -> str:
     asked = "\n".join([method, path, query, lines, told["SignedHeaders"], visit.headers["x-amz-content-sha256"]])
     scope = told["Credential"].partition("/")[2]
     text = "\n".join(["AWS4-HMAC-SHA256", visit.headers["x-amz-date"], scope, hashlib.sha256(asked.encode()).hexdigest()])
-    key = b"AWS4sesame"
+    key = f"AWS4{cloud.KEY}".encode()
     for word in scope.split("/"):
         key = hmac.new(key, word.encode(), hashlib.sha256).digest()
     assert hmac.new(key, text.encode(), hashlib.sha256).hexdigest() == told["Signature"]
