@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 
-.PHONY: run up test check clean setup bench-archive
+.PHONY: run up test check clean setup bench-archive faults mutants
 
 run: setup ## one task, from two dropped files to the archived video, on this machine
 	@$(PY) -m local demo
@@ -19,6 +19,13 @@ check: setup ## lint and types
 
 bench-archive: setup ## what it costs to bring a film into the archive, against other ways; some ten minutes
 	@$(PY) -m bench.archive --emulator
+
+N ?= 1000
+faults: setup ## N random schedules of faults a provider, and what they cost; N=10000 takes a while
+	@$(PY) -m tests.faults random --runs $(N)
+
+mutants: setup ## seeded faults in our own source, and what catches each
+	@$(PY) -m tests.faults mutants
 
 setup:
 	@$(PYTHON) local/prepare.py
