@@ -17,8 +17,8 @@ from greenlet import GreenletExit, getcurrent, greenlet
 START = 1_772_359_200.0  # 2026-03-01T10:00:00Z
 
 
-class Broke(Exception):
-    """An invariant does not hold. `rule` is its short name."""
+class Broke(BaseException):
+    """An invariant does not hold. `rule` is its short name. No Exception: no handler may swallow it."""
 
     def __init__(self, rule: str, said: str) -> None:
         super().__init__(f"{rule}: {said}")
@@ -140,8 +140,6 @@ class Clock:
             result = one.handler(one.event, one)
         except GreenletExit:
             error = "crashed"
-        except Broke:
-            raise
         except Exception as raised:  # noqa: BLE001 - what Lambda reports to whoever invoked
             error = raised
         self._alive.pop(one.number, None)
@@ -237,8 +235,6 @@ def _quietly(effect: Wire) -> None:
     """Do it for somebody who no longer hears the answer."""
     try:
         effect()
-    except Broke:
-        raise
     except Exception as lost:  # noqa: BLE001 - the answer is lost on the way, whatever it is
         del lost
 
@@ -246,8 +242,6 @@ def _quietly(effect: Wire) -> None:
 def _attempt(effect: Wire) -> Callable[[], Any]:
     try:
         answer = effect()
-    except Broke:
-        raise
     except Exception as refused:  # noqa: BLE001 - given on to the caller where the answer reaches him
         failure = refused
 

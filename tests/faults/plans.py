@@ -117,7 +117,7 @@ class Rates:
     paid_call: float = 0.05
     inbox_event_lost: float = 0.05
     execution_dies: float = 0.05
-    forged: float = 0.15
+    forged: float = 0.3
     outage: float = 0.1
     fails: float = 0.1
     calm_after: float = 4 * 3600
@@ -218,4 +218,4 @@ class Harsh(Plan):
     def forgeries(self) -> list[tuple[float, str]]:
         if self.random.random() >= self.rates.forged:
             return []
-        return [(self.random.random() * 60, self.random.choice(["mac", "body"]))]
+        return [(self.random.random() * 120, self.random.choice(["mac", "body", "body"])) for _ in range(2)]

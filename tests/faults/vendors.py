@@ -141,6 +141,8 @@ class Vendor:
         self.jobs[job_id] = job
         self.clock.say(f"$ {self.name} accepts {job_id[:8]} for {task_id[:6]}-{attempt}: {script}")
         self.clock.after(script.seconds, lambda: self._ends(job))
+        for wait, forged in self.plan.forgeries() if callback_url else ():
+            self.clock.after(wait, lambda forged=forged: self._forge(job, forged))
         for status in self.intermediate(job):
             self.clock.after(script.seconds / 2, lambda status=status: self._post(job, status))
         return job
@@ -177,8 +179,6 @@ class Vendor:
         body = json.dumps(self.bell(job, status))
         for wait in self.plan.deliveries("callback"):
             self.clock.after(wait, lambda: self._call(job, status, body, tries=3))
-        for wait, forged in self.plan.forgeries():
-            self.clock.after(wait, lambda forged=forged: self._forge(job, forged))
 
     def _call(self, job: Job, status: str, body: str, tries: int) -> None:
         def heard(code: int) -> None:
@@ -197,8 +197,11 @@ class Vendor:
     def _forge(self, job: Job, forged: str) -> None:
         """A stranger's bell: a MAC that is none, or the right address with an evil body."""
         url = job.callback_url.removeprefix(DOOR)
-        evil = {"taskId": "e" * 32, "state": "success", "resultJson": '{"resultUrls":["http://169.254.169.254/"]}'}
-        body = json.dumps({"data": evil, "task_id": "666", "task_status": "succeed"})
+        other = next((one for one in self.jobs if one != job.job_id), "6" * 18)
+        videos = [{"id": "v", "url": "http://169.254.169.254/latest/"}]
+        evil = {"taskId": other, "state": "success", "resultJson": '{"resultUrls":["http://169.254.169.254/"]}'}
+        told = {"task_id": other, "task_status": "succeed", "task_result": {"videos": videos}}
+        body = json.dumps({"code": 200, "msg": "success", "data": evil} if self.name == "kie" else told)
         if forged == "mac":
             url = url[:-4] + ("AAAA" if not url.endswith("AAAA") else "BBBB")
         code: list[int] = []
