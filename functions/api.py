@@ -21,7 +21,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
 
-from functions import brief, drops, imports, queues, tasks
+from functions import brief, drops, imports, index, queues, tasks
 from functions.media import Refusal
 from functions.settings import get
 from functions.table import Lost, now, stamp
@@ -114,7 +114,7 @@ def list_tasks() -> Response[str]:
     if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit) <= 200:
         raise Problem(HTTPStatus.BAD_REQUEST, "limit must be a number from 1 to 200")
     before = _opened(asked.get("cursor", ""))
-    found, last = tasks.page(TaskStatus(status) if status else None, before=before, limit=int(limit))
+    found, last = index.page(TaskStatus(status) if status else None, before=before, limit=int(limit))
     cursor = base64.urlsafe_b64encode(last.encode()).decode() if last else None
     return _answer(HTTPStatus.OK, {"tasks": [_view(task) for task in found], "cursor": cursor})
 

@@ -14,7 +14,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
-from functions import drops, executions, gate, providers, queues, table, tasks
+from functions import drops, executions, gate, index, providers, queues, table, tasks
 from functions.settings import aws, get, options
 from functions.table import Lost, Update, instant, later, now, stamp
 from functions.tasks import RESTING, S, Task
@@ -33,7 +33,7 @@ _SWEPT = "sweep#inbox"
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
     pushed = 0
     stumbled: list[Exception] = []
-    for task_id in tasks.due(now()):
+    for task_id in index.due(now()):
         if _is_late(context):
             break
         try:

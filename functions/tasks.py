@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from decimal import Decimal
@@ -22,7 +22,7 @@ from enum import StrEnum
 from typing import Any
 
 from functions import table
-from functions.settings import aws, get, options
+from functions.settings import options
 from functions.table import Lost, Update, later, now, stamp
 
 SHARDS = 4
@@ -328,45 +328,8 @@ def announced(task: Task, event_id: str) -> None:
     update.run()
 
 
-def page(status: TaskStatus | None, *, before: str = "", limit: int = 50) -> tuple[list[Task], str]:
-    """Tasks, newest first, and the cursor of the next page (empty: there is none)."""
-    found: list[dict[str, Any]] = []
-    for one in [status] if status else list(TaskStatus):
-        for shard in range(SHARDS):
-            found += _query_page(f"{one}#{shard}", before, limit + 1)
-    found.sort(key=lambda item: str(item["created"]), reverse=True)
-    cursor = str(found[limit - 1]["created"]) if len(found) > limit else ""
-    return [Task.of(item) for item in found[:limit]], cursor
-
-
-def _query_page(shard: str, before: str, limit: int) -> list[dict[str, Any]]:
-    bounded = " AND created < :before" if before else ""
-    answer = aws("dynamodb").query(
-        TableName=get().table,
-        IndexName="by-status",
-        KeyConditionExpression=f"status_shard = :shard{bounded}",
-        ExpressionAttributeValues={":shard": {"S": shard}} | ({":before": {"S": before}} if before else {}),
-        ScanIndexForward=False,
-        Limit=limit,
-    )
-    return [table.plain(item) for item in answer["Items"]]
-
-
-def due(at: datetime) -> Iterator[str]:
-    """The ids of the tasks that somebody must look at, the longest due first in each shard."""
-    for shard in range(SHARDS):
-        pages = aws("dynamodb").get_paginator("query").paginate(
-            TableName=get().table,
-            IndexName="due",
-            KeyConditionExpression="due_shard = :shard AND due_at <= :at",
-            ExpressionAttributeValues={":shard": {"S": f"due#{shard}"}, ":at": {"S": stamp(at)}},
-        )
-        for answer in pages:
-            yield from (str(item["pk"]["S"]).removeprefix("task#") for item in answer["Items"])
-
-
 __all__ = [
-    "BOUGHT", "RESTING", "SHARDS", "TERMINAL", "Lost", "Task", "TaskStatus", "announced", "archiving", "doubt", "due",
-    "entry", "expire", "hold", "id_of", "job_key", "keep", "key_of", "leave_token", "load", "open_task", "page", "placed",
+    "BOUGHT", "RESTING", "SHARDS", "TERMINAL", "Lost", "Task", "TaskStatus", "announced", "archiving", "doubt",
+    "entry", "expire", "hold", "id_of", "job_key", "keep", "key_of", "leave_token", "load", "open_task", "placed",
     "postpone", "revise", "ring", "ring_of_a_past_attempt", "sending", "step", "still_looking",
 ]  # fmt: skip

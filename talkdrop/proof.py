@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any
 
-from functions import bucket, manifest, tasks
+from functions import bucket, index, manifest
 from functions.bucket import ArchiveUnavailable, Place
 from functions.tasks import S, Task
 
@@ -64,7 +64,7 @@ def completed() -> Iterator[Task]:
     """Every completed task, newest first."""
     cursor = ""
     while True:
-        found, cursor = tasks.page(S.COMPLETED, before=cursor, limit=100)
+        found, cursor = index.page(S.COMPLETED, before=cursor, limit=100)
         yield from found
         if not cursor:
             return

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from functions import gate, table, tasks
+from functions import gate, index, table, tasks
 from functions.table import Lost
 from functions.tasks import S, Task
 from tests.talkdrop.conftest import Person, Town
@@ -189,7 +189,7 @@ def test_a_video_that_is_another_is_told(town: Town, person: Person) -> None:
 def test_verify_looks_at_every_completed_task(town: Town, person: Person) -> None:
     archived(town, "f3", b"the video", {})
     said = person.types("verify")
-    assert f"{sum(1 for _ in tasks.page(S.COMPLETED)[0])} looked at" in said.out
+    assert f"{sum(1 for _ in index.page(S.COMPLETED)[0])} looked at" in said.out
 
 
 def test_a_stack_that_is_not_there_is_told_with_what_to_check(person: Person) -> None:
