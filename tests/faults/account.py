@@ -144,6 +144,10 @@ class Account:
             self._queue(QueueUrl).send(entry["MessageBody"])
         return {"Successful": [{"Id": entry["Id"]} for entry in Entries]}
 
+    def _change_message_visibility(self, QueueUrl: str, ReceiptHandle: str, VisibilityTimeout: float) -> dict[str, Any]:
+        self._queue(QueueUrl).change_visibility(ReceiptHandle, VisibilityTimeout)
+        return {}
+
     def _queue(self, url: str) -> Queue:
         return next(queue for queue in (self.uploads, self.submissions) if queue.url == url)
 

@@ -36,6 +36,7 @@ class Queue:
         self.dead: list[str] = []
         self.sent: list[str] = []
         self._numbers = itertools.count(1)
+        self._due: dict[str, float] = {}  # by receipt: when a message that is not deleted by then comes again
 
     @property
     def url(self) -> str:
@@ -49,6 +50,9 @@ class Queue:
             wait = (delay if delay is not None else self.delay) + more
             clock.after(wait + plan.latency("sqs"), lambda: self._receive(message))
 
+    def change_visibility(self, receipt: str, seconds: float) -> None:
+        self._due[receipt] = self.account.clock.now + seconds
+
     def _receive(self, message: Message) -> None:
         if message.is_gone:
             return
@@ -58,18 +62,19 @@ class Queue:
             self.dead.append(message.body)
             self.account.clock.say(f"☠ {self.name}: {message.body}")
             return
+        receipt = f"{message.number}.{message.receives}"
         record = {
-            "messageId": f"{self.name}-{message.number}", "receiptHandle": "r", "body": message.body,
+            "messageId": f"{self.name}-{message.number}", "receiptHandle": receipt, "body": message.body,
             "attributes": {"ApproximateReceiveCount": str(message.receives)}, "messageAttributes": {}, "md5OfBody": "",
             "eventSource": "aws:sqs", "eventSourceARN": f"arn:aws:sqs:eu-west-1:000000000000:{self.name}",
             "awsRegion": "eu-west-1",
         }  # fmt: skip
-        due = self.account.clock.now + self.visibility
+        self._due[receipt] = self.account.clock.now + self.visibility
 
         def done(result: Any, error: Any) -> None:
-            failed = error is not None or bool((result or {}).get("batchItemFailures"))
-            if failed:
-                self.account.clock.after(max(0.0, due - self.account.clock.now), lambda: self._receive(message))
+            if error is not None or (result or {}).get("batchItemFailures"):
+                wait = self._due[receipt] - self.account.clock.now
+                self.account.clock.after(max(0.0, wait), lambda: self._receive(message))
             else:
                 message.is_gone = True
 
