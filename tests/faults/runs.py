@@ -17,6 +17,7 @@ from tests.faults.account import INBOX, WEBHOOK_KEY, Account
 from tests.faults.clockwork import START, Broke, Clock
 from tests.faults.invariants import Invariants
 from tests.faults.plans import Harsh, Plan
+from tests.faults.sockets import RESULTS_HOST
 from tests.faults.vendors import VENDORS, Vendor
 
 POLLS = {"first": 20, "steady": 60, "slow": 600, "slow_after": 1200}
@@ -91,7 +92,7 @@ class Run:
             plan.now = lambda: self.clock.now
         keys = {"kie": [WEBHOOK_KEY]} if scene.signs and scene.profile == "kie" else {}
         self.account = Account(self.clock, plan, keys)
-        credentials = {"result_hosts": [wires.RESULTS_HOST]}
+        credentials = {"result_hosts": [RESULTS_HOST]}
         if scene.profile == "relay":
             credentials["base_url"] = "https://relay.gateway.test"  # type: ignore[assignment]
         self.account.secrets[scene.profile] |= credentials

@@ -18,7 +18,8 @@ import httpx
 
 from tests.faults.account import API_KEY, DOOR, Account
 from tests.faults.plans import Script
-from tests.faults.wires import RESULTS_HOST, presigned
+from tests.faults.sockets import RESULTS_HOST
+from tests.faults.wires import presigned
 
 CREDIT_USD = 0.005
 

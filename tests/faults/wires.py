@@ -15,7 +15,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,33 +23,18 @@ import botocore.client
 import botocore.exceptions
 import httpx
 from botocore.awsrequest import AWSRequest
-from greenlet import GreenletExit
 
 from tests.faults.account import ARCHIVE, BUS, DOOR, INBOX, Account
 from tests.faults.clockwork import Invocation
 from tests.faults.dynamo import Refused
-
-RESULTS_HOST = "results.sim:8080"
-S3_HOST = "s3.sim"
-
-
-class World:
-    """Who answers on the wires just now; one at a time."""
-
-    account: Account
-    serve: Callable[[httpx.Request], httpx.Response]
-    result: Callable[[str], bytes | None]
-    random: random.Random
-
-
-_world = World()
+from tests.faults.sockets import S3_HOST, PutSocket, ResultSocket, getaddrinfo, world
 
 
 def connect(account: Account, serve: Any, result: Any, seed: int, options: str) -> None:
     """Let this world answer from now on."""
     _install()
-    _world.account, _world.serve, _world.result = account, serve, result
-    _world.random = random.Random(seed)
+    world.account, world.serve, world.result = account, serve, result
+    world.random = random.Random(seed)
     account.clock.before_switch = _change_sandbox
     os.environ["TALKDROP_OPTIONS"] = options
     from functions import keys, settings
@@ -61,7 +46,7 @@ def connect(account: Account, serve: Any, result: Any, seed: int, options: str) 
 
 
 def _install() -> None:
-    if hasattr(_world, "account"):
+    if hasattr(world, "account"):
         return
     _set_environment()
     import functions.providers
@@ -79,11 +64,11 @@ def _install() -> None:
     httpx._transports.default.create_ssl_context = lambda *_args, **_named: context
     wire = importlib.import_module("functions.wire")
     wire.socket = SimpleNamespace(  # type: ignore[attr-defined]
-        getaddrinfo=_getaddrinfo, socket=_ResultSocket, SOCK_STREAM=socket.SOCK_STREAM
+        getaddrinfo=getaddrinfo, socket=ResultSocket, SOCK_STREAM=socket.SOCK_STREAM
     )
     real = socket.create_connection
     socket.create_connection = lambda address, *rest, **named: (  # type: ignore[assignment]
-        _PutSocket() if address[0] == S3_HOST else real(address, *rest, **named)
+        PutSocket() if address[0] == S3_HOST else real(address, *rest, **named)
     )
 
 
@@ -110,7 +95,7 @@ def _set_environment() -> None:
 class _Datetime(datetime):
     @classmethod
     def now(cls, tz: Any = None) -> datetime:
-        return datetime.fromtimestamp(_world.account.clock.now, tz)
+        return datetime.fromtimestamp(world.account.clock.now, tz)
 
 
 def _put_clock_in(module: Any) -> None:
@@ -119,14 +104,14 @@ def _put_clock_in(module: Any) -> None:
         module.datetime = _Datetime
     if getattr(module, "time", None) is time:
         module.time = SimpleNamespace(
-            time=lambda: _world.account.clock.now, monotonic=lambda: _world.account.clock.now
+            time=lambda: world.account.clock.now, monotonic=lambda: world.account.clock.now
         )
     if getattr(module, "random", None) is random:
         module.random = SimpleNamespace(
-            uniform=lambda low, high: _world.random.uniform(low, high), random=lambda: _world.random.random()
+            uniform=lambda low, high: world.random.uniform(low, high), random=lambda: world.random.random()
         )
     if getattr(module, "uuid", None) is uuid:
-        module.uuid = SimpleNamespace(uuid4=lambda: uuid.UUID(int=_world.random.getrandbits(128), version=4))
+        module.uuid = SimpleNamespace(uuid4=lambda: uuid.UUID(int=world.random.getrandbits(128), version=4))
 
 
 # What a function prints, and what Powertools keeps between two calls: each sandbox has its own.
@@ -134,11 +119,11 @@ def _put_clock_in(module: Any) -> None:
 
 class _Stdout(io.TextIOBase):
     def write(self, text: str) -> int:
-        one = _world.account.clock.current
+        one = world.account.clock.current
         if one is not None and not one.is_dead and text.strip():
-            _world.account.lines.append((one.name, text.strip()))
-            if _world.account.clock.trace is not None:
-                _world.account.clock.say(f"    {one.name}#{one.number} says {text.strip()[:400]}")
+            world.account.lines.append((one.name, text.strip()))
+            if world.account.clock.trace is not None:
+                world.account.clock.say(f"    {one.name}#{one.number} says {text.strip()[:400]}")
         return len(text)
 
 
@@ -179,14 +164,14 @@ def _make_api_call(client: Any, operation: str, asked: dict[str, Any]) -> Any:
 
     def effect() -> Any:
         try:
-            return _world.account.call(service, operation, dict(asked))
+            return world.account.call(service, operation, dict(asked))
         except Refused as refused:
             raise _client_error(client, operation, refused) from None
 
     def failing(after: bool) -> Exception:
         return _failure(client, operation, after)
 
-    return _world.account.clock.wire(f"{service} {operation}", effect, failing)
+    return world.account.clock.wire(f"{service} {operation}", effect, failing)
 
 
 def _client_error(client: Any, operation: str, refused: Refused) -> Exception:
@@ -201,7 +186,7 @@ def _client_error(client: Any, operation: str, refused: Refused) -> Exception:
 
 def _failure(client: Any, operation: str, after: bool) -> Exception:
     """After all of botocore's own retries. Whether it had an effect, the caller cannot tell."""
-    if _world.random.random() < 0.5:
+    if world.random.random() < 0.5:
         return _client_error(client, operation, Refused("InternalServerError", "try again", status=500))
     if after:
         return botocore.exceptions.ReadTimeoutError(endpoint_url="https://aws.sim")
@@ -221,92 +206,6 @@ def _put_streamed(client: Any, asked: dict[str, Any]) -> Any:
     return {"ETag": answers[0].headers.get("etag")}
 
 
-class _Socket:
-    """What http.client and our own wire ask of a socket."""
-
-    def __init__(self, *_: Any) -> None:
-        self.sent = bytearray()
-
-    def settimeout(self, _: Any) -> None: ...
-    def setsockopt(self, *_: Any) -> None: ...
-    def connect(self, _: Any) -> None: ...
-    def close(self) -> None: ...
-    def sendall(self, data: Any) -> None:
-        self.sent += data
-
-
-def _broken(_: bool) -> Exception:
-    return ConnectionResetError("the connection was reset")
-
-
-def _getaddrinfo(host: str, port: int, **_: Any) -> list[Any]:
-    if host != RESULTS_HOST.split(":")[0]:
-        raise OSError("no such host")
-    return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.9", port))]
-
-
-class _ResultSocket(_Socket):
-    """A provider's result host. An answer that is lost half-way breaks off within the video."""
-
-    def __init__(self, *_: Any) -> None:
-        super().__init__()
-        self._answer: io.BytesIO | None = None
-        self._breaks = False
-
-    def recv_into(self, buffer: Any) -> int:
-        if self._answer is None:
-            path = bytes(self.sent).split(b" ", 2)[1].decode()
-            whole = _world.account.clock.wire("results GET", lambda: self._whole(path), self._broken_off)
-            if isinstance(whole, bytes):
-                self._answer = io.BytesIO(whole)
-        if self._answer is None:
-            raise ConnectionResetError("the connection was reset")
-        piece = self._answer.read(len(buffer))
-        if not piece and self._breaks:
-            raise ConnectionResetError("the connection was reset")
-        buffer[: len(piece)] = piece
-        return len(piece)
-
-    def _whole(self, path: str) -> bytes:
-        body = _world.result(path)
-        if body is None:
-            return b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
-        head = f"HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\nContent-Length: {len(body)}\r\n\r\n"
-        return head.encode() + body
-
-    def _broken_off(self, after: bool) -> Exception:
-        if after:
-            whole = self._whole(bytes(self.sent).split(b" ", 2)[1].decode())
-            self._answer, self._breaks = io.BytesIO(whole[: len(whole) - 7]), True
-        return ConnectionResetError("the connection was reset")
-
-
-class _PutSocket(_Socket):
-    """S3, as far as one streamed PutObject with a trailing checksum goes."""
-
-    def makefile(self, *_: Any, **__: Any) -> Any:
-        answer = _world.account.clock.wire("s3 PutObject", self._put, _broken)
-        status, reason = answer
-        return io.BytesIO(f"HTTP/1.1 {status} {reason}\r\nContent-Length: 0\r\nETag: \"e\"\r\n\r\n".encode())
-
-    def _put(self) -> tuple[int, str]:
-        import base64
-        import hashlib
-
-        head, _, body = bytes(self.sent).partition(b"\r\n\r\n")
-        lines = head.decode().split("\r\n")
-        bucket, _, key = lines[0].split(" ")[1].lstrip("/").partition("/")
-        size, _, rest = body.partition(b"\r\n")
-        content, trailer = rest[: int(size, 16)], rest[int(size, 16) :]
-        told = trailer.decode().partition("x-amz-checksum-sha256:")[2].strip()
-        if told != base64.b64encode(hashlib.sha256(content).digest()).decode():
-            return 400, "Bad Digest"
-        if "if-none-match: *" in head.decode().lower() and _world.account.buckets.latest(bucket, key) is not None:
-            return 412, "Precondition Failed"
-        _world.account.buckets.put(bucket, key, content)
-        return 200, "OK"
-
-
 # The providers, and our own presigned links.
 
 
@@ -315,7 +214,7 @@ def _handle_request(_transport: Any, request: httpx.Request) -> httpx.Response:
     host = request.url.host
     if host.endswith(".amazonaws.com"):
         return _answer("link GET", lambda: presigned(str(request.url)), request)
-    return _answer(f"{host.split('.')[0]} {request.method}", lambda: _world.serve(request), request)
+    return _answer(f"{host.split('.')[0]} {request.method}", lambda: world.serve(request), request)
 
 
 def _answer(site: str, effect: Callable[[], httpx.Response], request: httpx.Request) -> httpx.Response:
@@ -323,7 +222,7 @@ def _answer(site: str, effect: Callable[[], httpx.Response], request: httpx.Requ
         return _http_failure(after, request)
 
     try:
-        answer = _world.account.clock.wire(site, effect, failing)
+        answer = world.account.clock.wire(site, effect, failing)
     except _Answered as told:
         answer = told.response
     assert isinstance(answer, httpx.Response)
@@ -341,7 +240,7 @@ class _Answered(Exception):
 
 def _http_failure(after: bool, request: httpx.Request) -> Exception:
     """Nothing in an ambiguous failure says whether the request arrived."""
-    chance = _world.random.random()
+    chance = world.random.random()
     if not after and chance < 0.4:
         return httpx.ConnectError("connection refused", request=request)
     if chance < 0.6:
@@ -355,10 +254,9 @@ def presigned(url: str) -> httpx.Response:
     """A presigned GET, as anybody may send it."""
     parsed = httpx.URL(url)
     signed = {"X-Amz-Signature", "X-Amz-Expires", "X-Amz-Algorithm"} <= set(parsed.params)
-    stored = _world.account.buckets.find(parsed.host.split(".")[0], parsed.path[1:], parsed.params.get("versionId"))
+    stored = world.account.buckets.find(parsed.host.split(".")[0], parsed.path[1:], parsed.params.get("versionId"))
     if not signed or stored is None:
         return httpx.Response(403 if not signed else 404)
     return httpx.Response(200, content=stored.body[:1])
 
 
-__all__ = ["RESULTS_HOST", "UTC", "GreenletExit", "connect", "presigned"]
