@@ -1,0 +1,343 @@
+"""The archive function of the embedded run is killed in the middle of its copy, again and again: what lies there then?
+
+    python -m bench.archive.crash
+    python -m bench.archive.crash --gigabytes 0.1 --kills 8 --seed 3
+
+A task in ARCHIVING names a film on this machine; its Lambda is invoked, and its process ended by SIGKILL when the source has
+sent a random byte (or a moment after the last). Half of the kills hit one PutObject; the other half a film whose source
+does not say its length, so that it goes up in parts. A task that was finished before its kill came is followed by
+another. Then nobody is killed any more, and each task runs to its end.
+
+Ends with 1 if under any key there is not exactly one version, whole, with the right checksum in S3 and in the manifest,
+or if the bucket has no rule that ends within a day the uploads nobody completes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import json
+import os
+import random
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from bench.archive.servers import HEAD_BYTES, request
+from functions import parts, table
+from local import cloud, synthesis, world
+from local.screen import Screen
+from local.world import World
+from tests.archive.films import FTYP, moov
+
+# Its length shares no factor with a part's: every part differs, and one in the wrong place would be seen.
+BLOCK = memoryview(random.Random(7).randbytes(1_048_573))
+PAST_THE_END = 1.1  # some kills come when every byte is sent, while S3 stores it or the manifest is written
+PAST_BYTES_PER_SECOND = 1e8
+WAYS = {"one PutObject": "", "in parts": "?unsized"}
+
+
+class Film:
+    """Bytes that are an MP4 to whoever walks its boxes, made while they are read."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._begin = FTYP + moov() + b"\x00\x00\x00\x01mdat" + (size - HEAD_BYTES + 16).to_bytes(8)
+
+    def read(self, start: int, end: int) -> Iterator[memoryview]:
+        while start < end:
+            if start < len(self._begin):
+                piece = memoryview(self._begin)[start:end]
+            else:
+                at = (start - len(self._begin)) % len(BLOCK)
+                piece = BLOCK[at : at + end - start]
+            yield piece
+            start += len(piece)
+
+    def checksums(self) -> dict[str, str]:
+        """What S3 must say of it, by way; the manifest's is the hexadecimal `whole`."""
+        whole, part, of_parts = hashlib.sha256(), hashlib.sha256(), []
+        for start in range(0, self.size, parts.PART_BYTES):
+            part = hashlib.sha256()
+            for piece in self.read(start, min(start + parts.PART_BYTES, self.size)):
+                whole.update(piece)
+                part.update(piece)
+            of_parts.append(part.digest())
+        composite = f"{_base64(hashlib.sha256(b''.join(of_parts)).digest())}-{len(of_parts)}"
+        return {"whole": whole.hexdigest(), "one PutObject": _base64(whole.digest()), "in parts": composite}
+
+
+class Source:
+    """Serves the film over http, by Range too, and strikes once when it has sent the byte at `strike_at`."""
+
+    def __init__(self, film: Film, strike: Callable[[], None]) -> None:
+        self.strike_at: float | None = None
+        self._film, self._strike = film, strike
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.place = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            connection, _ = self._listener.accept()
+            threading.Thread(target=self._meet, args=(connection,), daemon=True).start()
+
+    def _meet(self, connection: socket.socket) -> None:
+        with suppress(OSError), connection:  # whoever is killed hangs up
+            asked = request(connection)
+            if asked:
+                self._send(connection, asked[1].endswith("?unsized"), asked[2].get("range", ""))
+
+    def _send(self, connection: socket.socket, is_unsized: bool, wanted: str) -> None:
+        first, _, last = wanted.removeprefix("bytes=").partition("-")
+        start, end = int(first or 0), int(last) + 1 if last else self._film.size
+        is_chunked = is_unsized and not wanted
+        head = [f"HTTP/1.1 {206 if wanted else 200} OK", 'ETag: "1"', "Content-Type: video/mp4"]
+        head.append("Transfer-Encoding: chunked" if is_chunked else f"Content-Length: {end - start}")
+        if wanted:
+            head.append(f"Content-Range: bytes {start}-{end - 1}/{self._film.size}")
+        connection.sendall(("\r\n".join(head) + "\r\n\r\n").encode())
+        for piece in self._film.read(start, end):
+            connection.sendall(b"%x\r\n%b\r\n" % (len(piece), piece) if is_chunked else piece)
+            start += len(piece)
+            self._strike_if(start)
+        connection.sendall(b"0\r\n\r\n" if is_chunked else b"")
+        if end == self._film.size and self.strike_at is not None:
+            time.sleep((self.strike_at - end) / PAST_BYTES_PER_SECOND)
+            self._strike_if(self.strike_at)
+
+    def _strike_if(self, reached: float) -> None:
+        if self.strike_at is not None and reached >= self.strike_at:
+            self.strike_at = None
+            self._strike()
+
+
+@dataclass
+class Worker:
+    """The deployed archive function and the process that runs it."""
+
+    running: World
+    name: str = ""
+    memory_mb: int = 0
+    peak_kb: int = 0
+    kills: int = 0
+    _client: Any = None
+
+    def __post_init__(self) -> None:
+        config = Config(read_timeout=930, retries={"total_max_attempts": 1})  # one invocation is one
+        keys = {"aws_access_key_id": cloud.KEY, "aws_secret_access_key": cloud.KEY, "region_name": cloud.REGION}
+        self._client = boto3.client("lambda", endpoint_url=self.running.cloud.url, config=config, **keys)
+        functions = [f for page in self._client.get_paginator("list_functions").paginate() for f in page["Functions"]]
+        (found,) = (f for f in functions if _is_archive(f["Environment"]["Variables"]))
+        self.name, self.memory_mb = found["FunctionName"], found["MemorySize"]
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def invoke(self, task_id: str) -> str | None:
+        """What the function says comes next, None if it was killed."""
+        before, payload = self.kills, json.dumps({"task_id": task_id, "attempt": 1})
+        answer = self._client.invoke(FunctionName=self.name, Payload=payload)
+        said = json.load(answer["Payload"])
+        if answer.get("FunctionError"):
+            if self.kills == before:
+                raise SystemExit(f"it failed, and nobody killed it: {said}")
+            return None
+        return str(said["next"])
+
+    def kill(self) -> None:
+        for process in self._processes():
+            self._note(process)
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+                self.kills += 1
+
+    def take_peak_mb(self) -> float:
+        """The most memory any of its processes had since this was last asked: the kernel's own high-water mark."""
+        peak, self.peak_kb = self.peak_kb, 0
+        return peak / 1000
+
+    def _watch(self) -> None:
+        while True:
+            for process in self._processes():
+                self._note(process)
+            time.sleep(0.1)
+
+    def _note(self, process: int) -> None:
+        with suppress(OSError, IndexError):  # it ended while we looked
+            marked = Path(f"/proc/{process}/status").read_text().split("VmHWM:")[1]
+            self.peak_kb = max(self.peak_kb, int(marked.split()[0]))
+
+    def _processes(self) -> list[int]:
+        return [process for process in self.running.cloud.lambda_processes() if _is_archive(_environment(process))]
+
+
+@dataclass
+class Row:
+    """One line of the table: a task, and what is under its key."""
+
+    way: str
+    task_id: str
+    kills: int = 0
+    invocations: int = 0
+    found: dict[str, Any] = field(default_factory=dict)
+
+
+class Trial:
+    """Kills on one way, until they are all spent and every task is at its end."""
+
+    def __init__(self, worker: Worker, source: Source, film: Film, way: str, dice: random.Random) -> None:
+        self._worker, self._source, self._film, self._way, self._dice = worker, source, film, way, dice
+        self.peak_mb = 0.0
+
+    def run(self, kills: int) -> list[Row]:
+        self._worker.take_peak_mb()
+        rows = []
+        while kills or not rows:
+            row = Row(self._way, f"{self._way.split()[-1].lower()}-{len(rows) + 1}")
+            self._open(row.task_id)
+            self._bring(row, kills)
+            kills -= row.kills
+            rows.append(row)
+        self.peak_mb = self._worker.take_peak_mb()
+        return rows
+
+    def _bring(self, row: Row, kills: int) -> None:
+        reached, said = 0.0, None
+        while said != "settle":
+            left = kills - row.kills
+            aim = self._aim(reached, left) if left else None
+            self._source.strike_at, before = aim, self._worker.kills
+            said = self._worker.invoke(row.task_id)
+            row.invocations += 1
+            row.kills += self._worker.kills - before
+            reached = aim or reached
+
+    def _aim(self, reached: float, left: int) -> float:
+        """Anywhere in the film. What goes on from its parts is hit a little further on each time, so that some is left."""
+        end = self._film.size * PAST_THE_END
+        if self._way == "one PutObject":
+            return self._dice.uniform(0, end)
+        return reached + self._dice.uniform(0, 2 * (end - reached) / (left + 1))
+
+    def _open(self, task_id: str) -> None:
+        task = {
+            "pk": f"task#{task_id}",
+            "task_id": task_id,
+            "status": "ARCHIVING",
+            "attempt": 1,
+            "created_at": "2026-11-21T05:00:00.000Z",
+            "provider": "kie",
+            "model": "kling/ai-avatar-standard",
+            "job_id": f"job-{task_id}",
+            "stem": "hello",
+            "audio": {"seconds": 11.52},
+            "video_url": f"http://{self._source.place}/film.mp4{WAYS[self._way]}",
+            "trusted_host": self._source.place,
+        }
+        running = self._worker.running
+        running.cloud.client("dynamodb").put_item(
+            TableName=running.stack.outputs["TaskTableName"],
+            Item={name: table.typed(value) for name, value in task.items()},
+        )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.archive.crash")
+    parser.add_argument("--gigabytes", type=float, default=1)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=1, help="of where the kills hit")
+    asked = parser.parse_args()
+    screen, film = Screen(), Film(int(asked.gigabytes * 1e9))
+    screen.say(f"seed {asked.seed}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before we began")
+    checksums = film.checksums()
+    running = world.raise_up(screen, pretend=None)
+    try:
+        days = _days_until_ended()
+        worker = Worker(running)
+        source, dice = Source(film, worker.kill), random.Random(asked.seed)
+        rows, peaks = [], {}
+        for number, way in enumerate(WAYS):
+            trial = Trial(worker, source, film, way, dice)
+            rows += trial.run((asked.kills + number) // len(WAYS))
+            peaks[way] = trial.peak_mb
+            screen.say(f"{way}: at its end")
+        for row in rows:
+            row.found = _look(running, row, checksums)
+        _tell(running, screen, worker, rows, peaks, days)
+    finally:
+        running.stop()
+    return 0 if all(row.found["is right"] for row in rows) and days == 1 else 1
+
+
+def _look(running: World, row: Row, checksums: dict[str, str]) -> dict[str, Any]:
+    """What is under the task's key, each part of it read anew."""
+    s3, bucket = running.cloud.client("s3"), running.stack.outputs["ArchiveBucket"]
+    folder = f"videos/2026/11/21/{row.task_id}/"
+    listed = s3.list_object_versions(Bucket=bucket, Prefix=folder)
+    videos = [one for one in listed.get("Versions", []) if one["Key"] == f"{folder}hello.mp4"]
+    got = s3.get_object(Bucket=bucket, Key=f"{folder}hello.mp4", ChecksumMode="ENABLED")
+    digest = hashlib.sha256()
+    for piece in got["Body"].iter_chunks(1 << 20):
+        digest.update(piece)
+    manifest = json.load(s3.get_object(Bucket=bucket, Key=f"{folder}manifest.json")["Body"])
+    checks = {
+        "S3": got["ChecksumSHA256"] == checksums[row.way],
+        "manifest": manifest["video"]["sha256"] == checksums["whole"],
+        "read back": digest.hexdigest() == checksums["whole"],
+    }
+    is_right = len(videos) == 1 and not listed.get("DeleteMarkers") and all(checks.values())
+    return {"versions": len(videos), "is right": is_right, **checks}
+
+
+def _tell(
+    running: World, screen: Screen, worker: Worker, rows: list[Row], peaks: dict[str, float], days: int | None
+) -> None:
+    screen.plain("\n| way | task | kills | invocations | versions | S3's SHA-256 | manifest's | read back |\n|" + "---|" * 8)
+    for row in rows:
+        said = ["right" if row.found[name] else "WRONG" for name in ("S3", "manifest", "read back")]
+        cells = [row.way, row.task_id, row.kills, row.invocations, row.found["versions"], *said]
+        screen.plain(f"| {' | '.join(map(str, cells))} |")
+    told = ", ".join(f"{way} {peak:.0f} MB" for way, peak in peaks.items())
+    screen.plain(f"\npeak memory of the process: {told}; the function has {worker.memory_mb} MB")
+    bucket = running.stack.outputs["ArchiveBucket"]
+    uploads = running.cloud.client("s3").list_multipart_uploads(Bucket=bucket).get("Uploads", [])
+    screen.plain(f"uploads left open: {len(uploads)}; the template's lifecycle rule ends such after {days} day")
+
+
+def _days_until_ended() -> int | None:
+    """Of uploads that nobody completes, by the archive bucket's rule in the template: the emulator forgets such rules."""
+    (template,) = synthesis.assembly()[0].glob("*.template.json")
+    told = json.loads(template.read_text())
+    archive = told["Resources"][told["Outputs"]["ArchiveBucket"]["Value"]["Ref"]]["Properties"]
+    (rule,) = (one for one in archive["LifecycleConfiguration"]["Rules"] if "AbortIncompleteMultipartUpload" in one)
+    return int(rule["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"]) if rule["Status"] == "Enabled" else None
+
+
+def _is_archive(environment: dict[str, str]) -> bool:
+    return environment.get("POWERTOOLS_SERVICE_NAME") == "archive"
+
+
+def _environment(process: int) -> dict[str, str]:
+    try:
+        told = Path(f"/proc/{process}/environ").read_text()
+    except OSError:  # it ended while we looked
+        return {}
+    return dict(one.split("=", 1) for one in told.split("\0") if "=" in one)
+
+
+def _base64(digest: bytes) -> str:
+    return base64.b64encode(digest).decode()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
