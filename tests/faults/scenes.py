@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-from tests.faults.clockwork import Broke
+from tests.faults.clockwork import START, Broke
 from tests.faults.plans import Harsh, Plan, Rates, Script
 from tests.faults.runs import Result, Run, Scene
 
@@ -64,6 +64,23 @@ def same_job_for_two(profile: str) -> Broke | None:
     if result.broke is None and result.statuses != {"COMPLETED": 1, "HELD": 1}:
         return Broke("one job, one task", str(dict(result.statuses)))
     return result.broke
+
+
+class _Deaf(Plan):
+    """The bus takes nothing for an hour: longer than the stream brings a record again."""
+
+    now = staticmethod(lambda: 0.0)
+
+    def refuses_events(self) -> bool:
+        return self.now() < START + 3600
+
+
+def a_deaf_bus(profile: str) -> Broke | None:
+    """What the bus did not take is announced all the same, when it listens again."""
+    plan = _Deaf(1)
+    run = Run(Scene(profile, ("files", "api")), plan, seed=1)
+    plan.now = lambda: run.clock.now  # type: ignore[method-assign]
+    return run.play().broke
 
 
 def cap_of_a_few(profile: str) -> Broke | None:

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 import httpx
 
 from tests.faults.account import API_KEY, DOOR, Account
+from tests.faults.clockwork import Broke
 from tests.faults.plans import Script
 from tests.faults.sockets import RESULTS_HOST
 from tests.faults.wires import presigned
@@ -205,8 +206,12 @@ class Vendor:
         body = json.dumps({"code": 200, "msg": "success", "data": evil} if self.name == "kie" else told)
         if forged == "mac":
             url = url[:-4] + ("AAAA" if not url.endswith("AAAA") else "BBBB")
-        code: list[int] = []
-        self.account.ring(url, {"Content-Type": "application/json"}, body, code.append)
+
+        def heard(code: int) -> None:
+            if forged == "mac" and code == 200:
+                raise Broke("a bell we did not hang is refused", url)
+
+        self.account.ring(url, {"Content-Type": "application/json"}, body, heard)
 
 
 def _json(body: Any, status: int = 200) -> httpx.Response:
