@@ -53,7 +53,7 @@ MUTANTS = (
     Mutant("marked before it is published", "announce", "    if task.status in events.DETAIL_TYPES:\n        _publish(task)\n    if task.status in RESTING:\n        _mark(task)\n", "    if task.status in RESTING:\n        _mark(task)\n    if task.status in events.DETAIL_TYPES:\n        _publish(task)\n", scene="a_deaf_bus"),
     Mutant("the bus's refusal is not looked at", "announce", '    if answer["FailedEntryCount"]:\n', "    if False:\n"),
     Mutant("every repeat of an event has a new id", "tasks", '        return f"{self.task_id}#{self.status}#{self.attempt}" + (f"#{times}" if times > 1 else "")\n', '        return f"{self.task_id}#{self.status}#{self.attempt}#{table.nonce()}"\n'),
-    Mutant("the sweep touches nothing unannounced", "sweep", "    if task.announced != task.event_id:\n        Update(tasks.key_of(task.task_id)).set(touched_at=stamp(now())).run()\n", "    if False:\n        pass\n", scene="a_deaf_bus"),
+    Mutant("what the sweep touches is no news", "announce", "    return moved or (task.announced != task.event_id and task.status in RESTING)\n", "    return moved\n", scene="a_deaf_bus"),
     Mutant("the sweep does not revive executions", "sweep", "    tasks.still_looking(task, seconds=3600, revived=executions.see_that_it_runs(task))\n", "    tasks.still_looking(task, seconds=3600, revived=task.revived)\n"),
     Mutant("the sweep sends nothing again to submit", "sweep", "    queues.submit(task.task_id, task.not_before, instant(task.not_before) if task.not_before else None)\n", ""),
     Mutant("the inbox is not walked", "sweep", "    found = _walk_inbox(context)\n", "    found = 0\n"),
