@@ -1,0 +1,18 @@
+"""The pretended world begins with nothing remembered: clients of an emulator that other tests spoke to lead elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from functions import keys, settings
+
+
+@pytest.fixture(autouse=True)
+def _nothing_remembered() -> Iterator[None]:
+    settings.forget()
+    keys.forget()
+    yield
+    settings.forget()
+    keys.forget()
