@@ -10,8 +10,10 @@ run: setup ## one task, from two dropped files to the archived video, on this ma
 up: setup ## the same, staying up for your own files
 	@$(PY) -m local up
 
+# The fault simulation has a process of its own: it replaces AWS, the wire and the clock under the handlers.
 test: check ## every test; the template is deployed to the embedded cloud
-	@$(PY) -m pytest
+	@$(PY) -m pytest --ignore tests/faults
+	@$(PY) -m pytest tests/faults
 
 check: setup ## lint and types
 	@$(PY) -m ruff check .
