@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from functions import keys, settings
+from tests.faults import wires
 
 
 @pytest.fixture(autouse=True)
@@ -14,5 +15,6 @@ def _nothing_remembered() -> Iterator[None]:
     settings.forget()
     keys.forget()
     yield
+    wires.release()
     settings.forget()
     keys.forget()

@@ -70,6 +70,9 @@ def test_what_the_bus_did_not_take_for_an_hour_is_announced_all_the_same(profile
 def test_a_run_is_its_seed() -> None:
     from tests.faults.runs import harsh
 
-    assert harsh("kie", 7, trace=True).trace != harsh("kie", 8, trace=True).trace
-    first, second = ([line[:60] for line in harsh("kie", 7, trace=True).trace] for _ in range(2))
-    assert first == second
+    def happened(seed: int) -> list[str]:
+        lines = harsh("kie", seed, trace=True).trace
+        return [line for line in lines if " says " not in line]  # a log line carries the time of day
+
+    assert happened(7) == happened(7)
+    assert happened(7) != happened(8)

@@ -45,9 +45,30 @@ def connect(account: Account, serve: Any, result: Any, seed: int, options: str) 
     _metrics().clear()
 
 
+_replaced: list[tuple[Any, str, Any]] = []
+_environment: dict[str, str] = {}
+
+
+def release() -> None:
+    """Give everything back as it was: other tests of this process have worlds of their own."""
+    while _replaced:
+        place, name, old = _replaced.pop()
+        setattr(place, name, old)
+    if _environment:
+        os.environ.clear()
+        os.environ.update(_environment)
+        _environment.clear()
+
+
+def _replace(place: Any, name: str, new: Any) -> None:
+    _replaced.append((place, name, getattr(place, name)))
+    setattr(place, name, new)
+
+
 def _install() -> None:
-    if hasattr(world, "account"):
+    if _replaced:
         return
+    _environment.update(os.environ)
     _set_environment()
     import functions.providers
 
@@ -57,19 +78,20 @@ def _install() -> None:
     for module in modules:
         _put_clock_in(module)
     _take_logs(modules)
-    botocore.client.BaseClient._make_api_call = _make_api_call  # type: ignore[method-assign]
-    httpx.HTTPTransport.handle_request = _handle_request  # type: ignore[method-assign]
+    _replace(botocore.client.BaseClient, "_make_api_call", _make_api_call)
+    _replace(httpx.HTTPTransport, "handle_request", _handle_request)
     # An SSL context takes longer than a whole task does here, and nothing here is encrypted.
     context = httpx._transports.default.create_ssl_context()
-    httpx._transports.default.create_ssl_context = lambda *_args, **_named: context
+    _replace(httpx._transports.default, "create_ssl_context", lambda *_args, **_named: context)
     wire = importlib.import_module("functions.wire")
-    wire.socket = SimpleNamespace(  # type: ignore[attr-defined]
-        getaddrinfo=getaddrinfo, socket=ResultSocket, SOCK_STREAM=socket.SOCK_STREAM
-    )
+    sockets = SimpleNamespace(getaddrinfo=getaddrinfo, socket=ResultSocket, SOCK_STREAM=socket.SOCK_STREAM)
+    _replace(wire, "socket", sockets)
     real = socket.create_connection
-    socket.create_connection = lambda address, *rest, **named: (  # type: ignore[assignment]
-        PutSocket() if address[0] == S3_HOST else real(address, *rest, **named)
-    )
+
+    def create_connection(address: Any, *rest: Any, **named: Any) -> Any:
+        return PutSocket() if address[0] == S3_HOST else real(address, *rest, **named)
+
+    _replace(socket, "create_connection", create_connection)
 
 
 def _set_environment() -> None:
@@ -101,17 +123,16 @@ class _Datetime(datetime):
 def _put_clock_in(module: Any) -> None:
     """Where a module of ours knows time, chance or fresh ids, it knows the world's."""
     if getattr(module, "datetime", None) is datetime:
-        module.datetime = _Datetime
+        _replace(module, "datetime", _Datetime)
     if getattr(module, "time", None) is time:
-        module.time = SimpleNamespace(
-            time=lambda: world.account.clock.now, monotonic=lambda: world.account.clock.now
-        )
+        told = SimpleNamespace(time=lambda: world.account.clock.now, monotonic=lambda: world.account.clock.now)
+        _replace(module, "time", told)
     if getattr(module, "random", None) is random:
-        module.random = SimpleNamespace(
-            uniform=lambda low, high: world.random.uniform(low, high), random=lambda: world.random.random()
-        )
+        chance = SimpleNamespace(uniform=lambda *ends: world.random.uniform(*ends), random=lambda: world.random.random())
+        _replace(module, "random", chance)
     if getattr(module, "uuid", None) is uuid:
-        module.uuid = SimpleNamespace(uuid4=lambda: uuid.UUID(int=world.random.getrandbits(128), version=4))
+        made = SimpleNamespace(uuid4=lambda: uuid.UUID(int=world.random.getrandbits(128), version=4))
+        _replace(module, "uuid", made)
 
 
 # What a function prints, and what Powertools keeps between two calls: each sandbox has its own.
@@ -128,14 +149,14 @@ class _Stdout(io.TextIOBase):
 
 
 _stdout = _Stdout()
-_console = sys.stdout
+_console = [sys.stdout]
 
 
 def _take_logs(modules: list[Any]) -> None:
     for module in modules:
         logger = getattr(module, "logger", None)
         for handler in getattr(logger, "handlers", []) or getattr(getattr(logger, "_logger", None), "handlers", []):
-            handler.stream = _stdout
+            _replace(handler, "stream", _stdout)
 
 
 def _metrics() -> dict[str, Any]:
@@ -151,7 +172,10 @@ def _change_sandbox(old: Invocation | None, new: Invocation | None) -> None:
     kept.clear()
     if new is not None and new.kept:
         kept.update(new.kept)
-    sys.stdout = _stdout if new is not None else _console
+    if new is None:
+        sys.stdout = _console[0]
+    elif sys.stdout is not _stdout:
+        _console[0], sys.stdout = sys.stdout, _stdout
 
 
 # AWS.
