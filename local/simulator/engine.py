@@ -176,8 +176,7 @@ class Engine:
                 return
             planned = job.ends_at or 0.0
             # What ended while the simulator was down ended when it should have.
-            job.status, job.ended = status, planned if planned < self.born else self.clock.now()
-            job.updated = job.ended
+            job.ended = job.updated = planned if planned < self.born else self.clock.now()
             if status == SUCCEEDED:
                 job.link = provider.new_link(job)
                 self.publish(job.link, f"videos/{job.video}", "video/mp4", provider.link_hours, job.id)
@@ -185,6 +184,8 @@ class Engine:
                     self.book.charge(job, job.ended, job.price)
             elif provider.prepaid and not (job.provider.startswith("relay") and self.options.relay_charges_failures):
                 self.book.charge(job, job.ended, -job.price, "refund")
+            # Last: queries read the job without waiting for us, and one that ended has its link.
+            job.status = status
             self.book.save(job)
             self._tell(job)
 
