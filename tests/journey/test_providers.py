@@ -69,7 +69,11 @@ def test_a_video_comes_where_no_provider_can_reach_us(all_dropped_on_a_laptop: S
 
 
 @pytest.mark.parametrize(("name", "pretender"), OTHER_RELAYS.items())
-def test_a_relay_may_answer_in_its_own_envelope(scene: Scene, name: str, pretender: str) -> None:
+@pytest.mark.parametrize("house", ["scene", "laptop"])
+def test_a_relay_may_answer_in_its_own_envelope(
+    request: pytest.FixtureRequest, house: str, name: str, pretender: str
+) -> None:
+    scene: Scene = request.getfixturevalue(house)
     pretenders = scene.world.pretenders
     assert pretenders is not None
     secret = {**pretenders.secrets()["relay"], "base_url": pretenders.addresses[pretender]}
