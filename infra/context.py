@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from constructs import Node
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -14,6 +14,7 @@ from functions import providers
 from functions.settings import Options
 
 LogDays = Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653]
+Never = Literal["never"]
 
 
 class Context(BaseModel):
@@ -24,8 +25,8 @@ class Context(BaseModel):
     `keep_data`: buckets and table outlive the stack. Only a stage that is not `prod` may say false.
     `inbox_expire_days`: portraits and voices are somebody's face: they go when the videos are long made. It must leave
     a waiting or held task its files. `archive_cold_after_days`: to Glacier Instant Retrieval, which still answers in
-    milliseconds. `archive_expire_days`: None keeps videos for ever. `old_versions_days`: how long an overwritten or
-    deleted object can be brought back.
+    milliseconds. `archive_expire_days`: when videos go. Each of these three may be the word `never` instead.
+    `old_versions_days`: how long an overwritten or deleted object can be brought back.
     `callback_base_url`: a domain of your own in front of the API, without a slash at the end.
     `alarm_email`: who hears of alarms; others may subscribe to the topic.
     `options`: everything the functions themselves can be told, see `functions/settings.py`.
@@ -40,9 +41,9 @@ class Context(BaseModel):
     region: str | None = None
     keep_data: bool = True
     log_days: LogDays = 30
-    inbox_expire_days: int | None = Field(30, ge=7)
-    archive_cold_after_days: int | None = Field(90, ge=1)
-    archive_expire_days: int | None = Field(None, ge=1)
+    inbox_expire_days: Annotated[int, Field(ge=7)] | Never = 30
+    archive_cold_after_days: Annotated[int, Field(ge=1)] | Never = 90
+    archive_expire_days: Annotated[int, Field(ge=1)] | Never = "never"
     old_versions_days: int = Field(30, ge=1)
     callback_base_url: str | None = Field(None, pattern=r"^https://[^/]+(/[^/]+)*$")
     alarm_email: str | None = None

@@ -9,7 +9,7 @@ from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from infra.context import Context
+from infra.context import Context, Never
 
 # What GET /tasks shows of a task. The rest (history, task token, the provider's own link) is left out, so that the
 # index holds nothing secret; DynamoDB takes twenty names at most.
@@ -33,7 +33,7 @@ def inbox(scope: Construct, context: Context) -> s3.Bucket:
 def archive(scope: Construct, context: Context) -> s3.Bucket:
     """Where videos stay. It tells nobody of anything, so our own writing can never start us again."""
     bucket = _bucket(scope, "Archive", context, expire_days=context.archive_expire_days)
-    if context.archive_cold_after_days:
+    if context.archive_cold_after_days != "never":
         bucket.add_lifecycle_rule(
             id="colder",
             transitions=[
@@ -46,7 +46,7 @@ def archive(scope: Construct, context: Context) -> s3.Bucket:
     return bucket
 
 
-def _bucket(scope: Construct, name: str, context: Context, *, expire_days: int | None) -> s3.Bucket:
+def _bucket(scope: Construct, name: str, context: Context, *, expire_days: int | Never) -> s3.Bucket:
     # No server access log: S3 writes the whole request line into it, and so every presigned URL with its signature.
     bucket = s3.Bucket(
         scope,
@@ -61,7 +61,7 @@ def _bucket(scope: Construct, name: str, context: Context, *, expire_days: int |
     )
     bucket.add_lifecycle_rule(id="broken-uploads", abort_incomplete_multipart_upload_after=Duration.days(1))
     bucket.add_lifecycle_rule(id="old-versions", noncurrent_version_expiration=Duration.days(context.old_versions_days))
-    if expire_days:
+    if expire_days != "never":
         bucket.add_lifecycle_rule(id="expiry", expiration=Duration.days(expire_days))
     else:
         bucket.add_lifecycle_rule(id="leftover-delete-markers", expired_object_delete_marker=True)

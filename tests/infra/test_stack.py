@@ -12,7 +12,7 @@ import pytest
 
 from functions import providers
 from infra.context import Context
-from tests.infra.conftest import ROOT, synthesise
+from tests.infra.conftest import ROOT, synthesise, template_in
 from tests.infra.template import Json, Template
 
 LANES = ("Uploads", "Submissions", "Announcements", "Sweep")
@@ -90,6 +90,12 @@ def test_every_key_of_cdk_json_is_one_that_is_read() -> None:
     ours = {key for key in context if not key.startswith("@aws-cdk/")}
     assert ours <= set(Context.model_fields)
     assert Context(**{key: context[key] for key in ours}) == Context()
+
+
+def test_what_is_to_be_kept_for_ever_says_never(tmp_path: Path) -> None:
+    made = template_in(tmp_path, inbox_expire_days="never", archive_cold_after_days="never", archive_expire_days="never")
+    for bucket in made.of_type("AWS::S3::Bucket").values():
+        assert not {"expiry", "colder"} & {rule["Id"] for rule in bucket["LifecycleConfiguration"]["Rules"]}
 
 
 @pytest.mark.parametrize(
