@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
@@ -23,12 +24,20 @@ if TYPE_CHECKING:
 class Options:
     """Everything tunable from CDK context (`options` in cdk.json). Times say their unit; money is USD.
 
+    `default_provider`, `default_models` (a model for each provider): what a task gets that names none.
     `waiting_hours`: how long a voice may wait for its portrait. `drop_delay_seconds`: how long an upload waits so that
-    files dropped together are seen together. `link_hours`: how long a presigned media URL lives; it must outlast the
-    provider's own queue. `polls`: overrides of a model's own schedule (`first`, `steady`, `slow`, in seconds).
-    `paces`: overrides of a provider's own pace (`creates` in any `seconds`, `running` at once). `budget_usd_per_day`
-    and `_per_month`: caps on quoted spend, None for no cap. `ambiguous_hold_hours`: how long the bell of a submit whose
-    answer was lost is waited for before a person is asked. `silent_hold_hours`: how long a provider may say "running".
+    files dropped together are seen together.
+    `submit_enabled`: false sends nothing to any provider, and tasks stay READY. `budget_usd_per_day` and `_per_month`:
+    caps on quoted spend, None for no cap. `paces`: a provider's pace instead of its own (`creates` in any `seconds`,
+    `running` at once, unlimited without it). `lease_seconds`: how long a submit has its task for itself.
+    `travel`: how media reach a provider instead of its own first way, such as {"kling": "base64"}. `link_hours`: how
+    long a presigned media URL lives; it must outlast the provider's own queue.
+    `callbacks`: false gives the provider no address to call, so that all is learned by asking. `polls`: overrides of a
+    model's own schedule in seconds: the `first` look, then `steady` ones, and `slow` ones once the job is `slow_after`
+    old. `sweep_minutes`: how often it is looked for what fell through.
+    `ambiguous_hold_hours`: how long the bell of a submit whose answer was lost is waited for before a person is asked.
+    `silent_hold_hours`: how long a provider may say "running". `tombstone_days`: how long the row of a task that ended
+    is kept, and with it the memory of what was paid.
     """
 
     default_provider: str = "kie"
@@ -51,20 +60,36 @@ class Options:
 
     @classmethod
     def parse(cls, text: str) -> Options:
-        """The options from JSON. A name that is none of ours is refused: a typo must not silently mean the default."""
-        raw: dict[str, Any] = json.loads(text or "{}", parse_float=str)
+        """The options from JSON. A name that is none of ours is refused, and so is a value of another type: a typo must
+        not silently mean the default, nor "false" true."""
+        raw: dict[str, Any] = json.loads(text or "{}", parse_float=Decimal)
+        if not isinstance(raw, dict):
+            raise ValueError(f"the options are {raw!r}: they must be a JSON object")
         known = {f.name: f.type for f in fields(cls)}
         if strange := sorted(set(raw) - set(known)):
             raise ValueError(f"unknown option {', '.join(strange)}: the options are {', '.join(known)}")
-        for name, value in raw.items():
-            kind = known[name]
-            if "Decimal" in kind and value is not None:
-                raw[name] = Decimal(str(value))
-            elif kind == "float":
-                raw[name] = float(value)
-        if raw.get("polls"):
-            raw["polls"] = {name: float(seconds) for name, seconds in raw["polls"].items()}
-        return cls(**raw)
+        told = {name: _typed(f"option {name}", str(known[name]), value) for name, value in raw.items()}
+        if "polls" in told:
+            told["polls"] = {name: _typed(f"option polls.{name}", "float", one) for name, one in told["polls"].items()}
+        return cls(**told)
+
+
+def _typed(where: str, kind: str, value: Any) -> Any:
+    """The value as an option of this annotation has it. Money may be text, which keeps every digit."""
+    number = isinstance(value, int | Decimal) and not isinstance(value, bool)
+    money = number or (isinstance(value, str) and re.fullmatch(r"[0-9]+(\.[0-9]+)?", value) is not None)
+    fits, wants = {
+        "bool": (isinstance(value, bool), "true or false"),
+        "int": (number and isinstance(value, int), "a whole number"),
+        "float": (number, "a number"),
+        "str": (isinstance(value, str), "text"),
+        "Decimal | None": (money or value is None, "a number, or null"),
+    }.get(kind, (isinstance(value, dict), "an object"))
+    if not fits:
+        raise ValueError(f"{where} is {json.dumps(value, default=str)}: it must be {wants}")
+    if kind == "float":
+        return float(value)
+    return Decimal(value) if kind == "Decimal | None" and value is not None else value
 
 
 @dataclass(frozen=True)

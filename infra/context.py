@@ -15,6 +15,9 @@ from functions.settings import Options
 
 LogDays = Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653]
 Never = Literal["never"]
+# What `cdk acknowledge` and `cdk cli-telemetry` keep in cdk.context.json; all other keys of the CDK have an @ or a colon.
+KEYS_OF_THE_CLI = ("acknowledged-issue-numbers", "cli-telemetry")
+POLLS = ("first", "steady", "slow", "slow_after")
 
 
 class Context(BaseModel):
@@ -52,7 +55,10 @@ class Context(BaseModel):
 
     @classmethod
     def of(cls, node: Node) -> Self:
-        given = {name: node.try_get_context(name) for name in cls.model_fields}
+        keys = [key for key in node.get_all_context() if not (set("@:") & set(key) or key in KEYS_OF_THE_CLI)]
+        if strange := sorted(set(keys) - set(cls.model_fields)):
+            raise ValueError(f"unknown context key {', '.join(strange)}: the keys are {', '.join(cls.model_fields)}")
+        given = {name: node.try_get_context(name) for name in keys}
         if told := os.environ.get("TALKDROP_BUNDLE"):
             given["bundle"] = told
         return cls(**{name: value for name, value in given.items() if value is not None})
@@ -63,9 +69,8 @@ class Context(BaseModel):
         """A misspelt option fails here, at synthesis, and not in a function a week later."""
         given = json.loads(value) if isinstance(value, str) else value  # `-c options='{…}'` arrives as text
         options = Options.parse(json.dumps(given))
-        for name, travel in options.travel.items():
-            if travel not in (ways := providers.get(name).travels):
-                raise ValueError(f"media cannot travel to {name} by {travel!r}: by {', '.join(ways)}")
+        _names_what_there_is(options)
+        _keeps_time(options)
         return given
 
     @field_validator("log_days", mode="before")
@@ -79,12 +84,6 @@ class Context(BaseModel):
             raise ValueError("keep_data=false is for other stages: the stage prod keeps its videos and its table")
         return self
 
-    @model_validator(mode="after")
-    def _a_submit_has_time(self) -> Self:
-        if not 120 <= self.parsed_options.lease_seconds <= 900:
-            raise ValueError("the option lease_seconds must lie between 120 and 900: the POST alone may take 90")
-        return self
-
     @property
     def stack_name(self) -> str:
         return "Talkdrop" if self.stage == "prod" else f"Talkdrop-{self.stage}"
@@ -96,3 +95,34 @@ class Context(BaseModel):
     @property
     def options_json(self) -> str:
         return json.dumps(self.options, sort_keys=True)
+
+
+def _names_what_there_is(options: Options) -> None:
+    """Providers, models and ways that exist; ValueError names those there are."""
+    for option in ("default_models", "paces", "travel", "default_provider"):
+        said = getattr(options, option)
+        for name in [said] if isinstance(said, str) else said:
+            if name not in providers.NAMES:
+                raise ValueError(f"the option {option} names {name!r}: the providers are {', '.join(providers.NAMES)}")
+    for name, model in options.default_models.items():
+        if model not in (models := providers.get(name).models):
+            raise ValueError(f"{name} has no model {model!r}: it has {', '.join(models)}")
+    for name, travel in options.travel.items():
+        if travel not in (ways := providers.get(name).travels):
+            raise ValueError(f"media cannot travel to {name} by {travel!r}: by {', '.join(ways)}")
+
+
+def _keeps_time(options: Options) -> None:
+    if not 120 <= options.lease_seconds <= 900:
+        raise ValueError("the option lease_seconds must lie between 120 and 900: the POST alone may take 90")
+    if not 0 < options.link_hours <= 168:
+        raise ValueError("the option link_hours must be more than 0 and at most 168: AWS signs for seven days at most")
+    for name, seconds in options.polls.items():
+        if name not in POLLS or seconds <= 0:
+            raise ValueError(f"the option polls.{name} is {seconds:g}: it takes {', '.join(POLLS)}, in seconds above 0")
+    for name, pace in options.paces.items():
+        numbers = [number for part, number in pace.items() if (part, number) != ("running", None)]
+        whole = all(type(number) is int and number >= 1 for number in numbers)
+        if not whole or not {"creates", "seconds"} <= set(pace) <= {"creates", "seconds", "running"}:
+            message = f"the option paces.{name} is {json.dumps(pace, default=str)}: it needs creates and seconds"
+            raise ValueError(f"{message}, and may have running: whole numbers from 1, running also null")

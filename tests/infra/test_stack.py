@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -103,7 +104,24 @@ def test_what_is_to_be_kept_for_ever_says_never(tmp_path: Path) -> None:
     [
         ({"keep_data": False}, "the stage prod keeps its videos"),
         ({"options": {"defualt_provider": "kie"}}, "unknown option defualt_provider"),
+        ({"options": []}, "JSON object"),
+        ({"options": {"submit_enabled": "false"}}, "submit_enabled is .* true or false"),
+        ({"options": {"sweep_minutes": 2.5}}, "sweep_minutes is .* a whole number"),
+        ({"options": {"waiting_hours": None}}, "waiting_hours is null: it must be a number"),
+        ({"options": {"budget_usd_per_day": "much"}}, "budget_usd_per_day is .* a number, or null"),
         ({"options": {"lease_seconds": 30}}, "lease_seconds must lie between"),
+        ({"options": {"link_hours": 400}}, "link_hours must be more than 0 and at most 168"),
+        ({"options": {"default_provider": "nope"}}, "default_provider names 'nope': the providers are comet, kie"),
+        ({"options": {"default_models": {"nope": "avatar"}}}, "default_models names 'nope'"),
+        ({"options": {"default_models": {"kie": "nope"}}}, "kie has no model 'nope': it has infinitalk"),
+        ({"options": {"travel": {"nope": "url"}}}, "travel names 'nope'"),
+        ({"options": {"travel": {"kling": "upload"}}}, "cannot travel to kling by 'upload': by url, base64"),
+        ({"options": {"polls": {"stedy": 60}}}, "polls.stedy is 60: it takes first, steady, slow, slow_after"),
+        ({"options": {"polls": {"steady": 0}}}, "polls.steady is 0"),
+        ({"options": {"paces": {"nope": {"creates": 1, "seconds": 1}}}}, "paces names 'nope'"),
+        ({"options": {"paces": {"kie": {"creates": 1}}}}, "paces.kie .* needs creates and seconds"),
+        ({"options": {"paces": {"kie": {"creates": 0, "seconds": 10}}}}, "whole numbers from 1"),
+        ({"options": {"paces": {"kie": {"creates": 5, "seconds": 10, "runing": 2}}}}, "may have running"),
         ({"stage": "Prod!"}, "stage"),
         ({"log_days": 31}, "log_days"),
         ({"callback_base_url": "http://plain.example.com"}, "callback_base_url"),
@@ -113,6 +131,25 @@ def test_what_is_to_be_kept_for_ever_says_never(tmp_path: Path) -> None:
 def test_a_choice_that_cannot_be_is_refused_before_anything_is_built(chosen: dict[str, object], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         Context(**chosen)
+
+
+def test_every_option_that_can_be_is_taken() -> None:
+    pace = {"creates": 5, "seconds": 10, "running": None}
+    options = {
+        "default_provider": "kling", "default_models": {"kie": "infinitalk/from-audio"}, "submit_enabled": False,
+        "budget_usd_per_day": 20, "budget_usd_per_month": "99.50", "paces": {"kie": pace}, "link_hours": 0.5,
+        "polls": {"first": 5, "steady": 2.5, "slow": 60, "slow_after": 600}, "travel": {"kling": "base64"},
+    }  # fmt: skip
+    taken = Context(options=options).parsed_options
+    assert (taken.submit_enabled, taken.budget_usd_per_month, taken.paces["kie"]) == (False, Decimal("99.50"), pace)
+
+
+def test_a_misspelt_context_key_ends_the_synthesis_and_the_cdks_own_keys_do_not(tmp_path: Path) -> None:
+    of_the_cli = {"acknowledged-issue-numbers": [34892], "cli-telemetry": False, "aws:cdk:enable-path-metadata": True}
+    template_in(tmp_path / "right", **of_the_cli)
+    done = synthesise(tmp_path / "wrong", alarm_mail="a@example.com")
+    assert done.returncode != 0
+    assert "unknown context key alarm_mail: the keys are stage, account" in done.stderr
 
 
 def test_a_refused_choice_ends_the_synthesis_with_its_reason(tmp_path: Path) -> None:
