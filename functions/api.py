@@ -163,7 +163,8 @@ def _task(asked: NewTask, task_id: str, request_hash: str) -> Task:
         audio=files["audio"].named() if "audio" in files else {},
     )  # fmt: skip
     if urls:
-        refusals = brief.without_media(composed)  # what needs no look at the media is told at once
+        # What needs no look at the media is told at once.
+        refusals = brief.without_media(composed, has_audio="audio" in places)
         if refusals:
             raise brief.Refused(refusals)
         return task

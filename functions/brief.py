@@ -19,6 +19,7 @@ from functions.tasks import S, Task
 
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _LETTERS_PER_SECOND = 14  # letters a voice speaks in a second, roughly: only to quote a price before it is known
+_VOICES = ("text", "audio_id")  # the settings that stand for an audio file, where a model takes them
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Brief:
     @property
     def text(self) -> str:
         """What the provider is to speak, where no audio file is the voice."""
-        return str(self.settings.get("text", ""))
+        return str(self.settings.get("text") or "")
 
 
 @dataclass(frozen=True)
@@ -103,10 +104,8 @@ def judge(brief: Brief, portrait: Source | None, voice: Source | None) -> Judged
         audio = media.inspect_audio(voice) if voice else None
     except media.NotMedia as error:
         refusals.append(error.refusal)
-    spoken_by = providers.get(brief.provider)
-    model = spoken_by.models[brief.model]
-    if voice is None and not spoken_by.speaks_text:
-        refusals.append(Refusal("NO_VOICE", "audio", f"{brief.provider} speaks no text itself: give an audio file"))
+    model = providers.get(brief.provider).models[brief.model]
+    refusals += _one_voice(model, brief, voice is not None)
     refusals += media.check(
         model, brief.provider, image=image, audio=audio, prompt=brief.prompt, settings=brief.settings
     )
@@ -115,14 +114,39 @@ def judge(brief: Brief, portrait: Source | None, voice: Source | None) -> Judged
     return Judged(image, audio, (), quote(model, brief, audio))
 
 
-def without_media(brief: Brief) -> list[Refusal]:
+def without_media(brief: Brief, *, has_audio: bool) -> list[Refusal]:
     """What can be said against a brief before its media are seen."""
     model = providers.get(brief.provider).models[brief.model]
-    return media.check(model, brief.provider, image=None, audio=None, prompt=brief.prompt, settings=brief.settings)
+    checked = media.check(
+        model, brief.provider, image=None, audio=None, prompt=brief.prompt, settings=brief.settings
+    )
+    return [*_one_voice(model, brief, has_audio), *checked]
+
+
+def _one_voice(model: base.Model, brief: Brief, has_audio: bool) -> list[Refusal]:
+    named = [f"settings.{name}" for name in _VOICES if name in model.settings]
+    given = [f"settings.{name}" for name in _VOICES if name in model.settings and brief.settings.get(name) is not None]
+    given += ["an audio file"] if has_audio else []
+    if len(given) > 1:
+        message = f"there are {len(given)} voices, {' and '.join(given)}: leave one, {brief.provider} takes no more"
+        return [Refusal("ONE_VOICE", "audio", message)]
+    if given:
+        return []
+    message = f"there is no voice: give {brief.provider} {' or '.join(['an audio file', *named])}"
+    if "text" not in model.settings:
+        speak = [name for name in providers.NAMES if providers.get(name).speaks_text]
+        message += f"; only {' and '.join(speak)} can speak a text"
+    return [Refusal("NO_VOICE", "audio", message)]
 
 
 def quote(model: base.Model, brief: Brief, audio: media.Audio | None) -> Decimal:
-    seconds = audio.seconds if audio else len(brief.text) / _LETTERS_PER_SECOND
+    """By the length of the voice; of one that only the provider knows (`audio_id`), by the longest it may be."""
+    if audio:
+        seconds = audio.seconds
+    elif brief.text:
+        seconds = len(brief.text) / _LETTERS_PER_SECOND
+    else:
+        seconds = model.limits.audio_max_seconds or media.MOST_SECONDS
     return model.price(seconds, brief.settings)
 
 

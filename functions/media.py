@@ -305,6 +305,8 @@ def _check_settings(who: str, known: Mapping[str, base.Setting], settings: Mappi
             yield Refusal("UNKNOWN_SETTING", field, f"{who} has no setting {name!r}; {takes}: mend or remove it.")
         elif value is not None and (wants := _wants(known[name], value)):  # a null is a setting that is not made
             yield Refusal("BAD_SETTING", field, f"{field} is {_show(value)}; {who} takes {wants}.")
+        elif value is not None and (needs := known[name].needs) and settings.get(needs) is None:
+            yield Refusal("MISSING_SETTING", f"settings.{needs}", f"{field} needs settings.{needs} beside it: add it.")
 
 
 def _wants(setting: base.Setting, value: Any) -> str:

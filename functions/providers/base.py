@@ -165,12 +165,13 @@ class Limits:
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting a model takes: its type, the values it allows, or its range."""
+    """One setting a model takes: its type, the values it allows, or its range; and the setting it `needs` beside it."""
 
     kind: type
     choices: tuple[Any, ...] = ()
     least: float | None = None
     most: float | None = None
+    needs: str = ""
 
 
 @dataclass(frozen=True)
@@ -210,8 +211,6 @@ class Pace:
     running: int | None = None
 
 
-
-
 class Provider:
     """One vendor's dialect. `credentials` is the provider's secret, a JSON object; `client` is the wire."""
 
@@ -221,7 +220,6 @@ class Provider:
     default_model: ClassVar[str]
     pace: ClassVar[Pace]
     retention_days: ClassVar[int]
-    not_found_grace_seconds: ClassVar[int] = 90
     finds_by_task_id: ClassVar[bool] = False
     proves_by_callback_url: ClassVar[bool] = False
     signs_callbacks: ClassVar[bool] = False

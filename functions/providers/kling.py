@@ -96,7 +96,7 @@ AVATAR = Model(
         "mode": MODE,
         "watermark_info": Setting(dict),
         "audio_id": Setting(str, least=1, most=128),
-        "text": Setting(str, least=1, most=1000),
+        "text": Setting(str, least=1, most=1000, needs="voice_id"),
         "voice_id": Setting(str, least=1, most=128),
         "voice_language": Setting(str, choices=("zh", "en")),
         "voice_speed": Setting(float, least=0.8, most=2.0),
@@ -166,12 +166,6 @@ class Kling(base.Provider):
 
     def probe(self) -> None:
         self._list(1)
-
-    def voices(self) -> list[Mapping[str, Any]]:
-        """The voices that can speak a text; `voice_id` is what the setting of that name wants."""
-        answer = self._ask_list("/v1/general/presets-voices", LIST_PAGE)
-        groups = [base.json_object(one.get("task_result")).get("voices") or [one] for one in answer]
-        return [voice for group in groups for voice in group]
 
     @classmethod
     def read_callback(cls, headers: Mapping[str, str], body: bytes) -> base.Hint:  # noqa: ARG003
@@ -294,11 +288,8 @@ class Kling(base.Provider):
         return audio_id
 
     def _list(self, size: int) -> list[dict[str, Any]]:
-        return self._ask_list(self.path, size)
-
-    def _ask_list(self, path: str, size: int) -> list[dict[str, Any]]:
         params: dict[str, str | int] = {"pageNum": 1, "pageSize": size}
-        answer = base.ask(self.client, self.url(path), headers=self.headers(), params=params)
+        answer = base.ask(self.client, self.url(self.path), headers=self.headers(), params=params)
         data = answer.body.get("data")
         if code_of(answer.body) == 0 and (data is None or isinstance(data, list)):
             return [one for one in data or [] if isinstance(one, dict)]

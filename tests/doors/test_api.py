@@ -59,6 +59,11 @@ def test_the_same_key_and_body_are_the_same_task_and_another_body_is_refused(sho
         ({"settings": {"model": "x"}}, "settings.model", "beside settings"),
         ({"settings": {"resolution": "8k"}}, "media", "480p"),
         ({"audio": None}, "media", "audio file"),
+        ({"audio": None, "settings": {"text": "Hello"}}, "media", "only kling can speak a text"),
+        ({"audio": None, "provider": "kling"}, "media", "an audio file or settings.text or settings.audio_id"),
+        ({"audio": None, "provider": "kling", "settings": {"text": "Hello"}}, "media", "needs settings.voice_id"),
+        ({"provider": "kling", "settings": {"text": "Hello", "voice_id": "v"}}, "media", "leave one"),
+        ({"provider": "comet", "settings": {"audio_id": "8"}}, "media", "settings.audio_id and an audio file"),
         ({"colour": "red"}, "colour", "not permitted"),
         ({"portrait": "in/voice.mp3"}, "media", "not a picture"),
     ],
@@ -130,10 +135,27 @@ def test_media_by_url_wait_until_they_are_fetched_or_refused(shop: Workshop, bod
     assert shop.the_task().changed_at == after.changed_at
 
 
+@pytest.mark.parametrize(
+    ("provider", "settings", "usd"),
+    [
+        ("kling", {"text": "Good morning, and welcome.", "voice_id": "genshin_vindi2"}, 2 * 0.056),
+        ("kling", {"audio_id": "825455158141661278"}, 300 * 0.056),
+        ("comet", {"audio_id": "825455158141661278"}, 60 * 0.056),
+    ],
+)
+def test_a_voice_that_is_no_file_is_quoted_as_long_as_it_may_be(
+    shop: Workshop, body: dict[str, Any], provider: str, settings: dict[str, Any], usd: float
+) -> None:
+    status, task, _ = call("POST", "/tasks", {**body, "audio": None, "provider": provider, "settings": settings})
+    assert (status, task["status"], task["quote_usd"]) == (201, "READY", pytest.approx(usd))
+
+
 def test_settings_are_judged_at_once_even_when_the_media_must_be_fetched(shop: Workshop) -> None:
     urls = {"portrait": "https://cdn.example/face.png", "audio": "https://cdn.example/voice.mp3"}
     for settings in ({"seed": 10**40}, {"resolution": "8k"}, {"colour": "red"}):
         assert call("POST", "/tasks", {**urls, "settings": settings})[0] == 422
+    spoken = {"provider": "kling", "settings": {"text": "Hello", "voice_id": "v"}}
+    assert call("POST", "/tasks", {**urls, **spoken})[1]["errors"][0]["code"] == "ONE_VOICE"
     assert shop.all_tasks() == []
 
 

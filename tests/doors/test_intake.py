@@ -152,6 +152,33 @@ def test_bad_settings_are_refused_with_the_cure(shop: Workshop, settings: bytes,
 
 
 @pytest.mark.parametrize(
+    ("settings", "status", "says"),
+    [
+        (b'{"provider": "kling", "text": "Hello", "voice_id": "genshin_vindi2"}', "READY", ""),
+        (b'{"provider": "kling", "text": "Hello"}', "FAILED", "settings.text needs settings.voice_id"),
+        (b'{"text": "Hello"}', "FAILED", "only kling can speak a text"),
+    ],
+)
+def test_a_text_to_be_spoken_has_who_speaks_it_or_is_refused_beside_its_file(
+    shop: Workshop, settings: bytes, status: str, says: str
+) -> None:
+    shop.drop("in/hello.json", settings)
+    shop.drop("in/hello.png", PORTRAIT)
+    arrive(shop, "in/hello.png")
+    assert shop.the_task().status == status
+    assert says in shop.the_task().error.get("message", "")
+    if says:
+        assert says in shop.note("in/hello.error.json")["message"]
+
+
+def test_a_text_that_is_null_is_none_and_makes_no_task(shop: Workshop) -> None:
+    shop.drop("in/hello.json", b'{"provider": "kling", "text": null}')
+    shop.drop("in/hello.png", PORTRAIT)
+    arrive(shop, "in/hello.png")
+    assert shop.all_tasks() == []
+
+
+@pytest.mark.parametrize(
     "event",
     [
         {"Service": "Amazon S3", "Event": "s3:TestEvent"},

@@ -118,6 +118,16 @@ def test_a_setting_is_held_to_its_type_choices_and_range(name: str, kept: list[A
         assert (refusal.code, refusal.field) == ("BAD_SETTING", f"settings.{name}")
 
 
+def test_a_setting_that_needs_another_is_refused_without_it() -> None:
+    speaks = replace(KLING, settings={"text": Setting(str, needs="voice_id"), "voice_id": Setting(str)})
+    assert check(speaks, settings={"text": "Good morning", "voice_id": "v"}) == []
+    assert check(speaks, settings={"voice_id": "v", "text": None}) == []
+    for settings in ({"text": "Good morning"}, {"text": "Good morning", "voice_id": None}):
+        [refusal] = check(speaks, settings=settings)
+        assert (refusal.code, refusal.field) == ("MISSING_SETTING", "settings.voice_id")
+        assert refusal.message == "settings.text needs settings.voice_id beside it: add it."
+
+
 def test_an_unknown_setting_is_refused_and_the_known_ones_are_listed() -> None:
     [refusal] = check(settings={"modus": "pro"})
     assert refusal.code == "UNKNOWN_SETTING"

@@ -213,10 +213,3 @@ def test_the_probe_lists_and_tells_a_bad_key() -> None:
     speaker("kling", Wire(answer(200, {"code": 0, "data": []}))).probe()
     with pytest.raises(base.AccountRejected):
         speaker("kling", Wire(answer(401, {"code": 1002, "message": "Authorization is invalid"}))).probe()
-
-
-def test_the_voices_that_can_speak_are_listed() -> None:
-    told = {"code": 0, "data": [{"task_result": {"voices": [{"voice_id": "a"}]}}, {"voice_id": "b"}]}
-    spoken_by = providers.get("kling")({"api_key": "k"}, Wire(answer(200, told)).client())
-    assert isinstance(spoken_by, kling.Kling)
-    assert [voice["voice_id"] for voice in spoken_by.voices()] == ["a", "b"]
