@@ -41,7 +41,9 @@ __all__ = [
 ]
 
 MOST_REDIRECTS = 3
-MOST_BREAKS = 5
+# Before each try to go on; then it is given up. S3 bears with an upload that waits for its next byte for some 20 s.
+PAUSES_SECONDS = (0.0, 0.5, 1.0, 2.0, 4.0)
+PROGRESS_BYTES = 1 << 20  # after so much the tries are counted anew: some sources end every connection after a minute
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _LATER = frozenset({408, 425, 429})
@@ -97,7 +99,8 @@ class Download:
     length: int | None = None
     content_type: str = ""
     _open: Opened | None = field(default=None, repr=False)
-    _breaks: int = 0
+    _tries: int = 0
+    _counted_from: int = 0
 
     def __enter__(self) -> Download:
         return self
@@ -150,10 +153,19 @@ class Download:
         return None if self.end is None else max(self.end - self.position, 0)
 
     def _reopen(self, broken: SourceUnreachable) -> None:
-        self._breaks += 1
-        if self.etag is None or self._breaks > MOST_BREAKS:
-            raise broken
-        self.start()
+        """Go on where it broke off. Raises what went wrong last when that is tried too often."""
+        if self.position - self._counted_from >= PROGRESS_BYTES:
+            self._tries, self._counted_from = 0, self.position
+        while self.etag is not None and self._tries < len(PAUSES_SECONDS):
+            self.patience.pause(PAUSES_SECONDS[self._tries])
+            self._tries += 1
+            try:
+                return self.start()
+            except (Changed, DeadlinePassed):
+                raise
+            except SourceUnreachable as error:
+                broken = error
+        raise broken
 
     def _range(self) -> dict[str, str]:
         if not self.position and self.end is None:
@@ -196,7 +208,10 @@ def _follow(url: str, trusted_host: str, headers: dict[str, str], patience: Pati
         opened.close()
         if not location:
             raise LinkDead(f"{bare(url)} answered {opened.status} without saying where")
-        url = urljoin(url, quote(location, safe=PLAIN))
+        try:
+            url = urljoin(url, quote(location, safe=PLAIN))
+        except ValueError as error:
+            raise LinkDead(f"{bare(url)} answered {opened.status} and leads nowhere") from error
     raise ForbiddenAddress(f"more than {MOST_REDIRECTS} redirects")
 
 

@@ -174,6 +174,11 @@ class Clock:
             self.say(f"  · {one.name}#{one.number} {site}")
         return effect()
 
+    def pause(self, seconds: float) -> None:
+        """A handler waits, for its own reasons."""
+        if self.current is not None:
+            self._sleep(self.current, seconds)
+
     def _struck(
         self, one: Invocation, fault: Fault, effect: Wire, failing: Callable[[bool], Exception], delay: float
     ) -> Any:
@@ -192,7 +197,7 @@ class Clock:
             self.after(fault.seconds, lambda: _quietly(effect))
             self._sleep(one, min(fault.seconds, 20.0))
             raise failing(True)
-        if what == "stale":
+        if what in ("stale", "conflict"):  # for the world behind the wire to see
             one.fault = fault
             try:
                 return effect()

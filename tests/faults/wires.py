@@ -125,7 +125,11 @@ def _put_clock_in(module: Any) -> None:
     if getattr(module, "datetime", None) is datetime:
         _replace(module, "datetime", _Datetime)
     if getattr(module, "time", None) is time:
-        told = SimpleNamespace(time=lambda: world.account.clock.now, monotonic=lambda: world.account.clock.now)
+        told = SimpleNamespace(
+            time=lambda: world.account.clock.now,
+            monotonic=lambda: world.account.clock.now,
+            sleep=lambda seconds: world.account.clock.pause(seconds),
+        )
         _replace(module, "time", told)
     if getattr(module, "random", None) is random:
         chance = SimpleNamespace(uniform=lambda *ends: world.random.uniform(*ends), random=lambda: world.random.random())
@@ -187,7 +191,10 @@ def _make_api_call(client: Any, operation: str, asked: dict[str, Any]) -> Any:
         return _put_streamed(client, asked)
 
     def effect() -> Any:
+        one = world.account.clock.current
         try:
+            if one is not None and one.fault is not None and one.fault.what == "conflict":
+                raise _conflict(operation, asked)
             return world.account.call(service, operation, dict(asked))
         except Refused as refused:
             raise _client_error(client, operation, refused) from None
@@ -196,6 +203,15 @@ def _make_api_call(client: Any, operation: str, asked: dict[str, Any]) -> Any:
         return _failure(client, operation, after)
 
     return world.account.clock.wire(f"{service} {operation}", effect, failing)
+
+
+def _conflict(operation: str, asked: dict[str, Any]) -> Refused:
+    """Somebody else's transaction is at one of these items: nothing was looked at, and AWS's client does not ask again."""
+    if operation != "TransactWriteItems":
+        return Refused("TransactionConflictException")
+    reasons = [{"Code": "None"} for _ in asked["TransactItems"]]
+    reasons[world.random.randrange(len(reasons))]["Code"] = "TransactionConflict"
+    return Refused("TransactionCanceledException", CancellationReasons=reasons)
 
 
 def _client_error(client: Any, operation: str, refused: Refused) -> Exception:
@@ -282,5 +298,3 @@ def presigned(url: str) -> httpx.Response:
     if not signed or stored is None:
         return httpx.Response(403 if not signed else 404)
     return httpx.Response(200, content=stored.body[:1])
-
-
