@@ -14,7 +14,6 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -46,7 +45,6 @@ class File:
     version_id: str
     size: int
     etag: str
-    modified_at: datetime
 
     @property
     def name(self) -> str:
@@ -189,9 +187,7 @@ def head(bucket: str, key: str) -> File | None:
         if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
             raise
         return None
-    return File(
-        bucket, key, found.get("VersionId", ""), found["ContentLength"], found["ETag"].strip('"'), found["LastModified"]
-    )
+    return File(bucket, key, found.get("VersionId", ""), found["ContentLength"], found["ETag"].strip('"'))
 
 
 def read_text(file: File, *, most_bytes: int = 64 << 10) -> str:

@@ -340,9 +340,3 @@ def stopped_since(provider: str) -> str | None:
     """Why this provider is stopped, None if it is not."""
     item = table.read(f"breaker#{provider}") or {}
     return str(item.get("why", "")) if "open_until" in item else None
-
-
-def spent_usd(period: str) -> Decimal:
-    return Decimal((table.read(f"budget#{period}") or {}).get("spent_usd", 0))
-
-

@@ -96,7 +96,6 @@ def _typed(where: str, kind: str, value: Any) -> Any:
 class Settings:
     """One field for each environment variable `TALKDROP_<FIELD>` the stack sets; empty where a function needs none."""
 
-    stage: str = ""
     table: str = ""
     inbox: str = ""
     archive: str = ""

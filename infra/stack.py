@@ -151,7 +151,7 @@ class Talkdrop(Stack):
         told = self._told(needs.split())
         return Function(
             self, name, code=self.code, context=self.context, timeout=Duration.seconds(seconds), memory=memory,
-            environment={"stage": self.context.stage, "options": self.context.options_json, **told}, **more,
+            environment={"options": self.context.options_json, **told}, **more,
         )  # fmt: skip
 
     def _told(self, needs: list[str]) -> dict[str, str]:

@@ -161,7 +161,7 @@ class Workshop:
             "AWS_ENDPOINT_URL": self.cloud.url, "AWS_REGION": cloud.REGION, "AWS_DEFAULT_REGION": cloud.REGION,
             "AWS_ACCESS_KEY_ID": cloud.KEY, "AWS_SECRET_ACCESS_KEY": cloud.KEY,
             "POWERTOOLS_SERVICE_NAME": "door", "POWERTOOLS_METRICS_NAMESPACE": "Talkdrop",
-            "TALKDROP_STAGE": "test", "TALKDROP_TABLE": self.table, "TALKDROP_INBOX": self.inbox,
+            "TALKDROP_TABLE": self.table, "TALKDROP_INBOX": self.inbox,
             "TALKDROP_ARCHIVE": self.archive, "TALKDROP_BUS": self.bus, "TALKDROP_UPLOADS_QUEUE_URL": self.uploads,
             "TALKDROP_SUBMISSIONS_QUEUE_URL": self.submissions, "TALKDROP_WORKFLOW_ARN": self.workflow,
             "TALKDROP_CALLBACK_BASE_URL": "https://bells.example.test", "TALKDROP_CALLBACK_SECRET": self.bell_secret,
@@ -191,6 +191,12 @@ class Workshop:
     def the_task(self) -> tasks.Task:
         (task,) = self.all_tasks()
         return task
+
+    def at_once(self, task: tasks.Task) -> None:
+        """The task's turn is now."""
+        self.cloud.client("dynamodb").update_item(
+            TableName=self.table, Key={"pk": {"S": f"task#{task.task_id}"}}, UpdateExpression="REMOVE not_before"
+        )
 
     def executions(self) -> list[str]:
         return sorted(one["name"] for one in self.states.list_executions(stateMachineArn=self.workflow)["executions"])

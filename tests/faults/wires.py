@@ -96,7 +96,7 @@ def _install() -> None:
 
 def _set_environment() -> None:
     told = {
-        "STAGE": "prod", "TABLE": "tasks", "INBOX": INBOX, "ARCHIVE": ARCHIVE, "BUS": BUS,
+        "TABLE": "tasks", "INBOX": INBOX, "ARCHIVE": ARCHIVE, "BUS": BUS,
         "UPLOADS_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/000000000000/uploads",
         "SUBMISSIONS_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/000000000000/submissions",
         "WORKFLOW_ARN": "arn:aws:states:eu-west-1:000000000000:stateMachine:talkdrop",

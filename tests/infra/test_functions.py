@@ -64,7 +64,6 @@ def test_the_options_of_the_context_reach_the_functions(for_trying: Template) ->
     for function in for_trying.functions().values():
         variables = function["Environment"]["Variables"]
         assert Options.parse(variables["TALKDROP_OPTIONS"]) == Options(sweep_minutes=10, drop_delay_seconds=0)
-        assert variables["TALKDROP_STAGE"] == "dev"
         assert variables["POWERTOOLS_METRICS_NAMESPACE"] == "Talkdrop-dev"
     assert for_trying.functions()["submit"]["Environment"]["Variables"]["TALKDROP_CALLBACK_BASE_URL"] == (
         "https://bells.example.com"
