@@ -155,17 +155,11 @@ def _physical_names(cloud: Cloud, name: str) -> dict[str, str]:
 
 
 def _apply_what_was_ignored(cloud: Cloud, template: dict[str, Any], physical: Mapping[str, str]) -> list[Change]:
-    """The emulator's CloudFormation silently ignores some properties; its services know them, so we tell them."""
+    """The emulator's CloudFormation silently ignores a time to live; its DynamoDB knows it, so we tell it."""
     changes = []
     for name, resource in template["Resources"].items():
         properties = resource.get("Properties", {})
         if resource["Type"] == "AWS::DynamoDB::Table" and (ttl := properties.get("TimeToLiveSpecification")):
             cloud.client("dynamodb").update_time_to_live(TableName=physical[name], TimeToLiveSpecification=ttl)
             changes.append(Change(name, "TimeToLiveSpecification set after the deployment"))
-        if resource["Type"] == "AWS::Lambda::Function" and "ReservedConcurrentExecutions" in properties:
-            reserved = properties["ReservedConcurrentExecutions"]
-            cloud.client("lambda").put_function_concurrency(
-                FunctionName=physical[name], ReservedConcurrentExecutions=reserved
-            )
-            changes.append(Change(name, "ReservedConcurrentExecutions set after the deployment"))
     return changes

@@ -22,6 +22,7 @@ With the AWS CLI, in another terminal:
   aws s3 cp local/samples/portrait.png s3://{inbox}/mine/hello.png
   aws s3 cp local/samples/voice.mp3 s3://{inbox}/mine/hello.mp3
   aws s3 ls --recursive s3://{archive}/videos/
+  .venv/bin/python -m talkdrop explain TASK        (its id stands in the events below)
 
 With Python (.venv/bin/python):
 

@@ -14,13 +14,7 @@ from typing import Any
 
 Json = dict[str, Any]
 
-DROPPED = {
-    "AWS::Budgets::Budget": "the emulator has no bill",
-    "AWS::CDK::Metadata": "nothing to report",
-    "AWS::CloudWatch::CompositeAlarm": "the emulator's CloudFormation does not know it",
-    "AWS::Events::Archive": "the emulator's CloudFormation does not know it",
-    "AWS::Logs::QueryDefinition": "the emulator's CloudFormation does not know it",
-}
+DROPPED = {"AWS::CDK::Metadata": "nothing to report"}
 
 
 @dataclass(frozen=True)

@@ -41,18 +41,18 @@ def test_functions_run_on_this_machine() -> None:
 
 def test_what_is_dropped_is_forgotten_by_the_others_too() -> None:
     given = template(
-        Archive={"Type": "AWS::Events::Archive"},
+        Told={"Type": "AWS::CDK::Metadata"},
         Sum={"Type": "AWS::CloudWatch::Alarm", "Properties": {"Metrics": [{"Expression": "a + b"}]}},
-        Rule={"Type": "AWS::Events::Rule", "Properties": {}, "DependsOn": ["Archive", "Bus"]},
-        Bus={"Type": "AWS::Events::EventBus", "Properties": {}, "DependsOn": "Archive"},
+        Rule={"Type": "AWS::Events::Rule", "Properties": {}, "DependsOn": ["Told", "Bus"]},
+        Bus={"Type": "AWS::Events::EventBus", "Properties": {}, "DependsOn": "Told"},
     )
-    given["Outputs"] = {"Gone": {"Value": {"Ref": "Archive"}}, "Kept": {"Value": {"Ref": "Bus"}}}
+    given["Outputs"] = {"Gone": {"Value": {"Ref": "Told"}}, "Kept": {"Value": {"Ref": "Bus"}}}
     ours, changes = localise(given, ENDPOINT)
     assert set(ours["Resources"]) == {"Rule", "Bus"}
     assert ours["Resources"]["Rule"]["DependsOn"] == ["Bus"]
     assert "DependsOn" not in ours["Resources"]["Bus"]
     assert set(ours["Outputs"]) == {"Kept"}
-    assert {change.where for change in changes} == {"Archive", "Sum"}
+    assert {change.where for change in changes} == {"Told", "Sum"}
 
 
 def test_a_type_that_nobody_knows_is_left_for_the_deployment_to_refuse() -> None:
