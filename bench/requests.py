@@ -1,6 +1,6 @@
 """What one task asks of AWS: every call, invocation, state entered and table unit, counted in the world of tests/faults.
 
-    python -m bench.requests [seconds a job takes]
+    .venv/bin/python -m bench.requests [seconds a job takes]
 
 Two runs are compared, of one task and of two that are far apart, so that what only the first task of a stack needs and
 what the sweep does by the clock fall out. The docs (docs/cost.md) show this table for kie and the model's own polls.
@@ -8,8 +8,8 @@ what the sweep does by the clock fall out. The docs (docs/cost.md) show this tab
 
 from __future__ import annotations
 
+import argparse
 import math
-import sys
 from collections import Counter
 from typing import Any
 
@@ -26,7 +26,9 @@ BY_CLOCK = "sweep"
 
 
 def main() -> None:
-    job_seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 240.0
+    parser = argparse.ArgumentParser(prog="python -m bench.requests", description="What one task asks of AWS.")
+    parser.add_argument("seconds", nargs="?", type=float, default=240.0, help="how long a job takes (default: %(default)s)")
+    job_seconds: float = parser.parse_args().seconds
     for callbacks in (True, False):
         print(f"\na job of {job_seconds:.0f} s, callbacks {'on' if callbacks else 'off'}")
         one, two = (count(number, job_seconds, callbacks) for number in (1, 2))
