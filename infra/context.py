@@ -26,9 +26,10 @@ class Context(BaseModel):
     `stage`: several Talkdrops may live in one account; every stage but `prod` is named in the stack's name.
     `account`, `region`: where to; not given, wherever the CLI is logged in.
     `keep_data`: buckets and table outlive the stack. Only a stage that is not `prod` may say false.
-    `inbox_expire_days`: portraits and voices are somebody's face: they go when the videos are long made. It must leave
-    a waiting or held task its files. `archive_cold_after_days`: to Glacier Instant Retrieval, which still answers in
-    milliseconds. `archive_expire_days`: when videos go. Each of these three may be the word `never` instead.
+    `inbox_expire_days`: portraits and voices are somebody's face: they are hidden when the videos are long made, and
+    gone for good `old_versions_days` later. It must leave a waiting or held task its files.
+    `archive_cold_after_days`: to Glacier Instant Retrieval, which still answers in milliseconds.
+    `archive_expire_days`: when videos go. Each of these two may be the word `never`.
     `old_versions_days`: how long an overwritten or deleted object can be brought back.
     `callback_base_url`: a domain of your own in front of the API, without a slash at the end.
     `alarm_email`: who hears of alarms; others may subscribe to the topic.
@@ -82,6 +83,16 @@ class Context(BaseModel):
     def _data_of_prod_is_kept(self) -> Self:
         if self.stage == "prod" and not self.keep_data:
             raise ValueError("keep_data=false is for other stages: the stage prod keeps its videos and its table")
+        return self
+
+    @model_validator(mode="after")
+    def _no_voice_outlives_its_row(self) -> Self:
+        days = self.parsed_options.tombstone_days
+        if self.inbox_expire_days == "never" or self.inbox_expire_days >= days:
+            raise ValueError(
+                f"inbox_expire_days must be less than the option tombstone_days ({days}): the sweep takes a voice whose "
+                "row is gone for a forgotten one, and it would be paid again"
+            )
         return self
 
     @property

@@ -94,9 +94,9 @@ def test_every_key_of_cdk_json_is_one_that_is_read() -> None:
 
 
 def test_what_is_to_be_kept_for_ever_says_never(tmp_path: Path) -> None:
-    made = template_in(tmp_path, inbox_expire_days="never", archive_cold_after_days="never", archive_expire_days="never")
-    for bucket in made.of_type("AWS::S3::Bucket").values():
-        assert not {"expiry", "colder"} & {rule["Id"] for rule in bucket["LifecycleConfiguration"]["Rules"]}
+    made = template_in(tmp_path, archive_cold_after_days="never", archive_expire_days="never")
+    rules = made.of_type("AWS::S3::Bucket")["Archive"]["LifecycleConfiguration"]["Rules"]
+    assert not {"expiry", "colder"} & {rule["Id"] for rule in rules}
 
 
 @pytest.mark.parametrize(
@@ -104,6 +104,8 @@ def test_what_is_to_be_kept_for_ever_says_never(tmp_path: Path) -> None:
     [
         ({"keep_data": False}, "the stage prod keeps its videos"),
         ({"options": {"defualt_provider": "kie"}}, "unknown option defualt_provider"),
+        ({"inbox_expire_days": "never"}, "inbox_expire_days must be less than the option tombstone_days"),
+        ({"inbox_expire_days": 30, "options": {"tombstone_days": 30}}, "it would be paid again"),
         ({"options": []}, "JSON object"),
         ({"options": {"submit_enabled": "false"}}, "submit_enabled is .* true or false"),
         ({"options": {"sweep_minutes": 2.5}}, "sweep_minutes is .* a whole number"),
