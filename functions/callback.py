@@ -86,10 +86,10 @@ def _ring(bell: links.Bell, hint: Hint) -> None:
     if task.task_token and executions.wake(task.task_token, next="watch"):
         return
     # Nobody sleeps on it: the execution is still starting, was never started, or ended. Starting twice is harmless.
-    if task.status in {S.SUBMITTED, S.SUBMITTING}:
+    if task.status in {S.READY, S.SUBMITTING, S.SUBMITTED}:
         executions.start(task)
     elif task.status in {S.FAILED, S.HELD}:
-        executions.start(task, "-late")
+        executions.start(task, executions.late(task))
 
 
 def _ring_of_the_past(bell: links.Bell, hint: Hint) -> None:

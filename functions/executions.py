@@ -16,6 +16,7 @@ from functions.tasks import Task
 # A task token that nobody waits for any more: timed out, used, or of an execution that is gone. The bell was noted in
 # the table, so the next look sees it.
 _ASLEEP = frozenset({"TaskTimedOut", "TaskDoesNotExist", "InvalidToken"})
+_MOST_LATE = 50
 
 
 def start(task: Task, suffix: str = "") -> None:
@@ -51,9 +52,15 @@ def see_that_it_runs(task: Task) -> str:
     return suffix
 
 
+def late(task: Task) -> str:
+    """The suffix of the execution that a late bell starts: another for each ring, since one that looked too early has
+    ended, and its name is taken for 90 days. No more than a few, however often somebody rings."""
+    return f"-late{min(task.rings, _MOST_LATE)}"
+
+
 def running(task: Task) -> str:
     """The name of the execution that watches this task, empty if there is none."""
-    for suffix in dict.fromkeys(("", "-late", task.revived)):
+    for suffix in dict.fromkeys(("", late(task), task.revived)):
         if _status(task, suffix) == "RUNNING":
             return f"{task.task_id}-{task.attempt}{suffix}"
     return ""

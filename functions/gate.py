@@ -22,7 +22,6 @@ from functions.table import Lost, Update, instant, later, now, stamp
 from functions.tasks import S, Task
 
 _LEASE_HOURS = 6
-_BREAKER_SECONDS = 900
 
 
 class NotMine(Exception):
@@ -63,7 +62,7 @@ def claim(task: Task, provider: type[Provider], quote_usd: Decimal, body_sha256:
         **books,
     }
     try:
-        table.transact(*steps.values())
+        table.transact(*steps.values(), tries=3)
     except Lost as lost:
         reasons = dict(zip(steps, lost.reasons, strict=False))
         failed = {name: why for name, why in reasons.items() if why != "None"}
@@ -75,9 +74,12 @@ def claim(task: Task, provider: type[Provider], quote_usd: Decimal, body_sha256:
 
 def _intent(task: Task, owner: str, quote_usd: Decimal, body_sha256: str) -> Update:
     lease = later(seconds=options().lease_seconds)
-    intent = tasks.step(task.task_id, S.SUBMITTING, come_from=[S.READY], due_at=lease, attempt=task.attempt)
+    intent = tasks.step(task, S.SUBMITTING, come_from=[S.READY], due_at=lease)
     intent.set(owner=owner, lease_until=lease, intended_at=stamp(now()), body_sha256=body_sha256, quote_usd=quote_usd)
-    return intent.remove("doubt", "sent_at", "not_before", "paced_for", "error")
+    # What is sent is the row as it was read: a file replaced since has made another one of it. And a bell that nobody
+    # has looked into may say that this attempt was accepted already.
+    intent.given("{changed_at} = :seen AND {rings} = {answered}", seen=task.changed_at)
+    return intent.remove("doubt", "sent_at", "not_before", "paced_for", "counted_usd", "error")
 
 
 def _pace(provider: type[Provider]) -> Pace:
@@ -104,7 +106,7 @@ def _turn(provider: str, pace: Pace) -> Update:
 
 
 def _closed(provider: str) -> dict[str, Any]:
-    check = Update(f"breaker#{provider}").given("attribute_not_exists({open_until})").request()
+    check = Update(f"breaker#{provider}").given("attribute_not_exists({open})").request()
     del check["UpdateExpression"]
     return {"ConditionCheck": check}
 
@@ -211,9 +213,7 @@ def _adopt(
 ) -> Task:
     soon = later(seconds=600)  # an execution should be watching by then
     told = f"{job_id}: {why}" if why else job_id
-    update = tasks.step(
-        task.task_id, S.SUBMITTED, come_from=come_from, attempt=task.attempt, why=told, who=who, due_at=soon
-    )
+    update = tasks.step(task, S.SUBMITTED, come_from=come_from, why=told, who=who, due_at=soon)
     update.set(job_id=job_id, submitted_at=stamp(now()))
     if owner is None and task.never_intended:
         # A person knows of a job that the table never heard of: now nobody may take the task for one unpaid.
@@ -224,21 +224,23 @@ def _adopt(
     update.remove("doubt", "error", "expires_at")
     unique = Update(tasks.job_key(task.provider, job_id)).set(task_id=task.task_id, attempt=task.attempt)
     unique.given("attribute_not_exists({pk}) OR {task_id} = :task", task=task.task_id)
-    table.transact(update, unique, tries=5)
+    table.transact(update, unique, tries=20)  # what it loses, nobody else knows
     adopted = tasks.load(task.task_id)
     if adopted is None:
         raise Lost
     return adopted
 
 
-def hand_back(task: Task, owner: str, until: datetime, why: str, *, unsent: bool = False) -> Task:
+def hand_back(
+    task: Task, owner: str, until: datetime, why: str, *, unsent: bool = False, counted: bool = True
+) -> Task:
     """It is known that nothing was accepted: READY again, the same attempt, and the books as before. `unsent`: known
-    because its row says that the POST never came, which then must still be so."""
-    update = tasks.step(
-        task.task_id, S.READY, come_from=[S.SUBMITTING], attempt=task.attempt, why=why,
-        due_at=stamp(until + timedelta(minutes=5)),
-    )  # fmt: skip
-    update.set(not_before=stamp(until)).add(returns=1).remove("owner", "lease_until", "doubt", "sent_at")
+    because its row says that the POST never came, which then must still be so. `counted`: the task itself was refused,
+    and is given up when that happens too often."""
+    update = tasks.step(task, S.READY, come_from=[S.SUBMITTING], why=why, due_at=stamp(until + timedelta(minutes=5)))
+    update.set(not_before=stamp(until)).remove("owner", "lease_until", "doubt", "sent_at")
+    if counted:
+        update.add(returns=1)
     if unsent:
         update.given("attribute_not_exists({sent_at})")
     return _close_books(update.given("{owner} = :owner", owner=owner), task, Decimal(0))
@@ -255,7 +257,7 @@ def fail(
     owner: str = "",
 ) -> Task:
     """The final word is no. `charge_usd` is what it cost all the same, None when the provider does not say."""
-    update = tasks.step(task.task_id, S.FAILED, come_from=come_from, attempt=task.attempt, why=f"{code}: {message}", who=who)
+    update = tasks.step(task, S.FAILED, come_from=come_from, why=f"{code}: {message}", who=who)
     update.set(error={"code": code, "message": message})
     if charge_usd is not None:
         update.set(charge_usd=charge_usd)
@@ -269,7 +271,7 @@ def resubmit(task: Task, *, who: str, why: str) -> Task:
     in `past`. Holds only for the row as that person saw it, with no bell since. Raises Lost.
 
     What the last attempt booked stays spent, for nobody can tell that it was not."""
-    update = tasks.step(task.task_id, S.READY, come_from=[S.FAILED, S.HELD], attempt=task.attempt, why=why, who=who)
+    update = tasks.step(task, S.READY, come_from=[S.FAILED, S.HELD], why=why, who=who)
     update.given("{changed_at} = :seen AND {rings} = :rings", seen=task.changed_at, rings=task.rings)
     update.given("{booked} = :booked", booked=list(task.booked))
     trace = {"attempt": task.attempt, "job_id": task.job_id, "charge_usd": task.charge_usd, "error": dict(task.error)}
@@ -277,7 +279,7 @@ def resubmit(task: Task, *, who: str, why: str) -> Task:
     update.set(attempt=task.attempt + 1, booked=[], rings=0, answered=0, asks=0, returns=0, job_hints={})
     update.remove(*_OF_ONE_ATTEMPT)
     slots = [Update(pk).drop_from("leases", task.external_id) for pk in task.booked if pk.startswith("slots#")]
-    table.transact(update, *slots, tries=5)
+    table.transact(update, *slots)
     ready = tasks.load(task.task_id)
     if ready is None:
         raise Lost
@@ -286,13 +288,14 @@ def resubmit(task: Task, *, who: str, why: str) -> Task:
 
 _OF_ONE_ATTEMPT = (
     "job_id", "submitted_at", "job_hint", "rang_at", "task_token", "video_url", "trusted_host", "doubt", "owner",
-    "lease_until", "sent_at", "body_sha256", "charge_usd", "error", "not_before", "paced_for", "revived", "expires_at",
+    "lease_until", "sent_at", "body_sha256", "charge_usd", "counted_usd", "error", "not_before", "paced_for", "revived",
+    "expires_at",
 )  # fmt: skip
 
 
 def complete(task: Task, archived: Mapping[str, Any]) -> Task:
     """The video lies in the archive, proved: the last step."""
-    update = tasks.step(task.task_id, S.COMPLETED, come_from=[S.ARCHIVING], attempt=task.attempt)
+    update = tasks.step(task, S.COMPLETED, come_from=[S.ARCHIVING])
     update.set(archived=dict(archived)).remove("error", "task_token", "video_url")
     charge = task.charge_usd
     return _close_books(update, task, None if charge is None else Decimal(charge))
@@ -305,8 +308,11 @@ def _close_books(update: Update, task: Task, charge_usd: Decimal | None) -> Task
     quote = Decimal(current.quote_usd or 0)
     charge = quote if charge_usd is None else charge_usd
     # What was booked is part of the condition: these books are closed once, by one hand.
-    update.set(booked=[]).given("{booked} = :booked", booked=list(current.booked))
+    update.set(booked=[], counted_usd=charge).given("{booked} = :booked", booked=list(current.booked))
     steps: list[Update | dict[str, Any]] = [update]
+    if current.counted_usd is not None and charge != current.counted_usd:
+        # Closed before, when it was thought to have failed: what it cost after all belongs to the day on which it came.
+        steps += [Update(f"budget#{period}").add(spent_usd=charge - current.counted_usd) for period in _caps()]
     for pk in current.booked:
         if pk.startswith("slots#"):
             steps.append(Update(pk).drop_from("leases", current.external_id))
@@ -314,7 +320,7 @@ def _close_books(update: Update, task: Task, charge_usd: Decimal | None) -> Task
             steps.append(Update(pk).add(spent_usd=charge - quote))
     if current.job_id and providers.get(current.provider).tells_credit:
         steps.append(credit.Charged(current.provider, charge_usd).step())
-    table.transact(*steps, tries=5)
+    table.transact(*steps)
     settled = tasks.load(task.task_id)
     if settled is None:
         raise Lost
@@ -323,14 +329,14 @@ def _close_books(update: Update, task: Task, charge_usd: Decimal | None) -> Task
 
 def stop(provider: str, why: str) -> None:
     """Open the breaker: no more submits to this provider until a query shows that its account works again."""
-    Update(f"breaker#{provider}").set(open_until=later(seconds=_BREAKER_SECONDS), why=why, opened_at=stamp(now())).run()
+    Update(f"breaker#{provider}").set(open=True, why=why, opened_at=stamp(now())).run()
 
 
 def reopen(provider: str, who: str = "talkdrop") -> bool:
     """Close the breaker again, after a free query passed or by a person's word. False if it was not open."""
-    update = Update(f"breaker#{provider}").set(reopened_at=stamp(now()), reopened_by=who).remove("open_until", "why")
+    update = Update(f"breaker#{provider}").set(reopened_at=stamp(now()), reopened_by=who).remove("open", "why")
     try:
-        update.given("attribute_exists({open_until})").run()
+        update.given("attribute_exists({open})").run()
     except Lost:
         return False
     return True
@@ -339,4 +345,4 @@ def reopen(provider: str, who: str = "talkdrop") -> bool:
 def stopped_since(provider: str) -> str | None:
     """Why this provider is stopped, None if it is not."""
     item = table.read(f"breaker#{provider}") or {}
-    return str(item.get("why", "")) if "open_until" in item else None
+    return str(item.get("why", "")) if "open" in item else None

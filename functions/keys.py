@@ -35,7 +35,11 @@ def callback_keys() -> dict[str, Any]:
 
 
 def of_provider(provider: str, *, fresh: bool = False) -> dict[str, Any]:
-    return secret(json.loads(get().provider_secrets)[provider], fresh=fresh)
+    """What its secret holds; raises AccountRejected where that is not what a secret looks like."""
+    try:
+        return secret(json.loads(get().provider_secrets)[provider], fresh=fresh)
+    except (ValueError, TypeError):  # whose words would quote it
+        raise base.AccountRejected(f'the secret of {provider} is no JSON object such as {{"api_key": "…"}}') from None
 
 
 def speaker(provider: str) -> base.Provider:
@@ -45,8 +49,11 @@ def speaker(provider: str) -> base.Provider:
 
 def has_changed(provider: str) -> bool:
     """Does the secret hold another key than the one we used? Asked after a refusal, so that a rotation is no outage."""
-    before = of_provider(provider)
-    return of_provider(provider, fresh=True) != before
+    before = _known.get(json.loads(get().provider_secrets)[provider])
+    try:
+        return before is not None and of_provider(provider, fresh=True) != before[1]
+    except base.AccountRejected:
+        return False
 
 
 @cache

@@ -23,7 +23,7 @@ from aws_lambda_powertools.utilities.batch.types import PartialItemFailureRespon
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from functions import credit, executions, gate, keys, links, providers, queues, tasks
+from functions import credit, executions, gate, keys, links, providers, queues, table, tasks
 from functions.providers import base
 from functions.settings import aws, options
 from functions.table import Lost, instant, now, stamp
@@ -94,6 +94,9 @@ def _pay(claimed: gate.Claim) -> None:
         request = _request(task)
         _note_credit(task, speaker)
         tasks.sending(task, claimed.owner)
+    except base.AccountRejected as error:  # the secret holds no key that could be sent
+        _stop(claimed, error)
+        return
     except InputGone as gone:
         _refuse(claimed, "INPUT_GONE", str(gone))
         return
@@ -183,7 +186,9 @@ def _accepted(claimed: gate.Claim, job_id: str) -> None:
     metrics.add_metric("Accepted", MetricUnit.Count, 1)
     try:
         gate.accept(claimed, job_id)
-    except Lost:
+    except Lost as lost:
+        if table.is_busy(lost):
+            raise  # nobody was first: the bell or the watch finds the job, and its id stands in the log
         standing = tasks.load(task.task_id)
         if standing is None or standing.job_id != job_id:
             _hold_stranger(task, job_id)
@@ -209,20 +214,22 @@ def _return(claimed: gate.Claim, why: str, *, seconds: float = 0) -> None:
     _hand_back(claimed, until, why)
 
 
-def _hand_back(claimed: gate.Claim, until: datetime, why: str) -> None:
+def _hand_back(claimed: gate.Claim, until: datetime, why: str, *, counted: bool = True) -> None:
     logger.warning("not accepted", task_id=claimed.task.task_id, why=why)
-    gate.hand_back(claimed.task, claimed.owner, until, why)
+    gate.hand_back(claimed.task, claimed.owner, until, why, counted=counted)
     queues.submit(claimed.task.task_id, stamp(until), until)
 
 
 def _stop(claimed: gate.Claim, error: base.AccountRejected) -> None:
-    """The account is refused, not the task: stop this provider, unless a new key has come since we read ours."""
+    """The account is refused, not the task: stop this provider, unless a new key has come since we read ours. The task
+    goes first: that nothing was accepted is known to nobody else, and a breaker left closed is opened by the next."""
     provider = claimed.task.provider
+    until = now() + timedelta(seconds=random.uniform(3, 10))  # noqa: S311 - spreads, hides nothing
+    _hand_back(claimed, until, str(error), counted=False)
     if not keys.has_changed(provider):
         logger.error("provider stopped", provider=provider, why=str(error))
         metrics.add_metric("AccountRejected", MetricUnit.Count, 1)
         gate.stop(provider, str(error))
-    _hand_back(claimed, now() + timedelta(seconds=random.uniform(1, 10)), str(error))  # noqa: S311
 
 
 def _refuse(claimed: gate.Claim, code: str, message: str) -> None:

@@ -1,7 +1,7 @@
 """On a clock: find what fell through and put it back on its way. Running twice is harmless; it never pays.
 
 Every step of a task says when somebody must look at it, should nothing else happen: those that are due are read anew
-and given the push that got lost. The inbox is walked too, for voices that no event told us of.
+and given the push that got lost. The inbox is walked too, for voices and portraits that no event told us of.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ _LEFT_MILLISECONDS = 60_000  # kept in hand for what one step may take
 _INBOX_PAGES = 20  # of 1,000 versions, a run; the next run goes on where this one stopped
 _WALK_AGAIN_SECONDS = 2700  # every voice costs a read each time round
 _SETTLED_SECONDS = 900  # an upload younger than this still has its event under way
+_SPOKEN_SECONDS = 6 * 3600  # so long a settings file without a task is opened each time round: it may carry a text
 _SWEPT = "sweep#inbox"
 
 
@@ -78,7 +79,8 @@ def _waiting(task: Task) -> None:
 
 def _send_to_submit(task: Task) -> None:
     queues.submit(task.task_id, task.not_before, instant(task.not_before) if task.not_before else None)
-    tasks.still_looking(task, seconds=300)
+    rang = task.rings > task.answered  # nothing is sent before somebody has asked what for
+    tasks.still_looking(task, seconds=300, revived=executions.see_that_it_runs(task) if rang else "")
 
 
 def _see_that_it_is_watched(task: Task) -> None:
@@ -130,17 +132,19 @@ def _walk_inbox(context: LambdaContext) -> int:
         return 0
     start = {name: cursor[name] for name in ("KeyMarker", "VersionIdMarker") if cursor.get(name)}
     missing: list[str] = []
+    waiting: list[str] = []
     again_at = ""
     for _ in range(_INBOX_PAGES):
         if _is_late(context):
             break
         answer = aws("s3").list_object_versions(Bucket=get().inbox, **start)
-        missing += [version["Key"] for version in answer.get("Versions", []) if _is_forgotten(version)]
+        for version in answer.get("Versions", []):
+            _look_into(version, missing, waiting)
         if not answer.get("IsTruncated"):
             start, again_at = {}, later(seconds=_WALK_AGAIN_SECONDS)
             break
         start = {"KeyMarker": answer["NextKeyMarker"], "VersionIdMarker": answer.get("NextVersionIdMarker", "")}
-    queues.look_at(missing)
+    queues.look_at(missing + waiting)
     Update(_SWEPT).set(**{"KeyMarker": "", "VersionIdMarker": "", "again_at": again_at, **start}).run()
     if missing:
         logger.warning("voices that no event told us of", count=len(missing))
@@ -148,14 +152,22 @@ def _walk_inbox(context: LambdaContext) -> int:
     return len(missing)
 
 
-def _is_forgotten(version: Any) -> bool:
-    key = str(version["Key"])
-    if not version["IsLatest"] or drops.kind_of(key) is not drops.Kind.VOICE:
-        return False
-    if now() - version["LastModified"] < timedelta(seconds=_SETTLED_SECONDS):
-        return False
+def _look_into(version: Any, missing: list[str], waiting: list[str]) -> None:
+    """Is this a voice, or a text to speak, that has no task; or one whose task waits for a portrait that may lie here?"""
+    key, age = str(version["Key"]), now() - version["LastModified"]
+    kind = drops.kind_of(key)
+    if not version["IsLatest"] or kind not in {drops.Kind.VOICE, drops.Kind.SETTINGS}:
+        return
+    if age < timedelta(seconds=_SETTLED_SECONDS):
+        return
     try:
-        return tasks.load(drops.task_id_of(get().inbox, key, version["VersionId"])) is None
+        task = tasks.load(drops.task_id_of(get().inbox, key, version["VersionId"]))
     except ClientError as error:
         logger.warning("could not look up a voice", code=error.response["Error"]["Code"])
-        return False
+        return
+    if task is not None:
+        waiting += [key] * (task.status is S.WAITING)
+    elif kind is drops.Kind.VOICE:
+        missing.append(key)
+    elif age < timedelta(seconds=_SPOKEN_SECONDS) and drops.split(key)[1] not in {"settings", "portrait"}:
+        waiting.append(key)  # most are a voice's own settings, and make no task

@@ -6,6 +6,8 @@ aws-sdk-java#2667). So each step carries a nonce of its own, and a refusal that 
 
 from __future__ import annotations
 
+import random
+import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -19,6 +21,11 @@ from functions.settings import aws, get
 
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
+
+# Nobody's condition was looked at. AWS's client does not repeat these by itself, and the books of a provider are in every
+# one of its claims. https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
+_BUSY = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
+_TRIES = 6  # within a second or two
 
 
 class Lost(Exception):
@@ -154,18 +161,26 @@ class Update:
     def run(self) -> dict[str, Any]:
         """Write it; the item as it is afterwards. Raises Lost with the item as it stands when the condition fails."""
         self.set(step=self.step)
-        try:
-            answer = aws("dynamodb").update_item(
-                **self.request(), ReturnValues="ALL_NEW", ReturnValuesOnConditionCheckFailure="ALL_OLD"
-            )
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-                raise
-            standing = plain(error.response.get("Item") or {})  # type: ignore[arg-type]
-            if standing.get("step") == self.step:
-                return standing
-            raise Lost(standing or None) from error
-        return plain(answer["Attributes"])
+        request = self.request()
+        tried = 0
+        while True:
+            tried += 1
+            try:
+                answer = aws("dynamodb").update_item(
+                    **request, ReturnValues="ALL_NEW", ReturnValuesOnConditionCheckFailure="ALL_OLD"
+                )
+                return plain(answer["Attributes"])
+            except ClientError as error:
+                code = error.response["Error"]["Code"]
+                if code == "TransactionConflictException" and tried < _TRIES:
+                    _pause(tried)
+                    continue
+                if code != "ConditionalCheckFailedException":
+                    raise
+                standing = plain(error.response.get("Item") or {})  # type: ignore[arg-type]
+                if standing.get("step") == self.step:
+                    return standing
+                raise Lost(standing or None) from error
 
     def _name(self, name: str) -> str:
         placeholder = f"#n{len(self._names)}"
@@ -217,17 +232,27 @@ def put_new(item: Mapping[str, Any]) -> None:
         raise Lost(standing) from error
 
 
-def transact(*steps: Update | dict[str, Any], tries: int = 1) -> None:
+def transact(*steps: Update | dict[str, Any], tries: int = _TRIES) -> None:
     """All of these or none, once: the token makes AWS's own repeats harmless. Raises Lost with a reason a step
-    (`None`, `ConditionalCheckFailed`, `TransactionConflict`, `ValidationError`). A conflict means that nobody's
-    condition was even looked at: with `tries` it is asked again, where losing the write would lose what was bought."""
-    for left in reversed(range(tries)):
+    (`None`, `ConditionalCheckFailed`, `TransactionConflict`, `ThrottlingError`, `ValidationError`). What was only busy
+    is asked again, later each time, since losing the write may lose what was bought."""
+    for tried in range(1, tries + 1):
         try:
             return _transact(steps)
         except Lost as lost:
-            if not left or set(lost.reasons) - {"None"} != {"TransactionConflict"}:
+            if tried == tries or not is_busy(lost):
                 raise
+            _pause(tried)
     return None
+
+
+def is_busy(lost: Lost) -> bool:
+    """Was the write refused only because others were writing, and not by any condition?"""
+    return bool(lost.reasons) and set(lost.reasons) - {"None"} <= _BUSY
+
+
+def _pause(tried: int) -> None:
+    time.sleep(min(random.uniform(0.01, 0.03) * 2**tried, 2.0))  # noqa: S311 - spreads, hides nothing
 
 
 def _transact(steps: Sequence[Update | dict[str, Any]]) -> None:

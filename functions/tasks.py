@@ -28,6 +28,8 @@ from functions.table import Lost, Update, later, now, stamp
 SHARDS = 4
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _MOST_HINTS = 8  # jobs that bells named, each looked at by one query
+_MOST_HISTORY = 200  # a row holds 400 KB: what a task does over and over is then only counted (`entered`)
+_MOST_EXTRA_BELLS = 20
 
 
 class TaskStatus(StrEnum):
@@ -62,7 +64,8 @@ _DUE_SECONDS = {
 @dataclass(frozen=True)
 class Task:
     """A task as the table has it. `portrait` and `audio` name the exact object version and what was found in it;
-    `attempt` is the attempt that is or would be paid next; `sent_at` when its POST was about to leave;
+    `attempt` is the attempt that is or would be paid next; `sent_at` when its POST was about to leave; `counted_usd` is
+    what its closed books were settled to;
     `returns` how often it came back unsent; `rings` counts genuine bells and `answered` those that a query has answered;
     `archived` says where the video lies; `revived` is the suffix of the execution that was last started in place of a
     dead one; `past` are the attempts before this one."""
@@ -83,6 +86,7 @@ class Task:
     imports: Mapping[str, Any] = field(default_factory=dict)
     quote_usd: Decimal | int | None = None
     charge_usd: Decimal | int | None = None
+    counted_usd: Decimal | int | None = None
     booked: tuple[str, ...] = ()
     request_hash: str = ""
     body_sha256: str = ""
@@ -168,25 +172,26 @@ def entry(what: str, why: str = "", who: str = "talkdrop") -> dict[str, str]:
 
 
 def step(
-    task_id: str,
+    task: Task,
     to: TaskStatus,
     *,
     come_from: Iterable[TaskStatus],
     due_at: str | None = None,
     why: str = "",
     who: str = "talkdrop",
-    attempt: int,
 ) -> Update:
-    """The step to a status, for the caller to add to and run; it holds only coming from one of `come_from`."""
+    """The step of this attempt to a status, for the caller to add to and run; it holds only coming from one of
+    `come_from`."""
     due_at = due_at or later(seconds=_DUE_SECONDS[to])
     update = (
-        Update(key_of(task_id))
-        .set(**placed(task_id, to, due_at), changed_at=stamp(now()))
-        .append("history", entry(to, why, who))
-        .count_in("entered", f"{to}#{attempt}")
+        Update(key_of(task.task_id))
+        .set(**placed(task.task_id, to, due_at), changed_at=stamp(now()))
+        .count_in("entered", f"{to}#{task.attempt}")
         .given_in("status", [status.value for status in come_from])
     )
-    return update.given("{attempt} = :attempt", attempt=attempt)
+    if len(task.history) < _MOST_HISTORY or to in RESTING:
+        update.append("history", entry(to, why, who))
+    return update.given("{attempt} = :attempt", attempt=task.attempt)
 
 
 def open_task(task: Task, *, why: str = "") -> Task:
@@ -212,7 +217,7 @@ def revise(task: Task, standing: Task, *, why: str) -> Task:
     """What the files say now, for a task that nobody ever meant to pay: it may wait, be ready, or be refused anew.
     Raises Lost when the row is not `standing` any more: then what was seen may be older than what it says."""
     update = step(
-        task.task_id, task.status, come_from=[standing.status], why=why, attempt=standing.attempt,
+        standing, task.status, come_from=[standing.status], why=why,
         due_at=later(seconds=options().waiting_hours * _HOUR) if task.status is S.WAITING else None,
     )  # fmt: skip
     update.given("attribute_not_exists({intended_at}) AND {changed_at} = :seen", seen=standing.changed_at)
@@ -226,7 +231,7 @@ def revise(task: Task, standing: Task, *, why: str) -> Task:
 def expire(task: Task) -> Task:
     what = "No media could be fetched" if task.imports else "No portrait came"
     cure = "open it again" if task.imports else "drop it to revive the task"
-    update = step(task.task_id, S.EXPIRED, come_from=[S.WAITING], why=what.lower(), attempt=task.attempt)
+    update = step(task, S.EXPIRED, come_from=[S.WAITING], why=what.lower())
     message = f"{what} for {task.stem!r} within {options().waiting_hours:g} hours: {cure}."
     return Task.of(update.set(error={"code": "EXPIRED", "message": message}).run())
 
@@ -288,8 +293,10 @@ def ring(task_id: str, attempt: int, job_hint: str | None) -> Task:
 
 
 def ring_of_a_past_attempt(task_id: str, attempt: int, job_hint: str | None) -> Task:
-    """A bell of an attempt that was given up: perhaps a second charge, so a person must see it."""
+    """A bell of an attempt that was given up: perhaps a second charge, so a person must see it. Raises Lost when there
+    was no such attempt, or when enough of them stand in the row."""
     update = Update(key_of(task_id)).append("history", entry("EXTRA BELL", f"attempt {attempt}, job {job_hint}"))
+    update.given("attribute_not_exists({extra_bells}) OR {extra_bells} < :most", most=_MOST_EXTRA_BELLS)
     return Task.of(update.add(extra_bells=1).given("{attempt} > :attempt", attempt=attempt).run())
 
 
@@ -305,7 +312,7 @@ def leave_token(task: Task, task_token: str, *, asked: bool) -> Task:
 def archiving(task: Task, video_url: str, trusted_host: str, *, charge_usd: Decimal | None) -> Task:
     """The provider says it is done, and where the video lies for now."""
     come_from = [S.SUBMITTED, S.ARCHIVING, S.HELD, S.FAILED]
-    update = step(task.task_id, S.ARCHIVING, come_from=come_from, attempt=task.attempt)
+    update = step(task, S.ARCHIVING, come_from=come_from)
     update.set(video_url=video_url, trusted_host=trusted_host, answered=task.rings).remove("error", "expires_at")
     if charge_usd is not None:
         update.set(charge_usd=charge_usd)
@@ -314,7 +321,7 @@ def archiving(task: Task, video_url: str, trusted_host: str, *, charge_usd: Deci
 
 def hold(task: Task, code: str, message: str, *, come_from: Iterable[TaskStatus] = BOUGHT) -> Task:
     """A person must decide, since acting alone could charge twice or lose what was paid."""
-    update = step(task.task_id, S.HELD, come_from=come_from, why=message, attempt=task.attempt)
+    update = step(task, S.HELD, come_from=come_from, why=message)
     return Task.of(update.set(error={"code": code, "message": message}).run())
 
 

@@ -6,6 +6,7 @@ workflow's task token is left on the task, where a bell finds it, and the state 
     the task is   and the provider says          then
     SUBMITTING    (its submit is in doubt)       find the job by our own id, or by a bell that proves itself; else wait,
                                                  and after `ambiguous_hold_hours` HELD
+    READY         (a bell of this attempt)       if the job it names is ours, it was accepted after all: SUBMITTED
     SUBMITTED     running, or a word unknown     wait; after `silent_hold_hours` HELD, and still wait
     ARCHIVING     (the link did not serve)       a fresh link, until the provider's retention ends; then HELD
     HELD, FAILED  (a late bell)                  success → ARCHIVING after all
@@ -70,15 +71,16 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
 
 def _look(task: Task) -> Verdict:
     try:
-        return _ask(task, keys.speaker(task.provider))
+        return _ask(task)
     except Lost as lost:
         # Somebody moved the task while we asked; the next look sees where it stands.
         logger.info("somebody was first", task_id=task.task_id, reasons=list(lost.reasons))
         return WAIT
 
 
-def _ask(task: Task, speaker: base.Provider) -> Verdict:
+def _ask(task: Task) -> Verdict:
     try:
+        speaker = keys.speaker(task.provider)
         if not task.job_id:
             return _reconcile(task, speaker)
         return _follow(task, speaker, speaker.fetch(task.job_id))
@@ -88,7 +90,7 @@ def _ask(task: Task, speaker: base.Provider) -> Verdict:
         if not keys.has_changed(task.provider):
             metrics.add_metric("AccountRejected", MetricUnit.Count, 1)
             gate.stop(task.provider, str(error))
-        return WAIT
+        return _hold_doubtful(task) or _overdue(task)
     except base.Unavailable as error:
         logger.warning("could not ask", task_id=task.task_id, why=str(error))
         return _overdue(task)
@@ -128,6 +130,8 @@ def _overdue(task: Task) -> Verdict:
     """Still running, as far as we know. A provider that is silent for a day is a person's matter; the workflow waits
     on even then, since a video that arrives while the provider keeps it is still archived."""
     age = _age(task)
+    if task.status is S.READY:
+        return WAIT
     if age > timedelta(days=_retention_days(task)):
         if task.status not in {S.HELD, S.FAILED}:
             _hold(task, "SILENT", f"{task.provider} gave no result in {age.days} days and keeps none longer")
@@ -149,18 +153,19 @@ def _reconcile(task: Task, speaker: base.Provider) -> Verdict:
     """A submit whose answer nobody has. Find the job by proof, or learn that there is none; never send from here."""
     if task.status is S.FAILED and not task.job_hint:
         return DONE
-    if task.status is S.READY:
+    if task.status is S.READY and task.rings == task.answered:
+        return WAIT
+    is_lost = task.status is S.SUBMITTING and instant(task.lease_until) <= now()
+    if is_lost and not task.sent_at:
+        _send_again(task, "whoever had it ended before the POST", unsent=True)
         return WAIT
     found = _prove(task, speaker)
     if found is not None:
-        adopted = gate.adopt(task, found.job_id, come_from=[S.SUBMITTING, S.HELD, S.FAILED])
+        adopted = gate.adopt(task, found.job_id, come_from=[S.READY, S.SUBMITTING, S.HELD, S.FAILED])
         logger.info("adopted", task_id=task.task_id, job_id=found.job_id)
         return _follow(adopted, speaker, found)
-    if task.status is not S.SUBMITTING or instant(task.lease_until) > now():
+    if not is_lost:
         return _overdue(task)
-    if not task.sent_at:
-        _send_again(task, "whoever had it ended before the POST", unsent=True)
-        return WAIT
     if speaker.finds_by_task_id and _doubt_age(task) > _RESEND_GRACE_SECONDS:
         # The provider knows no job with our id, and refuses the same id twice: sending it again cannot buy two.
         _send_again(task, "the provider knows no job with our id, and takes the same id only once")
@@ -168,12 +173,19 @@ def _reconcile(task: Task, speaker: base.Provider) -> Verdict:
     if credit.shows_nothing_was_taken(task, speaker):
         _send_again(task, "the provider's credit shows that nothing was accepted")
         return WAIT
-    if _doubt_age(task) > options().ambiguous_hold_hours * 3600:
-        _hold(
-            task, "AMBIGUOUS",
-            f"the answer of {task.provider} to the submit was lost and no callback came: look there whether a job "
-            "exists, then adopt it, resubmit the task or fail it",
-        )  # fmt: skip
+    return _hold_doubtful(task) or WAIT
+
+
+def _hold_doubtful(task: Task) -> Verdict | None:
+    """A submit in doubt for so long that waiting proves nothing more."""
+    in_doubt = task.status is S.SUBMITTING and task.sent_at
+    if not in_doubt or _doubt_age(task) <= options().ambiguous_hold_hours * 3600:
+        return None
+    _hold(
+        task, "AMBIGUOUS",
+        f"the answer of {task.provider} to the submit was lost and no callback came: look there whether a job "
+        "exists, then adopt it, resubmit the task or fail it",
+    )  # fmt: skip
     return WAIT
 
 

@@ -137,6 +137,9 @@ class Talkdrop(Stack):
         self.submit = self._function(
             "submit", self.submit_seconds, 1024,
             "table inbox submissions_queue_url workflow_arn callback_base_url callback_secret provider_secrets",
+            # A task that waits its turn goes back to the queue it came from, as often as it must. Lambda would take that
+            # for a runaway loop after 16 rounds: https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
+            recursive_loop=lambda_.RecursiveLoop.ALLOW,
         )  # fmt: skip
         # A provider waits, kie for 15 seconds.
         self.callback = self._function("callback", 10, 512, "table workflow_arn callback_secret")

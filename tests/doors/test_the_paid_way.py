@@ -99,9 +99,7 @@ def test_no_credits_stop_the_provider_and_blame_no_task(shop: Workshop, ready: T
     again = pay(shop, ACCEPTED)
     assert (again.status, shop.paper.posts) == (TaskStatus.READY, 1)
     submit.handler(sqs_event({"probe": "kie"}), CONTEXT)  # the account answers a free query again
-    shop.cloud.client("dynamodb").update_item(
-        TableName=shop.table, Key={"pk": {"S": f"task#{task.task_id}"}}, UpdateExpression="REMOVE not_before"
-    )
+    shop.at_once(task)
     assert pay(shop, ACCEPTED).status is TaskStatus.SUBMITTED
 
 
@@ -225,10 +223,70 @@ def test_a_late_bell_on_a_failed_task_brings_the_paid_video_after_all(shop: Work
     task = pay(shop, {"code": 500, "msg": "Server exception, please try again later", "data": None})
     assert task.status is TaskStatus.FAILED
     ring(shop, body={"code": 200, "data": {"taskId": JOB, "state": "success"}})
-    assert shop.executions() == [f"{task.task_id}-1-late"]
+    assert shop.executions() == [f"{task.task_id}-1-late1"]
     shop.paper.answers = [done(shop)]
     look(task, asks=0)
     assert shop.the_task().status is TaskStatus.ARCHIVING
+
+
+def test_each_late_bell_is_looked_into_even_where_an_earlier_one_came_to_nothing(shop: Workshop, ready: Task) -> None:
+    task = pay(shop, {"code": 500, "msg": "Server exception, please try again later", "data": None})
+    for _ in range(2):
+        ring(shop, body={"code": 200, "data": {"taskId": JOB, "state": "success"}})
+    assert shop.executions() == [f"{task.task_id}-1-late1", f"{task.task_id}-1-late2"]
+
+
+def test_a_bell_for_a_task_that_waits_its_turn_is_looked_into_before_anything_is_paid(shop: Workshop, ready: Task) -> None:
+    """It was refused for now, they said, and made a job all the same."""
+    task = pay(shop, {"code": 429, "msg": "too many requests"})
+    assert task.status is TaskStatus.READY
+    ring(shop, body={"code": 200, "data": {"taskId": JOB, "state": "success"}})
+    shop.at_once(task)
+    assert (pay(shop, ACCEPTED).status, shop.paper.posts) == (TaskStatus.READY, 1)
+    assert shop.executions() == [f"{task.task_id}-1"]
+    shop.paper.answers = [done(shop)]
+    look(task, asks=0)
+    after = shop.the_task()
+    assert (after.status, after.job_id, shop.paper.posts) == (TaskStatus.ARCHIVING, JOB, 1)
+
+
+def test_a_bell_that_names_nobodys_job_holds_up_a_waiting_task_only_until_it_was_looked_into(
+    shop: Workshop, ready: Task
+) -> None:
+    task = pay(shop, {"code": 429, "msg": "too many requests"})
+    ring(shop, body={"code": 200, "data": {"taskId": JOB, "state": "success"}})
+    shop.paper.answers = [{"code": 422, "msg": "recordInfo is null", "data": None}]
+    look(task, asks=0)
+    shop.at_once(task)
+    assert pay(shop, ACCEPTED).status is TaskStatus.SUBMITTED
+
+
+def test_a_key_that_is_refused_for_a_day_ends_in_held_and_not_in_silence(
+    shop: Workshop, ready: Task, with_options: Any
+) -> None:
+    task = pay(shop, ACCEPTED)
+    with_options(silent_hold_hours=0)
+    shop.paper.answers = [{"code": 401, "msg": "You do not have access permissions", "data": None}]
+    look(task)
+    assert (shop.the_task().status, shop.the_task().error["code"]) == (TaskStatus.HELD, "SILENT")
+
+
+def test_a_secret_that_is_no_key_stops_the_provider_and_blames_no_task(shop: Workshop, ready: Task) -> None:
+    shop.cloud.client("secretsmanager").put_secret_value(SecretId=shop.provider_secret, SecretString="sk-pasted-as-it-is")
+    keys.forget()
+    task = pay(shop, ACCEPTED)
+    assert (task.status, task.returns, shop.paper.posts) == (TaskStatus.READY, 0, 0)
+    assert "no JSON object" in task.history[-1]["why"]
+    assert "sk-pasted" not in json.dumps(task.history)
+
+
+def test_what_a_task_does_over_and_over_fills_no_row(shop: Workshop, ready: Task) -> None:
+    shop.cloud.client("dynamodb").update_item(
+        TableName=shop.table, Key={"pk": {"S": f"task#{ready.task_id}"}}, UpdateExpression="SET history = :many",
+        ExpressionAttributeValues={":many": {"L": [{"M": {"what": {"S": "READY"}}}] * 200}},
+    )  # fmt: skip
+    task = pay(shop, {"code": 402, "msg": "Credits insufficient"})
+    assert (task.status, len(task.history), task.entered["READY#1"]) == (TaskStatus.READY, 200, 2)
 
 
 def test_a_late_callback_does_not_reopen_a_settled_task(shop: Workshop, ready: Task) -> None:

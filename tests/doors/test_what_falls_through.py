@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from functions import gate, providers, settle, sweep, table, tasks, watch
+from functions import drops, gate, intake, providers, settle, sweep, table, tasks, watch
 from functions.table import Update
 from functions.tasks import S, Task
-from tests.doors.conftest import CONTEXT, VOICE, Workshop
+from tests.doors.conftest import CONTEXT, PORTRAIT, VOICE, Workshop, dropped, sqs_event
 
 PAST = "2026-01-01T00:00:00.000Z"
 RUNNING = {"code": 200, "msg": "success", "data": {"taskId": "job-1", "state": "generating"}}
@@ -87,6 +87,22 @@ def test_a_fresh_voice_is_left_to_its_own_event(shop: Workshop) -> None:
     shop.drop("in/fresh.mp3", VOICE)
     assert sweep.handler({}, CONTEXT)["found"] == 0
     assert shop.messages(shop.uploads) == []
+
+
+def test_a_portrait_or_a_text_that_no_event_told_us_of_is_found(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep, "_SETTLED_SECONDS", 0)
+    voice = shop.drop("in/late.mp3", VOICE)
+    intake.handler(sqs_event(dropped(shop.inbox, "in/late.mp3")), CONTEXT)
+    shop.drop("in/late.png", PORTRAIT)
+    shop.drop("in/said.json", b'{"provider": "kling", "text": "Hello.", "voice_id": "genshin_vindi2"}')
+    sweep.handler({}, CONTEXT)
+    found = shop.messages(shop.uploads)
+    assert sorted(one["audio"]["key"] for one in found) == ["in/late.mp3", "in/said.json"]
+    intake.handler(sqs_event(*found), CONTEXT)
+    assert the(drops.task_id_of(shop.inbox, "in/late.mp3", voice)).status is S.READY
+    assert {task.status for task in shop.all_tasks()} == {S.READY, S.WAITING}
 
 
 def test_a_held_task_that_no_provider_keeps_is_watched_no_more(shop: Workshop) -> None:

@@ -81,7 +81,7 @@ class Account:
 
         at = stamp(now())
         for pk, item in self.table.items.items():
-            if pk.startswith("breaker#") and "open_until" in item:
+            if pk.startswith("breaker#") and "open" in item:
                 return True
             if "due_at" in item and item["due_at"]["S"] <= at:
                 return True

@@ -16,7 +16,7 @@ from tests.faults.vendors import Vendor
 
 # From which status to which, by design 5; and those that hold only as long as nobody ever meant to pay.
 _EDGES = {
-    ("WAITING", "READY"), ("WAITING", "FAILED"), ("WAITING", "EXPIRED"), ("READY", "SUBMITTING"),
+    ("WAITING", "READY"), ("WAITING", "FAILED"), ("WAITING", "EXPIRED"), ("READY", "SUBMITTING"), ("READY", "SUBMITTED"),
     ("SUBMITTING", "READY"), ("SUBMITTING", "SUBMITTED"), ("SUBMITTING", "FAILED"), ("SUBMITTING", "HELD"),
     ("SUBMITTED", "ARCHIVING"), ("SUBMITTED", "FAILED"), ("SUBMITTED", "HELD"), ("ARCHIVING", "COMPLETED"),
     ("ARCHIVING", "HELD"), ("HELD", "SUBMITTED"), ("HELD", "ARCHIVING"), ("HELD", "FAILED"),
@@ -163,6 +163,11 @@ class Invariants:
         made = [job for job in jobs if job.script.outcome == "success"]
         if made and status not in ("COMPLETED", "HELD"):
             raise Broke("paid and lost", f"{task_id} is {status} although job {made[0].job_id} was made and charged")
+        if status == "EXPIRED":
+            raise Broke("nothing is lost", f"{task_id} expired although its portrait lies beside it")
+        sent_for = [job for job in jobs if job.attempt == int(item["attempt"]["N"])]
+        if any(_text(item["portrait"]["M"], "version_id") not in json.dumps(job.request) for job in sent_for):
+            raise Broke("what was sent is what the row says", f"{task_id} was sent with another portrait")
         if status == "HELD" and any(job.bells_heard for job in jobs):
             raise Broke("a delivered bell never ends in HELD", f"{task_id}: {item.get('error')}")
         if status == "COMPLETED" and not self.completed_ids.get(task_id):
@@ -200,12 +205,8 @@ class Invariants:
                 (Decimal(item["spent_usd"]["N"]) for pk, item in self.account.table.items.items()
                  if pk.startswith("budget#") and len(pk) == length + 7), Decimal(0),
             )  # fmt: skip
-            if spent != amount and not self._came_late():
+            if spent != amount:
                 raise Broke("the budget adds up", f"booked {spent}, owed {amount}")
-
-    def _came_late(self) -> bool:
-        """A refused attempt's books were closed, and a late success is not booked again."""
-        return any("FAILED#1" in times and "COMPLETED#1" in times for times in self.entered.values())
 
     def _alarm_rang(self, tasks: dict[str, Item]) -> None:
         held = [task_id for task_id, item in tasks.items() if _text(item, "status") == "HELD"]

@@ -169,9 +169,10 @@ class Run:
         if door == "voice-first":
             files.reverse()
         for order, (name, body) in enumerate(files):
-            self.clock.after(order * 0.5, lambda name=name, body=body: self._drop(name, body))
+            self.clock.after(order * 0.5, lambda name=name, body=body: self.drop(name, body))
 
-    def _drop(self, name: str, body: bytes) -> None:
+    def drop(self, name: str, body: bytes) -> None:
+        """A file comes into the inbox."""
         from functions import drops
 
         stored = self.account.buckets.put(INBOX, name, body)

@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.faults.clockwork import START, Broke
 from tests.faults.plans import Harsh, Plan, Rates, Script
-from tests.faults.runs import Result, Run, Scene
+from tests.faults.runs import PORTRAIT, Result, Run, Scene
 
 
 class _Busy(Plan):
@@ -81,6 +81,17 @@ def a_deaf_bus(profile: str) -> Broke | None:
     run = Run(Scene(profile, ("files", "api")), plan, seed=1)
     plan.now = lambda: run.clock.now  # type: ignore[method-assign]
     return run.play().broke
+
+
+def a_replaced_face(profile: str) -> Broke | None:
+    """Another portrait under the same name, again and again, while the task is on its way to the provider."""
+    for seed in range(1, 41):
+        run = Run(Scene(profile), _Busy(seed), seed=seed)
+        for number in range(12):
+            run.clock.after(2.0 + number / 2 + run.plan.moment(0.5), lambda run=run: run.drop("take-0.png", PORTRAIT))
+        if broke := run.play().broke:
+            return broke
+    return None
 
 
 def cap_of_a_few(profile: str) -> Broke | None:

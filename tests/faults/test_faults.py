@@ -67,6 +67,11 @@ def test_what_the_bus_did_not_take_for_an_hour_is_announced_all_the_same(profile
     assert scenes.a_deaf_bus(profile) is None
 
 
+@pytest.mark.parametrize("profile", series.PROFILES)
+def test_what_is_sent_is_what_the_row_says_whenever_a_file_is_replaced(profile: str) -> None:
+    assert scenes.a_replaced_face(profile) is None
+
+
 def test_a_run_is_its_seed() -> None:
     from tests.faults.runs import harsh
 

@@ -121,8 +121,13 @@ def test_links_that_grant_access_are_made_in_one_place() -> None:
     assert [path.stem for path in FUNCTIONS if words(path) & made] == ["links"]
 
 
-def test_functions_speak_through_the_logger_and_never_sleep() -> None:
-    assert [named(path) for path in FUNCTIONS if words(path) & {"print", "sleep"}] == []
+# A second or two, where coming again by a queue would lose what is known: a row that was busy, a download that broke.
+MAY_PAUSE = {"functions/table.py", "functions/wire.py"}
+
+
+def test_functions_speak_through_the_logger_and_sleep_nowhere_else() -> None:
+    assert [named(path) for path in FUNCTIONS if "print" in words(path)] == []
+    assert {named(path) for path in FUNCTIONS if "sleep" in words(path)} <= MAY_PAUSE
 
 
 def test_nothing_happens_at_import() -> None:
