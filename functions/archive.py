@@ -60,7 +60,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         return {"next": "settle", "archived": {}}  # settle sees the same, and ends it
     place = place_of(task)
     standing = bucket.find(place)
-    archived = manifest.read(place) if standing else None
+    archived = _told(place) if standing else None
     if archived is None:
         ends_at = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - RESERVE_SECONDS
         try:
@@ -70,6 +70,14 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             return {"next": "archive"}
     logger.info("archived", task_id=task.task_id, bytes=archived["bytes"], key=archived["key"])
     return {"next": "settle", "archived": archived}
+
+
+def _told(place: Place) -> dict[str, Any] | None:
+    try:
+        return manifest.read(place)
+    except manifest.Damaged as error:  # the video does not suffer: it is proved anew; `verify` tells a person of it
+        logger.error("the manifest is damaged", key=place.manifest_key, reason=str(error))
+        return None
 
 
 def place_of(task: Task) -> Place:
@@ -128,14 +136,23 @@ def _relay(task: Task, place: Place, ends_at: float) -> Brought:
         if _fits_into_one(video, place, ends_at):
             try:
                 return _in_one(task, place, video, ends_at)
-            except (TooSlow, DeadlinePassed) as reason:
-                if video.etag is None:
-                    raise SourceUnreachable("it came too slowly, and cannot be gone on from") from reason
+            except (TooSlow, SourceUnreachable, ArchiveUnavailable) as reason:
+                if not _can_go_on(video, reason):
+                    raise
                 logger.info("going on in parts", task_id=task.task_id, reason=str(reason))
-    upload = parts.find(place) or parts.start(place, **_words(task))
-    if time.monotonic() >= ends_at:
-        raise HandOver("too slow for one request")  # the upload just opened tells the next invocation
+    found = parts.find(place)
+    upload = found or parts.start(place, **_words(task))
+    if found is None and time.monotonic() >= ends_at:
+        raise HandOver("too slow for one request")  # the upload just opened tells the next invocation: once only
     return _in_parts(task, upload, ends_at)
+
+
+def _can_go_on(video: Download, reason: Exception) -> bool:
+    """What breaks off again and again must not begin anew each time: parts stay. S3 itself hangs up when the source keeps
+    it waiting for long; once it has all the bytes, its answer stands."""
+    if video.etag is None or isinstance(reason, Changed):
+        return False
+    return not isinstance(reason, ArchiveUnavailable) or video.position != video.length
 
 
 def _fits_into_one(video: Download, place: Place, ends_at: float) -> bool:
@@ -198,9 +215,10 @@ def _in_parts(task: Task, upload: Upload, ends_at: float) -> Brought:
 
 
 def _rest(task: Task, upload: Upload, ends_at: float) -> Download | None:
-    """What the link gives from where the parts end, if that is the same file: the first and the last part tell."""
+    """What the link gives from where the parts end, if that is the same file: the first and the last part tell. Whole
+    ones, since S3 gives a checksum of a whole part, and neither a part's bytes nor the metadata of an upload."""
     try:
-        for part in (upload.parts[0], upload.parts[-1]):
+        for part in dict.fromkeys((upload.parts[0], upload.parts[-1])):
             start = (part.number - 1) * parts.PART_BYTES
             with _open(task, ends_at, range_from=start, range_to=start + part.bytes) as piece:
                 content = memoryview(bytearray(part.bytes))
@@ -230,11 +248,13 @@ def _look_ahead(task: Task, walk: mp4.Walk, offset: int, etag: str | None, ends_
 
 
 def _reread(task: Task, place: Place, standing: Standing) -> tuple[bytes, float]:
-    walk, digest = mp4.Walk(), hashlib.sha256()
+    walk, reading = mp4.Walk(), parts.Reading(standing.checksum)
     for piece in bucket.read_back(place, standing.version_id):
         walk.feed(piece)
-        digest.update(piece)
-    return digest.digest(), _prove(walk, task)
+        reading.update(piece)
+    if not reading.agrees():
+        raise ArchiveUnavailable("the archive gives other bytes than S3's checksum is of")
+    return reading.sha256.digest(), _prove(walk, task)
 
 
 def _prove(walk: mp4.Walk, task: Task) -> float:

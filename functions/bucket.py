@@ -207,6 +207,8 @@ def _carry(request: AWSPreparedRequest, length: int, pour: Callable[[Send], byte
             connection.send(after + b"0\r\nx-amz-checksum-sha256:" + digest + b"\r\n\r\n")
         return _answer(connection, request.url)
     except _Broken as broken:
+        if connection.sock is None:
+            raise ArchiveUnavailable("S3 could not be reached") from broken
         try:
             return _answer(connection, request.url)  # S3 may say why before it hangs up
         except (OSError, http.client.HTTPException):

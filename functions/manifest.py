@@ -12,13 +12,26 @@ from functions.table import stamp
 from functions.tasks import Task
 
 SCHEMA = 1
+FACTS = ("bucket", "key", "version_id", "etag", "sha256", "bytes", "seconds", "manifest_key")
 _OF_AN_INPUT = ("bucket", "key", "version_id", "etag", "sha256", "bytes", "content_type", "seconds")
 
 
+class Damaged(Exception):
+    """What lies in the manifest's place is none of ours, or not whole."""
+
+
 def read(place: Place) -> dict[str, Any] | None:
-    """The video's facts from its manifest, None if there is no manifest yet."""
+    """The video's facts from its manifest, None if there is no manifest yet. Raises Damaged."""
     content = bucket.get_small(place.bucket, place.manifest_key)
-    return None if content is None else json.loads(content)["video"]
+    if content is None:
+        return None
+    try:
+        video = dict(json.loads(content)["video"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise Damaged(f"{type(error).__name__}: {error}") from error
+    if missing := [name for name in FACTS if name not in video]:
+        raise Damaged(f"it does not tell of its video: {', '.join(missing)}")
+    return video
 
 
 def write(task: Task, place: Place, video: Mapping[str, Any], standing: Standing) -> None:

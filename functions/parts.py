@@ -11,7 +11,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from functions.bucket import AlreadyThere, ArchiveUnavailable, Place, refusals
+from functions.bucket import AlreadyThere, ArchiveUnavailable, Place, code_of, refusals
 from functions.settings import aws
 
 PART_BYTES = 8 << 20  # all that is ever held in memory; 10,000 of them are 80 GB
@@ -61,8 +61,13 @@ class Upload:
             raise
 
     def abort(self) -> None:
-        with refusals():
-            aws("s3").abort_multipart_upload(**self._names())
+        """It is gone, whoever ended it: a completion whose answer was lost did, too."""
+        try:
+            with refusals():
+                aws("s3").abort_multipart_upload(**self._names())
+        except ArchiveUnavailable as error:
+            if code_of(error) != "NoSuchUpload":
+                raise
 
     def _names(self) -> Any:
         return {"Bucket": self.place.bucket, "Key": self.place.key, "UploadId": self.upload_id}
@@ -74,8 +79,48 @@ def checksum_of(content: bytes | bytearray | memoryview) -> str:
 
 def checksum_of_parts(parts: list[Part]) -> str:
     """What S3 says of an object made of these parts: the SHA-256 of their SHA-256s, and how many they were."""
-    digests = b"".join(base64.b64decode(part.checksum) for part in parts)
-    return f"{checksum_of(digests)}-{len(parts)}"
+    return _composite([base64.b64decode(part.checksum) for part in parts])
+
+
+def _composite(digests: list[bytes]) -> str:
+    return f"{checksum_of(b''.join(digests))}-{len(digests)}"
+
+
+class Reading:
+    """Bytes that are read back, held against what S3 says of them: the checksum of the whole, or that of its parts."""
+
+    def __init__(self, checksum: str) -> None:
+        self.sha256 = hashlib.sha256()
+        self.bytes = 0
+        self._said = checksum
+        self._is_in_parts = "-" in checksum
+        self._part = hashlib.sha256()
+        self._digests: list[bytes] = []
+
+    def update(self, piece: bytes) -> None:
+        self.sha256.update(piece)
+        view = memoryview(piece)
+        while view and self._is_in_parts:
+            room = PART_BYTES - self.bytes % PART_BYTES
+            self._part.update(view[:room])
+            self.bytes += len(view[:room])
+            view = view[room:]
+            if self.bytes % PART_BYTES == 0:
+                self._end_part()
+        self.bytes += len(view)
+
+    def agrees(self) -> bool:
+        """Also where S3 says nothing, or where others uploaded it in parts of another size."""
+        if self._is_in_parts and self.bytes % PART_BYTES:
+            self._end_part()
+        if not self._said or (self._is_in_parts and not self._said.endswith(f"-{len(self._digests)}")):
+            return True
+        told = _composite(self._digests) if self._is_in_parts else base64.b64encode(self.sha256.digest()).decode()
+        return told == self._said
+
+    def _end_part(self) -> None:
+        self._digests.append(self._part.digest())
+        self._part = hashlib.sha256()
 
 
 def start(place: Place, **words: Any) -> Upload:

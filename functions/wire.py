@@ -152,7 +152,7 @@ def ask(target: Target, headers: dict[str, str], patience: Patience) -> Opened:
         connection.close()
         raise
     wire.is_past_headers = True
-    return Opened(response, connection)
+    return Opened(response, connection, wire)
 
 
 def _connect(target: Target, patience: Patience) -> socket.socket:
@@ -224,6 +224,7 @@ class _Wire(io.RawIOBase):
         self._patience = patience
         self._headers = 0
         self.is_past_headers = False
+        self.broken: FetchError | None = None
         connection.settimeout(STALL_SECONDS)
 
     def makefile(self, _mode: str) -> io.BufferedReader:
@@ -235,6 +236,17 @@ class _Wire(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Called for every 16 KiB: what it costs, the archive costs."""
+        if self.broken:
+            raise self.broken
+        try:
+            return self._receive(buffer)
+        except FetchError as error:
+            if not self.is_past_headers:
+                raise
+            self.broken = error  # to the reader an end, for now: so what came before it is not lost
+            return 0
+
+    def _receive(self, buffer: Any) -> int:
         seconds = self._patience.left()
         if seconds < STALL_SECONDS:
             self._connection.settimeout(seconds)
@@ -260,9 +272,10 @@ class _Wire(io.RawIOBase):
 class Opened:
     """An answer whose head has been read."""
 
-    def __init__(self, response: http.client.HTTPResponse, connection: socket.socket) -> None:
+    def __init__(self, response: http.client.HTTPResponse, connection: socket.socket, wire: _Wire) -> None:
         self._response = response
         self._connection = connection
+        self._wire = wire
         self.status = response.status
 
     def header(self, name: str) -> str:
@@ -282,10 +295,18 @@ class Opened:
         return 0, length, length
 
     def readinto(self, view: memoryview) -> int:
+        """Less than the view holds where it ends or breaks; what broke it is raised when nothing came any more."""
         try:
-            return self._response.readinto(view)
+            count = self._response.readinto(view)
+        except http.client.IncompleteRead as error:  # within a chunk; those before it are in the view
+            count = len(error.partial)
+            if not count:
+                raise self._wire.broken or SourceUnreachable("the source broke off within a chunk") from error
         except http.client.HTTPException as error:
             raise SourceUnreachable(f"the source broke off: {type(error).__name__}") from error
+        if not count and self._wire.broken:
+            raise self._wire.broken
+        return count
 
     def close(self) -> None:
         self._response.close()

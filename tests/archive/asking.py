@@ -1,4 +1,4 @@
-"""What the tests of the guard ask, and what plain servers answer."""
+"""What is asked of the guard, and what well-kept servers answer."""
 
 from __future__ import annotations
 
@@ -32,3 +32,32 @@ def refused(url: str = URL, kind: type[fetch.FetchError] = fetch.ForbiddenAddres
     assert type(raised.value) is kind
     assert "hush" not in str(raised.value)
     return str(raised.value)
+
+
+def serve(content: bytes, **headers: object):
+    """Serves ranges as a well-kept source does."""
+
+    def answer(visit: Visit) -> None:
+        told = visit.headers.get("range", "").removeprefix("bytes=")
+        if not told:
+            visit.head(Content_Length=len(content), **headers)
+            visit.send(content)
+            return
+        first, _, last = told.partition("-")
+        start, end = int(first), min(int(last or len(content)) + 1, len(content))
+        span = f"bytes {start}-{end - 1}/{len(content)}"
+        visit.head("206 Partial", Content_Range=span, Content_Length=end - start, **headers)
+        visit.send(content[start:end])
+
+    return answer
+
+
+def chunked(content: bytes):
+    def answer(visit: Visit) -> None:
+        visit.head(Transfer_Encoding="chunked")
+        for start in range(0, len(content), 100_000):
+            piece = content[start : start + 100_000]
+            visit.send(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+        visit.send(b"0\r\n\r\n")
+
+    return answer

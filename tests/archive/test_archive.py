@@ -4,50 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
-from contextlib import suppress
 
 import pytest
 
-from functions import archive
 from functions.bucket import ArchiveUnavailable
 from functions.mp4 import NotAVideo
-from functions.wire import DeadlinePassed, FetchError, ForbiddenAddress, LinkDead, SourceUnreachable, Unwelcome
+from functions.wire import FetchError, ForbiddenAddress, LinkDead, SourceUnreachable, Unwelcome
+from tests.archive.asking import URL, chunked, serve
 from tests.archive.conftest import Vault
 from tests.archive.films import FTYP, box, film, moov, movie_header, track
 from tests.archive.internet import Internet, Visit
 
-URL = "https://files.example.com/out/281e.mp4?X-Amz-Signature=hush"
 FILM = film(3_000_000)
-
-
-def serve(content: bytes, **headers: object):
-    """Serves ranges as a well-kept source does."""
-
-    def answer(visit: Visit) -> None:
-        told = visit.headers.get("range", "").removeprefix("bytes=")
-        if not told:
-            visit.head(Content_Length=len(content), **headers)
-            visit.send(content)
-            return
-        first, _, last = told.partition("-")
-        start, end = int(first), min(int(last or len(content)) + 1, len(content))
-        span = f"bytes {start}-{end - 1}/{len(content)}"
-        visit.head("206 Partial", Content_Range=span, Content_Length=end - start, **headers)
-        visit.send(content[start:end])
-
-    return answer
-
-
-def chunked(content: bytes):
-    def answer(visit: Visit) -> None:
-        visit.head(Transfer_Encoding="chunked")
-        for start in range(0, len(content), 100_000):
-            piece = content[start : start + 100_000]
-            visit.send(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
-        visit.send(b"0\r\n\r\n")
-
-    return answer
 
 
 def nothing_is_there(vault: Vault) -> bool:
@@ -97,19 +65,6 @@ def test_the_same_task_archived_again_gives_the_same_answer_and_fetches_nothing(
     assert vault.run() == first
     assert len(site.visits) == 1
     assert vault.versions() == 2
-
-
-def test_who_died_before_the_manifest_is_finished_by_the_next(vault: Vault, internet: Internet) -> None:
-    site = internet.site("files.example.com", serve(FILM))
-    vault.open_task(URL)
-    first = vault.run()
-    before = vault.read(first["archived"]["manifest_key"])
-    version = vault.s3.head_object(Bucket=vault.bucket, Key=first["archived"]["manifest_key"])["VersionId"]
-    vault.s3.delete_object(Bucket=vault.bucket, Key=first["archived"]["manifest_key"], VersionId=version)
-    assert vault.run() == first
-    assert vault.read(first["archived"]["manifest_key"]) == before
-    assert vault.versions() == 2
-    assert len(site.visits) == 1
 
 
 def test_who_comes_second_leaves_what_the_first_put_there(vault: Vault, internet: Internet) -> None:
@@ -247,84 +202,6 @@ def test_an_archive_that_refuses_is_said_to_be_unavailable(
     vault.s3.delete_bucket(Bucket=vault.bucket)
     with pytest.raises(ArchiveUnavailable, match="NoSuchBucket"):
         vault.run()
-
-
-def test_a_video_that_breaks_off_goes_on_within_the_same_object(vault: Vault, internet: Internet) -> None:
-    def answer(visit: Visit) -> None:
-        whole = serve(FILM, ETag='"v1"')
-        if len(site.visits) > 1:
-            return whole(visit)
-        visit.head(Content_Length=len(FILM), ETag='"v1"')
-        return visit.send(FILM[:1_234_567])
-
-    site = internet.site("files.example.com", answer)
-    vault.open_task(URL)
-    archived = vault.run()["archived"]
-    assert vault.read(archived["key"]) == FILM
-    assert "-" not in archived["etag"]
-    assert [visit.headers.get("range") for visit in site.visits] == [None, f"bytes=1234567-{len(FILM) - 1}"]
-
-
-@pytest.mark.parametrize("moov_first", [True, False])
-def test_a_video_that_does_not_end_in_our_time_is_handed_over(vault: Vault, internet: Internet, moov_first: bool) -> None:
-    content = film(30_000_000, moov_first=moov_first)
-
-    def falls_silent(visit: Visit) -> None:
-        visit.falls_silent_after = 12_000_000
-        serve(content, ETag='"v1"')(visit)
-
-    internet.site("files.example.com", falls_silent)
-    vault.open_task(URL)
-    answers = [vault.run(seconds=archive.RESERVE_SECONDS + 2)]
-    assert answers[0] == {"next": "archive"}
-    assert vault.uploads() == 1
-    while answers[-1]["next"] == "archive" and len(answers) < 20:
-        assert vault.keys() == []
-        with suppress(DeadlinePassed):  # on a slow machine: not a part further, and the workflow comes again
-            answers.append(vault.run(seconds=archive.RESERVE_SECONDS + 3))
-    archived = answers[-1]["archived"]
-    assert len(answers) > 2
-    assert archived["etag"].endswith('-4"')
-    assert archived["sha256"] == hashlib.sha256(content).hexdigest()
-    assert archived["seconds"] == 12.267
-    assert vault.read(archived["key"]) == content
-    assert vault.uploads() == 0
-
-
-@pytest.mark.parametrize("how", [serve, chunked])
-@pytest.mark.parametrize("seed", [1, 2])
-def test_parts_are_gone_on_from_only_if_the_file_is_the_same(vault: Vault, internet: Internet, how, seed: int) -> None:
-    old, new = film(20_000_000, seed=1), film(20_000_000, seed=seed)
-    upload = vault.s3.create_multipart_upload(
-        Bucket=vault.bucket, Key=f"videos/2026/11/21/{vault.bucket}/hello.mp4", ChecksumAlgorithm="SHA256"
-    )
-    for number in (1, 2):
-        vault.s3.upload_part(
-            Bucket=vault.bucket, Key=upload["Key"], UploadId=upload["UploadId"], PartNumber=number,
-            Body=old[(number - 1) << 23 : number << 23], ChecksumAlgorithm="SHA256",
-        )  # fmt: skip
-    internet.site("files.example.com", how(new))
-    vault.open_task(URL)
-    archived = vault.run(seconds=archive.RESERVE_SECONDS + 100)["archived"]
-    assert vault.read(archived["key"]) == new
-    assert archived["sha256"] == hashlib.sha256(new).hexdigest()
-    assert vault.uploads() == 0
-
-
-def test_a_slow_source_that_cannot_be_gone_on_from_is_not_handed_over_for_ever(vault: Vault, internet: Internet) -> None:
-    def drip(visit: Visit) -> None:
-        visit.head(Content_Length=len(FILM))
-        for start in range(0, len(FILM), 1000):
-            visit.send(FILM[start : start + 1000])
-            time.sleep(0.05)
-
-    internet.site("files.example.com", drip)
-    vault.open_task(URL)
-    began = time.monotonic()
-    with pytest.raises(SourceUnreachable):
-        vault.run(seconds=archive.RESERVE_SECONDS + 1)
-    assert time.monotonic() - began <= 1 + 2
-    assert nothing_is_there(vault)
 
 
 def test_a_task_that_is_not_to_be_archived_is_left_to_settle(vault: Vault, internet: Internet) -> None:

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from functions import bucket, settings
-from functions.bucket import ArchiveUnavailable, Place, Send
+from functions.bucket import AlreadyThere, ArchiveUnavailable, Place, Send
+from functions.parts import Part, Upload
 from local import cloud
 from tests.archive.conftest import Vault
 from tests.archive.internet import Internet, Visit
@@ -130,6 +131,26 @@ def test_an_s3_that_hangs_up_is_unavailable(endpoint: Internet, monkeypatch: pyt
     speak_to(endpoint, lambda visit: None, monkeypatch)
     with pytest.raises(ArchiveUnavailable):
         bucket.put_stream(place("vault"), len(CONTENT), pour)
+
+
+def test_an_s3_that_cannot_be_reached_is_unavailable(endpoint: Internet, monkeypatch: pytest.MonkeyPatch) -> None:
+    speak_to(endpoint, lambda visit: None, monkeypatch)
+    endpoint.routes.clear()
+    with pytest.raises(ArchiveUnavailable):
+        bucket.put_stream(place("vault"), len(CONTENT), pour)
+
+
+def test_an_upload_that_was_completed_unheard_is_already_there(endpoint: Internet, monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(visit: Visit) -> None:
+        is_completion = visit.headers.get("content-type", "").endswith("xml") or "if-none-match" in visit.headers
+        code, status = ("PreconditionFailed", "412 No") if is_completion else ("NoSuchUpload", "404 Not Found")
+        body = f"<Error><Code>{code}</Code></Error>".encode()
+        visit.head(status, Content_Length=len(body))
+        visit.send(body)
+
+    speak_to(endpoint, answer, monkeypatch)
+    with pytest.raises(AlreadyThere):
+        Upload(place("vault"), "u1", [Part(1, 5, '"e"', "c" * 44)]).complete()
 
 
 def test_bytes_that_changed_on_the_way_are_refused_by_s3(vault: Vault) -> None:

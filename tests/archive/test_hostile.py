@@ -201,6 +201,25 @@ def test_what_breaks_off_goes_on_by_range(internet: Internet) -> None:
     assert [visit.headers.get("if-range") for visit in site.visits] == [None, '"v1"', '"v1"', '"v1"']
 
 
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_what_came_before_a_break_is_not_asked_for_again(internet: Internet, is_chunked: bool) -> None:
+    content = bytes(range(256)) * 2000
+    whole, visits = broken_at(content), itertools.count(1)
+
+    def answer(visit: Visit) -> None:
+        if next(visits) > 1:
+            return whole(visit)
+        visit.head(ETag='"v1"', **({"Transfer_Encoding": "chunked"} if is_chunked else {"Content_Length": len(content)}))
+        for start in range(0, 70_000, 10_000):
+            piece = content[start : start + 10_000]
+            visit.send(b"2710\r\n" + piece + b"\r\n" if is_chunked else piece)
+        return None
+
+    site = internet.site("files.example.com", answer)
+    assert get() == content
+    assert site.visits[1].headers["range"].startswith("bytes=70000-")
+
+
 def test_a_source_that_ends_every_connection_is_gone_on_from_as_long_as_it_gives_something(internet: Internet) -> None:
     content = bytes(range(256)) * 40_000
     site = internet.site("files.example.com", broken_at(content, *range(1_200_000, len(content), 1_200_000)))
