@@ -18,6 +18,9 @@ from functions.source import Source
 from functions.tasks import S, Task
 
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_HALF_A_LETTER = re.compile("[\ud800-\udfff]")
+_LARGEST, _DEEPEST = 10**38, 16
+_MOST_REASONS = 4000  # characters: what is told of a refusal goes into a row, an event and a note
 _LETTERS_PER_SECOND = 14  # letters a voice speaks in a second, roughly: only to quote a price before it is known
 _VOICES = ("text", "audio_id")  # the settings that stand for an audio file, where a model takes them
 
@@ -69,6 +72,9 @@ def parse(text: str, name: str) -> dict[str, Any]:
 def compose(told: Mapping[str, Any], prompt: str | None = None) -> Brief:
     """A brief from flat settings; what is not provider, model or prompt belongs to the model. Raises Refused."""
     asked = dict(told)
+    if not _can_be_kept(asked):
+        cure = "numbers of at most 38 digits, no NaN, whole letters, and not deeply nested"
+        raise Refused([Refusal("BAD_SETTINGS", "settings", f"the settings hold what cannot be kept: {cure}, please")])
     provider = str(asked.pop("provider", None) or options().default_provider)
     if provider not in providers.NAMES:
         known = ", ".join(providers.NAMES)
@@ -84,6 +90,19 @@ def compose(told: Mapping[str, Any], prompt: str | None = None) -> Brief:
     if not isinstance(wished, str):
         raise Refused([Refusal("BAD_PROMPT", "prompt", "the prompt must be text")])
     return Brief(provider, model, clean(wished), asked)
+
+
+def _can_be_kept(value: Any, depth: int = 0) -> bool:
+    """By the table: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Limits.html"""
+    if isinstance(value, str):
+        return not _HALF_A_LETTER.search(value)
+    if isinstance(value, int):
+        return abs(value) < _LARGEST
+    if isinstance(value, float):
+        return abs(value) < _LARGEST and (value == 0 or abs(value) > 1 / _LARGEST)  # NaN is neither
+    if isinstance(value, Mapping):
+        value = [*value, *value.values()]
+    return depth < _DEEPEST and all(_can_be_kept(inner, depth + 1) for inner in value or ())
 
 
 def clean(prompt: str) -> str:
@@ -169,5 +188,7 @@ def _facts(seen: media.Image | media.Audio | None) -> dict[str, Any]:
 
 
 def refuse(task: Task, refusals: list[Refusal]) -> Task:
-    error = {"code": refusals[0].code, "message": " ".join(refusal.message for refusal in refusals)}
-    return replace(task, status=S.FAILED, error=error)
+    message = " ".join(refusal.message for refusal in refusals)
+    if len(message) > _MOST_REASONS:
+        message = f"{message[:_MOST_REASONS]} … ({len(refusals)} reasons in all)"
+    return replace(task, status=S.FAILED, error={"code": refusals[0].code, "message": message})

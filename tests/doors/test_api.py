@@ -79,8 +79,9 @@ def test_what_cannot_be_names_the_field_and_the_cure_and_makes_no_task(
 
 
 @pytest.mark.parametrize(
-    "raw", ["", "{", "[]", "null", '"text"', '{"portrait":"a","settings":{"seed":NaN}}', "[" * 50_000, "\u0000"]
-)
+    "raw", ["", "{", "[]", "null", '"text"', '{"portrait":"a","settings":{"seed":NaN}}', "[" * 50_000, "\u0000",
+            '{"portrait":"a","audio":"b","prompt":"\\ud800"}']
+)  # fmt: skip
 def test_bodies_that_are_no_request_are_refused_and_crash_nothing(shop: Workshop, raw: str) -> None:
     status, problem, _ = call("POST", "/tasks", raw=raw)
     assert status == 422

@@ -140,6 +140,12 @@ def test_settings_of_the_folder_and_of_the_voice_come_together(shop: Workshop) -
         (b'{"resolution": "8k"}', "resolution"),
         (b'{"seeed": 12345}', "seeed"),
         (b'{"seed": 9999}', "seed"),
+        (b'{"seed": NaN}', "cannot be kept"),
+        (b'{"seed": 1e400}', "cannot be kept"),
+        (b'{"seed": 100000000000000000000000000000000000000000}', "cannot be kept"),
+        (b'{"seed": "\\ud800"}', "cannot be kept"),
+        (b'{"seed": ' + b"[" * 40 + b"]" * 40 + b"}", "cannot be kept"),
+        (json.dumps({f"unknown {number}": "" for number in range(3000)}).encode(), "3000 reasons in all"),
     ],
 )
 def test_bad_settings_are_refused_with_the_cure(shop: Workshop, settings: bytes, says: str) -> None:
