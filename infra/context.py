@@ -30,6 +30,9 @@ class Context(BaseModel):
     gone for good `old_versions_days` later. It must leave a waiting or held task its files.
     `archive_cold_after_days`: to Glacier Instant Retrieval, which still answers in milliseconds.
     `archive_expire_days`: when videos go. Each of these two may be the word `never`.
+    `archive_ia_after_days`: to Standard-IA, on the way there. `archive_lock_days`: for so long nobody deletes a version
+    of a video without the right to bypass the lock. `archive_replica_bucket_arn`: a bucket of yours, versioned, in
+    another region, that gets a copy of every video. See docs/operations.md.
     `old_versions_days`: how long an overwritten or deleted object can be brought back.
     `callback_base_url`: a domain of your own in front of the API, without a slash at the end.
     `alarm_email`: who hears of alarms; others may subscribe to the topic.
@@ -48,6 +51,9 @@ class Context(BaseModel):
     inbox_expire_days: Annotated[int, Field(ge=7)] | Never = 30
     archive_cold_after_days: Annotated[int, Field(ge=1)] | Never = 90
     archive_expire_days: Annotated[int, Field(ge=1)] | Never = "never"
+    archive_ia_after_days: Annotated[int, Field(ge=30)] | Never = "never"  # S3 takes nothing younger
+    archive_lock_days: Annotated[int, Field(ge=1)] | Never = "never"
+    archive_replica_bucket_arn: str | None = Field(None, pattern=r"^arn:aws[a-z-]*:s3:::[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
     old_versions_days: int = Field(30, ge=1)
     callback_base_url: str | None = Field(None, pattern=r"^https://[^/]+(/[^/]+)*$")
     alarm_email: str | None = None
@@ -92,6 +98,15 @@ class Context(BaseModel):
             raise ValueError(
                 f"inbox_expire_days must be less than the option tombstone_days ({days}): the sweep takes a voice whose "
                 "row is gone for a forgotten one, and it would be paid again"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _the_archive_grows_cold_by_degrees(self) -> Self:
+        tepid, cold = self.archive_ia_after_days, self.archive_cold_after_days
+        if tepid != "never" and cold != "never" and cold < tepid + 30:
+            raise ValueError(
+                "archive_cold_after_days must be 30 or more past archive_ia_after_days: S3 keeps it there so long"
             )
         return self
 

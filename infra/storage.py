@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
@@ -21,7 +21,7 @@ LISTED = (
 
 def inbox(scope: Construct, context: Context) -> s3.Bucket:
     """Where files are dropped. It tells EventBridge of every new object, without a custom resource."""
-    bucket = _bucket(scope, "Inbox", context, expire_days=context.inbox_expire_days)
+    bucket = _bucket(scope, "Inbox", context, expire_days=context.inbox_expire_days, broken_upload_days=1)
     cast(
         s3.CfnBucket, bucket.node.default_child
     ).notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(
@@ -32,21 +32,37 @@ def inbox(scope: Construct, context: Context) -> s3.Bucket:
 
 def archive(scope: Construct, context: Context) -> s3.Bucket:
     """Where videos stay. It tells nobody of anything, so our own writing can never start us again."""
-    bucket = _bucket(scope, "Archive", context, expire_days=context.archive_expire_days)
-    if context.archive_cold_after_days != "never":
-        bucket.add_lifecycle_rule(
-            id="colder",
-            transitions=[
-                s3.Transition(
-                    storage_class=s3.StorageClass.GLACIER_INSTANT_RETRIEVAL,
-                    transition_after=Duration.days(context.archive_cold_after_days),
-                )
-            ],
-        )
+    more: dict[str, Any] = {}
+    if context.archive_lock_days != "never":
+        more["object_lock_default_retention"] = s3.ObjectLockRetention.governance(Duration.days(context.archive_lock_days))
+    if context.archive_replica_bucket_arn:
+        replica = s3.Bucket.from_bucket_arn(scope, "ArchiveReplica", context.archive_replica_bucket_arn)
+        more["replication_rules"] = [s3.ReplicationRule(id="replica", destination=replica)]  # without delete markers
+    bucket = _bucket(
+        scope, "Archive", context, expire_days=context.archive_expire_days,
+        # The slowest source that we bear with (50 KB/s) brings the largest video in some four days, parts compared and all.
+        broken_upload_days=7, **more,
+    )  # fmt: skip
+    if colder := _transitions(context):
+        bucket.add_lifecycle_rule(id="colder", transitions=colder)
     return bucket
 
 
-def _bucket(scope: Construct, name: str, context: Context, *, expire_days: int | Never) -> s3.Bucket:
+def _transitions(context: Context) -> list[s3.Transition]:
+    classes = {
+        s3.StorageClass.INFREQUENT_ACCESS: context.archive_ia_after_days,
+        s3.StorageClass.GLACIER_INSTANT_RETRIEVAL: context.archive_cold_after_days,
+    }
+    return [
+        s3.Transition(storage_class=storage_class, transition_after=Duration.days(days))
+        for storage_class, days in classes.items()
+        if days != "never"
+    ]
+
+
+def _bucket(
+    scope: Construct, name: str, context: Context, *, expire_days: int | Never, broken_upload_days: int, **more: Any
+) -> s3.Bucket:
     # No server access log: S3 writes the whole request line into it, and so every presigned URL with its signature.
     bucket = s3.Bucket(
         scope,
@@ -58,8 +74,9 @@ def _bucket(scope: Construct, name: str, context: Context, *, expire_days: int |
         enforce_ssl=True,
         minimum_tls_version=1.2,
         removal_policy=_removal(context),
+        **more,
     )
-    bucket.add_lifecycle_rule(id="broken-uploads", abort_incomplete_multipart_upload_after=Duration.days(1))
+    bucket.add_lifecycle_rule(id="broken-uploads", abort_incomplete_multipart_upload_after=Duration.days(broken_upload_days))
     bucket.add_lifecycle_rule(id="old-versions", noncurrent_version_expiration=Duration.days(context.old_versions_days))
     if expire_days != "never":
         bucket.add_lifecycle_rule(id="expiry", expiration=Duration.days(expire_days))

@@ -9,7 +9,7 @@ does not say its length, so that it goes up in parts. A task that was finished b
 another. Then nobody is killed any more, and each task runs to its end.
 
 Ends with 1 if under any key there is not exactly one version, whole, with the right checksum in S3 and in the manifest,
-or if the bucket has no rule that ends within a day the uploads nobody completes.
+or if the bucket has no rule that ends within a week the uploads nobody completes.
 """
 
 from __future__ import annotations
@@ -276,7 +276,7 @@ def main() -> int:
         _tell(running, screen, worker, rows, peaks, days)
     finally:
         running.stop()
-    return 0 if all(row.found["is right"] for row in rows) and days == 1 else 1
+    return 0 if all(row.found["is right"] for row in rows) and days == 7 else 1
 
 
 def _look(running: World, row: Row, checksums: dict[str, str]) -> dict[str, Any]:
@@ -311,7 +311,7 @@ def _tell(
     screen.plain(f"\npeak memory of the process: {told}; the function has {worker.memory_mb} MB")
     bucket = running.stack.outputs["ArchiveBucket"]
     uploads = running.cloud.client("s3").list_multipart_uploads(Bucket=bucket).get("Uploads", [])
-    screen.plain(f"uploads left open: {len(uploads)}; the template's lifecycle rule ends such after {days} day")
+    screen.plain(f"uploads left open: {len(uploads)}; the template's lifecycle rule ends such after {days} days")
 
 
 def _days_until_ended() -> int | None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from functions import drops, tasks
 from infra import stack, storage
+from tests.infra.conftest import synthesise, template_in
 from tests.infra.template import Json, Template
 
 BUCKETS = ("Inbox", "Archive")
@@ -31,8 +34,8 @@ def test_no_bucket_logs_requests_since_a_request_line_holds_the_signature_of_a_p
 
 def test_an_inbox_expires_and_an_archive_grows_cold_and_neither_keeps_broken_uploads(template: Template) -> None:
     inbox, archive = lifecycle(template, "Inbox"), lifecycle(template, "Archive")
-    for rules in (inbox, archive):
-        assert rules["broken-uploads"]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
+    for rules, days in ((inbox, 1), (archive, 7)):
+        assert rules["broken-uploads"]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": days}
         assert rules["old-versions"]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
     assert inbox["expiry"]["ExpirationInDays"] == 30
     assert archive["colder"]["Transitions"] == [{"StorageClass": "GLACIER_IR", "TransitionInDays": 90}]
@@ -44,6 +47,57 @@ def test_expiry_and_coldness_are_the_customers_choice(for_trying: Template) -> N
     assert inbox["expiry"]["ExpirationInDays"] == 10
     assert archive["expiry"]["ExpirationInDays"] == 40
     assert archive["colder"]["Transitions"][0]["TransitionInDays"] == 20
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Template:
+    """An archive with everything that may be added to it."""
+    return template_in(
+        tmp_path_factory.mktemp("guarded"), archive_ia_after_days="40", archive_cold_after_days=100, archive_lock_days=365,
+        archive_replica_bucket_arn="arn:aws:s3:::our-videos-in-another-region",
+    )  # fmt: skip
+
+
+def test_an_archive_may_grow_cold_by_degrees(guarded: Template) -> None:
+    assert lifecycle(guarded, "Archive")["colder"]["Transitions"] == [
+        {"StorageClass": "STANDARD_IA", "TransitionInDays": 40}, {"StorageClass": "GLACIER_IR", "TransitionInDays": 100},
+    ]  # fmt: skip
+
+
+def test_an_archive_may_be_locked_and_is_not_unasked(template: Template, guarded: Template) -> None:
+    archive = guarded.of_type("AWS::S3::Bucket")["Archive"]
+    assert archive["ObjectLockEnabled"] is True
+    assert archive["ObjectLockConfiguration"] == {
+        "ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": {"Days": 365, "Mode": "GOVERNANCE"}},
+    }  # fmt: skip
+    for bucket in (*template.of_type("AWS::S3::Bucket").values(), guarded.of_type("AWS::S3::Bucket")["Inbox"]):
+        assert not {"ObjectLockEnabled", "ObjectLockConfiguration", "ReplicationConfiguration"} & bucket.keys()
+
+
+def test_a_replica_gets_every_video_and_no_deletion(guarded: Template) -> None:
+    told = guarded.of_type("AWS::S3::Bucket")["Archive"]["ReplicationConfiguration"]
+    (rule,) = told["Rules"]
+    assert rule["Destination"]["Bucket"] == "arn:aws:s3:::our-videos-in-another-region"
+    assert rule["DeleteMarkerReplication"] == {"Status": "Disabled"}
+    assert (rule["Status"], rule["Filter"]) == ("Enabled", {"Prefix": ""})
+    role = guarded.text(told["Role"])
+    may = guarded.grants(role)
+    assert "s3:GetObjectVersionForReplication" in may["Archive/*"]
+    assert "s3:ReplicateObject" in may["arn:aws:s3:::our-videos-in-another-region/*"]
+    assert set(may) == {"Archive", "Archive/*", "arn:aws:s3:::our-videos-in-another-region/*"}
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        {"archive_ia_after_days": 29}, {"archive_ia_after_days": 61, "archive_cold_after_days": 90},
+        {"archive_lock_days": 0}, {"archive_replica_bucket_arn": "our-videos"},
+    ],
+)  # fmt: skip
+def test_what_s3_would_refuse_is_refused_before(tmp_path: Path, context: dict[str, object]) -> None:
+    done = synthesise(tmp_path, **context)
+    assert done.returncode != 0
+    assert "archive_" in done.stderr
 
 
 def test_only_the_inbox_tells_of_new_objects_so_nothing_we_archive_can_start_us(template: Template) -> None:
