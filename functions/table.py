@@ -161,26 +161,28 @@ class Update:
     def run(self) -> dict[str, Any]:
         """Write it; the item as it is afterwards. Raises Lost with the item as it stands when the condition fails."""
         self.set(step=self.step)
-        request = self.request()
-        tried = 0
-        while True:
-            tried += 1
+        for tried in range(1, _TRIES):
             try:
-                answer = aws("dynamodb").update_item(
-                    **request, ReturnValues="ALL_NEW", ReturnValuesOnConditionCheckFailure="ALL_OLD"
-                )
-                return plain(answer["Attributes"])
+                return self._write()
             except ClientError as error:
-                code = error.response["Error"]["Code"]
-                if code == "TransactionConflictException" and tried < _TRIES:
-                    _pause(tried)
-                    continue
-                if code != "ConditionalCheckFailedException":
+                if error.response["Error"]["Code"] != "TransactionConflictException":
                     raise
-                standing = plain(error.response.get("Item") or {})  # type: ignore[arg-type]
-                if standing.get("step") == self.step:
-                    return standing
-                raise Lost(standing or None) from error
+            _pause(tried)
+        return self._write()
+
+    def _write(self) -> dict[str, Any]:
+        try:
+            answer = aws("dynamodb").update_item(
+                **self.request(), ReturnValues="ALL_NEW", ReturnValuesOnConditionCheckFailure="ALL_OLD"
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise
+            standing = plain(error.response.get("Item") or {})  # type: ignore[arg-type]
+            if standing.get("step") == self.step:
+                return standing
+            raise Lost(standing or None) from error
+        return plain(answer["Attributes"])
 
     def _name(self, name: str) -> str:
         placeholder = f"#n{len(self._names)}"
@@ -236,14 +238,14 @@ def transact(*steps: Update | dict[str, Any], tries: int = _TRIES) -> None:
     """All of these or none, once: the token makes AWS's own repeats harmless. Raises Lost with a reason a step
     (`None`, `ConditionalCheckFailed`, `TransactionConflict`, `ThrottlingError`, `ValidationError`). What was only busy
     is asked again, later each time, since losing the write may lose what was bought."""
-    for tried in range(1, tries + 1):
+    for tried in range(1, tries):
         try:
             return _transact(steps)
         except Lost as lost:
-            if tried == tries or not is_busy(lost):
+            if not is_busy(lost):
                 raise
-            _pause(tried)
-    return None
+        _pause(tried)
+    return _transact(steps)
 
 
 def is_busy(lost: Lost) -> bool:
@@ -252,6 +254,7 @@ def is_busy(lost: Lost) -> bool:
 
 
 def _pause(tried: int) -> None:
+    """Waiting here, against the rule of the house, since what an invocation knows of a paid call is known nowhere else."""
     time.sleep(min(random.uniform(0.01, 0.03) * 2**tried, 2.0))  # noqa: S311 - spreads, hides nothing
 
 
