@@ -51,7 +51,7 @@ MUTANTS = (
     Mutant("two tasks may have one job", "gate", "    table.transact(update, unique, tries=20)", "    table.transact(update, tries=20)", scene="same_job_for_two"),
     Mutant("the lease is not given back", "gate", '            steps.append(Update(pk).drop_from("leases", current.external_id))\n        elif', "            pass\n        elif"),
     Mutant("the budget is looked at, not booked in the claim", "gate", '    return update.given("attribute_not_exists({spent_usd}) OR {spent_usd} <= :room", room=cap - quote_usd)\n', "    return update\n", scene="cap_of_a_few"),
-    Mutant("a late success is not booked", "gate", "    if current.counted_usd is not None and charge != current.counted_usd:\n", "    if False:\n"),
+    Mutant("a late success is not booked", "gate", "    if current.counted_usd is not None and charge != current.counted_usd:\n", "    if False:\n", scene="a_denied_job"),
     Mutant("the quote is not settled to the charge", "gate", "            steps.append(Update(pk).add(spent_usd=charge - quote))\n", "            pass\n"),
     Mutant("marked before it is published", "announce", "    if task.status in events.DETAIL_TYPES:\n        _publish(task)\n    if task.status in RESTING:\n        _mark(task)\n", "    if task.status in RESTING:\n        _mark(task)\n    if task.status in events.DETAIL_TYPES:\n        _publish(task)\n", scene="a_deaf_bus"),
     Mutant("the bus's refusal is not looked at", "announce", '    if answer["FailedEntryCount"]:\n', "    if False:\n"),

@@ -66,6 +66,16 @@ def same_job_for_two(profile: str) -> Broke | None:
     return result.broke
 
 
+def a_denied_job(profile: str) -> Broke | None:
+    """A provider that says no and works all the same: its bell brings the video, and the money is counted."""
+    run = Run(Scene(profile, ("files", "api"), cap_usd=Decimal(5)), Plan(1), seed=1)
+    run.vendor.denies = True
+    result = run.play()
+    if result.broke is None and result.statuses != {"COMPLETED": 2}:
+        return Broke("a late success is archived", str(dict(result.statuses)))
+    return result.broke
+
+
 class _Deaf(Plan):
     """The bus takes nothing for an hour: longer than the stream brings a record again."""
 

@@ -62,6 +62,10 @@ def test_a_job_that_two_tasks_are_given_goes_to_the_first_and_a_person(profile: 
     assert scenes.same_job_for_two(profile) is None
 
 
+def test_a_job_that_was_denied_and_made_is_archived_and_counted() -> None:
+    assert scenes.a_denied_job("kie") is None
+
+
 @pytest.mark.parametrize("profile", series.PROFILES)
 def test_what_the_bus_did_not_take_for_an_hour_is_announced_all_the_same(profile: str) -> None:
     assert scenes.a_deaf_bus(profile) is None

@@ -80,6 +80,7 @@ class Vendor:
         self.bells: list[tuple[str, dict[str, str], str]] = []
         self.most_a_window = 20
         self.answers_twice = False
+        self.denies = False
         self._recent: list[float] = []
 
     # The wire.
@@ -90,7 +91,8 @@ class Vendor:
         if request.headers.get("authorization") != f"Bearer {API_KEY}":
             return self.refusal("key")
         if request.method == "POST":
-            return self.create(request)
+            answer = self.create(request)
+            return self.denial() if self.denies else answer
         self.queries += 1
         return self.query(request)
 
@@ -109,6 +111,10 @@ class Vendor:
         raise NotImplementedError
 
     def refusal(self, why: str) -> httpx.Response:
+        raise NotImplementedError
+
+    def denial(self) -> httpx.Response:
+        """The words of a refusal."""
         raise NotImplementedError
 
     def record(self, job: Job) -> dict[str, Any]:
@@ -237,8 +243,11 @@ class Kie(Vendor):
         media = [told["input"]["image_url"], told["input"]["audio_url"]]
         job = self.accept(told, told.get("callBackUrl", ""), "", media)
         if job is None:
-            return _json({"code": 500, "msg": "Server exception, please try again later", "data": None})
+            return self.denial()
         return _json({"code": 200, "msg": "success", "data": {"taskId": job.job_id, "recordId": job.job_id}})
+
+    def denial(self) -> httpx.Response:
+        return _json({"code": 500, "msg": "Server exception, please try again later", "data": None})
 
     def query(self, request: httpx.Request) -> httpx.Response:
         if request.url.path == "/api/v1/chat/credit":
