@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from functions.tasks import Task
 from talkdrop import place, proof, story, verbs
 
 Act = Callable[[argparse.Namespace], int]
@@ -91,14 +92,17 @@ def _reopen(arguments: argparse.Namespace) -> int:
 
 def _verify(arguments: argparse.Namespace) -> int:
     looked = bad = 0
-    for task in [verbs.find(arguments.task)] if arguments.task else proof.completed():
+    for name, found in _of(verbs.find(arguments.task)) if arguments.task else proof.everything():
         looked += 1
-        found = list(proof.disagreements(task))
         bad += bool(found)
         for line in found:
-            _say(f"{task.task_id}: {line}")
+            _say(f"{name}: {line}")
     _say(f"{looked} looked at, {looked - bad} agree, {bad} do not")
     return 1 if bad else 0
+
+
+def _of(task: Task) -> Iterator[tuple[str, list[str]]]:
+    yield task.task_id, list(proof.disagreements(task))
 
 
 def _say(text: str) -> int:

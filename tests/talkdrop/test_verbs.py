@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-
 import pytest
 
-from functions import gate, index, table, tasks
+from functions import gate, table, tasks
 from functions.table import Lost
 from functions.tasks import S, Task
 from tests.talkdrop.conftest import Person, Town
@@ -157,39 +154,6 @@ def test_every_status_has_a_story(town: Town, person: Person, status: S) -> None
     table.Update(tasks.key_of(task.task_id)).set(status=status.value, lease_until=table.later(seconds=9)).run()
     said = person.types("explain", task.task_id)
     assert (said.code, f"{status}, attempt 1" in said.out) == (0, True)
-
-
-def archived(town: Town, name: str, video: bytes, manifest: dict[str, object]) -> Task:
-    """A completed task whose video lies in the archive."""
-    bucket = town.outputs["ArchiveBucket"]
-    s3 = town.cloud.client("s3")
-    put = s3.put_object(Bucket=bucket, Key=f"videos/{name}.mp4", Body=video)
-    facts = {
-        "bucket": bucket, "key": f"videos/{name}.mp4", "version_id": put["VersionId"], "etag": put["ETag"], "seconds": 11,
-        "sha256": hashlib.sha256(b"the video").hexdigest(), "bytes": 9, "manifest_key": f"videos/{name}.json",
-    }  # fmt: skip
-    s3.put_object(Bucket=bucket, Key=f"videos/{name}.json", Body=json.dumps({"video": {**facts, **manifest}}).encode())
-    return town.open(name, status=S.COMPLETED, archived=facts)
-
-
-def test_an_archive_that_agrees_is_verified(town: Town, person: Person) -> None:
-    task = archived(town, "f1", b"the video", {})
-    said = person.types("verify", "--task", task.task_id)
-    assert (said.code, said.out) == (0, "1 looked at, 1 agree, 0 do not\n")
-
-
-def test_a_video_that_is_another_is_told(town: Town, person: Person) -> None:
-    task = archived(town, "f2", b"no video.", {"bytes": 10})
-    said = person.types("verify", "--task", task.task_id)
-    assert said.code == 1
-    assert "the video's sha256 is" in said.out
-    assert "bytes: the row says 9, the manifest 10" in said.out
-
-
-def test_verify_looks_at_every_completed_task(town: Town, person: Person) -> None:
-    archived(town, "f3", b"the video", {})
-    said = person.types("verify")
-    assert f"{sum(1 for _ in index.page(S.COMPLETED)[0])} looked at" in said.out
 
 
 def test_a_stack_that_is_not_there_is_told_with_what_to_check(person: Person) -> None:
