@@ -65,15 +65,19 @@ def main() -> None:
         for size in sizes:
             rounds = asked.rounds if size < 1000 else min(asked.rounds, 3)
             subjects = [name for name in RELAYS if name != "put_object" or size <= MOST_IN_MEMORY_MB]
-            _table(f"{size} MB into the sink", subjects, line, size, rounds, c_relay)
-            _table(f"{size} MB, the line alone and the checksum alone", list(LINES), line, size, rounds, c_relay)
+            costs = _table(f"{size} MB into the sink", subjects, line, size, rounds, c_relay)
+            costs |= _table(f"{size} MB, the line alone and the checksum alone", list(LINES), line, size, rounds, c_relay)
+            _ratios(costs)
         if asked.emulator:
             line = _emulator(stack, folder, line)
             for size in [size for size in sizes if size <= MOST_IN_MEMORY_MB]:
                 _table(f"{size} MB into the emulator", ["archive", "upload_fileobj"], line, size, asked.rounds, c_relay)
 
 
-def _table(title: str, subjects: list[str], line: Line, size: int, rounds: int, c_relay: Path | None) -> None:
+def _table(
+    title: str, subjects: list[str], line: Line, size: int, rounds: int, c_relay: Path | None
+) -> dict[str, dict[str, float]]:
+    """Prints the medians, and gives them back by subject."""
     subjects = [name for name in subjects if name != "C" or c_relay]
     costs: dict[str, list[dict[str, float]]] = {name: [] for name in subjects}
     for number in range(rounds + 1):
@@ -84,11 +88,24 @@ def _table(title: str, subjects: list[str], line: Line, size: int, rounds: int, 
     print(
         f"\n### {title} ({rounds} rounds)\n\n| | MB/s | s | CPU s/GB | peak MB | of it before |\n|---|---|---|---|---|---|"
     )
+    middles = {}
     for name, told in costs.items():
-        middle = {what: statistics.median(cost[what] for cost in told) for what in told[0]}
+        middles[name] = middle = {what: statistics.median(cost[what] for cost in told) for what in told[0]}
         row = [f"{size / middle['wall']:.0f}", f"{middle['wall']:.3f}", f"{middle['cpu'] * 1000 / size:.2f}"]
         memory = [f"{middle['peak_mb']:.1f}", f"{middle['base_mb']:.1f}"] if middle["base_mb"] else ["", ""]
         print(f"| {name} | {' | '.join(row + memory)} |", flush=True)
+    return middles
+
+
+def _ratios(costs: dict[str, dict[str, float]]) -> None:
+    """`archive` against the others: above 1 it is faster, or costs more of the processor."""
+    ours, limit = costs["archive"], max(costs["curl"]["wall"], costs["checksum"]["wall"])
+    print(f"\n`archive` has {limit / ours['wall']:.2f} of the speed of the slower of line and checksum", end="")
+    for name in RELAYS[1:]:
+        if other := costs.get(name):
+            faster, costs_more = other["wall"] / ours["wall"], ours["cpu"] / other["cpu"]
+            print(f"; against {name} {faster:.2f} of the speed and {costs_more:.2f} of the CPU", end="")
+    print(flush=True)
 
 
 def _curve(memories: list[int], sizes: list[int], line: Line, rounds: int) -> None:
