@@ -93,6 +93,17 @@ def a_deaf_bus(profile: str) -> Broke | None:
     return run.play().broke
 
 
+class _Untold(Plan):
+    """S3 tells nobody of any file."""
+
+    def deliveries(self, kind: str) -> list[float]:
+        return [] if kind == "event of the inbox" else super().deliveries(kind)
+
+
+def an_inbox_without_events(profile: str) -> Broke | None:
+    return Run(Scene(profile, ("files", "voice-first")), _Untold(1), seed=1).play().broke
+
+
 def a_replaced_face(profile: str) -> Broke | None:
     """Another portrait under the same name, again and again, while the task is on its way to the provider."""
     for seed in range(1, 41):
