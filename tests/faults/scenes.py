@@ -93,6 +93,20 @@ def a_deaf_bus(profile: str) -> Broke | None:
     return run.play().broke
 
 
+class _Twofold(_Busy):
+    """Each function of the workflow is started twice, soon after each other."""
+
+    def deliveries(self, kind: str) -> list[float]:
+        return [0.0, self.moment(1.0)] if kind == "workflow invoke" else super().deliveries(kind)
+
+
+def two_archivers(profile: str) -> Broke | None:
+    for seed in range(1, 31):
+        if broke := Run(Scene(profile, ("api",)), _Twofold(seed), seed=seed).play().broke:
+            return broke
+    return None
+
+
 class _Untold(Plan):
     """S3 tells nobody of any file."""
 

@@ -62,6 +62,10 @@ def test_a_job_that_two_tasks_are_given_goes_to_the_first_and_a_person(profile: 
     assert scenes.same_job_for_two(profile) is None
 
 
+def test_two_archivers_of_one_video_leave_one_object() -> None:
+    assert scenes.two_archivers("kie") is None
+
+
 def test_files_that_no_event_tells_of_are_found() -> None:
     assert scenes.an_inbox_without_events("kie") is None
 
