@@ -47,7 +47,7 @@ class TaskStatus(StrEnum):
 S = TaskStatus
 RESTING = frozenset({S.COMPLETED, S.FAILED, S.HELD, S.EXPIRED, S.WAITING})
 TERMINAL = frozenset({S.COMPLETED, S.FAILED, S.EXPIRED})
-BOUGHT = frozenset({S.SUBMITTING, S.SUBMITTED, S.ARCHIVING, S.HELD})
+_ON_ITS_WAY = frozenset({S.SUBMITTING, S.SUBMITTED, S.ARCHIVING})
 
 # When the sweep looks, if nothing else happened by then.
 _DUE_SECONDS = {
@@ -319,9 +319,10 @@ def archiving(task: Task, video_url: str, trusted_host: str, *, charge_usd: Deci
     return Task.of(update.run())
 
 
-def hold(task: Task, code: str, message: str, *, come_from: Iterable[TaskStatus] = BOUGHT) -> Task:
-    """A person must decide, since acting alone could charge twice or lose what was paid."""
-    update = step(task, S.HELD, come_from=come_from, why=message)
+def hold(task: Task, code: str, message: str) -> Task:
+    """A person must decide, since acting alone could charge twice or lose what was paid. Raises Lost when the task is held
+    already: two who find it at once are one fact."""
+    update = step(task, S.HELD, come_from=_ON_ITS_WAY, why=message)
     return Task.of(update.set(error={"code": code, "message": message}).run())
 
 
@@ -336,7 +337,7 @@ def announced(task: Task, event_id: str) -> None:
 
 
 __all__ = [
-    "BOUGHT", "RESTING", "SHARDS", "TERMINAL", "Lost", "Task", "TaskStatus", "announced", "archiving", "doubt",
+    "RESTING", "SHARDS", "TERMINAL", "Lost", "Task", "TaskStatus", "announced", "archiving", "doubt",
     "entry", "expire", "hold", "id_of", "job_key", "keep", "key_of", "leave_token", "load", "open_task", "placed",
     "postpone", "revise", "ring", "ring_of_a_past_attempt", "sending", "step", "still_looking",
 ]  # fmt: skip
