@@ -12,7 +12,6 @@ import secrets
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from local.simulator.callbacks import Letter, kie_signature
@@ -20,6 +19,7 @@ from local.simulator.engine import Engine
 from local.simulator.faults import Subject
 from local.simulator.jobs import FAILED, PROCESSING, SUBMITTED, SUCCEEDED, Job
 from local.simulator.kie_files import Files
+from local.simulator.kie_models import MB, MODELS, SOUNDS, Model
 from local.simulator.media import Medium, UnreachableError
 from local.simulator.provider import Provider, RefusalError, digits
 from local.simulator.server import Request, Response, json_response
@@ -45,33 +45,6 @@ NO_KEY = (
     "Unauthorized – Authentication failed. "
     "Please check that your Authorization and Content-Type headers are correctly set."
 )
-
-MB = 1024 * 1024
-WITH_WEBP = ("image/jpeg", "image/png", "image/webp")
-JPEG_PNG = ("image/jpeg", "image/png")
-SOUNDS = ("audio/mpeg", "audio/wav", "audio/aac", "audio/mp4", "audio/ogg")
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model's limits and its credits per second; `prices` by resolution where there is a choice."""
-
-    images: tuple[str, ...]
-    audio_bytes: int
-    prices: dict[str, int]
-    audio_seconds: float = math.inf
-    seconds: tuple[float, float] = (290.0, 2.5)  # 300 to 355 s were recorded for clips of up to 15 s
-
-
-MODELS = {
-    "infinitalk/from-audio": Model(WITH_WEBP, 10 * MB, {"480p": 3, "720p": 12}, seconds=(120.0, 6.0)),
-    "kling/v1-avatar-standard": Model(WITH_WEBP, 10 * MB, {"": 8}),
-    "kling/ai-avatar-standard": Model(JPEG_PNG, 100 * MB, {"": 8}, audio_seconds=300.0),
-    "kling/ai-avatar-pro": Model(JPEG_PNG, 100 * MB, {"": 16}, audio_seconds=300.0),
-    "kling/ai-avatar-v1-pro": Model(WITH_WEBP, 10 * MB, {"": 16}),
-    "kling/v1-avatar-pro": Model(WITH_WEBP, 10 * MB, {"": 16}),
-}
-
 
 class Kie(Provider):
     """createTask, recordInfo, credit, download-url, and the file upload host on the same listener."""

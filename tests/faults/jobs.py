@@ -1,0 +1,44 @@
+"""What a provider works on, and the film that comes of it."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+from tests.faults.plans import Script
+
+
+@dataclass
+class Job:
+    """One unit of the provider's work, and one line of its ledger: whoever it was made for pays for it."""
+
+    job_id: str
+    task_id: str
+    attempt: int
+    script: Script
+    accepted_at: float
+    callback_url: str
+    external_id: str
+    request: dict[str, Any]
+    charge: float
+    bells_heard: int = 0
+
+    @property
+    def video(self) -> bytes:
+        return mp4(self.job_id.encode(), seconds=3)
+
+    def status(self, now: float) -> str:
+        age = now - self.accepted_at
+        if age >= self.script.seconds:
+            return self.script.outcome
+        return "queued" if age < self.script.seconds / 3 else "running"
+
+
+def mp4(content: bytes, seconds: int) -> bytes:
+    def box(name: bytes, inner: bytes) -> bytes:
+        return struct.pack(">I4s", len(inner) + 8, name) + inner
+
+    header = box(b"mvhd", bytes(12) + struct.pack(">II", 1000, seconds * 1000) + bytes(80))
+    track = box(b"trak", box(b"mdia", box(b"hdlr", bytes(8) + b"vide" + bytes(13))))
+    return box(b"ftyp", b"isom\0\0\2\0isommp41") + box(b"moov", header + track) + box(b"mdat", content)
