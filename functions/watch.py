@@ -137,7 +137,8 @@ def _overdue(task: Task) -> Verdict:
             _hold(task, "SILENT", f"{task.provider} gave no result in {age.days} days and keeps none longer")
         return DONE
     if task.status is S.SUBMITTED and age > timedelta(hours=options().silent_hold_hours):
-        _hold(task, "SILENT", f"{task.provider} says for {age} that job {task.job_id} is running: look there")
+        hours = age.total_seconds() / 3600
+        _hold(task, "SILENT", f"in {hours:.0f} hours {task.provider} did not say that job {task.job_id} ended: look there")
     return WAIT
 
 
