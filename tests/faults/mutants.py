@@ -47,7 +47,7 @@ MUTANTS = (
     Mutant("any credit proves that nothing was taken", "credit", "    return abs(Decimal(told[\"balance_usd\"]) - balance - charged) < _TOLERANCE_USD\n", "    return True\n"),
     Mutant("the callback's word is believed", "callback", "    logger.info(\"rang\",", "    if hint.final and hint.job_id and not task.job_id and task.status is S.SUBMITTING:\n        from functions import gate\n        gate.adopt(task, hint.job_id, come_from=[S.SUBMITTING])\n    logger.info(\"rang\","),
     Mutant("the MAC is not looked at", "links", "    genuine = hmac.compare_digest(expected.encode(), mac.encode(\"utf-8\", \"replace\"))\n", "    genuine = True\n"),
-    Mutant("only the last hint is kept", "watch", "    for hint in task.job_hints:\n", "    for hint in [task.job_hint] if task.job_hint else []:\n", "relay"),
+    Mutant("only the last hint is kept", "watch", "    for hint in task.job_hints:\n", "    for hint in [task.job_hint] if task.job_hint else []:\n", "relay", scene="a_stranger_at_the_bell"),
     Mutant("two tasks may have one job", "gate", "    table.transact(update, unique, tries=20)", "    table.transact(update, tries=20)", scene="same_job_for_two"),
     Mutant("the lease is not given back", "gate", '            steps.append(Update(pk).drop_from("leases", current.external_id))\n        elif', "            pass\n        elif"),
     Mutant("the budget is looked at, not booked in the claim", "gate", '    return update.given("attribute_not_exists({spent_usd}) OR {spent_usd} <= :room", room=cap - quote_usd)\n', "    return update\n", scene="cap_of_a_few"),

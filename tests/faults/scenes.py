@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-from tests.faults.clockwork import START, Broke
-from tests.faults.plans import Harsh, Plan, Rates, Script
+from tests.faults.clockwork import START, Broke, Fault
+from tests.faults.plans import Harsh, Plan, Rates, Script, Struck
 from tests.faults.runs import PORTRAIT, Result, Run, Scene
 
 
@@ -103,6 +103,26 @@ class _Twofold(_Busy):
 def two_archivers(profile: str) -> Broke | None:
     for seed in range(1, 31):
         if broke := Run(Scene(profile, ("api",)), _Twofold(seed), seed=seed).play().broke:
+            return broke
+    return None
+
+
+class _Rung(Struck):
+    """The answer to the POST is lost, and a stranger who knows the address rings around the moment of the true bell."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed, {}, {}, Script(seconds=60.0), paid=Fault("error-after"))
+
+    def latency(self, site: str) -> float:
+        return self.random.expovariate(1 / 0.2)
+
+    def forgeries(self) -> list[tuple[float, str]]:
+        return [(60.0 + number / 5, "body") for number in range(5)]
+
+
+def a_stranger_at_the_bell(profile: str) -> Broke | None:
+    for seed in range(1, 31):
+        if broke := Run(Scene(profile, ("api",)), _Rung(seed), seed=seed).play().broke:
             return broke
     return None
 

@@ -62,6 +62,11 @@ def test_a_job_that_two_tasks_are_given_goes_to_the_first_and_a_person(profile: 
     assert scenes.same_job_for_two(profile) is None
 
 
+@pytest.mark.parametrize("profile", series.PROFILES)
+def test_a_stranger_at_the_bell_does_not_ring_the_true_one_out_of_the_row(profile: str) -> None:
+    assert scenes.a_stranger_at_the_bell(profile) is None
+
+
 def test_two_archivers_of_one_video_leave_one_object() -> None:
     assert scenes.two_archivers("kie") is None
 
