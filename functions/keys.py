@@ -37,9 +37,13 @@ def callback_keys() -> dict[str, Any]:
 def of_provider(provider: str, *, fresh: bool = False) -> dict[str, Any]:
     """What its secret holds; raises AccountRejected where that is not what a secret looks like."""
     try:
-        return secret(json.loads(get().provider_secrets)[provider], fresh=fresh)
+        return secret(_secret_of(provider), fresh=fresh)
     except (ValueError, TypeError):  # whose words would quote it
         raise base.AccountRejected(f'the secret of {provider} is no JSON object such as {{"api_key": "…"}}') from None
+
+
+def _secret_of(provider: str) -> str:
+    return str(json.loads(get().provider_secrets)[provider])
 
 
 def speaker(provider: str) -> base.Provider:
@@ -49,7 +53,7 @@ def speaker(provider: str) -> base.Provider:
 
 def has_changed(provider: str) -> bool:
     """Does the secret hold another key than the one we used? Asked after a refusal, so that a rotation is no outage."""
-    before = _known.get(json.loads(get().provider_secrets)[provider])
+    before = _known.get(_secret_of(provider))
     try:
         return before is not None and of_provider(provider, fresh=True) != before[1]
     except base.AccountRejected:

@@ -166,7 +166,8 @@ def _look_into(version: Any, missing: list[str], waiting: list[str]) -> None:
         logger.warning("could not look up a voice", code=error.response["Error"]["Code"])
         return
     if task is not None:
-        waiting += [key] * (task.status is S.WAITING)
+        if task.status is S.WAITING:
+            waiting.append(key)
     elif kind is drops.Kind.VOICE:
         missing.append(key)
     elif age < timedelta(seconds=_SPOKEN_SECONDS) and drops.split(key)[1] not in {"settings", "portrait"}:

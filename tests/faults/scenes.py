@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -101,30 +101,26 @@ class _Twofold(_Busy):
 
 
 def two_archivers(profile: str) -> Broke | None:
-    for seed in range(1, 31):
-        if broke := Run(Scene(profile, ("api",)), _Twofold(seed), seed=seed).play().broke:
-            return broke
-    return None
+    return _first_broken(Run(Scene(profile, ("api",)), _Twofold(seed), seed=seed) for seed in range(1, 31))
 
 
-class _Rung(Struck):
+def _first_broken(runs: Iterable[Run]) -> Broke | None:
+    """Each is made when the one before it is over: a process holds one world at a time."""
+    return next((broke for run in runs if (broke := run.play().broke)), None)
+
+
+class _Rung(_Busy, Struck):
     """The answer to the POST is lost, and a stranger who knows the address rings around the moment of the true bell."""
 
     def __init__(self, seed: int) -> None:
-        super().__init__(seed, {}, {}, Script(seconds=60.0), paid=Fault("error-after"))
-
-    def latency(self, site: str) -> float:
-        return self.random.expovariate(1 / 0.2)
+        Struck.__init__(self, seed, {}, {}, Script(seconds=60.0), paid=Fault("error-after"))
 
     def forgeries(self) -> list[tuple[float, str]]:
         return [(60.0 + number / 5, "body") for number in range(5)]
 
 
 def a_stranger_at_the_bell(profile: str) -> Broke | None:
-    for seed in range(1, 31):
-        if broke := Run(Scene(profile, ("api",)), _Rung(seed), seed=seed).play().broke:
-            return broke
-    return None
+    return _first_broken(Run(Scene(profile, ("api",)), _Rung(seed), seed=seed) for seed in range(1, 31))
 
 
 class _Untold(Plan):
@@ -140,13 +136,14 @@ def an_inbox_without_events(profile: str) -> Broke | None:
 
 def a_replaced_face(profile: str) -> Broke | None:
     """Another portrait under the same name, again and again, while the task is on its way to the provider."""
-    for seed in range(1, 41):
+
+    def replaced(seed: int) -> Run:
         run = Run(Scene(profile), _Busy(seed), seed=seed)
         for number in range(12):
-            run.clock.after(2.0 + number / 2 + run.plan.moment(0.5), lambda run=run: run.drop("take-0.png", PORTRAIT))
-        if broke := run.play().broke:
-            return broke
-    return None
+            run.clock.after(2.0 + number / 2 + run.plan.moment(0.5), lambda: run.drop("take-0.png", PORTRAIT))
+        return run
+
+    return _first_broken(replaced(seed) for seed in range(1, 41))
 
 
 def cap_of_a_few(profile: str) -> Broke | None:
