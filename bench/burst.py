@@ -18,10 +18,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from local import world
-from local.cloud import resident_mb
+from local import environment
+from local.aws.cloud import resident_mb
+from local.environment import World
 from local.screen import Screen
-from local.world import World
 
 SAMPLES = Path(__file__).parent.parent / "local" / "samples"
 FOLDER = "burst"
@@ -56,7 +56,7 @@ class Memory:
 def main() -> int:
     asked = _arguments()
     screen = Screen()
-    running = world.raise_up(screen, {**POLLS, **(UNPACED if asked.unpaced else {})})
+    running = environment.raise_up(screen, {**POLLS, **(UNPACED if asked.unpaced else {})})
     try:
         memory = Memory(running)
         began = time.monotonic()

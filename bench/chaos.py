@@ -27,10 +27,10 @@ from pathlib import Path
 from typing import Any
 
 from bench import burst
-from local import world
-from local.pretenders import PACE
+from local import environment
+from local.environment import World
 from local.screen import Screen
-from local.world import World
+from local.simulated_providers import PACE
 
 OPTIONS = {
     **burst.POLLS,
@@ -77,7 +77,7 @@ def main() -> int:
     asked = _arguments()
     screen = Screen()
     screen.say(f"seed {asked.seed}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before we began")
-    running = world.raise_up(screen, OPTIONS)
+    running = environment.raise_up(screen, OPTIONS)
     try:
         _sweep_each_minute(running)
         _make_kie_faulty(running, asked.seed)

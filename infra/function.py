@@ -55,7 +55,7 @@ class Function(lambda_.Function):
             scope,
             f"{title}Function",
             code=code,
-            handler=f"functions.{name}.handler",
+            handler=f"functions.handlers.{name}.handler",
             runtime=lambda_.Runtime.PYTHON_3_13,
             architecture=lambda_.Architecture.ARM_64,
             timeout=timeout,

@@ -18,8 +18,8 @@ from constructs import Construct
 from functions import providers
 from infra import storage
 from infra.context import Context
-from infra.door import HttpDoor
 from infra.function import Function, code_of_the_bundle
+from infra.http_api import HttpDoor
 from infra.operations import Operations
 from infra.workflow import Workflow
 

@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from functions import providers
-from local import deploy, follow, howto, synthesis, world
-from local.cloud import CloudError
-from local.ear import in_short
-from local.pretenders import PretendersError
+from local import environment, follow, howto
+from local.aws import deploy, synthesis
+from local.aws.cloud import CloudError
+from local.environment import World
+from local.event_listener import in_short
 from local.screen import Screen
-from local.world import World
+from local.simulated_providers import PretendersError
 
 SAMPLES = Path(__file__).parent / "samples"
 KNOWN_TROUBLE = (CloudError, deploy.DeployError, synthesis.SynthesisError, follow.NotCompleted, PretendersError)
@@ -127,10 +128,10 @@ def _drop_and_follow(
     live_key: Mapping[str, str] | None = None,
 ) -> None:
     options = {"callbacks": False, "travel": LIVE_TRAVEL, "polls": {}} if live_key else {}
-    running = world.raise_up(screen, options, pretend=None if live_key else {})
+    running = environment.raise_up(screen, options, pretend=None if live_key else {})
     try:
         if live_key:
-            world.give_key(running.cloud, running.stack, str(settings["provider"]), live_key)
+            environment.give_key(running.cloud, running.stack, str(settings["provider"]), live_key)
         voice_key = _drop(running, face, voice, stem, settings)
         screen.say(f"dropped into s3://{running.inbox}: {stem}{face.suffix} and {stem}{voice.suffix}")
         patience = LIVE_PATIENCE_SECONDS if live_key else follow.PATIENCE_SECONDS
@@ -151,7 +152,7 @@ def _drop(running: World, face: Path, voice: Path, stem: str, settings: Mapping[
 
 
 def _up(screen: Screen, _arguments: argparse.Namespace) -> None:
-    running = world.raise_up(screen)
+    running = environment.raise_up(screen)
     try:
         screen.plain(howto.commands(running))
         while True:

@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from local.aws.synthesis import ROOT
+from local.environment import World
 from local.screen import Screen
-from local.synthesis import ROOT
-from local.world import World
 
 OUT = ROOT / "out"
 PATIENCE_SECONDS = 300

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from local.cloud import KEY, REGION
-from local.world import World
+from local.aws.cloud import KEY, REGION
+from local.environment import World
 
 
 def commands(world: World) -> str:

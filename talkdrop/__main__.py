@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from functions.tasks import Task
-from talkdrop import place, proof, story, verbs
+from functions.tasks.steps import Task
+from talkdrop import actions, explain, stack, verify
 
 Act = Callable[[argparse.Namespace], int]
 
@@ -29,12 +29,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     act: Act = arguments.act
     try:
-        place.enter(arguments.stack)
+        stack.enter(arguments.stack)
         return act(arguments)
-    except verbs.Refused as refused:
+    except actions.Refused as refused:
         print(f"Refused: {refused}", file=sys.stderr)
         return 1
-    except (place.NoStack, ClientError, BotoCoreError) as error:
+    except (stack.NoStack, ClientError, BotoCoreError) as error:
         print(f"Talkdrop could not ask: {error}", file=sys.stderr)
         return 3
 
@@ -69,30 +69,30 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _explain(arguments: argparse.Namespace) -> int:
-    return _say(story.page(verbs.find(arguments.task)))
+    return _say(explain.page(actions.find(arguments.task)))
 
 
 def _adopt(arguments: argparse.Namespace) -> int:
-    return _say(verbs.adopt(verbs.find(arguments.task), arguments.job_id, place.who(), arguments.why))
+    return _say(actions.adopt(actions.find(arguments.task), arguments.job_id, stack.who(), arguments.why))
 
 
 def _resubmit(arguments: argparse.Namespace) -> int:
     accepts = bool(arguments.i_accept_a_second_charge)
-    task = verbs.find(arguments.task)
-    return _say(verbs.resubmit(task, place.who(), arguments.why, accepts_a_second_charge=accepts))
+    task = actions.find(arguments.task)
+    return _say(actions.resubmit(task, stack.who(), arguments.why, accepts_a_second_charge=accepts))
 
 
 def _fail(arguments: argparse.Namespace) -> int:
-    return _say(verbs.fail(verbs.find(arguments.task), place.who(), arguments.why))
+    return _say(actions.fail(actions.find(arguments.task), stack.who(), arguments.why))
 
 
 def _reopen(arguments: argparse.Namespace) -> int:
-    return _say(verbs.reopen(arguments.provider, place.who()))
+    return _say(actions.reopen(arguments.provider, stack.who()))
 
 
 def _verify(arguments: argparse.Namespace) -> int:
     looked = bad = 0
-    for name, found in _of(verbs.find(arguments.task)) if arguments.task else proof.everything():
+    for name, found in _of(actions.find(arguments.task)) if arguments.task else verify.everything():
         looked += 1
         bad += bool(found)
         for line in found:
@@ -102,7 +102,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _of(task: Task) -> Iterator[tuple[str, list[str]]]:
-    yield task.task_id, list(proof.disagreements(task))
+    yield task.task_id, list(verify.disagreements(task))
 
 
 def _say(text: str) -> int:

@@ -23,8 +23,8 @@ from pathlib import Path
 
 import boto3
 
-from functions import table
-from local import cloud
+from functions.tasks import table
+from local.aws import cloud
 from tests.archive.internet import Authority
 
 HERE = Path(__file__).parent

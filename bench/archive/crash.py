@@ -35,10 +35,12 @@ import boto3
 from botocore.config import Config
 
 from bench.archive.servers import HEAD_BYTES, request
-from functions import parts, table
-from local import cloud, synthesis, world
+from functions.tasks import table
+from functions.videos import multipart
+from local import environment
+from local.aws import cloud, synthesis
+from local.environment import World
 from local.screen import Screen
-from local.world import World
 from tests.archive.films import FTYP, moov
 
 # Its length shares no factor with a part's: every part differs, and one in the wrong place would be seen.
@@ -68,9 +70,9 @@ class Film:
     def checksums(self) -> dict[str, str]:
         """What S3 must say of it, by way; the manifest's is the hexadecimal `whole`."""
         whole, part, of_parts = hashlib.sha256(), hashlib.sha256(), []
-        for start in range(0, self.size, parts.PART_BYTES):
+        for start in range(0, self.size, multipart.PART_BYTES):
             part = hashlib.sha256()
-            for piece in self.read(start, min(start + parts.PART_BYTES, self.size)):
+            for piece in self.read(start, min(start + multipart.PART_BYTES, self.size)):
                 whole.update(piece)
                 part.update(piece)
             of_parts.append(part.digest())
@@ -260,7 +262,7 @@ def main() -> int:
     screen, film = Screen(), Film(int(asked.gigabytes * 1e9))
     screen.say(f"seed {asked.seed}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before we began")
     checksums = film.checksums()
-    running = world.raise_up(screen, pretend=None)
+    running = environment.raise_up(screen, pretend=None)
     try:
         days = _days_until_ended()
         worker = Worker(running)

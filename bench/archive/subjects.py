@@ -19,7 +19,7 @@ BUCKET, KEY = "bench", "video.mp4"
 
 
 def archive_function(_url: str) -> None:
-    from functions import archive
+    from functions.handlers import archive
 
     class Context:
         def get_remaining_time_in_millis(self) -> int:
@@ -44,10 +44,10 @@ def upload_fileobj(url: str) -> None:
 
 
 def download_by_fetch(url: str) -> None:
-    from functions import fetch
+    from functions.download import download
 
     buffer = memoryview(bytearray(256 << 10))
-    with fetch.open_url(url, max_bytes=1 << 40, deadline_seconds=800) as download:
+    with download.open_url(url, max_bytes=1 << 40, deadline_seconds=800) as download:
         while download.readinto(buffer):
             pass
 
@@ -99,17 +99,19 @@ def warm(name: str) -> None:
 
         aws("s3")
     if name == "archive":
-        from functions import archive, bucket, wire
+        from functions.download import connection
+        from functions.handlers import archive
         from functions.settings import aws
+        from functions.videos import bucket
 
         assert archive
         aws("dynamodb")
         bucket._tls()
-        wire._tls()
+        connection._tls()
     if name == "fetch":
-        from functions import fetch
+        from functions.download import download
 
-        assert fetch
+        assert download
     if name in ("http.client", "upload_fileobj"):
         import urllib.request
 

@@ -9,7 +9,7 @@ import hmac
 import re
 from collections.abc import Mapping
 
-from functions.providers._wire import header
+from functions.providers._http import header
 
 SKEW_SECONDS = 300  # Standard Webhooks' window, and ours where a vendor names none
 

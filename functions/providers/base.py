@@ -15,8 +15,7 @@ from typing import Any, ClassVar, Literal
 
 import httpx
 
-from functions.providers._webhooks import is_fresh, standard_is_genuine
-from functions.providers._wire import (
+from functions.providers._http import (
     AccountRejected,
     Ambiguous,
     Answer,
@@ -35,6 +34,7 @@ from functions.providers._wire import (
     redact,
     retry_after,
 )
+from functions.providers._webhooks import is_fresh, standard_is_genuine
 
 __all__ = [
     "MB",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from functions import fetch
+from functions.download import download
 from tests.archive.internet import Visit
 
 URL = "https://files.example.com/out/281e.mp4?X-Amz-Signature=hush"
@@ -23,10 +23,10 @@ def send_on(status: str, location: str):
 
 
 def get(url: str = URL, *, max_bytes: int = 1 << 20, seconds: float = 20.0, trusted_host: str = "") -> bytes:
-    return fetch.read(url, max_bytes=max_bytes, deadline_seconds=seconds, trusted_host=trusted_host)
+    return download.read(url, max_bytes=max_bytes, deadline_seconds=seconds, trusted_host=trusted_host)
 
 
-def refused(url: str = URL, kind: type[fetch.FetchError] = fetch.ForbiddenAddress, **how: object) -> str:
+def refused(url: str = URL, kind: type[download.FetchError] = download.ForbiddenAddress, **how: object) -> str:
     with pytest.raises(kind) as raised:
         get(url, **how)  # type: ignore[arg-type]
     assert type(raised.value) is kind

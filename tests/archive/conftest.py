@@ -12,8 +12,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from functions import archive, settings, table, wire
-from local import cloud
+from functions import settings
+from functions.download import connection
+from functions.handlers import archive
+from functions.tasks import table
+from local.aws import cloud
 from tests.archive.internet import Authority, Internet, pretend
 
 
@@ -41,9 +44,9 @@ def _peak_kb(process: Path) -> int:
 @pytest.fixture
 def internet(monkeypatch: pytest.MonkeyPatch, authority: Authority) -> Iterator[Internet]:
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.path))
-    wire._tls.cache_clear()
+    connection._tls.cache_clear()
     yield from pretend(monkeypatch, authority)
-    wire._tls.cache_clear()
+    connection._tls.cache_clear()
 
 
 @pytest.fixture(scope="package")

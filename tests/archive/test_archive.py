@@ -7,9 +7,9 @@ import json
 
 import pytest
 
-from functions.bucket import ArchiveUnavailable
-from functions.mp4 import NotAVideo
-from functions.wire import FetchError, ForbiddenAddress, LinkDead, SourceUnreachable, Unwelcome
+from functions.download.connection import FetchError, ForbiddenAddress, LinkDead, SourceUnreachable, Unwelcome
+from functions.videos.bucket import ArchiveUnavailable
+from functions.videos.mp4 import NotAVideo
 from tests.archive.asking import URL, chunked, serve
 from tests.archive.conftest import Vault
 from tests.archive.films import FTYP, box, film, moov, movie_header, track

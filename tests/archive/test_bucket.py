@@ -9,10 +9,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from functions import bucket, settings
-from functions.bucket import AlreadyThere, ArchiveUnavailable, Place, Send
-from functions.parts import Part, Upload
-from local import cloud
+from functions import settings
+from functions.videos import bucket
+from functions.videos.bucket import AlreadyThere, ArchiveUnavailable, Place, Send
+from functions.videos.multipart import Part, Upload
+from local.aws import cloud
 from tests.archive.conftest import Vault
 from tests.archive.internet import Internet, Visit
 

@@ -20,7 +20,7 @@ from tests.archive.internet import Internet, Visit
 
 CHILD = """
 import json, sys
-from functions import archive
+from functions.handlers import archive
 class Context:
     def get_remaining_time_in_millis(self): return 900_000
 print(json.dumps(archive.handler({"task_id": sys.argv[1], "attempt": 1}, Context())))

@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from functions import fetch
-from functions.addresses import refusal
+from functions.download import download
+from functions.download.addresses import refusal
 from tests.archive.asking import get, give, refused, send_on
 from tests.archive.internet import Internet, Visit
 
@@ -157,7 +157,7 @@ TARGETS = [
 def test_a_redirect_opens_no_door_that_was_shut(internet: Internet, status: str, target: str) -> None:
     internet.site("files.example.com", send_on(status, target))
     internet.names["house.example.com"] = ["10.0.0.7"]
-    with pytest.raises(fetch.FetchError):
+    with pytest.raises(download.FetchError):
         get()
     assert set(internet.tried) == {("93.184.216.34", 443)}
 
@@ -166,14 +166,14 @@ def test_a_redirect_opens_no_door_that_was_shut(internet: Internet, status: str,
                                     "401 No", "403 No", "404 No", "410 Gone", "416 No", "451 No"])  # fmt: skip
 def test_other_answers_mean_that_the_link_is_dead(internet: Internet, status: str) -> None:
     internet.site("files.example.com", send_on(status, "https://169.254.169.254/"))
-    refused(kind=fetch.LinkDead)
+    refused(kind=download.LinkDead)
     assert set(internet.tried) == {("93.184.216.34", 443)}
 
 
 @pytest.mark.parametrize("status", ["408 Late", "425 Early", "429 Busy", "500 Broken", "502 Bad", "503 Busy", "504 Late"])
 def test_a_source_in_trouble_is_asked_again_later(internet: Internet, status: str) -> None:
     internet.site("files.example.com", send_on(status, ""))
-    refused(kind=fetch.SourceUnreachable)
+    refused(kind=download.SourceUnreachable)
 
 
 def test_three_redirects_are_followed_and_a_fourth_is_not(internet: Internet) -> None:
@@ -197,12 +197,12 @@ def test_a_redirect_may_lead_to_another_public_site(internet: Internet) -> None:
 def test_a_certificate_must_be_the_names_own(internet: Internet) -> None:
     internet.site("other.example.com", give(b"hello"))
     internet.names["files.example.com"] = ["93.184.216.34"]
-    refused(kind=fetch.SourceUnreachable)
+    refused(kind=download.SourceUnreachable)
 
 
 def test_a_server_that_does_not_speak_tls_is_not_spoken_to(internet: Internet) -> None:
     internet.site("files.example.com", give(b"hello"), tls=False)
-    refused(kind=fetch.SourceUnreachable, seconds=2)
+    refused(kind=download.SourceUnreachable, seconds=2)
 
 
 def test_only_the_trusted_host_may_be_private_and_plain(internet: Internet) -> None:

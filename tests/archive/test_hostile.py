@@ -11,8 +11,8 @@ from contextlib import suppress
 
 import pytest
 
-from functions import fetch
-from functions.wire import Patience
+from functions.download import download
+from functions.download.connection import Patience
 from tests.archive.asking import get, give, refused
 from tests.archive.internet import Internet, Visit
 
@@ -22,12 +22,12 @@ pytestmark = pytest.mark.usefixtures("flat_memory")
 @pytest.mark.parametrize("coding", ["gzip", "br", "deflate", "zstd", "gzip, identity", "x-strange"])
 def test_an_encoded_answer_is_refused_unread(internet: Internet, coding: str) -> None:
     internet.site("files.example.com", give(gzip.compress(bytes(1 << 20)), Content_Encoding=coding))
-    refused(kind=fetch.Unwelcome)
+    refused(kind=download.Unwelcome)
 
 
 def test_a_length_past_the_cap_is_refused_before_a_byte_is_read(internet: Internet) -> None:
     internet.site("files.example.com", lambda visit: visit.head(Content_Length=(1 << 20) + 1))
-    refused(kind=fetch.Unwelcome)
+    refused(kind=download.Unwelcome)
 
 
 @pytest.mark.parametrize("headers", [{}, {"Transfer_Encoding": "chunked"}])
@@ -39,7 +39,7 @@ def test_an_endless_body_is_cut_at_the_cap(internet: Internet, headers: dict[str
             visit.send(piece)
 
     internet.site("files.example.com", pour)
-    refused(kind=fetch.Unwelcome, max_bytes=32 << 20)
+    refused(kind=download.Unwelcome, max_bytes=32 << 20)
 
 
 @pytest.mark.parametrize("length", ["-5", "ten", "1e3", "99999999999999999999999999", "0x10", "5, 5"])
@@ -49,7 +49,7 @@ def test_a_senseless_length_does_no_harm(internet: Internet, length: str) -> Non
         visit.send(b"hello")
 
     internet.site("files.example.com", answer)
-    with suppress(fetch.FetchError):
+    with suppress(download.FetchError):
         assert get() == b"hello"
 
 
@@ -57,12 +57,12 @@ def test_two_lengths_are_one_too_many(internet: Internet) -> None:
     internet.site(
         "files.example.com", lambda v: v.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 9\r\n\r\nhello")
     )
-    refused(kind=fetch.Unwelcome)
+    refused(kind=download.Unwelcome)
 
 
 def test_a_promise_of_more_than_comes_is_broken_off(internet: Internet) -> None:
     internet.site("files.example.com", lambda visit: (visit.head(Content_Length=1000), visit.send(b"hello"))[0])
-    refused(kind=fetch.SourceUnreachable)
+    refused(kind=download.SourceUnreachable)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_promise_of_more_than_comes_is_broken_off(internet: Internet) -> None:
 )
 def test_a_broken_chunk_is_never_a_whole_file(internet: Internet, body: bytes) -> None:
     internet.site("files.example.com", lambda v: (v.head(Transfer_Encoding="chunked"), v.send(body))[0])
-    refused(kind=fetch.SourceUnreachable)
+    refused(kind=download.SourceUnreachable)
 
 
 @pytest.mark.parametrize("says_goodbye", [True, False])
@@ -86,13 +86,13 @@ def test_a_body_without_a_length_is_whole_only_if_tls_says_goodbye(internet: Int
     if says_goodbye:
         assert get() == b"hello"
     else:
-        refused(kind=fetch.SourceUnreachable)
+        refused(kind=download.SourceUnreachable)
 
 
 @pytest.mark.parametrize("span", ["bytes 0-" + "9" * 5000 + "/5", "bytes 0-4/" + "9" * 5000, "bytes 0-4/*", "all"])
 def test_a_part_that_says_no_sensible_extent_is_not_taken(internet: Internet, span: str) -> None:
     internet.site("files.example.com", lambda visit: visit.head("206 Partial", Content_Range=span, Content_Length=5))
-    refused(kind=fetch.SourceUnreachable)
+    refused(kind=download.SourceUnreachable)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_a_part_that_says_no_sensible_extent_is_not_taken(internet: Internet, sp
 )
 def test_a_flood_of_headers_is_dammed(internet: Internet, flood: bytes) -> None:
     internet.site("files.example.com", lambda visit: visit.send(flood))
-    with pytest.raises((fetch.Unwelcome, fetch.SourceUnreachable)):
+    with pytest.raises((download.Unwelcome, download.SourceUnreachable)):
         get()
 
 
@@ -116,7 +116,7 @@ def test_a_flood_of_headers_is_dammed(internet: Internet, flood: bytes) -> None:
 )
 def test_what_does_not_speak_http_is_unreachable(internet: Internet, answer: bytes) -> None:
     internet.site("files.example.com", lambda visit: visit.send(answer))
-    refused(kind=fetch.SourceUnreachable)
+    refused(kind=download.SourceUnreachable)
 
 
 @pytest.mark.parametrize("before", [b"", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n",
@@ -130,14 +130,14 @@ def test_a_drip_ends_with_our_deadline(internet: Internet, before: bytes) -> Non
 
     internet.site("files.example.com", drip)
     began = time.monotonic()
-    refused(kind=fetch.DeadlinePassed, seconds=1.5)
+    refused(kind=download.DeadlinePassed, seconds=1.5)
     assert time.monotonic() - began <= 1.5 + 2
 
 
 def test_silence_ends_with_our_deadline(internet: Internet) -> None:
     internet.site("files.example.com", lambda visit: time.sleep(10))
     began = time.monotonic()
-    refused(kind=fetch.DeadlinePassed, seconds=1)
+    refused(kind=download.DeadlinePassed, seconds=1)
     assert time.monotonic() - began <= 1 + 2
 
 
@@ -151,7 +151,7 @@ def test_a_resolver_that_does_not_answer_ends_with_our_deadline(internet: Intern
 
     internet.names["files.example.com"] = slow
     began = time.monotonic()
-    refused(kind=fetch.DeadlinePassed, seconds=1)
+    refused(kind=download.DeadlinePassed, seconds=1)
     assert time.monotonic() - began <= 1 + 2
     told.set()
     assert internet.tried == []
@@ -165,14 +165,14 @@ def test_whose_time_is_up_asks_no_resolver(internet: Internet) -> None:
         return ["93.184.216.34"]
 
     internet.names["files.example.com"] = answer
-    refused(kind=fetch.DeadlinePassed, seconds=0)
+    refused(kind=download.DeadlinePassed, seconds=0)
     assert asked == []
 
 
 def test_who_is_slower_than_the_least_speed_is_let_go() -> None:
     patience = Patience(time.monotonic() + 60)
     patience.note(29, 1_000)
-    with pytest.raises(fetch.SourceUnreachable, match="drips"):
+    with pytest.raises(download.SourceUnreachable, match="drips"):
         patience.note(2, 1_000)
     Patience(time.monotonic() + 60).note(31, 50_000 * 31)
 
@@ -244,31 +244,31 @@ def test_whose_time_is_up_does_not_wait_to_go_on(internet: Internet) -> None:
         lambda visit: visit.head("503 Busy", Content_Length=0) if next(visits) > 1 else whole(visit),
     )
     began = time.monotonic()
-    refused(kind=fetch.DeadlinePassed, seconds=1)
+    refused(kind=download.DeadlinePassed, seconds=1)
     assert time.monotonic() - began <= 1 + 2
 
 
 def test_what_breaks_off_for_ever_is_given_up(internet: Internet) -> None:
     content = bytes(200_000)
     site = internet.site("files.example.com", broken_at(content, *range(1000, 100_000, 1000)))
-    refused(kind=fetch.SourceUnreachable)
+    refused(kind=download.SourceUnreachable)
     assert len(site.visits) == 6
 
 
 @pytest.mark.parametrize("etag", ["", 'W/"v1"'])
 def test_without_a_strong_validator_nothing_is_patched_together(internet: Internet, etag: str) -> None:
     site = internet.site("files.example.com", broken_at(bytes(200_000), 70_000, etag=etag))
-    refused(kind=fetch.SourceUnreachable)
+    refused(kind=download.SourceUnreachable)
     assert len(site.visits) == 1
 
 
 def test_a_source_that_starts_again_is_not_believed(internet: Internet) -> None:
     internet.site("files.example.com", broken_at(bytes(200_000), 70_000, honest=False))
-    refused(kind=fetch.Changed)
+    refused(kind=download.Changed)
 
 
 def test_a_file_that_changed_meanwhile_is_not_patched_together(internet: Internet) -> None:
     first, second = broken_at(bytes(200_000), 70_000), broken_at(bytes(200_000), etag='"v2"')
     answers = iter([first, second])
     internet.site("files.example.com", lambda visit: next(answers)(visit))
-    refused(kind=fetch.Changed)
+    refused(kind=download.Changed)

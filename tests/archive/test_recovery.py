@@ -11,10 +11,12 @@ from email.utils import formatdate
 
 import pytest
 
-from functions import archive, fetch, settings
-from functions.bucket import ArchiveUnavailable
-from functions.parts import PART_BYTES
-from functions.wire import DeadlinePassed, SourceUnreachable
+from functions import settings
+from functions.download import download
+from functions.download.connection import DeadlinePassed, SourceUnreachable
+from functions.handlers import archive
+from functions.videos.bucket import ArchiveUnavailable
+from functions.videos.multipart import PART_BYTES
 from tests.archive.asking import URL, chunked, serve
 from tests.archive.conftest import Vault
 from tests.archive.films import FTYP, film, moov
@@ -132,7 +134,7 @@ def test_the_only_part_is_compared_once(vault: Vault, internet: Internet) -> Non
 def test_a_source_that_breaks_off_and_stays_away_does_not_cost_what_is_there(
     vault: Vault, internet: Internet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetch, "PAUSES_SECONDS", (0.0, 0.01))
+    monkeypatch.setattr(download, "PAUSES_SECONDS", (0.0, 0.01))
     content = film(30_000_000)
 
     def answer(visit: Visit) -> None:

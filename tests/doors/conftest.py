@@ -17,8 +17,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from functions import keys, settings, table, tasks
-from local import cloud
+from functions import secrets, settings
+from functions.tasks import steps, table
+from local.aws import cloud
 
 SAMPLES = Path("local/samples")
 PORTRAIT, VOICE = (SAMPLES / "portrait.png").read_bytes(), (SAMPLES / "voice.mp3").read_bytes()
@@ -184,15 +185,15 @@ class Workshop:
                 self.sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
         return found
 
-    def all_tasks(self) -> list[tasks.Task]:
+    def all_tasks(self) -> list[steps.Task]:
         rows = self.cloud.client("dynamodb").scan(TableName=self.table)["Items"]
-        return [tasks.Task.of(table.plain(row)) for row in rows if row["pk"]["S"].startswith("task#")]
+        return [steps.Task.of(table.plain(row)) for row in rows if row["pk"]["S"].startswith("task#")]
 
-    def the_task(self) -> tasks.Task:
+    def the_task(self) -> steps.Task:
         (task,) = self.all_tasks()
         return task
 
-    def at_once(self, task: tasks.Task) -> None:
+    def at_once(self, task: steps.Task) -> None:
         """The task's turn is now."""
         self.cloud.client("dynamodb").update_item(
             TableName=self.table, Key={"pk": {"S": f"task#{task.task_id}"}}, UpdateExpression="REMOVE not_before"
@@ -216,7 +217,7 @@ def _forget() -> None:
     """What was read of the environment; the clients may stay, all of them talk to the one emulator."""
     settings.get.cache_clear()
     settings.options.cache_clear()
-    keys.forget()
+    secrets.forget()
 
 
 @pytest.fixture

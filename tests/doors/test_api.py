@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from functions import api, imports, intake
-from functions.tasks import TaskStatus
+from functions.handlers import api, intake
+from functions.inputs import url_inputs
+from functions.tasks.steps import TaskStatus
 from tests.doors.conftest import CONTEXT, PORTRAIT, VOICE, Workshop, dropped, sqs_event
 
 
@@ -132,7 +133,7 @@ def test_media_by_url_wait_until_they_are_fetched_or_refused(shop: Workshop, bod
     after = shop.the_task()
     assert (after.status, after.error["code"]) == (TaskStatus.FAILED, "REFUSED_URL")
     assert "secret" not in after.error["message"]
-    assert imports.bring_in(after.task_id) is None  # a repeat of the message changes nothing
+    assert url_inputs.bring_in(after.task_id) is None  # a repeat of the message changes nothing
     assert shop.the_task().changed_at == after.changed_at
 
 

@@ -9,8 +9,9 @@ from urllib.parse import quote_plus
 
 import pytest
 
-from functions import intake, settings
-from functions.tasks import TaskStatus
+from functions import settings
+from functions.handlers import intake
+from functions.tasks.steps import TaskStatus
 from tests.doors.conftest import CONTEXT, PORTRAIT, VOICE, Workshop, dropped, sqs_event
 
 ODD_KEY = "a b+c/héllo 你好 100%"

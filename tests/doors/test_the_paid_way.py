@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from functions import callback, intake, keys, links, settle, submit, tasks, watch
-from functions.tasks import Task, TaskStatus
+from functions import links, secrets
+from functions.handlers import callback, intake, settle, submit, watch
+from functions.tasks import steps
+from functions.tasks.steps import Task, TaskStatus
 from tests.doors.conftest import CONTEXT, PORTRAIT, VOICE, Workshop, dropped, sqs_event
 
 ACCEPTED = {"code": 200, "msg": "success", "data": {"taskId": "9f2c6b1e0d3a4c5f8e7b6a5948372615"}}
@@ -34,7 +36,7 @@ def pay(shop: Workshop, *answers: Any, times: int = 1) -> Task:
 
 def record(shop: Workshop, state: str, **more: Any) -> dict[str, Any]:
     """kie's record of the job, as it stood in recorded traffic: `input` encoded twice."""
-    bell = links.hang_bell("kie", shop.the_task().task_id, 1, keys.callback_keys())
+    bell = links.hang_bell("kie", shop.the_task().task_id, 1, secrets.callback_keys())
     param = json.dumps({"input": json.dumps({"prompt": ""}), "callBackUrl": bell, "model": "infinitalk/from-audio"})
     told = {"taskId": JOB, "state": state, "param": param, "resultJson": "", "failCode": None, "failMsg": None}
     return {"code": 200, "msg": "success", "data": {**told, **more}}
@@ -49,7 +51,7 @@ def look(task: Task, asks: int = 1, token: str = "a task token nobody waits for"
 
 
 def ring(shop: Workshop, *, url: str | None = None, body: Any = None, attempt: int = 1) -> int:
-    url = url or links.hang_bell("kie", shop.the_task().task_id, attempt, keys.callback_keys())
+    url = url or links.hang_bell("kie", shop.the_task().task_id, attempt, secrets.callback_keys())
     names = ("provider", "task_id", "attempt", "bell")
     path = dict(zip(names, url.split("/callbacks/")[1].split("/"), strict=False))
     event = {"pathParameters": path, "headers": {"content-type": "application/json"}, "body": json.dumps(body)}
@@ -127,7 +129,7 @@ def test_a_job_id_that_is_another_tasks_is_held_and_nothing_is_overwritten(shop:
     intake.handler(sqs_event(dropped(shop.inbox, "in/two.mp3")), CONTEXT)
     (second,) = [task for task in shop.all_tasks() if task.task_id != first.task_id]
     submit.handler(sqs_event({"task_id": second.task_id, "turn": ""}), CONTEXT)
-    standing = tasks.load(second.task_id)
+    standing = steps.load(second.task_id)
     assert standing is not None
     assert (standing.status, standing.error["code"]) == (TaskStatus.HELD, "JOB_ID_TAKEN")
 
@@ -177,7 +179,7 @@ def test_a_failed_job_fails_the_task_with_the_providers_reason(shop: Workshop, r
 
 
 def test_a_forged_bell_is_nobody_and_costs_no_look_up(shop: Workshop, ready: Task) -> None:
-    good = links.hang_bell("kie", ready.task_id, 1, keys.callback_keys())
+    good = links.hang_bell("kie", ready.task_id, 1, secrets.callback_keys())
     wrong = [("/1/k1.", "/2/k1."), ("/kie/", "/kling/"), ("k1.", "k7."), (good[-2:], "xx")]
     for part, other in wrong:
         assert ring(shop, url=good.replace(part, other)) == 404
@@ -273,7 +275,7 @@ def test_a_key_that_is_refused_for_a_day_ends_in_held_and_not_in_silence(
 
 def test_a_secret_that_is_no_key_stops_the_provider_and_blames_no_task(shop: Workshop, ready: Task) -> None:
     shop.cloud.client("secretsmanager").put_secret_value(SecretId=shop.provider_secret, SecretString="sk-pasted-as-it-is")
-    keys.forget()
+    secrets.forget()
     task = pay(shop, ACCEPTED)
     assert (task.status, task.returns, shop.paper.posts) == (TaskStatus.READY, 0, 0)
     assert "no JSON object" in task.history[-1]["why"]
@@ -321,6 +323,6 @@ def test_no_key_link_or_bell_stands_in_any_log(shop: Workshop, ready: Task, caps
     shop.paper.answers = [done(shop)]
     look(shop.the_task())
     said = "".join(capsys.readouterr())
-    mac = links.hang_bell("kie", ready.task_id, 1, keys.callback_keys()).rsplit("k1.", 1)[1]
+    mac = links.hang_bell("kie", ready.task_id, 1, secrets.callback_keys()).rsplit("k1.", 1)[1]
     for secret in ("sk-canary-key", "X-Amz-Signature", mac, "a task token nobody waits for"):
         assert secret not in said

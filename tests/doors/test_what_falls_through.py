@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
-from functions import drops, gate, intake, providers, settle, sweep, table, tasks, watch
-from functions.table import Update
-from functions.tasks import S, Task
+from functions import providers
+from functions.handlers import intake, settle, sweep, watch
+from functions.inputs import drops
+from functions.tasks import claims, steps, table
+from functions.tasks.steps import S, Task
+from functions.tasks.table import Update
 from tests.doors.conftest import CONTEXT, PORTRAIT, VOICE, Workshop, dropped, sqs_event
 
 PAST = "2026-01-01T00:00:00.000Z"
@@ -20,13 +23,13 @@ def standing(status: S, number: int = 1, **facts: Any) -> Task:
     """A task in this status that somebody should have looked at long ago."""
     task_id = f"{number:032x}"
     said: dict[str, Any] = {"stem": "ada", "provider": "kie", "model": providers.get("kie").default_model, "origin": "api"}
-    tasks.open_task(Task(task_id=task_id, status=status, created_at=table.stamp(table.now()), **{**said, **facts}))
-    Update(tasks.key_of(task_id)).set(due_at=PAST).run()
+    steps.open_task(Task(task_id=task_id, status=status, created_at=table.stamp(table.now()), **{**said, **facts}))
+    Update(steps.key_of(task_id)).set(due_at=PAST).run()
     return the(task_id)
 
 
 def the(task_id: str) -> Task:
-    found = tasks.load(task_id)
+    found = steps.load(task_id)
     assert found
     return found
 
@@ -127,9 +130,9 @@ def test_a_failed_task_whose_job_runs_after_all_is_watched_on(shop: Workshop) ->
 
 def test_the_time_of_the_intention_outlives_the_acceptance(shop: Workshop) -> None:
     """Reconciling by credit compares it with the time at which a balance was noted."""
-    claimed = gate.claim(standing(S.READY), providers.get("kie"), Decimal("0.18"), "hash")
-    Update(tasks.key_of(claimed.task.task_id)).set(intended_at=PAST).run()
-    assert gate.accept(claimed, "job-1").intended_at == PAST
+    claimed = claims.claim(standing(S.READY), providers.get("kie"), Decimal("0.18"), "hash")
+    Update(steps.key_of(claimed.task.task_id)).set(intended_at=PAST).run()
+    assert claims.accept(claimed, "job-1").intended_at == PAST
 
 
 def test_a_job_that_is_lost_is_held_once(shop: Workshop) -> None:

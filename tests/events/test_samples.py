@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from functions import events
-from functions.tasks import S, Task
+from functions.tasks import events
+from functions.tasks.steps import S, Task
 
 SAMPLES = {path.stem: json.loads(path.read_text()) for path in sorted((Path(__file__).parent / "v1").glob("*.json"))}
 TASK_ID = "5f3ac9e1b7d84c2e9a6f0b1d2c3e4f5a"

@@ -77,7 +77,7 @@ class Account:
         self.clock.after(SWEEP_SECONDS, self._sweep)
 
     def _has_work(self) -> bool:
-        from functions.table import now, stamp
+        from functions.tasks.table import now, stamp
 
         at = stamp(now())
         for pk, item in self.table.items.items():
@@ -88,7 +88,7 @@ class Account:
         return False
 
     def invoke(self, function: str, event: dict[str, Any], done: Done) -> Invocation:
-        handler = importlib.import_module(f"functions.{function}").handler
+        handler = importlib.import_module(f"functions.handlers.{function}").handler
         return self.clock.invoke(function, handler, event, TIMEOUTS[function], done)
 
     # The two HTTP doors.

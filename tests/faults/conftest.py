@@ -6,15 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from functions import keys, settings
+from functions import secrets, settings
 from tests.faults import wires
 
 
 @pytest.fixture(autouse=True)
 def _nothing_remembered() -> Iterator[None]:
     settings.forget()
-    keys.forget()
+    secrets.forget()
     yield
     wires.release()
     settings.forget()
-    keys.forget()
+    secrets.forget()

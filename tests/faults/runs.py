@@ -173,7 +173,7 @@ class Run:
 
     def drop(self, name: str, body: bytes) -> None:
         """A file comes into the inbox."""
-        from functions import drops
+        from functions.inputs import drops
 
         stored = self.account.buckets.put(INBOX, name, body)
         if name.endswith(".wav"):

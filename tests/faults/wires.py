@@ -37,11 +37,11 @@ def connect(account: Account, serve: Any, result: Any, seed: int, options: str) 
     world.random = random.Random(seed)
     account.clock.before_switch = _change_sandbox
     os.environ["TALKDROP_OPTIONS"] = options
-    from functions import keys, settings
+    from functions import secrets, settings
 
     settings.get.cache_clear()
     settings.options.cache_clear()
-    keys._known.clear()
+    secrets._known.clear()
     _metrics().clear()
 
 
@@ -70,10 +70,9 @@ def _install() -> None:
         return
     _environment.update(os.environ)
     _set_environment()
-    import functions.providers
+    import functions
 
-    names = [f"functions.{name}" for _, name, _ in pkgutil.iter_modules(functions.__path__)]
-    names += [f"functions.providers.{name}" for _, name, _ in pkgutil.iter_modules(functions.providers.__path__)]
+    names = [name for _, name, is_folder in pkgutil.walk_packages(functions.__path__, "functions.") if not is_folder]
     modules = [importlib.import_module(name) for name in names]
     for module in modules:
         _put_clock_in(module)
@@ -83,7 +82,7 @@ def _install() -> None:
     # An SSL context takes longer than a whole task does here, and nothing here is encrypted.
     context = httpx._transports.default.create_ssl_context()
     _replace(httpx._transports.default, "create_ssl_context", lambda *_args, **_named: context)
-    wire = importlib.import_module("functions.wire")
+    wire = importlib.import_module("functions.download.connection")
     sockets = SimpleNamespace(getaddrinfo=getaddrinfo, socket=ResultSocket, SOCK_STREAM=socket.SOCK_STREAM)
     _replace(wire, "socket", sockets)
     real = socket.create_connection

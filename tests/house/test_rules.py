@@ -1,7 +1,7 @@
 """The house rules that a reader could break without noticing: which way imports point, and what is never written.
 
-entry points → nouns → settings            providers → base, httpx, the standard library
-infra, local, talkdrop → nouns             functions → none of these
+handlers → inputs, tasks, videos, download, providers, links → secrets → settings
+infra, local, talkdrop → functions, never the other way round
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-ENTRY_POINTS = {"intake", "api", "submit", "callback", "watch", "archive", "settle", "announce", "sweep"}
 OUTSIDE = {"infra", "local", "talkdrop", "tests", "bench"}
 DIALECTS = {"comet": {"kling"}, "relay": {"kling", "comet"}}  # who speaks whose
 EVERY = [path for top in ("functions", "infra", "local", "talkdrop") for path in sorted((ROOT / top).rglob("*.py"))]
@@ -39,17 +38,31 @@ def imports(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def ours(path: Path) -> set[str]:
-    """The modules of `functions` that this file imports, by their short names; `providers.kie` for a provider."""
-    found = set()
-    for name in imports(path):
-        parts = name.split(".")
-        if parts[0] == "functions" and len(parts) > 1:
-            is_provider = (
-                parts[1] == "providers" and len(parts) > 2 and (ROOT / f"functions/providers/{parts[2]}.py").exists()
-            )
-            found.add(".".join(parts[1:3]) if is_provider else parts[1])
-    return found
+@cache
+def ours(path: Path) -> frozenset[str]:
+    """The modules of `functions` that this file imports, by their full names."""
+    return frozenset(name for full in imports(path) if (name := module_of(full)) and name != "functions")
+
+
+def module_of(name: str) -> str:
+    """The module of ours that `name` is or lies in; empty if it is none of ours."""
+    parts = name.split(".")
+    while parts and parts[0] == "functions":
+        place = ROOT.joinpath(*parts)
+        if place.is_dir() or place.with_suffix(".py").exists():
+            return ".".join(parts)
+        parts.pop()
+    return ""
+
+
+def room(path: Path) -> str:
+    """The folder below functions/ that a file lies in, or its own name where it lies in none."""
+    parts = path.relative_to(ROOT / "functions").with_suffix("").parts
+    return parts[0]
+
+
+def rooms_imported(path: Path) -> set[str]:
+    return {name.split(".")[1] for name in ours(path)} - {room(path)}
 
 
 def providers() -> list[Path]:
@@ -68,21 +81,36 @@ def settled(path: Path) -> set[tuple[str, object]]:
     return {(one.arg or "", one.value.value) for one in keywords if isinstance(one.value, ast.Constant)}
 
 
-def test_nobody_imports_an_entry_point() -> None:
-    assert [named(path) for path in EVERY if ours(path) & ENTRY_POINTS] == []
+# Which rooms a room may import, a line each. What stands nowhere here imports nothing of ours.
+MAY_IMPORT = {
+    "handlers": {"inputs", "tasks", "videos", "download", "providers", "links", "secrets", "settings"},
+    "inputs": {"tasks", "download", "providers", "links", "settings"},
+    "tasks": {"providers", "settings"},
+    "videos": {"tasks", "settings"},
+    "download": set(),
+    "providers": set(),
+    "links": {"settings"},
+    "secrets": {"providers", "settings"},
+}
+
+
+def test_imports_between_rooms_point_one_way() -> None:
+    for path in FUNCTIONS:
+        assert rooms_imported(path) <= MAY_IMPORT.get(room(path), set()), named(path)
+
+
+def test_nobody_imports_a_handler() -> None:
+    assert [named(path) for path in EVERY if any(".handlers." in name for name in ours(path))] == []
 
 
 def test_the_bundle_imports_nothing_that_is_not_in_it() -> None:
     assert [named(path) for path in FUNCTIONS if {name.split(".")[0] for name in imports(path)} & OUTSIDE] == []
 
 
-def test_settings_import_nothing_of_ours() -> None:
-    assert not ours(ROOT / "functions/settings.py")
-
-
-def test_the_nouns_stand_in_an_order_without_circles() -> None:
-    needs = {path.stem: ours(path) for path in (ROOT / "functions").glob("*.py") if path.stem != "__init__"}
-    while free := [name for name, wanted in needs.items() if not wanted & needs.keys()]:
+def test_modules_import_each_other_without_circles() -> None:
+    needs = {module_of(".".join(path.relative_to(ROOT).with_suffix("").parts)): ours(path) for path in FUNCTIONS}
+    needs = {name: wanted for name, wanted in needs.items() if not name.endswith("__init__")}
+    while free := [name for name, wanted in needs.items() if not (wanted - {name}) & needs.keys()]:
         for name in free:
             del needs[name]
     assert not needs
@@ -90,12 +118,10 @@ def test_the_nouns_stand_in_an_order_without_circles() -> None:
 
 def test_a_provider_knows_only_its_contract_and_the_dialect_it_speaks() -> None:
     for path in providers():
-        helpers = (
-            {f"providers.{one.stem}" for one in path.parent.glob("_*.py")} if path.stem == "base" else {"providers.base"}
-        )
-        allowed = helpers | {f"providers.{name}" for name in DIALECTS.get(path.stem, ())} | {"providers"}
+        helpers = {one.stem for one in path.parent.glob("_*.py")} if path.stem == "base" else {"base"}
+        allowed = {f"functions.providers.{name}" for name in {*helpers, *DIALECTS.get(path.stem, ())}}
         others = {name.split(".")[0] for name in imports(path)} - {"functions", "httpx"}
-        assert ours(path) <= allowed, named(path)
+        assert ours(path) <= allowed | {"functions.providers"}, named(path)
         assert others <= sys.stdlib_module_names, named(path)
 
 
@@ -122,7 +148,7 @@ def test_links_that_grant_access_are_made_in_one_place() -> None:
 
 
 # A second or two, where coming again by a queue would lose what is known: a row that was busy, a download that broke.
-MAY_PAUSE = {"functions/table.py", "functions/wire.py"}
+MAY_PAUSE = {"functions/tasks/table.py", "functions/download/connection.py"}
 
 
 def test_functions_speak_through_the_logger_and_sleep_nowhere_else() -> None:

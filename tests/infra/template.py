@@ -39,7 +39,7 @@ class Template:
 
     def functions(self) -> dict[str, Json]:
         """Properties of each Lambda, by the module it runs."""
-        return {one["Handler"].split(".")[1]: one for one in self.of_type("AWS::Lambda::Function").values()}
+        return {one["Handler"].split(".")[2]: one for one in self.of_type("AWS::Lambda::Function").values()}
 
     def text(self, value: Any) -> str:
         """A value with every reference replaced by the title of what it refers to."""

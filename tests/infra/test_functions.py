@@ -20,8 +20,8 @@ NAMES = ("intake", "api", "submit", "callback", "watch", "archive", "settle", "a
 def test_every_lambda_is_one_of_ours_and_runs_a_handler_that_exists(template: Template) -> None:
     assert set(template.functions()) == set(NAMES)
     for name, function in template.functions().items():
-        assert function["Handler"] == f"functions.{name}.handler"
-        tree = ast.parse((FUNCTIONS / f"{name}.py").read_text())
+        assert function["Handler"] == f"functions.handlers.{name}.handler"
+        tree = ast.parse((FUNCTIONS / f"handlers/{name}.py").read_text())
         assert "handler" in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 

@@ -71,7 +71,7 @@ def test_alarms_may_speak_to_the_topic_and_the_named_person_hears(template: Temp
 def emitted() -> set[str]:
     """The metrics that the functions' sources name."""
     found = set()
-    for path in FUNCTIONS.glob("*.py"):
+    for path in FUNCTIONS.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "add_metric":
                 found |= {str(argument.value) for argument in node.args[:1] if isinstance(argument, ast.Constant)}

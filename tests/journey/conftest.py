@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from local import world
+from local import environment
 from local.__main__ import LIVE_TRAVEL
 from local.screen import Screen
 from tests.journey.scene import Scene
@@ -26,7 +26,7 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 
 
 def _up(state: Path, options: Mapping[str, Any]) -> Iterator[Scene]:
-    running = world.raise_up(Screen(), options, state=state)
+    running = environment.raise_up(Screen(), options, state=state)
     try:
         yield Scene(running)
     finally:

@@ -15,9 +15,9 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from local.cloud import KEY, REGION
-from local.ear import Event
-from local.world import World
+from local.aws.cloud import KEY, REGION
+from local.environment import World
+from local.event_listener import Event
 
 SAMPLES = Path(__file__).parents[2] / "local" / "samples"
 PORTRAIT = (SAMPLES / "portrait.png").read_bytes()

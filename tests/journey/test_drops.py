@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import pytest
 from PIL import Image
 
-from functions import mp4
+from functions.videos import mp4
 from tests.journey.scene import PORTRAIT, VOICE, VOICE_SECONDS, Scene
 
 pytestmark = pytest.mark.journey

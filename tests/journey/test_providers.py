@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from local import world
+from local import environment
 from tests.journey.scene import PORTRAIT, VOICE, Scene
 
 pytestmark = pytest.mark.journey
@@ -77,7 +77,7 @@ def test_a_relay_may_answer_in_its_own_envelope(
     pretenders = scene.world.pretenders
     assert pretenders is not None
     secret = {**pretenders.secrets()["relay"], "base_url": pretenders.addresses[pretender]}
-    world.give_key(scene.world.cloud, scene.world.stack, "relay", secret)
+    environment.give_key(scene.world.cloud, scene.world.stack, "relay", secret)
     scene.kill_lambda_processes()  # the new ones read the secret anew
     dropped(scene, name, {"provider": "relay"})
     archived_and_paid_once(scene, name)

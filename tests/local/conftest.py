@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from local import cloud
+from local.aws import cloud
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,8 @@ import zipfile
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from local import runtime
-from local.cloud import Cloud
+from local.aws import runtime
+from local.aws.cloud import Cloud
 
 PATIENCE_SECONDS = 20
 T = TypeVar("T")

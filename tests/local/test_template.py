@@ -6,7 +6,7 @@ import copy
 import json
 from typing import Any
 
-from local.template import Change, localise, summary
+from local.aws.template import Change, localise, summary
 
 ENDPOINT = "http://127.0.0.1:4566"
 

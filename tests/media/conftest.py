@@ -11,7 +11,7 @@ import imageio_ffmpeg
 import pytest
 from PIL import Image
 
-from functions import source
+from functions.inputs import source
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 TONE = "sine=frequency=440:sample_rate={rate}:duration={seconds}"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from functions import media
+from functions.inputs import media
 
 from .conftest import Ledger, Make, picture
 

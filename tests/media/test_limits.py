@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from functions import media, providers
+from functions import providers
+from functions.inputs import media
+from functions.inputs.source import of_bytes
 from functions.providers.base import MB, Limits, Model, Setting
-from functions.source import of_bytes
 
 from .conftest import Make, picture
 

@@ -8,8 +8,8 @@ import zlib
 import pytest
 from PIL import Image
 
-from functions import media
-from functions.source import of_bytes
+from functions.inputs import media
+from functions.inputs.source import of_bytes
 
 from .conftest import Ledger, picture
 

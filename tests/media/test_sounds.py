@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from functions import media
-from functions.source import of_bytes
+from functions.inputs import media
+from functions.inputs.source import of_bytes
 
 from .conftest import Ledger, Make
 

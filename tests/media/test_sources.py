@@ -11,7 +11,7 @@ from botocore.stub import Stubber
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions import source
+from functions.inputs import source
 
 from .conftest import Ledger
 

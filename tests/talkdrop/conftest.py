@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from functions import settings, table, tasks
-from functions.tasks import S, Task
-from local import cloud
+from functions import settings
+from functions.tasks import steps, table
+from functions.tasks.steps import S, Task
+from local.aws import cloud
 from talkdrop.__main__ import main
 
 STACK = "Talkdrop-verbs"
@@ -38,8 +39,8 @@ class Town:
             "audio": {"bucket": self.outputs["InboxBucket"], "key": VOICE_KEY, "version_id": "v2", "seconds": 11},
         }  # fmt: skip
         task_id = task_id.ljust(32, "0")
-        tasks.open_task(Task(task_id=task_id, **{**said, **facts}))
-        found = tasks.load(task_id)
+        steps.open_task(Task(task_id=task_id, **{**said, **facts}))
+        found = steps.load(task_id)
         assert found
         return found
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from functions import gate, table, tasks
-from functions.table import Lost
-from functions.tasks import S, Task
+from functions.tasks import claims, steps, table
+from functions.tasks.steps import S, Task
+from functions.tasks.table import Lost
 from tests.talkdrop.conftest import Person, Town
 
 HELD = {"code": "AMBIGUOUS", "message": "the answer was lost"}
 
 
 def again(task: Task) -> Task:
-    found = tasks.load(task.task_id)
+    found = steps.load(task.task_id)
     assert found
     return found
 
@@ -47,7 +47,7 @@ def test_a_job_id_is_written_once(town: Town, person: Person) -> None:
 
 def test_a_submit_that_may_still_be_under_way_is_left_alone(town: Town, person: Person) -> None:
     task = town.open("a5", status=S.SUBMITTED)
-    table.Update(tasks.key_of(task.task_id)).set(status="SUBMITTING", lease_until=table.later(seconds=60)).run()
+    table.Update(steps.key_of(task.task_id)).set(status="SUBMITTING", lease_until=table.later(seconds=60)).run()
     said = person.types("adopt", task.task_id, "kie_job_11", "--why", "in a hurry")
     assert (said.code, again(task).job_id) == (1, "")
     assert "under way until" in said.err
@@ -74,7 +74,7 @@ def test_a_held_task_is_sent_anew_by_whoever_accepts_a_second_charge(town: Town,
     task = town.open("b2", error=HELD)
     slots = table.Update("slots#kie").set(leases={task.external_id: table.later(seconds=60)})
     slots.run()
-    table.Update(tasks.key_of(task.task_id)).set(booked=["slots#kie"], job_hint="kie_x", rings=1, task_token="t").run()
+    table.Update(steps.key_of(task.task_id)).set(booked=["slots#kie"], job_hint="kie_x", rings=1, task_token="t").run()
     said = person.types("resubmit", task.task_id, "--why", "urgent", "--i-accept-a-second-charge")
     after = again(task)
     assert (said.code, after.status, after.attempt) == (0, S.READY, 2)
@@ -112,9 +112,9 @@ def test_a_refused_file_is_mended_and_not_sent_anew(town: Town, person: Person) 
 
 def test_a_bell_that_rings_while_a_person_decides_is_not_overruled(town: Town) -> None:
     seen = town.open("b6", error=HELD)
-    tasks.ring(seen.task_id, 1, "kie_job_13")
+    steps.ring(seen.task_id, 1, "kie_job_13")
     with pytest.raises(Lost):
-        gate.resubmit(seen, who="ada", why="urgent")
+        claims.resubmit(seen, who="ada", why="urgent")
     assert again(seen).attempt == 1
 
 
@@ -126,9 +126,9 @@ def test_only_a_held_task_is_failed_by_hand(town: Town, person: Person, status: 
 
 
 def test_a_stopped_provider_is_reopened_once(town: Town, person: Person) -> None:
-    gate.stop("kie", "kie answered 402: top up the account")
+    claims.stop("kie", "kie answered 402: top up the account")
     assert person.types("reopen", "kie").code == 0
-    assert gate.stopped_since("kie") is None
+    assert claims.stopped_since("kie") is None
     assert (table.read("breaker#kie") or {})["reopened_by"].startswith("arn:aws:")
     assert person.types("reopen", "kie").code == 1
     assert "there are: " in person.types("reopen", "nobody").err
@@ -136,7 +136,7 @@ def test_a_stopped_provider_is_reopened_once(town: Town, person: Person) -> None
 
 def test_the_whole_story_stands_on_one_page(town: Town, person: Person) -> None:
     task = town.open("d1", error=HELD, prompt="speak \x1b[2J up")
-    tasks.ring(task.task_id, 1, "kie_job_14")
+    steps.ring(task.task_id, 1, "kie_job_14")
     said = person.types("explain", task.task_id)
     assert said.code == 0
     for words in (VOICE_PART, "AMBIGUOUS: the answer was lost", "1 genuine", "a bell named job kie_job_14", "BellRefused",
@@ -151,7 +151,7 @@ VOICE_PART = "verbs/ada.mp3  version v2"
 @pytest.mark.parametrize("status", list(S))
 def test_every_status_has_a_story(town: Town, person: Person, status: S) -> None:
     task = town.open(f"e{list(S).index(status)}", status=S.SUBMITTED)
-    table.Update(tasks.key_of(task.task_id)).set(status=status.value, lease_until=table.later(seconds=9)).run()
+    table.Update(steps.key_of(task.task_id)).set(status=status.value, lease_until=table.later(seconds=9)).run()
     said = person.types("explain", task.task_id)
     assert (said.code, f"{status}, attempt 1" in said.out) == (0, True)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 
-from functions import settings, tasks
-from functions.tasks import S, Task
+from functions import settings
+from functions.tasks import steps
+from functions.tasks.steps import S, Task
 from tests.talkdrop.conftest import Person, Town
 
 VIDEO = b"the video"
@@ -34,7 +35,7 @@ def archived(town: Town, name: str, video: bytes = VIDEO, **manifest: object) ->
 
 
 def forget_row(task: Task) -> None:
-    key = {"pk": {"S": tasks.key_of(task.task_id)}}
+    key = {"pk": {"S": steps.key_of(task.task_id)}}
     settings.aws("dynamodb").delete_item(TableName=settings.get().table, Key=key)
 
 

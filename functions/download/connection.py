@@ -1,0 +1,313 @@
+"""One exchange with a stranger's server: URL and addresses checked, bounded in headers, time and patience.
+
+    FetchError
+    ├── ForbiddenAddress     it leads where nobody of ours may go: nothing was connected
+    ├── LinkDead             the source answered that it will not give it: a fresh link may work
+    ├── Unwelcome            what it sends is not what may be sent: encoded, too large, not as promised
+    └── SourceUnreachable    no answer, or it broke off, or it dripped: try later
+        ├── Changed          it cannot be gone on from where we were: another file, or no ranges
+        └── DeadlinePassed   our own time is up
+
+The name is resolved once, every answer is checked, and the connection goes to a checked address with the name's own
+certificate check: a resolver that changes its mind between check and use changes nothing.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import re
+import socket
+import ssl
+import threading
+import time
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, cast
+from urllib.parse import quote, urlsplit
+
+from functions.download.addresses import refusal
+
+CONNECT_SECONDS = 10.0
+STALL_SECONDS = 15.0  # less than the 20 s or so after which S3 drops an upload that we keep waiting
+WINDOW_SECONDS = 30.0
+LEAST_BYTES_PER_SECOND = 50_000
+MOST_HEADER_BYTES = 64 << 10
+MOST_URL = 8192
+
+_BUFFER_BYTES = 16 << 10
+_HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,252}[a-z0-9_])?|[0-9a-f:.]+")
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")  # int() raises on more than 4,300 digits
+PLAIN = "!#$%&'()*+,/:;=?@[]~"
+
+
+class FetchError(Exception):
+    """A URL was not fetched."""
+
+
+class ForbiddenAddress(FetchError):
+    """The URL, a redirect or the resolver leads to what is not a public https server."""
+
+
+class LinkDead(FetchError):
+    """The source answered, and will not give it."""
+
+
+class Unwelcome(FetchError):
+    """The source sends what we do not take."""
+
+
+class SourceUnreachable(FetchError):
+    """No answer, or not the whole of it, or too slowly."""
+
+
+class Changed(SourceUnreachable):
+    """The source does not give the rest of what we have."""
+
+
+class DeadlinePassed(SourceUnreachable):
+    """The caller's time is up; the source may be well."""
+
+
+def bare(url: str) -> str:
+    """A URL for logs and messages: without its query, which may grant access."""
+    return url.partition("?")[0].partition("#")[0][:200]
+
+
+@dataclass
+class Patience:
+    """Until when, and how slowly, we let a source answer. Only time spent waiting for the source counts against it."""
+
+    deadline: float
+    waited: float = 0.0
+    received: int = 0
+
+    def left(self) -> float:
+        seconds = self.deadline - time.monotonic()
+        if seconds <= 0:
+            raise DeadlinePassed("the time for this download is up")
+        return seconds
+
+    def pause(self, seconds: float) -> None:
+        time.sleep(min(seconds, self.left()))
+
+    def note(self, seconds: float, count: int) -> None:
+        self.waited += seconds
+        self.received += count
+        if self.waited > WINDOW_SECONDS:
+            if self.received < LEAST_BYTES_PER_SECOND * self.waited:
+                raise SourceUnreachable(f"the source drips: {self.received} bytes in {self.waited:.0f} s")
+            self.waited, self.received = 0.0, 0
+
+
+@dataclass(frozen=True)
+class Target:
+    """A URL that passed the check of its text. Its addresses are checked when they are known."""
+
+    host: str
+    port: int
+    path: str
+    is_trusted: bool
+
+
+def check(url: str, trusted_host: str) -> Target:
+    if len(url) > MOST_URL or "\\" in url or any(ord(character) <= 32 or ord(character) == 127 for character in url):
+        raise ForbiddenAddress("not a URL that we read the same way as others do")
+    try:
+        parts = urlsplit(url)
+        port, host = parts.port, (parts.hostname or "").rstrip(".").encode("idna").decode().lower()
+        path = quote(parts.path or "/", safe=PLAIN) + (f"?{quote(parts.query, safe=PLAIN)}" if parts.query else "")
+    except (ValueError, UnicodeError) as error:
+        raise ForbiddenAddress(f"not a URL: {bare(url)!a}") from error
+    if trusted_host and parts.scheme == "http" and parts.netloc.lower() == trusted_host.lower() and port:
+        return Target(host, port, path, is_trusted=True)
+    if parts.scheme != "https" or port not in (None, 443) or "@" in parts.netloc:
+        raise ForbiddenAddress(f"only https, on port 443, without a user's name: {bare(url)}")
+    if not _HOST.fullmatch(host):
+        raise ForbiddenAddress(f"not a host: {bare(url)}")
+    return Target(host, 443, path, is_trusted=False)
+
+
+def ask(target: Target, headers: dict[str, str], patience: Patience) -> Opened:
+    connection = _connect(target, patience)
+    try:
+        host = f"[{target.host}]" if ":" in target.host else target.host
+        lines = {
+            "Host": f"{host}:{target.port}" if target.is_trusted else host,
+            "User-Agent": "talkdrop/1",
+            "Accept": "*/*",
+            "Accept-Encoding": "identity",
+            "Connection": "close",
+            **headers,
+        }
+        head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        connection.sendall(f"GET {target.path} HTTP/1.1\r\n{head}\r\n".encode("latin-1"))
+        wire = _Wire(connection, patience)
+        response = http.client.HTTPResponse(cast(socket.socket, wire), method="GET")
+        response.begin()
+    except (OSError, http.client.HTTPException) as error:
+        connection.close()
+        raise SourceUnreachable(f"{target.host} broke off before it answered: {type(error).__name__}") from error
+    except BaseException:
+        connection.close()
+        raise
+    wire.is_past_headers = True
+    return Opened(response, connection, wire)
+
+
+def _connect(target: Target, patience: Patience) -> socket.socket:
+    """A connection to a checked address, spoken to under the name."""
+    answers = _resolve(target, patience)
+    if not target.is_trusted:
+        for *_, address in answers:
+            if why := refusal(str(address[0])):
+                raise ForbiddenAddress(f"{target.host} is {address[0]}: {why}")
+    failed: OSError | None = None
+    for family, kind, protocol, _, address in answers[:4]:
+        try:
+            return _dial(target, family, kind, protocol, address, patience)
+        except OSError as error:
+            failed = error
+    raise SourceUnreachable(f"could not connect to {target.host}: {failed}") from failed
+
+
+def _resolve(target: Target, patience: Patience) -> list[Any]:
+    """The resolver's answers. Nothing can interrupt it: one that is too slow is left behind in a thread of its own."""
+    told: list[Any] = []
+
+    def ask_it() -> None:
+        try:
+            told.append(socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as error:
+            told.append(error)
+
+    seconds = min(CONNECT_SECONDS, patience.left())
+    thread = threading.Thread(target=ask_it, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not told:
+        patience.left()
+        raise SourceUnreachable(f"the resolver does not answer for {target.host}")
+    if isinstance(told[0], Exception):
+        raise SourceUnreachable(f"{target.host} has no address") from told[0]
+    return cast(list[Any], told[0])
+
+
+def _dial(target: Target, family: int, kind: int, protocol: int, address: Any, patience: Patience) -> socket.socket:
+    connection = socket.socket(family, kind, protocol)
+    try:
+        connection.settimeout(min(CONNECT_SECONDS, patience.left()))
+        connection.connect(address)
+        if target.is_trusted:
+            return connection
+        connection.settimeout(min(CONNECT_SECONDS, patience.left()))
+        # A body that has no length ends with the connection: only TLS's own goodbye says that this is all of it
+        # (RFC 9112, 9.8). Without it, a film cut at the border of a box could pass for a whole one.
+        return _tls().wrap_socket(connection, server_hostname=target.host, suppress_ragged_eofs=False)
+    except BaseException:
+        connection.close()
+        raise
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+class _Wire(io.RawIOBase):
+    """What a socket gives, under the caller's patience: the deadline is looked at before every read."""
+
+    def __init__(self, connection: socket.socket, patience: Patience) -> None:
+        self._connection = connection
+        self._patience = patience
+        self._headers = 0
+        self.is_past_headers = False
+        self.broken: FetchError | None = None
+        connection.settimeout(STALL_SECONDS)
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """What http.client asks of a socket."""
+        return io.BufferedReader(self, _BUFFER_BYTES)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Called for every 16 KiB: what it costs, the archive costs."""
+        if self.broken:
+            raise self.broken
+        try:
+            return self._receive(buffer)
+        except FetchError as error:
+            if not self.is_past_headers:
+                raise
+            self.broken = error  # to the reader an end, for now: so what came before it is not lost
+            return 0
+
+    def _receive(self, buffer: Any) -> int:
+        seconds = self._patience.left()
+        if seconds < STALL_SECONDS:
+            self._connection.settimeout(seconds)
+        before = time.monotonic()
+        try:
+            if isinstance(self._connection, ssl.SSLSocket):
+                count = cast(int, self._connection.read(len(buffer), buffer))  # recv_into is a longer way to the same
+            else:
+                count = self._connection.recv_into(buffer)
+        except TimeoutError as error:
+            self._patience.left()
+            raise SourceUnreachable(f"nothing came for {STALL_SECONDS:.0f} s") from error
+        except OSError as error:
+            raise SourceUnreachable(f"the connection broke: {type(error).__name__}") from error
+        self._patience.note(time.monotonic() - before, count)
+        if not self.is_past_headers:
+            self._headers += count
+            if self._headers > MOST_HEADER_BYTES + _BUFFER_BYTES:
+                raise Unwelcome(f"more than {MOST_HEADER_BYTES} bytes of headers")
+        return count
+
+
+class Opened:
+    """An answer whose head has been read."""
+
+    def __init__(self, response: http.client.HTTPResponse, connection: socket.socket, wire: _Wire) -> None:
+        self._response = response
+        self._connection = connection
+        self._wire = wire
+        self.status = response.status
+
+    def header(self, name: str) -> str:
+        return (self._response.headers.get(name) or "").strip()
+
+    def extent(self) -> tuple[int, int | None, int | None]:
+        """From where, up to where (exclusive), and how long the whole is; None is unknown."""
+        if self.status == 206:
+            told = _CONTENT_RANGE.fullmatch(self.header("content-range"))
+            if told is None:
+                raise SourceUnreachable("the source sends a part and does not say which")
+            return int(told[1]), int(told[2]) + 1, int(told[3])
+        lengths = set(self._response.headers.get_all("content-length") or [])
+        if len(lengths) > 1:
+            raise Unwelcome("the source gives two lengths")
+        length = self._response.length
+        return 0, length, length
+
+    def readinto(self, view: memoryview) -> int:
+        """Less than the view holds where it ends or breaks; what broke it is raised when nothing came any more."""
+        try:
+            count = self._response.readinto(view)
+        except http.client.IncompleteRead as error:  # within a chunk; those before it are in the view
+            count = len(error.partial)
+            if not count:
+                raise self._wire.broken or SourceUnreachable("the source broke off within a chunk") from error
+        except http.client.HTTPException as error:
+            raise SourceUnreachable(f"the source broke off: {type(error).__name__}") from error
+        if not count and self._wire.broken:
+            raise self._wire.broken
+        return count
+
+    def close(self) -> None:
+        self._response.close()
+        self._connection.close()

@@ -1,0 +1,289 @@
+"""A job is done: fetch its video, prove it, and put it into the archive, where nothing unproved is ever seen.
+
+One GET is relayed through one small buffer into one PutObject. What goes wrong leaves as an exception and no object:
+LinkDead, SourceUnreachable, ForbiddenAddress, Unwelcome (wire.py), NotAVideo (mp4.py), ArchiveUnavailable (bucket.py).
+The workflow waits and asks the provider for a fresh link.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from functions.download import download
+from functions.download.connection import LEAST_BYTES_PER_SECOND
+from functions.download.download import Changed, DeadlinePassed, Download, SourceUnreachable
+from functions.settings import get
+from functions.tasks import steps
+from functions.tasks.steps import S, Task
+from functions.videos import bucket, manifest, mp4, multipart
+from functions.videos.bucket import AlreadyThere, ArchiveUnavailable, Place, Send, Standing
+from functions.videos.mp4 import NotAVideo
+from functions.videos.multipart import Upload
+
+BUFFER_BYTES = 256 << 10
+MOST_BYTES = 8 << 30  # an hour of video at 18 Mbit/s: what is more is a mistake or an attack
+MOST_IN_ONE_PUT = 5 << 30
+RESERVE_SECONDS = 20.0  # to complete an upload and to write the manifest
+REREAD_BYTES_PER_SECOND = 40 << 20  # from S3, in its own region: a careful guess
+JUDGE_AFTER_SECONDS = 10.0
+MOST_LOOKS = 50
+# Providers add a second or round up (kie: 12.267 s of video for 11.52 s of voice). What is far from the voice is not
+# this task's video.
+_SHORTEST, _LONGEST, _SLACK_SECONDS = 0.5, 2.0, 10.0
+_AVOIDED = re.compile(r'[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff/\\{}^%`\[\]"<>~#|]')
+_NO_TAG = re.compile(r"[^\w +\-=.:/@]", re.ASCII)
+
+logger = Logger()
+
+
+class TooSlow(Exception):
+    """At this pace it will not end in one request before our time does."""
+
+
+class HandOver(Exception):
+    """Our time is up and what was uploaded can be gone on from: another invocation does."""
+
+
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """`event`: task_id, attempt. Run twice, it answers the same."""
+    task = steps.load(event["task_id"])
+    if task is None or task.status is not S.ARCHIVING or task.attempt != event["attempt"]:
+        return {"next": "settle", "archived": {}}  # settle sees the same, and ends it
+    place = place_of(task)
+    standing = bucket.find(place)
+    archived = _told(place) if standing else None
+    if archived is None:
+        ends_at = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - RESERVE_SECONDS
+        try:
+            archived = _bring(task, place, standing, ends_at)
+        except HandOver as reason:
+            logger.info("handing over", task_id=task.task_id, reason=str(reason))
+            return {"next": "archive"}
+    logger.info("archived", task_id=task.task_id, bytes=archived["bytes"], key=archived["key"])
+    return {"next": "settle", "archived": archived}
+
+
+def _told(place: Place) -> dict[str, Any] | None:
+    try:
+        return manifest.read(place)
+    except manifest.Damaged as error:  # the video does not suffer: it is proved anew; `verify` tells a person of it
+        logger.error("the manifest is damaged", key=place.manifest_key, reason=str(error))
+        return None
+
+
+def place_of(task: Task) -> Place:
+    """`videos/{yyyy}/{mm}/{dd}/{task_id}/{stem}.mp4`, by the UTC day the task was made."""
+    folder = f"videos/{task.created_at[:10].replace('-', '/')}/{task.task_id}"
+    return Place(get().archive, f"{folder}/{safe_stem(task.stem)}.mp4", f"{folder}/manifest.json")
+
+
+def safe_stem(stem: str) -> str:
+    """The stem without what S3's guide says to avoid in keys, and short enough; letters of any script stay."""
+    name = _AVOIDED.sub("_", stem.rsplit("/", 1)[-1]).strip() or "video"
+    return name.encode()[:200].decode(errors="ignore")
+
+
+@dataclass(frozen=True)
+class Brought:
+    """What was just uploaded. `sha256` is None where earlier invocations saw a part of the bytes; `checksum` is what S3
+    must say of it."""
+
+    sha256: bytes | None
+    seconds: float
+    checksum: str
+
+
+def _bring(task: Task, place: Place, standing: Standing | None, ends_at: float) -> dict[str, Any]:
+    """What an earlier invocation brought and did not live to say is not fetched again: its link may be dead."""
+    brought: Brought | None = None
+    if standing is None:
+        with suppress(AlreadyThere):  # another invocation was faster
+            brought = _relay(task, place, ends_at)
+        standing = bucket.look(place)
+    if brought and standing.checksum != brought.checksum:
+        raise ArchiveUnavailable("S3 stored something else than it was sent")
+    if brought and brought.sha256:
+        sha256, seconds = brought.sha256, brought.seconds
+    elif standing.bytes / REREAD_BYTES_PER_SECOND > ends_at - time.monotonic():
+        raise HandOver("it is there, and has to be read once more for its manifest")
+    else:
+        sha256, seconds = _reread(task, place, standing)
+    video = {
+        "bucket": place.bucket,
+        "key": place.key,
+        "version_id": standing.version_id,
+        "etag": standing.etag,
+        "sha256": sha256.hex(),
+        "bytes": standing.bytes,
+        "seconds": round(seconds, 3),
+        "manifest_key": place.manifest_key,
+    }
+    manifest.write(task, place, video, standing)
+    return video
+
+
+def _relay(task: Task, place: Place, ends_at: float) -> Brought:
+    with _open(task, ends_at) as video:
+        if _fits_into_one(video, place, ends_at):
+            try:
+                return _in_one(task, place, video, ends_at)
+            except (TooSlow, SourceUnreachable, ArchiveUnavailable) as reason:
+                if not _can_go_on(video, reason):
+                    raise
+                logger.info("going on in parts", task_id=task.task_id, reason=str(reason))
+    found = multipart.find(place)
+    upload = found or multipart.start(place, **_words(task))
+    if found is None and time.monotonic() >= ends_at:
+        raise HandOver("too slow for one request")  # the upload just opened tells the next invocation: once only
+    return _in_parts(task, upload, ends_at)
+
+
+def _can_go_on(video: Download, reason: Exception) -> bool:
+    """What breaks off again and again must not begin anew each time: parts stay. S3 itself hangs up when the source keeps
+    it waiting for long; once it has all the bytes, its answer stands."""
+    if video.etag is None or isinstance(reason, Changed):
+        return False
+    return not isinstance(reason, ArchiveUnavailable) or video.position != video.length
+
+
+def _fits_into_one(video: Download, place: Place, ends_at: float) -> bool:
+    if video.length is None or video.length > MOST_IN_ONE_PUT:
+        return False
+    # Even the slowest source that we bear ends in time: no need to ask whether parts of it are there.
+    surely = video.length < LEAST_BYTES_PER_SECOND * (ends_at - time.monotonic())
+    return surely or multipart.find(place) is None
+
+
+def _in_one(task: Task, place: Place, video: Download, ends_at: float) -> Brought:
+    length, walk, digest, began = video.length or 0, mp4.Walk(), hashlib.sha256(), time.monotonic()
+
+    def pour(send: Send) -> bytes:
+        buffer = memoryview(bytearray(BUFFER_BYTES))
+        while count := video.readinto(buffer):
+            view = buffer[:count]
+            walk.feed(view)
+            digest.update(view)
+            send(view)
+            spent = time.monotonic() - began
+            owed = (length - video.position) * spent / video.position
+            if spent > JUDGE_AFTER_SECONDS and owed > ends_at - time.monotonic() and video.etag:
+                raise TooSlow(f"{video.position} bytes in {spent:.0f} s of {length}")
+        _prove(walk, task)  # S3 has not had the last word yet: what is no video never becomes visible
+        return digest.digest()
+
+    bucket.put_stream(place, length, pour, **_words(task))
+    sha256 = digest.digest()
+    return Brought(sha256, _prove(walk, task), base64.b64encode(sha256).decode())
+
+
+def _in_parts(task: Task, upload: Upload, ends_at: float) -> Brought:
+    rest = _rest(task, upload, ends_at) if upload.parts else None
+    is_anew = rest is None and bool(upload.parts)
+    if is_anew:
+        upload.abort()
+        upload = multipart.start(upload.place, **_words(task))
+    before, offset = len(upload.parts), upload.total_bytes
+    walk, digest = mp4.Walk(), hashlib.sha256()
+    with rest or _open(task, ends_at) as video:
+        try:
+            _look_ahead(task, walk, offset, video.etag, ends_at)
+            buffer = bytearray(multipart.PART_BYTES)
+            while count := video.readinto(memoryview(buffer)):
+                content = buffer if count == len(buffer) else buffer[:count]
+                walk.feed(content)
+                digest.update(content)
+                upload.add(content)
+            seconds = _prove(walk, task)
+        except DeadlinePassed as reason:
+            if len(upload.parts) == before or video.etag is None or is_anew:
+                raise  # to hand over what cannot be gone on from would go on for ever
+            raise HandOver(f"{upload.total_bytes} bytes are there") from reason
+        except NotAVideo:
+            upload.abort()
+            raise
+    upload.complete()
+    return Brought(None if offset else digest.digest(), seconds, multipart.checksum_of_parts(upload.parts))
+
+
+def _rest(task: Task, upload: Upload, ends_at: float) -> Download | None:
+    """What the link gives from where the parts end, if that is the same file: the first and the last part tell. Whole
+    ones, since S3 gives a checksum of a whole part, and neither a part's bytes nor the metadata of an upload."""
+    try:
+        for part in dict.fromkeys((upload.parts[0], upload.parts[-1])):
+            start = (part.number - 1) * multipart.PART_BYTES
+            with _open(task, ends_at, range_from=start, range_to=start + part.bytes) as piece:
+                content = memoryview(bytearray(part.bytes))
+                if piece.readinto(content) != part.bytes or multipart.checksum_of(content) != part.checksum:
+                    return None
+        if piece.length is not None and upload.total_bytes >= piece.length:
+            upload.parts.pop()  # it is all there: the last part is sent once more, since no source serves an empty rest
+        return _open(task, ends_at, range_from=upload.total_bytes, validator=piece.etag)
+    except Changed:
+        return None
+
+
+def _look_ahead(task: Task, walk: mp4.Walk, offset: int, etag: str | None, ends_at: float) -> None:
+    """Walk the boxes of what earlier invocations uploaded: their headers are read from the source once more."""
+    looks = 0
+    while walk.wants < offset:
+        looks += 1
+        if looks > MOST_LOOKS:
+            raise NotAVideo("it has too many boxes to be gone on from")
+        start = walk.wants
+        walk.skip_to(start)
+        with _open(task, ends_at, range_from=start, range_to=min(start + (64 << 10), offset), validator=etag) as piece:
+            buffer = memoryview(bytearray(64 << 10))
+            walk.feed(buffer[: piece.readinto(buffer)])
+    if walk.position < offset:
+        walk.skip_to(offset)
+
+
+def _reread(task: Task, place: Place, standing: Standing) -> tuple[bytes, float]:
+    walk, reading = mp4.Walk(), multipart.Reading(standing.checksum)
+    for piece in bucket.read_back(place, standing.version_id):
+        walk.feed(piece)
+        reading.update(piece)
+    if not reading.agrees():
+        raise ArchiveUnavailable("the archive gives other bytes than S3's checksum is of")
+    return reading.sha256.digest(), _prove(walk, task)
+
+
+def _prove(walk: mp4.Walk, task: Task) -> float:
+    """Its length in seconds, 0 where it does not say. Raises NotAVideo."""
+    seconds = walk.finish()
+    voice = float(task.audio.get("seconds") or 0)
+    if seconds and voice and not voice * _SHORTEST - 1 <= seconds <= voice * _LONGEST + _SLACK_SECONDS:
+        raise NotAVideo(f"it lasts {seconds:.1f} s for a voice of {voice:.1f} s")
+    return seconds
+
+
+def _open(task: Task, ends_at: float, **part: Any) -> Download:
+    return download.open_url(
+        task.video_url,
+        max_bytes=MOST_BYTES,
+        deadline_seconds=ends_at - time.monotonic(),
+        trusted_host=task.trusted_host,
+        **part,
+    )
+
+
+def _words(task: Task) -> Mapping[str, str | dict[str, str]]:
+    """What stands on the object itself, for whoever finds it without its manifest."""
+    told = {"task-id": task.task_id, "provider": task.provider, "model": task.model, "job-id": task.job_id}
+    tags = {"provider": task.provider, "model": task.model}
+    return {
+        "ContentType": "video/mp4",
+        "Metadata": {name: value.encode("ascii", "replace").decode() for name, value in told.items()},
+        "Tagging": urlencode({name: _NO_TAG.sub("_", value) for name, value in tags.items() if value}),
+    }

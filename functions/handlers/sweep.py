@@ -1,0 +1,176 @@
+"""On a clock: find what fell through and put it back on its way. Running twice is harmless; it never pays.
+
+Every step of a task says when somebody must look at it, should nothing else happen: those that are due are read anew
+and given the push that got lost. The inbox is walked too, for voices and portraits that no event told us of.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import ClientError
+
+from functions import providers
+from functions.inputs import drops
+from functions.settings import aws, get, options
+from functions.tasks import claims, executions, queries, queues, steps, table
+from functions.tasks.steps import RESTING, S, Task
+from functions.tasks.table import Lost, Update, instant, later, now, stamp
+
+logger = Logger()
+metrics = Metrics()
+
+_LEFT_MILLISECONDS = 60_000  # kept in hand for what one step may take
+_INBOX_PAGES = 20  # of 1,000 versions, a run; the next run goes on where this one stopped
+_WALK_AGAIN_SECONDS = 2700  # every voice costs a read each time round
+_SETTLED_SECONDS = 900  # an upload younger than this still has its event under way
+_SPOKEN_SECONDS = 6 * 3600  # so long a settings file without a task is opened each time round: it may carry a text
+_SWEPT = "sweep#inbox"
+
+
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
+    pushed = 0
+    stumbled: list[Exception] = []
+    for task_id in queries.due(now()):
+        if _is_late(context):
+            break
+        try:
+            pushed += _push(task_id)
+        except Exception as error:  # one bad row must not keep the others from being found
+            logger.exception("could not push", task_id=task_id)
+            stumbled.append(error)
+    _probe_stopped()
+    found = _walk_inbox(context)
+    metrics.add_metric("Swept", MetricUnit.Count, pushed)
+    if stumbled:
+        raise ExceptionGroup("tasks that could not be pushed", stumbled)
+    return {"pushed": pushed, "found": found}
+
+
+def _is_late(context: LambdaContext) -> bool:
+    return context.get_remaining_time_in_millis() < _LEFT_MILLISECONDS
+
+
+def _push(task_id: str) -> int:
+    task = steps.load(task_id)  # the index lags behind: only the row itself says where the task stands
+    if task is None or not task.due_at or instant(task.due_at) > now():
+        return 0
+    logger.info("due", task_id=task_id, status=task.status)
+    try:
+        _PUSHES[task.status](task)
+    except Lost:
+        logger.info("it moved by itself", task_id=task_id)
+        return 0
+    return 1
+
+
+def _waiting(task: Task) -> None:
+    """For a portrait, in vain; or for its own media by URL, whose message was lost."""
+    waited = now() - instant(task.created_at)
+    if task.imports and waited < timedelta(hours=options().waiting_hours):
+        queues.bring_in(task.task_id)
+        steps.still_looking(task, seconds=300)
+    else:
+        steps.expire(task)
+
+
+def _send_to_submit(task: Task) -> None:
+    queues.submit(task.task_id, task.not_before, instant(task.not_before) if task.not_before else None)
+    rang = task.rings > task.answered  # nothing is sent before somebody has asked what for
+    steps.still_looking(task, seconds=300, revived=executions.see_that_it_runs(task) if rang else "")
+
+
+def _see_that_it_is_watched(task: Task) -> None:
+    steps.still_looking(task, seconds=3600, revived=executions.see_that_it_runs(task))
+
+
+def _see_that_it_is_announced(task: Task) -> None:
+    """A touch brings the row through the stream once more; whoever announced it already marked it."""
+    if task.announced != task.event_id:
+        Update(steps.key_of(task.task_id)).set(touched_at=stamp(now())).run()
+        metrics.add_metric("AnnouncedLate", MetricUnit.Count, 1)
+    steps.still_looking(task, seconds=1800)
+
+
+def _held(task: Task) -> None:
+    if task.announced != task.event_id:
+        _see_that_it_is_announced(task)
+    if executions.may_still_come(task):
+        _see_that_it_is_watched(task)
+    else:
+        steps.still_looking(task, seconds=86_400)
+
+
+_PUSHES = {
+    S.WAITING: _waiting,
+    S.READY: _send_to_submit,
+    S.SUBMITTING: _see_that_it_is_watched,
+    S.SUBMITTED: _see_that_it_is_watched,
+    S.ARCHIVING: _see_that_it_is_watched,
+    S.HELD: _held,
+    S.COMPLETED: _see_that_it_is_announced,
+    S.FAILED: _see_that_it_is_announced,
+    S.EXPIRED: _see_that_it_is_announced,
+}
+assert _PUSHES.keys() >= RESTING
+
+
+def _probe_stopped() -> None:
+    for name in providers.NAMES:
+        if claims.stopped_since(name) is not None:
+            queues.probe(name)
+
+
+def _walk_inbox(context: LambdaContext) -> int:
+    """Voices that lie in the inbox and have no task: a part of the inbox each run, by a cursor in the table; once round,
+    it rests for a while."""
+    cursor = table.read(_SWEPT) or {}
+    if cursor.get("again_at", "") > stamp(now()):
+        return 0
+    start = {name: cursor[name] for name in ("KeyMarker", "VersionIdMarker") if cursor.get(name)}
+    missing: list[str] = []
+    waiting: list[str] = []
+    again_at = ""
+    for _ in range(_INBOX_PAGES):
+        if _is_late(context):
+            break
+        answer = aws("s3").list_object_versions(Bucket=get().inbox, **start)
+        for version in answer.get("Versions", []):
+            _look_into(version, missing, waiting)
+        if not answer.get("IsTruncated"):
+            start, again_at = {}, later(seconds=_WALK_AGAIN_SECONDS)
+            break
+        start = {"KeyMarker": answer["NextKeyMarker"], "VersionIdMarker": answer.get("NextVersionIdMarker", "")}
+    queues.look_at(missing + waiting)
+    Update(_SWEPT).set(**{"KeyMarker": "", "VersionIdMarker": "", "again_at": again_at, **start}).run()
+    if missing:
+        logger.warning("voices that no event told us of", count=len(missing))
+        metrics.add_metric("FoundInInbox", MetricUnit.Count, len(missing))
+    return len(missing)
+
+
+def _look_into(version: Any, missing: list[str], waiting: list[str]) -> None:
+    """Is this a voice, or a text to speak, that has no task; or one whose task waits for a portrait that may lie here?"""
+    key, age = str(version["Key"]), now() - version["LastModified"]
+    kind = drops.kind_of(key)
+    if not version["IsLatest"] or kind not in {drops.Kind.VOICE, drops.Kind.SETTINGS}:
+        return
+    if age < timedelta(seconds=_SETTLED_SECONDS):
+        return
+    try:
+        task = steps.load(drops.task_id_of(get().inbox, key, version["VersionId"]))
+    except ClientError as error:
+        logger.warning("could not look up a voice", code=error.response["Error"]["Code"])
+        return
+    if task is not None:
+        if task.status is S.WAITING:
+            waiting.append(key)
+    elif kind is drops.Kind.VOICE:
+        missing.append(key)
+    elif age < timedelta(seconds=_SPOKEN_SECONDS) and drops.split(key)[1] not in {"settings", "portrait"}:
+        waiting.append(key)  # most are a voice's own settings, and make no task

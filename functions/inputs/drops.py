@@ -1,0 +1,202 @@
+"""What lies together in the inbox: which files make one task.
+
+    hello.mp3  + hello.png            one task: the portrait with the voice's own stem
+    01.mp3, 02.mp3, … + portrait.jpg  a task for each voice: the portrait of the folder
+    hello.json (with "text") + …      a task whose voice the provider speaks
+    hello.txt, hello.json             the prompt and the settings of that voice; settings.json: of its folder
+
+Nothing is remembered between events: S3 is asked what is there now, and its listings are strongly consistent
+(https://aws.amazon.com/s3/consistency/). Two portraits for one voice: the newest counts.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from functions.inputs import source
+from functions.settings import aws
+from functions.tasks import steps
+
+OURS = "_talkdrop/"  # where we keep what we brought in ourselves; the inbox's rule leaves it out
+
+_VOICES = frozenset({"mp3", "wav", "m4a", "aac", "ogg", "oga", "opus", "flac"})
+_PORTRAITS = frozenset({"jpg", "jpeg", "png", "webp", "gif", "bmp", "heic", "avif", "tif", "tiff"})
+
+
+class Kind(StrEnum):
+    """What a file is by its name. Formats no provider takes are here too: they deserve a reason, not silence."""
+
+    VOICE = "voice"
+    PORTRAIT = "portrait"
+    PROMPT = "prompt"
+    SETTINGS = "settings"
+    OTHER = "other"
+
+
+@dataclass(frozen=True)
+class File:
+    """One object of the inbox, as it is now."""
+
+    bucket: str
+    key: str
+    version_id: str
+    size: int
+    etag: str
+
+    @property
+    def name(self) -> str:
+        return self.key.rpartition("/")[2]
+
+    def named(self) -> dict[str, Any]:
+        """As a task's row names it."""
+        return {"bucket": self.bucket, "key": self.key, "version_id": self.version_id, "etag": self.etag}
+
+    def source(self, name: str = "") -> source.Source:
+        """To look into it, piece by piece; `name` is what messages call it."""
+        looked_at = source.in_bucket(aws("s3"), self.bucket, self.key, self.version_id, self.size)
+        looked_at.name = name or looked_at.name
+        return looked_at
+
+
+@dataclass(frozen=True)
+class Drop:
+    """What lies in the inbox for one voice."""
+
+    voice: File
+    portrait: File | None
+    prompt: File | None
+    settings: tuple[File, ...]
+    has_note: bool
+
+    @property
+    def stem(self) -> str:
+        return split(self.voice.key)[1]
+
+    @property
+    def note_key(self) -> str:
+        folder, stem, _ = split(self.voice.key)
+        return f"{folder}{stem}.error.json"
+
+
+def split(key: str) -> tuple[str, str, str]:
+    """Folder (with its slash), stem and lower-case extension of a key."""
+    folder, slash, name = key.rpartition("/")
+    stem, dot, extension = name.rpartition(".")
+    return folder + slash, stem if dot else name, extension.lower() if dot else ""
+
+
+def kind_of(key: str) -> Kind:
+    _, stem, extension = split(key)
+    if key.startswith(OURS) or not stem or key.endswith(".error.json"):
+        return Kind.OTHER
+    if extension in _VOICES:
+        return Kind.VOICE
+    if extension in _PORTRAITS:
+        return Kind.PORTRAIT
+    return {"txt": Kind.PROMPT, "json": Kind.SETTINGS}.get(extension, Kind.OTHER)
+
+
+def task_id_of(bucket: str, key: str, version_id: str) -> str:
+    """The same upload can never be two tasks, whatever repeats."""
+    return steps.id_of("drop", bucket, key, version_id)
+
+
+def gather(bucket: str, voice_key: str) -> Drop | None:
+    """Everything that lies there for this voice; None if the voice itself is gone."""
+    voice = head(bucket, voice_key)
+    if voice is None:
+        return None
+    folder, stem, _ = split(voice_key)
+    beside = [item for item in _with_stem(bucket, folder, stem) if item["Key"] != voice_key]
+    of_folder = _with_stem(bucket, folder, "portrait")
+    own = [item for item in beside if kind_of(item["Key"]) is Kind.PORTRAIT]
+    shared = [item for item in of_folder if kind_of(item["Key"]) is Kind.PORTRAIT]
+    portrait = _newest(own) or _newest(shared)
+    prompt = _newest([item for item in beside if kind_of(item["Key"]) is Kind.PROMPT])
+    own_settings = _newest([item for item in beside if kind_of(item["Key"]) is Kind.SETTINGS])
+    settings = [head(bucket, f"{folder}settings.json"), _file(bucket, own_settings)]
+    return Drop(
+        voice=voice,
+        portrait=_file(bucket, portrait),
+        prompt=_file(bucket, prompt),
+        settings=tuple(file for file in settings if file and file.key != voice_key),
+        has_note=any(item["Key"].endswith(".error.json") for item in beside),
+    )
+
+
+def voices_for(bucket: str, key: str) -> Iterator[str]:
+    """The voices that a new file may concern: itself, those of its stem, or for a folder's own files the folder's."""
+    kind = kind_of(key)
+    folder, stem, _ = split(key)
+    if kind is Kind.VOICE:
+        yield key
+    elif kind is not Kind.OTHER:
+        found = [item["Key"] for item in _with_stem(bucket, folder, stem) if kind_of(item["Key"]) is Kind.VOICE]
+        yield from found
+        if kind is not Kind.PROMPT and not found:
+            yield from _spoken(bucket, folder, stem)
+    if (kind is Kind.PORTRAIT and stem == "portrait") or (kind is Kind.SETTINGS and stem == "settings"):
+        yield from _voices_in(bucket, folder, but=stem)
+
+
+def _spoken(bucket: str, folder: str, stem: str) -> Iterator[str]:
+    """`<stem>.json` may carry a text for the provider to speak; whether it does, whoever reads it decides."""
+    if stem not in {"settings", "portrait"}:
+        yield from (item["Key"] for item in _with_stem(bucket, folder, stem) if kind_of(item["Key"]) is Kind.SETTINGS)
+
+
+def _voices_in(bucket: str, folder: str, but: str) -> Iterator[str]:
+    pages = aws("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=folder, Delimiter="/")
+    for page in pages:
+        for item in page.get("Contents", []):
+            key = item["Key"]
+            if kind_of(key) in {Kind.VOICE, Kind.SETTINGS} and split(key)[1] not in {"settings", but}:
+                yield key
+
+
+def _with_stem(bucket: str, folder: str, stem: str) -> list[Any]:
+    """The objects with this stem, however the uploader's system composed its letters (é is one code point or two)."""
+    forms = {stem, unicodedata.normalize("NFC", stem), unicodedata.normalize("NFD", stem)}
+    found: dict[str, Any] = {}
+    for form in sorted(forms):
+        pages = aws("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{folder}{form}.")
+        for page in pages:
+            for item in page.get("Contents", []):
+                if split(item["Key"])[:2] == (folder, form) or item["Key"] == f"{folder}{form}.error.json":
+                    found[item["Key"]] = item
+    return list(found.values())
+
+
+def _newest(items: list[Any]) -> Any | None:
+    return max(items, key=lambda item: (item["LastModified"], item["Key"]), default=None)
+
+
+def _file(bucket: str, item: Any | None) -> File | None:
+    return head(bucket, item["Key"]) if item else None
+
+
+def head(bucket: str, key: str) -> File | None:
+    """The object as it is now, None if there is none."""
+    s3 = aws("s3")
+    try:
+        found = s3.head_object(Bucket=bucket, Key=key)
+    except s3.exceptions.ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
+            raise
+        return None
+    return File(bucket, key, found.get("VersionId", ""), found["ContentLength"], found["ETag"].strip('"'))
+
+
+def read_text(file: File, *, most_bytes: int = 64 << 10) -> str:
+    """A small text beside a voice. Raises ValueError, with the cure, when it is too large or not UTF-8."""
+    if file.size > most_bytes:
+        raise ValueError(f"{file.name} is {file.size:,} bytes; at most {most_bytes:,} are read")
+    body = aws("s3").get_object(Bucket=file.bucket, Key=file.key, VersionId=file.version_id)["Body"].read()
+    try:
+        return body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file.name} is not UTF-8 text: save it as UTF-8") from error

@@ -1,0 +1,101 @@
+"""The facts we announce: one model, versioned, and no link in it that grants access. Samples: tests/events/."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from functions.tasks.steps import S, Task, TaskStatus
+
+SOURCE = "talkdrop"
+
+# A status that no consumer needs to hear of has no word here.
+DETAIL_TYPES = {
+    S.WAITING: "Task Waiting",
+    S.READY: "Task Ready",
+    S.SUBMITTED: "Task Submitted",
+    S.COMPLETED: "Task Completed",
+    S.FAILED: "Task Failed",
+    S.HELD: "Task Held",
+    S.EXPIRED: "Task Expired",
+}
+
+
+class _Said(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Input(_Said):
+    """An object of the inbox, by bucket, key and version."""
+
+    bucket: str
+    key: str
+    version_id: str | None = None
+
+
+class Video(_Said):
+    """Where the finished video lies, and what it is: `sha256` in hex, `seconds` of play."""
+
+    bucket: str
+    key: str
+    version_id: str | None = None
+    manifest_key: str
+    sha256: str
+    bytes: int
+    seconds: float
+
+
+class Trouble(_Said):
+    code: str
+    message: str
+
+
+class TaskEvent(_Said):
+    """`detail` of every event. `event_id` is the same however often the event is delivered: consumers drop repeats."""
+
+    version: Literal["1"] = "1"
+    event_id: str
+    task_id: str
+    status: TaskStatus
+    attempt: int
+    at: str
+    stem: str
+    provider: str
+    model: str
+    portrait: Input | None = None
+    audio: Input | None = None
+    video: Video | None = None
+    error: Trouble | None = None
+    quote_usd: str | None = None
+    charge_usd: str | None = None
+
+
+def of(task: Task) -> TaskEvent:
+    """The event that says where this task now stands."""
+    return TaskEvent(
+        event_id=task.event_id,
+        task_id=task.task_id,
+        status=task.status,
+        attempt=task.attempt,
+        at=task.changed_at,
+        stem=task.stem,
+        provider=task.provider,
+        model=task.model,
+        portrait=_input(task.portrait),
+        audio=_input(task.audio),
+        video=_video(task.archived) if task.status is S.COMPLETED else None,
+        error=Trouble(**task.error) if task.error else None,
+        quote_usd=None if task.quote_usd is None else str(task.quote_usd),
+        charge_usd=None if task.charge_usd is None else str(task.charge_usd),
+    )
+
+
+def _input(file: Any) -> Input | None:
+    if not file.get("key"):
+        return None
+    return Input(bucket=file["bucket"], key=file["key"], version_id=file.get("version_id"))
+
+
+def _video(archived: Any) -> Video:
+    return Video(**{name: archived.get(name) for name in Video.model_fields})

@@ -1,0 +1,94 @@
+"""The workflow's executions: one a task and attempt, started twice without harm, woken by its task token."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from functions import providers
+from functions.settings import aws, get, options
+from functions.tasks.steps import Task
+from functions.tasks.table import instant, now
+
+# A task token that nobody waits for any more: timed out, used, or of an execution that is gone. The bell was noted in
+# the table, so the next look sees it.
+_ASLEEP = frozenset({"TaskTimedOut", "TaskDoesNotExist", "InvalidToken"})
+_MOST_LATE = 50
+
+
+def start(task: Task, suffix: str = "") -> None:
+    """Start watching this attempt. Running already, or run before: fine."""
+    name = f"{task.task_id}-{task.attempt}{suffix}"
+    told = {"task_id": task.task_id, "attempt": task.attempt, "polls": polls(task)}
+    try:
+        aws("stepfunctions").start_execution(stateMachineArn=get().workflow_arn, name=name, input=json.dumps(told))
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ExecutionAlreadyExists":
+            raise
+
+
+def polls(task: Task) -> dict[str, float]:
+    """When to ask, in seconds: `first` after the model's known minimum, then every `steady`, and every `slow` when the
+    job is older than `slow_after`. Growing delays would be the wrong shape: the chance that it is done rises with age."""
+    model = providers.get(task.provider).models.get(task.model)  # a deployment may have taken it away meanwhile
+    first, usual = (model.first_seconds, model.usual_seconds) if model else (60, 360)
+    schedule = {"first": first, "steady": 15, "slow": 300, "slow_after": 4 * usual}
+    return {**schedule, **options().polls}
+
+
+def see_that_it_runs(task: Task) -> str:
+    """Some execution watches this task: its own, that of a late bell, the one last started in place of a dead one, or
+    a new one, at most one an hour. The suffix of the one last started so, for the task to remember."""
+    if running(task):
+        return task.revived
+    start(task)
+    if running(task):
+        return task.revived
+    suffix = now().strftime("-%Y%m%d%H")
+    start(task, suffix)
+    return suffix
+
+
+def late(task: Task) -> str:
+    """The suffix of the execution that a late bell starts: another for each ring, since one that looked too early has
+    ended, and its name is taken for 90 days. No more than a few, however often somebody rings."""
+    return f"-late{min(task.rings, _MOST_LATE)}"
+
+
+def running(task: Task) -> str:
+    """The name of the execution that watches this task, empty if there is none."""
+    for suffix in dict.fromkeys(("", late(task), task.revived)):
+        if _status(task, suffix) == "RUNNING":
+            return f"{task.task_id}-{task.attempt}{suffix}"
+    return ""
+
+
+def may_still_come(task: Task) -> bool:
+    """Would the provider still keep a video of this attempt, if there is one?"""
+    since = instant(task.submitted_at or task.intended_at or task.created_at)
+    return now() - since < timedelta(days=providers.get(task.provider).retention_days)
+
+
+def _status(task: Task, suffix: str) -> str:
+    machine = get().workflow_arn
+    arn = f"{machine.replace(':stateMachine:', ':execution:')}:{task.task_id}-{task.attempt}{suffix}"
+    try:
+        return str(aws("stepfunctions").describe_execution(executionArn=arn)["status"])
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ExecutionDoesNotExist":
+            raise
+        return "NONE"
+
+
+def wake(task_token: str, **said: Any) -> bool:
+    """Answer the workflow's task token: `next` is watch, archive or done. False if nobody waits for it any more."""
+    try:
+        aws("stepfunctions").send_task_success(taskToken=task_token, output=json.dumps(said))
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in _ASLEEP:
+            raise
+        return False
+    return True

@@ -1,0 +1,84 @@
+"""What we say to ourselves through the two queues."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from functions.settings import aws, get
+from functions.tasks.table import now
+
+logger = Logger(child=True)
+
+_LONGEST_DELAY_SECONDS = 900  # of SQS; a message for later than that is sent on when it comes back
+
+
+def submit(task_id: str, turn: str = "", at: datetime | None = None) -> None:
+    """Ask for this task to be submitted, at a time if one is given. `turn` is the task's `not_before`: a message with
+    an older turn is a leftover and is dropped, so that however often messages double, one is followed."""
+    delay = 0 if at is None else max(0, min(_LONGEST_DELAY_SECONDS, round((at - now()).total_seconds() + 0.5)))
+    send(get().submissions_queue_url, {"task_id": task_id, "turn": turn}, delay_seconds=delay)
+
+
+def probe(provider: str) -> None:
+    """Ask whether a stopped provider's account works again."""
+    send(get().submissions_queue_url, {"probe": provider})
+
+
+def look_at(audio_keys: Iterable[str]) -> None:
+    """Ask intake to look at these voices of the inbox."""
+    entries = [{"audio": {"bucket": get().inbox, "key": key}} for key in audio_keys]
+    for first in range(0, len(entries), 10):
+        batch = entries[first : first + 10]
+        answer = aws("sqs").send_message_batch(
+            QueueUrl=get().uploads_queue_url,
+            Entries=[{"Id": str(number), "MessageBody": json.dumps(body)} for number, body in enumerate(batch)],
+        )
+        if answer.get("Failed"):
+            raise RuntimeError(f"{len(answer['Failed'])} of {len(batch)} messages to the uploads queue were refused")
+
+
+def bring_in(task_id: str) -> None:
+    """Ask intake to fetch the media of a task that named them by https URL."""
+    send(get().uploads_queue_url, {"import": task_id})
+
+
+def each(
+    event: dict[str, Any], kind: EventType, work: Callable[..., None], context: LambdaContext
+) -> PartialItemFailureResponse:
+    """Work through a batch: what fails is told to the log and comes again, what passed does not."""
+
+    def told(record: Any) -> None:
+        try:
+            work(record)
+        except Exception:
+            logger.exception("a message failed and will come again")
+            if kind is EventType.SQS:
+                _come_again(record)
+            raise
+
+    return process_partial_response(event, told, BatchProcessor(kind, raise_on_entire_batch_failure=False), context)
+
+
+def _come_again(record: SQSRecord) -> None:
+    """Soon at first, then ever later. A queue's visibility timeout is made for what dies without a word, and is long."""
+    tries = int(record.attributes.get("ApproximateReceiveCount") or 1)
+    name = record.event_source_arn.rpartition(":")[2]
+    urls = {url.rpartition("/")[2]: url for url in (get().uploads_queue_url, get().submissions_queue_url)}
+    if name in urls:
+        seconds = min(_LONGEST_DELAY_SECONDS, 15 * 4 ** (tries - 1))
+        aws("sqs").change_message_visibility(
+            QueueUrl=urls[name], ReceiptHandle=record.receipt_handle, VisibilityTimeout=seconds
+        )
+
+
+def send(queue_url: str, body: Mapping[str, Any], *, delay_seconds: int = 0) -> None:
+    aws("sqs").send_message(QueueUrl=queue_url, MessageBody=json.dumps(body), DelaySeconds=delay_seconds)

@@ -1,0 +1,66 @@
+"""The manifest: the JSON beside an archived video. It is written last, so where it lies the video lies, proved."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from functions.tasks.steps import Task
+from functions.tasks.table import stamp
+from functions.videos import bucket
+from functions.videos.bucket import AlreadyThere, Place, Standing
+
+SCHEMA = 1
+FACTS = ("bucket", "key", "version_id", "etag", "sha256", "bytes", "seconds", "manifest_key")
+_OF_AN_INPUT = ("bucket", "key", "version_id", "etag", "sha256", "bytes", "content_type", "seconds")
+
+
+class Damaged(Exception):
+    """What lies in the manifest's place is none of ours, or not whole."""
+
+
+def read(place: Place) -> dict[str, Any] | None:
+    """The video's facts from its manifest, None if there is no manifest yet. Raises Damaged."""
+    content = bucket.get_small(place.bucket, place.manifest_key)
+    if content is None:
+        return None
+    try:
+        video = dict(json.loads(content)["video"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise Damaged(f"{type(error).__name__}: {error}") from error
+    if missing := [name for name in FACTS if name not in video]:
+        raise Damaged(f"it does not tell of its video: {', '.join(missing)}")
+    return video
+
+
+def write(task: Task, place: Place, video: Mapping[str, Any], standing: Standing) -> None:
+    """Written once; whoever comes second leaves it. Written again from the same facts it would say the same."""
+    content = json.dumps(_words(task, video, standing), ensure_ascii=False, indent=1, sort_keys=True, default=float)
+    try:
+        bucket.put_small(place.bucket, place.manifest_key, content.encode(), ContentType="application/json")
+    except AlreadyThere:
+        return
+
+
+def _words(task: Task, video: Mapping[str, Any], standing: Standing) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "task_id": task.task_id,
+        "attempt": task.attempt,
+        "provider": task.provider,
+        "model": task.model,
+        "job_id": task.job_id,
+        "prompt": task.prompt,
+        "settings": dict(task.settings),
+        "inputs": {"portrait": _input(task.portrait), "audio": _input(task.audio)},
+        "video": dict(video),
+        "charge_usd": task.charge_usd,
+        "created_at": task.created_at,
+        "submitted_at": task.submitted_at or None,
+        "archived_at": stamp(standing.stored_at),
+    }
+
+
+def _input(media: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: media[name] for name in _OF_AN_INPUT if name in media}

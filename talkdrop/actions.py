@@ -1,0 +1,109 @@
+"""What a person may decide about a task. Each decision is one conditional write, with who and why in its history.
+
+The table is the referee here too: what moved since the person looked is not overwritten, it is told.
+"""
+
+from __future__ import annotations
+
+from functions import providers
+from functions.settings import options
+from functions.tasks import claims, executions, queues, steps
+from functions.tasks.steps import S, Task
+from functions.tasks.table import Lost, instant, now
+
+BY_HAND = "FAILED_BY_HAND"
+_NEVER_SENT = (
+    "nothing was ever sent for this task, so no job can be its own; only after a restore it may be, while submitting is "
+    "switched off (docs/operations.md)"
+)
+_MOVED = "the task moved meanwhile and nothing was changed: look again with explain"
+
+
+class Refused(Exception):
+    """This cannot be done, or not yet, or not without saying more; the message says which."""
+
+
+def find(task_id: str) -> Task:
+    task = steps.load(task_id)
+    if task is None:
+        raise Refused(f"there is no task {task_id!r} in this stack")
+    return task
+
+
+def adopt(task: Task, job_id: str, who: str, why: str) -> str:
+    """This job, found at the provider, is the one that the lost answer was about."""
+    if task.status not in {S.READY, S.SUBMITTING, S.HELD, S.FAILED}:
+        raise Refused(f"the task is {task.status}: only one that is READY, in doubt, HELD or FAILED can take over a job")
+    if task.never_intended and (task.status is not S.READY or options().submit_enabled):
+        raise Refused(_NEVER_SENT)
+    if task.status is S.SUBMITTING and instant(task.lease_until) > now():
+        raise Refused(f"its submit may still be under way until {task.lease_until}: wait")
+    if task.job_id and task.job_id != job_id:
+        raise Refused(f"attempt {task.attempt} has the job {task.job_id} already; a job id is written once")
+    try:
+        adopted = claims.adopt(task, job_id, come_from=[task.status], who=who, why=why)
+    except Lost as lost:
+        raise Refused(_why_not_adopted(task, job_id, lost)) from lost
+    _watch(adopted)
+    return f"adopted: {task.provider} is now asked about job {job_id}"
+
+
+def _why_not_adopted(task: Task, job_id: str, lost: Lost) -> str:
+    if len(lost.reasons) > 1 and lost.reasons[1] == "ConditionalCheckFailed":
+        return f"job {job_id} of {task.provider} is another task's"
+    return _MOVED
+
+
+def _watch(task: Task) -> None:
+    if task.task_token and executions.wake(task.task_token, next="watch"):
+        return
+    executions.see_that_it_runs(task)
+
+
+def resubmit(task: Task, who: str, why: str, *, accepts_a_second_charge: bool) -> str:
+    """One more attempt, paid anew. Where the last one may have been paid, only with the word for it."""
+    if task.status not in {S.FAILED, S.HELD}:
+        raise Refused(f"the task is {task.status}: only a FAILED or HELD one can be sent again")
+    if task.never_intended:
+        raise Refused("nothing was ever sent for this task: mend or replace its files, and it goes on by itself")
+    doubt = doubt_of(task)
+    if doubt and not accepts_a_second_charge:
+        raise Refused(f"{doubt}. If you take that, add --i-accept-a-second-charge")
+    try:
+        ready = claims.resubmit(task, who=who, why=f"attempt {task.attempt + 1}: {why}")
+    except Lost as lost:
+        raise Refused(_MOVED) from lost
+    queues.submit(ready.task_id, ready.not_before)
+    return f"READY for attempt {ready.attempt}; the submissions queue was told"
+
+
+def doubt_of(task: Task) -> str:
+    """Why another attempt could be a second charge, empty where the provider itself said no to the last one."""
+    at = f"look at {task.provider} first"
+    if task.status is S.HELD:
+        return f"attempt {task.attempt} is held ({task.error.get('code')}) and may have been charged: {at}"
+    if task.error.get("code") == BY_HAND:
+        return f"attempt {task.attempt} was failed by a person, so it may have been charged: {at}"
+    if task.rings > task.answered:
+        return f"a genuine bell rang for attempt {task.attempt} and was not answered yet: wait, or {at}"
+    return ""
+
+
+def fail(task: Task, who: str, why: str) -> str:
+    """No video will come of this. Should one come all the same, it is still archived."""
+    if task.status is not S.HELD:
+        raise Refused(f"the task is {task.status}: only a HELD one waits for such a word")
+    try:
+        claims.fail(task, BY_HAND, why, come_from=[S.HELD], who=who)
+    except Lost as lost:
+        raise Refused(_MOVED) from lost
+    return "FAILED; what it was quoted stays counted as spent"
+
+
+def reopen(provider: str, who: str) -> str:
+    """Submit to this provider again."""
+    if provider not in providers.NAMES:
+        raise Refused(f"there is no provider {provider!r}; there are: {', '.join(providers.NAMES)}")
+    if not claims.reopen(provider, who):
+        raise Refused(f"{provider} is not stopped")
+    return f"{provider} is open again; its waiting tasks come back by themselves, within five minutes"

@@ -1,0 +1,204 @@
+"""A task's whole story on one page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from functions.providers.base import redact
+from functions.tasks import claims, executions
+from functions.tasks.steps import RESTING, S, Task
+from functions.tasks.table import now, stamp
+from talkdrop import actions
+
+_LOGS = 'in the log of the function callback ("signature refused") and the metric BellRefused, not in the table'
+
+
+def page(task: Task) -> str:
+    """Everything the table and the workflow know of this task, and what comes next."""
+    parts = [
+        _part("Task", _head(task)),
+        _part("Files", _files(task)),
+        _part("Money", _money(task)),
+        _part("Attempts", _attempts(task)),
+        _part("Bells", _bells(task)),
+        _part("Polls", _polls(task)),
+        _part("Archive", _archive(task)),
+        _part("Events", _events(task)),
+        _part("History", (_line(line) for line in task.history)),
+        _part("Next", _next(task)),
+    ]
+    return "\n\n".join(parts)
+
+
+def _part(name: str, lines: Iterator[str]) -> str:
+    return "\n".join([name, *(f"  {_printable(redact(line))}" for line in lines)])
+
+
+def _printable(text: str) -> str:
+    """Strangers' words are in it: none of them may move the cursor."""
+    return "".join(letter if letter.isprintable() else "·" for letter in text)
+
+
+def _head(task: Task) -> Iterator[str]:
+    yield f"{task.task_id}  {task.status}, attempt {task.attempt}  ({task.stem})"
+    yield f"opened {task.created_at} from {'files' if task.origin == 'files' else 'the API'}, changed {task.changed_at}"
+    yield f"{task.provider or 'no provider'} {task.model}  {_pairs(task.settings)}".rstrip()
+    if task.prompt:
+        yield f"prompt: {task.prompt[:200]}"
+    if task.error:
+        yield f"{task.error.get('code')}: {task.error.get('message')}"
+
+
+def _files(task: Task) -> Iterator[str]:
+    for name, file in (("portrait", task.portrait), ("voice", task.audio)):
+        if file.get("key"):
+            yield f"{name:<9} s3://{file['bucket']}/{file['key']}  version {file.get('version_id') or '(none)'}"
+            facts = {key: file[key] for key in ("content_type", "bytes", "width", "height", "seconds") if key in file}
+            if facts:
+                yield f"{'':<9} {_pairs(facts)}"
+        elif name in task.imports or (name == "voice" and "audio" in task.imports):
+            yield f"{name:<9} to be fetched from a URL that the API was given"
+        elif name == "voice" and task.settings.get("text"):
+            yield f"{name:<9} spoken by the provider: {len(str(task.settings['text']))} characters"
+        else:
+            yield f"{name:<9} not there yet"
+
+
+def _money(task: Task) -> Iterator[str]:
+    yield f"quote {_usd(task.quote_usd)}, charge {_usd(task.charge_usd)}, of attempt {task.attempt}"
+    if task.booked:
+        yield f"books still open: {', '.join(task.booked)}"
+
+
+def _attempts(task: Task) -> Iterator[str]:
+    for past in task.past:
+        error = past.get("error") or {}
+        yield (
+            f"{past['attempt']}: job {past.get('job_id') or 'unknown'}, charge {_usd(past.get('charge_usd'))}, "
+            f"given up: {error.get('code')} {error.get('message')}"
+        )
+    if task.never_intended:
+        yield "nothing was sent yet"
+        return
+    job = f"job {task.job_id} since {task.submitted_at}" if task.job_id else "no job id"
+    yield f"{task.attempt}: {job}; last meant to be sent at {task.intended_at}; came back unsent {task.returns} times"
+    if task.doubt:
+        yield f"its answer was lost at {task.doubt}"
+    for hint in dict.fromkeys((*task.job_hints, task.job_hint)):
+        if hint and hint != task.job_id:
+            yield f"a bell named job {hint}: a hint, not proved"
+
+
+def _bells(task: Task) -> Iterator[str]:
+    last = f", the last at {task.rang_at}" if task.rang_at else ""
+    yield f"{task.rings} genuine{last}; {task.answered} answered by a query"
+    extra = [line for line in task.history if line.get("what") == "EXTRA BELL"]
+    if extra:
+        yield f"{len(extra)} of an attempt that was given up, perhaps a second charge: {extra[-1].get('why')}"
+    yield f"refused ones stand {_LOGS}"
+
+
+def _polls(task: Task) -> Iterator[str]:
+    if task.never_intended:
+        yield "none yet"
+        return
+    yield f"{task.asks} queries that found it unfinished"
+    running = executions.running(task)
+    yield f"watched by the execution {running}" if running else "watched by no execution now"
+
+
+def _archive(task: Task) -> Iterator[str]:
+    video = task.archived
+    if not video:
+        yield "nothing yet"
+        return
+    yield f"s3://{video['bucket']}/{video['key']}  version {video.get('version_id') or '(none)'}"
+    yield f"{video.get('bytes')} bytes, {video.get('seconds')} s, sha256 {video.get('sha256')}"
+    yield f"manifest s3://{video['bucket']}/{video.get('manifest_key')}"
+
+
+def _events(task: Task) -> Iterator[str]:
+    if task.announced:
+        yield f"announced last: {task.announced}"
+    if task.status in RESTING and task.announced != task.event_id:
+        yield f"not announced yet: {task.event_id}"
+    elif not task.announced:
+        yield "statuses under way are announced as they come, without a mark here"
+
+
+def _line(entry: Mapping[str, Any]) -> str:
+    why = f"  {entry['why']}" if entry.get("why") else ""
+    return f"{entry['at']}  {entry['what']:<11} {entry['who']}{why}"
+
+
+def _next(task: Task) -> Iterator[str]:
+    yield from _WHAT_NEXT[task.status](task)
+    if task.due_at:
+        is_due = " (due now)" if task.due_at <= stamp(now()) else ""
+        yield f"the sweep looks at it at {task.due_at}{is_due}, should nothing else happen"
+    else:
+        yield "nobody need look at it any more"
+
+
+def _waiting(task: Task) -> Iterator[str]:
+    yield "its media are being fetched" if task.imports else "waits for its portrait, then expires; a portrait revives it"
+
+
+def _ready(task: Task) -> Iterator[str]:
+    if why := claims.stopped_since(task.provider):
+        yield f"{task.provider} is stopped: {why}; a free query every few minutes reopens it, or reopen {task.provider}"
+    yield f"submitted at its turn, {task.not_before}" if task.not_before else "submitted as soon as the queue comes to it"
+
+
+def _submitting(task: Task) -> Iterator[str]:
+    yield f"its submit has until {task.lease_until}; then it counts as lost, and its job is looked for, never sent blindly"
+
+
+def _submitted(_: Task) -> Iterator[str]:
+    yield "the workflow asks the provider at the bell or at the clock, and archives the video"
+
+
+def _archiving(_: Task) -> Iterator[str]:
+    yield "the video is being fetched; if its link is dead, the provider is asked for a fresh one until its retention ends"
+
+
+def _held(task: Task) -> Iterator[str]:
+    yield f"waits for a person: {actions.doubt_of(task)}"
+    yield "adopt it with the provider's job id, resubmit it, or fail it; a late bell still brings its video"
+
+
+def _failed(task: Task) -> Iterator[str]:
+    if task.never_intended:
+        yield "nothing was sent: mend or replace the file and it goes on by itself"
+    else:
+        yield actions.doubt_of(task) or "resubmit opens a new attempt; a late success is still archived"
+
+
+def _nothing(_: Task) -> Iterator[str]:
+    yield "nothing: it is over"
+
+
+def _expired(_: Task) -> Iterator[str]:
+    yield "a portrait revives it"
+
+
+_WHAT_NEXT = {
+    S.WAITING: _waiting,
+    S.READY: _ready,
+    S.SUBMITTING: _submitting,
+    S.SUBMITTED: _submitted,
+    S.ARCHIVING: _archiving,
+    S.HELD: _held,
+    S.FAILED: _failed,
+    S.COMPLETED: _nothing,
+    S.EXPIRED: _expired,
+}
+
+
+def _pairs(facts: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in facts.items() if name != "text")
+
+
+def _usd(amount: Any) -> str:
+    return "not told" if amount is None else f"{amount} USD"
