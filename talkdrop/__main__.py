@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from functions.tasks.steps import Task
+from functions.tasks.task import Task
 from talkdrop import actions, explain, stack, verify
 
 Act = Callable[[argparse.Namespace], int]

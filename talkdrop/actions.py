@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from functions import providers
 from functions.settings import options
-from functions.tasks import claims, executions, queues, steps
-from functions.tasks.steps import S, Task
+from functions.tasks import books, claims, executions, queries, queues
 from functions.tasks.table import Lost, instant, now
+from functions.tasks.task import Status, Task
 
 BY_HAND = "FAILED_BY_HAND"
 _NEVER_SENT = (
@@ -24,7 +24,7 @@ class Refused(Exception):
 
 
 def find(task_id: str) -> Task:
-    task = steps.load(task_id)
+    task = queries.load(task_id)
     if task is None:
         raise Refused(f"there is no task {task_id!r} in this stack")
     return task
@@ -32,11 +32,11 @@ def find(task_id: str) -> Task:
 
 def adopt(task: Task, job_id: str, who: str, why: str) -> str:
     """This job, found at the provider, is the one that the lost answer was about."""
-    if task.status not in {S.READY, S.SUBMITTING, S.HELD, S.FAILED}:
+    if task.status not in {Status.READY, Status.SUBMITTING, Status.HELD, Status.FAILED}:
         raise Refused(f"the task is {task.status}: only one that is READY, in doubt, HELD or FAILED can take over a job")
-    if task.never_intended and (task.status is not S.READY or options().submit_enabled):
+    if task.never_intended and (task.status is not Status.READY or options().submit_enabled):
         raise Refused(_NEVER_SENT)
-    if task.status is S.SUBMITTING and instant(task.lease_until) > now():
+    if task.status is Status.SUBMITTING and instant(task.lease_until) > now():
         raise Refused(f"its submit may still be under way until {task.lease_until}: wait")
     if task.job_id and task.job_id != job_id:
         raise Refused(f"attempt {task.attempt} has the job {task.job_id} already; a job id is written once")
@@ -62,7 +62,7 @@ def _watch(task: Task) -> None:
 
 def resubmit(task: Task, who: str, why: str, *, accepts_a_second_charge: bool) -> str:
     """One more attempt, paid anew. Where the last one may have been paid, only with the word for it."""
-    if task.status not in {S.FAILED, S.HELD}:
+    if task.status not in {Status.FAILED, Status.HELD}:
         raise Refused(f"the task is {task.status}: only a FAILED or HELD one can be sent again")
     if task.never_intended:
         raise Refused("nothing was ever sent for this task: mend or replace its files, and it goes on by itself")
@@ -80,7 +80,7 @@ def resubmit(task: Task, who: str, why: str, *, accepts_a_second_charge: bool) -
 def doubt_of(task: Task) -> str:
     """Why another attempt could be a second charge, empty where the provider itself said no to the last one."""
     at = f"look at {task.provider} first"
-    if task.status is S.HELD:
+    if task.status is Status.HELD:
         return f"attempt {task.attempt} is held ({task.error.get('code')}) and may have been charged: {at}"
     if task.error.get("code") == BY_HAND:
         return f"attempt {task.attempt} was failed by a person, so it may have been charged: {at}"
@@ -91,10 +91,10 @@ def doubt_of(task: Task) -> str:
 
 def fail(task: Task, who: str, why: str) -> str:
     """No video will come of this. Should one come all the same, it is still archived."""
-    if task.status is not S.HELD:
+    if task.status is not Status.HELD:
         raise Refused(f"the task is {task.status}: only a HELD one waits for such a word")
     try:
-        claims.fail(task, BY_HAND, why, come_from=[S.HELD], who=who)
+        claims.fail(task, BY_HAND, why, come_from=[Status.HELD], who=who)
     except Lost as lost:
         raise Refused(_MOVED) from lost
     return "FAILED; what it was quoted stays counted as spent"
@@ -104,6 +104,6 @@ def reopen(provider: str, who: str) -> str:
     """Submit to this provider again."""
     if provider not in providers.NAMES:
         raise Refused(f"there is no provider {provider!r}; there are: {', '.join(providers.NAMES)}")
-    if not claims.reopen(provider, who):
+    if not books.reopen(provider, who):
         raise Refused(f"{provider} is not stopped")
     return f"{provider} is open again; its waiting tasks come back by themselves, within five minutes"

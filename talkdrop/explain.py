@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from functions.providers.base import redact
-from functions.tasks import claims, executions
-from functions.tasks.steps import RESTING, S, Task
+from functions.tasks import books, executions
 from functions.tasks.table import now, stamp
+from functions.tasks.task import RESTING, Status, Task
 from talkdrop import actions
 
 _LOGS = 'in the log of the function callback ("signature refused") and the metric BellRefused, not in the table'
@@ -146,7 +146,7 @@ def _waiting(task: Task) -> Iterator[str]:
 
 
 def _ready(task: Task) -> Iterator[str]:
-    if why := claims.stopped_since(task.provider):
+    if why := books.stopped_since(task.provider):
         yield f"{task.provider} is stopped: {why}; a free query every few minutes reopens it, or reopen {task.provider}"
     yield f"submitted at its turn, {task.not_before}" if task.not_before else "submitted as soon as the queue comes to it"
 
@@ -184,15 +184,15 @@ def _expired(_: Task) -> Iterator[str]:
 
 
 _WHAT_NEXT = {
-    S.WAITING: _waiting,
-    S.READY: _ready,
-    S.SUBMITTING: _submitting,
-    S.SUBMITTED: _submitted,
-    S.ARCHIVING: _archiving,
-    S.HELD: _held,
-    S.FAILED: _failed,
-    S.COMPLETED: _nothing,
-    S.EXPIRED: _expired,
+    Status.WAITING: _waiting,
+    Status.READY: _ready,
+    Status.SUBMITTING: _submitting,
+    Status.SUBMITTED: _submitted,
+    Status.ARCHIVING: _archiving,
+    Status.HELD: _held,
+    Status.FAILED: _failed,
+    Status.COMPLETED: _nothing,
+    Status.EXPIRED: _expired,
 }
 
 

@@ -7,8 +7,8 @@ from itertools import groupby
 from typing import Any
 
 from functions.settings import aws, get
-from functions.tasks import queries, steps
-from functions.tasks.steps import S, Task
+from functions.tasks import queries
+from functions.tasks.task import Status, Task
 from functions.videos import bucket, manifest
 from functions.videos.bucket import ArchiveUnavailable, Place
 from functions.videos.multipart import Reading
@@ -33,7 +33,7 @@ def completed() -> Iterator[Task]:
     """Every completed task, newest first."""
     cursor = ""
     while True:
-        found, cursor = queries.page(S.COMPLETED, before=cursor, limit=100)
+        found, cursor = queries.page(Status.COMPLETED, before=cursor, limit=100)
         yield from found
         if not cursor:
             return
@@ -62,10 +62,10 @@ def disagreements(task: Task) -> Iterator[str]:
 
 
 def _unseen(folder: str, keys: list[str]) -> Iterator[tuple[str, list[str]]]:
-    task = steps.load(folder.rpartition("/")[2])
-    if task is None or (task.status is S.COMPLETED and _folder(task) != folder):
+    task = queries.load(folder.rpartition("/")[2])
+    if task is None or (task.status is Status.COMPLETED and _folder(task) != folder):
         yield folder, list(_without_row(folder, keys))
-    elif task.status is S.COMPLETED:  # since we asked
+    elif task.status is Status.COMPLETED:  # since we asked
         yield task.task_id, list(disagreements(task))
 
 

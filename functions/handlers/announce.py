@@ -17,8 +17,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.settings import aws, get
 from functions.tasks import events, queues, steps
-from functions.tasks.steps import RESTING, S, Task
 from functions.tasks.table import Lost
+from functions.tasks.task import RESTING, Status, Task
 
 logger = Logger()
 metrics = Metrics()
@@ -69,7 +69,7 @@ def _publish(task: Task) -> None:
         refusal = answer["Entries"][0]
         raise NotTaken(f"{task.event_id}: {refusal.get('ErrorCode')} {refusal.get('ErrorMessage')}")
     metrics.add_metric("Announced", MetricUnit.Count, 1)
-    if task.status is S.HELD:  # counted here, where nothing is forgotten: whoever holds a task may die before he says so
+    if task.status is Status.HELD:  # counted here, where nothing is forgotten: whoever holds a task may die before he says so
         metrics.add_metric("TaskHeld", MetricUnit.Count, 1)
     logger.info("announced", event_id=task.event_id)
 

@@ -25,8 +25,8 @@ from functions.inputs import drops, request, url_inputs
 from functions.inputs.media import Refusal
 from functions.settings import get
 from functions.tasks import queries, queues, steps
-from functions.tasks.steps import S, Task, TaskStatus
 from functions.tasks.table import Lost, now, stamp
+from functions.tasks.task import Status, Task, id_of
 
 logger = Logger()
 metrics = Metrics()
@@ -73,14 +73,14 @@ def open_task() -> Response[str]:
     key = (app.current_event.headers or {}).get("idempotency-key", "")
     if len(key) > 255:
         raise Problem(HTTPStatus.BAD_REQUEST, "the Idempotency-Key is longer than 255 characters: send a UUID")
-    task_id = steps.id_of("api", key) if key else uuid.uuid4().hex
+    task_id = id_of("api", key) if key else uuid.uuid4().hex
     request_hash = hashlib.sha256(asked.model_dump_json().encode()).hexdigest()
-    standing = steps.load(task_id) if key else None
+    standing = queries.load(task_id) if key else None
     if standing is None:
         try:
             task = steps.open_task(_task(asked, task_id, request_hash))
         except Lost:  # the same request, twice at once: the other opened it
-            standing = steps.load(task_id)
+            standing = queries.load(task_id)
         else:
             metrics.add_metric("TaskOpened", MetricUnit.Count, 1)
             _send_on_its_way(task)
@@ -97,7 +97,7 @@ def open_task() -> Response[str]:
 
 @app.get("/tasks/<task_id>")
 def show_task(task_id: str) -> Response[str]:
-    task = steps.load(task_id) if len(task_id) == 32 else None
+    task = queries.load(task_id) if len(task_id) == 32 else None
     if task is None:
         raise Problem(HTTPStatus.NOT_FOUND, f"there is no task {task_id[:64]!r}")
     return _answer(HTTPStatus.OK, _view(task) | {"history": [dict(line) for line in task.history]})
@@ -108,14 +108,14 @@ def list_tasks() -> Response[str]:
     """Newest first; `cursor` of one page asks for the next."""
     asked = app.current_event.query_string_parameters or {}
     status = asked.get("status", "").upper()
-    if status and status not in TaskStatus.__members__:
-        known = ", ".join(TaskStatus)
+    if status and status not in Status.__members__:
+        known = ", ".join(Status)
         raise Problem(HTTPStatus.BAD_REQUEST, f"there is no status {asked['status'][:40]!r}: use one of {known}")
     limit = asked.get("limit", str(_PAGE))
     if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit) <= 200:
         raise Problem(HTTPStatus.BAD_REQUEST, "limit must be a number from 1 to 200")
     before = _opened(asked.get("cursor", ""))
-    found, last = queries.page(TaskStatus(status) if status else None, before=before, limit=int(limit))
+    found, last = queries.page(Status(status) if status else None, before=before, limit=int(limit))
     cursor = base64.urlsafe_b64encode(last.encode()).decode() if last else None
     return _answer(HTTPStatus.OK, {"tasks": [_view(task) for task in found], "cursor": cursor})
 
@@ -157,7 +157,7 @@ def _task(asked: NewTask, task_id: str, request_hash: str) -> Task:
     files = {name: _file(name, key) for name, key in places.items() if name not in urls}
     stem = drops.split(places.get("audio", asked.portrait).split("?")[0])[1]
     task = Task(
-        task_id=task_id, status=S.WAITING, created_at=stamp(now()), origin="api", stem=stem or "video",
+        task_id=task_id, status=Status.WAITING, created_at=stamp(now()), origin="api", stem=stem or "video",
         provider=composed.provider, model=composed.model, prompt=composed.prompt, settings=dict(composed.settings),
         request_hash=request_hash, imports=urls,
         portrait=files["portrait"].named() if "portrait" in files else {},
@@ -170,7 +170,7 @@ def _task(asked: NewTask, task_id: str, request_hash: str) -> Task:
             raise request.Refused(refusals)
         return task
     judged = url_inputs.judge(task, files)
-    if judged.status is S.FAILED:
+    if judged.status is Status.FAILED:
         raise request.Refused([Refusal(judged.error["code"], "media", judged.error["message"])])
     return judged
 
@@ -184,15 +184,15 @@ def _file(field: str, key: str) -> drops.File:
 
 
 def _send_on_its_way(task: Task) -> None:
-    if task.status is S.READY:
+    if task.status is Status.READY:
         queues.submit(task.task_id, task.not_before)
-    elif task.status is S.WAITING and task.imports:
+    elif task.status is Status.WAITING and task.imports:
         queues.bring_in(task.task_id)
 
 
 def _view(task: Task) -> dict[str, Any]:
     """A task as a caller sees it: no link that grants access, no key, nothing of the machinery."""
-    video = dict(task.archived) if task.status is S.COMPLETED else None
+    video = dict(task.archived) if task.status is Status.COMPLETED else None
     return {
         "task_id": task.task_id, "status": task.status, "attempt": task.attempt, "stem": task.stem,
         "provider": task.provider, "model": task.model, "prompt": task.prompt, "settings": dict(task.settings),

@@ -24,8 +24,8 @@ from functions.download import download
 from functions.download.connection import LEAST_BYTES_PER_SECOND
 from functions.download.download import Changed, DeadlinePassed, Download, SourceUnreachable
 from functions.settings import get
-from functions.tasks import steps
-from functions.tasks.steps import S, Task
+from functions.tasks import queries
+from functions.tasks.task import Status, Task
 from functions.videos import bucket, manifest, mp4, multipart
 from functions.videos.bucket import AlreadyThere, ArchiveUnavailable, Place, Send, Standing
 from functions.videos.mp4 import NotAVideo
@@ -57,8 +57,8 @@ class HandOver(Exception):
 
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """`event`: task_id, attempt. Run twice, it answers the same."""
-    task = steps.load(event["task_id"])
-    if task is None or task.status is not S.ARCHIVING or task.attempt != event["attempt"]:
+    task = queries.load(event["task_id"])
+    if task is None or task.status is not Status.ARCHIVING or task.attempt != event["attempt"]:
         return {"next": "settle", "archived": {}}  # settle sees the same, and ends it
     place = place_of(task)
     standing = bucket.find(place)

@@ -19,8 +19,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from functions import links, providers, secrets
 from functions.providers.base import Hint
 from functions.tasks import executions, steps
-from functions.tasks.steps import S
 from functions.tasks.table import Lost
+from functions.tasks.task import Status
 
 logger = Logger()
 metrics = Metrics()
@@ -82,14 +82,14 @@ def _ring(bell: links.Bell, hint: Hint) -> None:
             _ring_of_the_past(bell, hint)
         return
     logger.info("rang", task_id=bell.task_id, attempt=bell.attempt, status=task.status, final=hint.final)
-    if hint.final is False or task.status in {S.COMPLETED, S.EXPIRED}:
+    if hint.final is False or task.status in {Status.COMPLETED, Status.EXPIRED}:
         return
     if task.task_token and executions.wake(task.task_token, next="watch"):
         return
     # Nobody sleeps on it: the execution is still starting, was never started, or ended. Starting twice is harmless.
-    if task.status in {S.READY, S.SUBMITTING, S.SUBMITTED}:
+    if task.status in {Status.READY, Status.SUBMITTING, Status.SUBMITTED}:
         executions.start(task)
-    elif task.status in {S.FAILED, S.HELD}:
+    elif task.status in {Status.FAILED, Status.HELD}:
         executions.start(task, executions.late(task))
 
 

@@ -23,9 +23,9 @@ from functions.inputs.drops import Drop, File
 from functions.inputs.media import Refusal
 from functions.inputs.request import Brief
 from functions.settings import aws, get
-from functions.tasks import queues, steps
-from functions.tasks.steps import S, Task
+from functions.tasks import queries, queues, steps
 from functions.tasks.table import Lost, now, stamp
+from functions.tasks.task import Status, Task
 
 logger = Logger()
 metrics = Metrics()
@@ -80,8 +80,8 @@ def _see(voice_key: str) -> None:
     if voice is None:
         return
     # The row is read before the files: what is then seen can only be newer, and the write depends on the row.
-    standing = steps.load(drops.task_id_of(voice.bucket, voice_key, voice.version_id))
-    if standing is not None and not (standing.never_intended and standing.status is not S.COMPLETED):
+    standing = queries.load(drops.task_id_of(voice.bucket, voice_key, voice.version_id))
+    if standing is not None and not (standing.never_intended and standing.status is not Status.COMPLETED):
         return
     drop = drops.gather(get().inbox, voice_key)
     if drop is None or drop.voice.version_id != voice.version_id:
@@ -91,7 +91,7 @@ def _see(voice_key: str) -> None:
         return
     written = _write(task, standing)
     _leave_note(drop, task)
-    if written.status is S.READY:
+    if written.status is Status.READY:
         queues.submit(written.task_id, written.not_before)
 
 
@@ -100,7 +100,7 @@ def _write(task: Task, standing: Task | None) -> Task:
         metrics.add_metric(f"Task{task.status.title()}", MetricUnit.Count, 1)
         return steps.open_task(task)
     said = ("status", "provider", "model", "prompt", "settings", "portrait", "audio", "error")
-    expired = standing.status is S.EXPIRED and task.status is S.WAITING
+    expired = standing.status is Status.EXPIRED and task.status is Status.WAITING
     if expired or all(_same(getattr(task, name), getattr(standing, name)) for name in said):
         return standing
     return steps.revise(task, standing, why="the files changed")
@@ -114,7 +114,7 @@ def _task(drop: Drop) -> Task | None:
     """The task that these files make; None if they make none (a settings file that carries no text to speak)."""
     task = Task(
         task_id=drops.task_id_of(drop.voice.bucket, drop.voice.key, drop.voice.version_id),
-        status=S.FAILED,
+        status=Status.FAILED,
         created_at=stamp(now()),
         stem=drop.stem,
         audio=drop.voice.named(),
@@ -132,7 +132,7 @@ def _task(drop: Drop) -> Task | None:
         audio={} if spoken else task.audio,
     )  # fmt: skip
     if drop.portrait is None:
-        return replace(task, status=S.WAITING)
+        return replace(task, status=Status.WAITING)
     judged = request.judge(asked, drop.portrait.source(), None if spoken else drop.voice.source())
     return request.apply(task, judged)
 
@@ -154,7 +154,7 @@ def _text(file: File) -> str:
 def _leave_note(drop: Drop, task: Task) -> None:
     """A refused voice gets its reason beside it; a mended one loses it."""
     s3 = aws("s3")
-    if task.status is S.FAILED:
+    if task.status is Status.FAILED:
         note = {"task_id": task.task_id, **task.error, "cure": "replace the file; this note goes when it is mended"}
         body = json.dumps(note, ensure_ascii=False, indent=1).encode()
         s3.put_object(Bucket=drop.voice.bucket, Key=drop.note_key, Body=body, ContentType="application/json")

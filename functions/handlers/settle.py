@@ -11,9 +11,9 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from functions.tasks import claims, steps
-from functions.tasks.steps import S
+from functions.tasks import claims, queries
 from functions.tasks.table import Lost, instant, now
+from functions.tasks.task import Status
 
 logger = Logger()
 metrics = Metrics()
@@ -22,8 +22,8 @@ metrics = Metrics()
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """`event`: task_id, attempt, archived. Raises when the task's row is busy: the workflow asks again."""
-    task = steps.load(event["task_id"])
-    is_ours = task is not None and task.status is S.ARCHIVING and task.attempt == event["attempt"]
+    task = queries.load(event["task_id"])
+    is_ours = task is not None and task.status is Status.ARCHIVING and task.attempt == event["attempt"]
     # Nothing archived: the archive saw the task elsewhere, so whoever brought it back here has an execution of his own.
     if task is None or not is_ours or not event["archived"]:
         return {"next": "done"}

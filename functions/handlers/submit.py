@@ -26,9 +26,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from functions import links, providers, secrets
 from functions.providers import base
 from functions.settings import aws, options
-from functions.tasks import balance, claims, executions, queues, steps, table
-from functions.tasks.steps import S, Task
+from functions.tasks import balance, books, claims, executions, queries, queues, steps, table
 from functions.tasks.table import Lost, instant, now, stamp
+from functions.tasks.task import Status, Task
 
 logger = Logger()
 metrics = Metrics()
@@ -57,8 +57,8 @@ def _message(record: SQSRecord) -> None:
 
 
 def _submit(task_id: str, turn: str) -> None:
-    task = steps.load(task_id)
-    if task is None or task.status is not S.READY or turn != task.not_before:
+    task = queries.load(task_id)
+    if task is None or task.status is not Status.READY or turn != task.not_before:
         return  # a leftover: somebody has the task, or its turn is another
     if turn and instant(turn) > now() + timedelta(seconds=1):
         queues.submit(task_id, turn, instant(turn))
@@ -190,7 +190,7 @@ def _accepted(claimed: claims.Claim, job_id: str) -> None:
     except Lost as lost:
         if table.is_busy(lost):
             raise  # nobody was first: the bell or the watch finds the job, and its id stands in the log
-        standing = steps.load(task.task_id)
+        standing = queries.load(task.task_id)
         if standing is None or standing.job_id != job_id:
             _hold_stranger(task, job_id)
             return
@@ -230,12 +230,12 @@ def _stop(claimed: claims.Claim, error: base.AccountRejected) -> None:
     if not secrets.has_changed(provider):
         logger.error("provider stopped", provider=provider, why=str(error))
         metrics.add_metric("AccountRejected", MetricUnit.Count, 1)
-        claims.stop(provider, str(error))
+        books.stop(provider, str(error))
 
 
 def _refuse(claimed: claims.Claim, code: str, message: str) -> None:
     logger.warning("refused", task_id=claimed.task.task_id, code=code, why=message)
-    claims.fail(claimed.task, code, message, come_from=[S.SUBMITTING], charge_usd=Decimal(0), owner=claimed.owner)
+    claims.fail(claimed.task, code, message, come_from=[Status.SUBMITTING], charge_usd=Decimal(0), owner=claimed.owner)
 
 
 def _doubt(claimed: claims.Claim, why: str) -> None:
@@ -251,7 +251,7 @@ def _doubt(claimed: claims.Claim, why: str) -> None:
 
 def _probe(provider: str) -> None:
     """A stopped provider is tried by a free query; only when it passes may tasks be paid again."""
-    if claims.stopped_since(provider) is None:
+    if books.stopped_since(provider) is None:
         return
     try:
         secrets.has_changed(provider)
@@ -259,4 +259,4 @@ def _probe(provider: str) -> None:
     except base.ProviderError as error:
         logger.warning("provider still stopped", provider=provider, why=str(error))
         return
-    claims.reopen(provider)
+    books.reopen(provider)

@@ -17,9 +17,9 @@ from botocore.exceptions import ClientError
 from functions import providers
 from functions.inputs import drops
 from functions.settings import aws, get, options
-from functions.tasks import claims, executions, queries, queues, steps, table
-from functions.tasks.steps import RESTING, S, Task
+from functions.tasks import books, executions, queries, queues, steps, table
 from functions.tasks.table import Lost, Update, instant, later, now, stamp
+from functions.tasks.task import RESTING, Status, Task, key_of
 
 logger = Logger()
 metrics = Metrics()
@@ -57,7 +57,7 @@ def _is_late(context: LambdaContext) -> bool:
 
 
 def _push(task_id: str) -> int:
-    task = steps.load(task_id)  # the index lags behind: only the row itself says where the task stands
+    task = queries.load(task_id)  # the index lags behind: only the row itself says where the task stands
     if task is None or not task.due_at or instant(task.due_at) > now():
         return 0
     logger.info("due", task_id=task_id, status=task.status)
@@ -92,7 +92,7 @@ def _see_that_it_is_watched(task: Task) -> None:
 def _see_that_it_is_announced(task: Task) -> None:
     """A touch brings the row through the stream once more; whoever announced it already marked it."""
     if task.announced != task.event_id:
-        Update(steps.key_of(task.task_id)).set(touched_at=stamp(now())).run()
+        Update(key_of(task.task_id)).set(touched_at=stamp(now())).run()
         metrics.add_metric("AnnouncedLate", MetricUnit.Count, 1)
     steps.still_looking(task, seconds=1800)
 
@@ -107,22 +107,22 @@ def _held(task: Task) -> None:
 
 
 _PUSHES = {
-    S.WAITING: _waiting,
-    S.READY: _send_to_submit,
-    S.SUBMITTING: _see_that_it_is_watched,
-    S.SUBMITTED: _see_that_it_is_watched,
-    S.ARCHIVING: _see_that_it_is_watched,
-    S.HELD: _held,
-    S.COMPLETED: _see_that_it_is_announced,
-    S.FAILED: _see_that_it_is_announced,
-    S.EXPIRED: _see_that_it_is_announced,
+    Status.WAITING: _waiting,
+    Status.READY: _send_to_submit,
+    Status.SUBMITTING: _see_that_it_is_watched,
+    Status.SUBMITTED: _see_that_it_is_watched,
+    Status.ARCHIVING: _see_that_it_is_watched,
+    Status.HELD: _held,
+    Status.COMPLETED: _see_that_it_is_announced,
+    Status.FAILED: _see_that_it_is_announced,
+    Status.EXPIRED: _see_that_it_is_announced,
 }
 assert _PUSHES.keys() >= RESTING
 
 
 def _probe_stopped() -> None:
     for name in providers.NAMES:
-        if claims.stopped_since(name) is not None:
+        if books.stopped_since(name) is not None:
             queues.probe(name)
 
 
@@ -163,12 +163,12 @@ def _look_into(version: Any, missing: list[str], waiting: list[str]) -> None:
     if age < timedelta(seconds=_SETTLED_SECONDS):
         return
     try:
-        task = steps.load(drops.task_id_of(get().inbox, key, version["VersionId"]))
+        task = queries.load(drops.task_id_of(get().inbox, key, version["VersionId"]))
     except ClientError as error:
         logger.warning("could not look up a voice", code=error.response["Error"]["Code"])
         return
     if task is not None:
-        if task.status is S.WAITING:
+        if task.status is Status.WAITING:
             waiting.append(key)
     elif kind is drops.Kind.VOICE:
         missing.append(key)

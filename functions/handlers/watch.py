@@ -27,9 +27,9 @@ from functions import links, providers, secrets
 from functions.providers import base
 from functions.providers.base import Job, JobStatus
 from functions.settings import options
-from functions.tasks import balance, claims, executions, queues, steps
-from functions.tasks.steps import S, Task
+from functions.tasks import balance, books, claims, executions, queries, queues, steps
 from functions.tasks.table import Lost, instant, now
+from functions.tasks.task import Status, Task
 
 logger = Logger()
 metrics = Metrics()
@@ -51,8 +51,8 @@ WAIT, ARCHIVE, DONE = Verdict("watch"), Verdict("archive"), Verdict("done")
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
     """`event`: task_id, attempt, task_token, asks. Answers by the task token, or leaves it for the bell."""
-    task = steps.load(event["task_id"])
-    if task is None or task.attempt != event["attempt"] or task.status in {S.COMPLETED, S.EXPIRED}:
+    task = queries.load(event["task_id"])
+    if task is None or task.attempt != event["attempt"] or task.status in {Status.COMPLETED, Status.EXPIRED}:
         executions.wake(event["task_token"], next="done")
         return
     # The first look only lies down: no job is done at once, and some are not even to be found yet.
@@ -90,7 +90,7 @@ def _ask(task: Task) -> Verdict:
     except base.AccountRejected as error:
         if not secrets.has_changed(task.provider):
             metrics.add_metric("AccountRejected", MetricUnit.Count, 1)
-            claims.stop(task.provider, str(error))
+            books.stop(task.provider, str(error))
         return _hold_doubtful(task) or _overdue(task)
     except base.Unavailable as error:
         logger.warning("could not ask", task_id=task.task_id, why=str(error))
@@ -104,22 +104,22 @@ def _follow(task: Task, speaker: base.Provider, job: Job) -> Verdict:
         metrics.add_metric("UnknownWord", MetricUnit.Count, 1)
     if job.status is JobStatus.SUCCEEDED and job.video_url:
         return _archive(task, speaker, job)
-    if job.status is JobStatus.FAILED and task.status in {S.SUBMITTED, S.HELD}:
+    if job.status is JobStatus.FAILED and task.status in {Status.SUBMITTED, Status.HELD}:
         code, message = job.error_code or "JOB_FAILED", job.error or "no reason given"
         claims.fail(
             task, code, f"{task.provider} could not make the video: {message}",
-            come_from=[S.SUBMITTED, S.HELD], charge_usd=job.charge_usd,
+            come_from=[Status.SUBMITTED, Status.HELD], charge_usd=job.charge_usd,
         )  # fmt: skip
         return DONE
-    return DONE if job.status is JobStatus.FAILED and task.status is S.FAILED else _overdue(task)
+    return DONE if job.status is JobStatus.FAILED and task.status is Status.FAILED else _overdue(task)
 
 
 def _archive(task: Task, speaker: base.Provider, job: Job) -> Verdict:
-    if task.status is S.ARCHIVING and _age(task) > timedelta(days=_retention_days(task)):
+    if task.status is Status.ARCHIVING and _age(task) > timedelta(days=_retention_days(task)):
         _hold(task, "NOT_ARCHIVED", f"the video of job {job.job_id} could not be archived: fetch it there by hand")
         return DONE
     url = str(job.video_url)
-    if task.status is S.ARCHIVING and url == task.video_url:
+    if task.status is Status.ARCHIVING and url == task.video_url:
         url = speaker.fresh_link(url)  # this very link did not serve; what is tried next is the record's own again
     place = urlsplit(url).netloc
     trusted = place if place in speaker.credentials.get("result_hosts", []) else ""
@@ -131,13 +131,13 @@ def _overdue(task: Task) -> Verdict:
     """Still running, as far as we know. A provider that is silent for a day is a person's matter; the workflow waits
     on even then, since a video that arrives while the provider keeps it is still archived."""
     age = _age(task)
-    if task.status is S.READY:
+    if task.status is Status.READY:
         return WAIT
     if age > timedelta(days=_retention_days(task)):
-        if task.status not in {S.HELD, S.FAILED}:
+        if task.status not in {Status.HELD, Status.FAILED}:
             _hold(task, "SILENT", f"{task.provider} gave no result in {age.days} days and keeps none longer")
         return DONE
-    if task.status is S.SUBMITTED and age > timedelta(hours=options().silent_hold_hours):
+    if task.status is Status.SUBMITTED and age > timedelta(hours=options().silent_hold_hours):
         hours = age.total_seconds() / 3600
         _hold(task, "SILENT", f"in {hours:.0f} hours {task.provider} did not say that job {task.job_id} ended: look there")
     return WAIT
@@ -145,7 +145,7 @@ def _overdue(task: Task) -> Verdict:
 
 def _not_found(task: Task, why: str) -> Verdict:
     """A fresh job may not be found yet; an old one that is gone may have been paid."""
-    if task.status is S.SUBMITTED and _age(task) > timedelta(seconds=_LOST_GRACE_SECONDS):
+    if task.status is Status.SUBMITTED and _age(task) > timedelta(seconds=_LOST_GRACE_SECONDS):
         _hold(task, "JOB_LOST", f"{task.provider} does not know job {task.job_id} any more ({why}): look there")
         return WAIT
     return _overdue(task)
@@ -153,17 +153,17 @@ def _not_found(task: Task, why: str) -> Verdict:
 
 def _reconcile(task: Task, speaker: base.Provider) -> Verdict:
     """A submit whose answer nobody has. Find the job by proof, or learn that there is none; never send from here."""
-    if task.status is S.FAILED and not task.job_hint:
+    if task.status is Status.FAILED and not task.job_hint:
         return DONE
-    if task.status is S.READY and task.rings == task.answered:
+    if task.status is Status.READY and task.rings == task.answered:
         return WAIT
-    is_lost = task.status is S.SUBMITTING and instant(task.lease_until) <= now()
+    is_lost = task.status is Status.SUBMITTING and instant(task.lease_until) <= now()
     if is_lost and not task.sent_at:
         _send_again(task, "whoever had it ended before the POST", unsent=True)
         return WAIT
     found = _prove(task, speaker)
     if found is not None:
-        adopted = claims.adopt(task, found.job_id, come_from=[S.READY, S.SUBMITTING, S.HELD, S.FAILED])
+        adopted = claims.adopt(task, found.job_id, come_from=[Status.READY, Status.SUBMITTING, Status.HELD, Status.FAILED])
         logger.info("adopted", task_id=task.task_id, job_id=found.job_id)
         return _follow(adopted, speaker, found)
     if not is_lost:
@@ -180,7 +180,7 @@ def _reconcile(task: Task, speaker: base.Provider) -> Verdict:
 
 def _hold_doubtful(task: Task) -> Verdict | None:
     """A submit in doubt for so long that waiting proves nothing more."""
-    in_doubt = task.status is S.SUBMITTING and task.sent_at
+    in_doubt = task.status is Status.SUBMITTING and task.sent_at
     if not in_doubt or _doubt_age(task) <= options().ambiguous_hold_hours * 3600:
         return None
     _hold(

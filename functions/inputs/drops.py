@@ -19,7 +19,7 @@ from typing import Any
 
 from functions.inputs import source
 from functions.settings import aws
-from functions.tasks import steps
+from functions.tasks.task import id_of
 
 OURS = "_talkdrop/"  # where we keep what we brought in ourselves; the inbox's rule leaves it out
 
@@ -102,7 +102,7 @@ def kind_of(key: str) -> Kind:
 
 def task_id_of(bucket: str, key: str, version_id: str) -> str:
     """The same upload can never be two tasks, whatever repeats."""
-    return steps.id_of("drop", bucket, key, version_id)
+    return id_of("drop", bucket, key, version_id)
 
 
 def gather(bucket: str, voice_key: str) -> Drop | None:

@@ -16,7 +16,7 @@ from functions.inputs.media import Refusal
 from functions.inputs.source import Source
 from functions.providers import base
 from functions.settings import options
-from functions.tasks.steps import S, Task
+from functions.tasks.task import Status, Task
 
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _HALF_A_LETTER = re.compile("[\ud800-\udfff]")
@@ -175,7 +175,7 @@ def apply(task: Task, judged: Judged) -> Task:
     if judged.refusals:
         return refuse(task, list(judged.refusals))
     portrait, audio = {**task.portrait, **_facts(judged.image)}, {**task.audio, **_facts(judged.audio)}
-    return replace(task, status=S.READY, error={}, quote_usd=judged.quote_usd, portrait=portrait, audio=audio)
+    return replace(task, status=Status.READY, error={}, quote_usd=judged.quote_usd, portrait=portrait, audio=audio)
 
 
 def _facts(seen: media.Image | media.Audio | None) -> dict[str, Any]:
@@ -192,4 +192,4 @@ def refuse(task: Task, refusals: list[Refusal]) -> Task:
     message = " ".join(refusal.message for refusal in refusals)
     if len(message) > _MOST_REASONS:
         message = f"{message[:_MOST_REASONS]} … ({len(refusals)} reasons in all)"
-    return replace(task, status=S.FAILED, error={"code": refusals[0].code, "message": message})
+    return replace(task, status=Status.FAILED, error={"code": refusals[0].code, "message": message})

@@ -14,8 +14,8 @@ from functions.inputs.drops import File
 from functions.inputs.media import MOST_BYTES, Refusal
 from functions.inputs.request import Brief
 from functions.settings import aws, get
-from functions.tasks import queues, steps
-from functions.tasks.steps import S, Task
+from functions.tasks import queries, queues, steps
+from functions.tasks.task import Status, Task
 
 logger = Logger(child=True)
 
@@ -24,12 +24,12 @@ _SECONDS_EACH = 60.0
 
 def bring_in(task_id: str) -> None:
     """Fetch what the task names, open its way or refuse it. Done again after a crash, it fetches again."""
-    task = steps.load(task_id)
-    if task is None or task.status not in {S.WAITING, S.READY} or not task.never_intended:
+    task = queries.load(task_id)
+    if task is None or task.status not in {Status.WAITING, Status.READY} or not task.never_intended:
         return
-    if task.status is S.WAITING:
+    if task.status is Status.WAITING:
         task = _settle_media(task)
-    if task.status is S.READY:
+    if task.status is Status.READY:
         queues.submit(task_id, task.not_before)
 
 
@@ -50,7 +50,7 @@ def _settle_media(task: Task) -> Task:
                 refusals.append(Refusal("INPUT_GONE", field, f"the {field} is no longer in the inbox: upload it again"))
     if refusals:
         message = " ".join(refusal.message for refusal in refusals)
-        judged = replace(task, status=S.FAILED, error={"code": refusals[0].code, "message": message})
+        judged = replace(task, status=Status.FAILED, error={"code": refusals[0].code, "message": message})
     else:
         judged = judge(task, files)
     return steps.revise(judged, task, why="media fetched")

@@ -16,9 +16,9 @@ from decimal import Decimal
 from typing import Any
 
 from functions.providers import base
-from functions.tasks import steps, table
-from functions.tasks.steps import S, Task
+from functions.tasks import queries, table
 from functions.tasks.table import Update, instant, now, stamp
+from functions.tasks.task import Status, Task
 
 _SETTLED = timedelta(hours=2)  # a job unknown to us has ended by then, and its charge stands in the balance
 _TOLERANCE_USD = Decimal("0.001")
@@ -72,8 +72,8 @@ def _all_in_doubt(running: set[str], told: dict[str, Any]) -> bool:
     if len(running) > _MOST_DOUBTS:
         return False
     for external_id in running:
-        task = steps.load(external_id.rpartition("-")[0])
-        doubtful = task is not None and task.status is S.SUBMITTING and task.external_id == external_id
+        task = queries.load(external_id.rpartition("-")[0])
+        doubtful = task is not None and task.status is Status.SUBMITTING and task.external_id == external_id
         if task is None or not doubtful or now() - instant(task.intended_at) < _SETTLED:
             return False
         if task.intended_at < told["noted_at"] and external_id != told["noted_for"]:

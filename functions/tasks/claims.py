@@ -11,18 +11,15 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from functions import providers
 from functions.providers.base import Pace, Provider
 from functions.settings import options
-from functions.tasks import balance, steps, table
-from functions.tasks.steps import S, Task
-from functions.tasks.table import Lost, Update, instant, later, now, stamp
-
-_LEASE_HOURS = 6
+from functions.tasks import books, queries, steps, table
+from functions.tasks.table import Lost, Update, later, now, stamp
+from functions.tasks.task import Status, Task, job_key
 
 
 class NotMine(Exception):
@@ -51,23 +48,23 @@ def claim(task: Task, provider: type[Provider], quote_usd: Decimal, body_sha256:
     if not options().submit_enabled:
         raise NotNow("submitting is switched off (option submit_enabled)", now() + timedelta(minutes=15))
     owner = table.nonce()
-    pace = _pace(provider)
-    books = {f"budget {period}": _booking(period, cap, quote_usd) for period, cap in _caps().items()}
+    pace = books.pace_of(provider)
+    bookings = {f"budget {period}": books.booking(period, cap, quote_usd) for period, cap in books.caps().items()}
     if pace.running is not None:
-        books["slots"] = _lease(provider.name, task.external_id, pace.running)
-    booked = tuple(booking.pk for booking in books.values())
+        bookings["slots"] = books.lease(provider.name, task.external_id, pace.running)
+    booked = tuple(booking.pk for booking in bookings.values())
     writes: dict[str, Update | dict[str, Any]] = {
         "task": _intent(task, owner, quote_usd, body_sha256).set(booked=list(booked)),
-        "pace": _turn(provider.name, pace),
-        "breaker": _closed(provider.name),
-        **books,
+        "pace": books.turn(provider.name, pace),
+        "breaker": books.breaker_closed(provider.name),
+        **bookings,
     }
     try:
         table.transact(*writes.values(), tries=3)
     except Lost as lost:
         reasons = dict(zip(writes, lost.reasons, strict=False))
         failed = {name: why for name, why in reasons.items() if why != "None"}
-        if set(failed) == {"slots"} and _open_leases(provider.name):
+        if set(failed) == {"slots"} and books.open_leases(provider.name):
             return claim(task, provider, quote_usd, body_sha256)
         _explain(task, provider, pace, failed)
     return Claim(task, owner, booked)
@@ -75,59 +72,12 @@ def claim(task: Task, provider: type[Provider], quote_usd: Decimal, body_sha256:
 
 def _intent(task: Task, owner: str, quote_usd: Decimal, body_sha256: str) -> Update:
     lease = later(seconds=options().lease_seconds)
-    intent = steps.step(task, S.SUBMITTING, come_from=[S.READY], due_at=lease)
+    intent = steps.step(task, Status.SUBMITTING, come_from=[Status.READY], due_at=lease)
     intent.set(owner=owner, lease_until=lease, intended_at=stamp(now()), body_sha256=body_sha256, quote_usd=quote_usd)
     # What is sent is the row as it was read: a file replaced since has made another one of it. And a bell that nobody
     # has looked into may say that this attempt was accepted already.
     intent.given("{changed_at} = :seen AND {rings} = {answered}", seen=task.changed_at)
     return intent.remove("doubt", "sent_at", "not_before", "paced_for", "counted_usd", "error")
-
-
-def _pace(provider: type[Provider]) -> Pace:
-    said = options().paces.get(provider.name)
-    if said is None:
-        return provider.pace
-    return Pace(int(said["creates"] or 1), int(said["seconds"] or 1), said.get("running"))
-
-
-def _slice(pace: Pace) -> tuple[float, int]:
-    """Fixed windows that keep a sliding promise: any span of `seconds` touches at most five quarters, so each may
-    hold a fifth. A window counter needs no reading before the write, a token bucket would."""
-    if pace.creates >= 10:
-        return pace.seconds / 4, pace.creates // 5
-    return float(pace.seconds), max(1, pace.creates // 2)
-
-
-def _turn(provider: str, pace: Pace) -> Update:
-    seconds, most = _slice(pace)
-    window = int(now().timestamp() / seconds)
-    update = Update(f"pace#{provider}#{pace.seconds}#{window}").add(creates=1)
-    update.set(expires_at=int(now().timestamp()) + 3600)
-    return update.given("attribute_not_exists({creates}) OR {creates} < :most", most=most)
-
-
-def _closed(provider: str) -> dict[str, Any]:
-    check = Update(f"breaker#{provider}").given("attribute_not_exists({open})").request()
-    del check["UpdateExpression"]
-    return {"ConditionCheck": check}
-
-
-def _lease(provider: str, external_id: str, running: int) -> Update:
-    update = Update(f"slots#{provider}").put_in("leases", external_id, later(seconds=_LEASE_HOURS * 3600))
-    return update.given("size({leases}) < :running", running=running)
-
-
-def _caps() -> dict[str, Decimal]:
-    day = now().strftime("%Y-%m-%d")
-    caps = {day: options().budget_usd_per_day, day[:7]: options().budget_usd_per_month}
-    return {period: cap for period, cap in caps.items() if cap is not None}
-
-
-def _booking(period: str, cap: Decimal, quote_usd: Decimal) -> Update:
-    update = Update(f"budget#{period}").add(spent_usd=quote_usd)
-    if quote_usd > cap:
-        return update.given("attribute_exists({pk}) AND attribute_not_exists({pk})")  # can never fit
-    return update.given("attribute_not_exists({spent_usd}) OR {spent_usd} <= :room", room=cap - quote_usd)
 
 
 def _explain(task: Task, provider: type[Provider], pace: Pace, failed: Mapping[str, str]) -> None:
@@ -138,56 +88,13 @@ def _explain(task: Task, provider: type[Provider], pace: Pace, failed: Mapping[s
         raise NotNow(f"{provider.name} is stopped until its account works again", now() + timedelta(minutes=5))
     for name, why in failed.items():
         if name.startswith("budget") and why == "ConditionalCheckFailed":
-            raise NotNow(f"the budget of {name.split()[1]} is used up", _next_period(name.split()[1]))
+            raise NotNow(f"the budget of {name.split()[1]} is used up", books.next_period(name.split()[1]))
     if failed.get("slots") == "ConditionalCheckFailed":
-        _drop_expired_leases(provider.name)
+        books.drop_expired_leases(provider.name)
         raise NotNow(f"{provider.name} runs all the jobs it may", now() + timedelta(seconds=random.uniform(10, 40)))  # noqa: S311
     if failed.get("pace") == "ConditionalCheckFailed":
-        raise NotNow(f"{provider.name} takes no more creates this moment", _reserve_turn(provider.name, pace))
+        raise NotNow(f"{provider.name} takes no more creates this moment", books.reserve_turn(provider.name, pace))
     raise NotNow("the books were busy", now() + timedelta(seconds=random.uniform(1, 4)))  # noqa: S311
-
-
-def _next_period(period: str) -> datetime:
-    first = datetime.strptime(period if len(period) == 10 else f"{period}-01", "%Y-%m-%d").replace(tzinfo=UTC)
-    following = first + timedelta(days=1) if len(period) == 10 else (first + timedelta(days=32)).replace(day=1)
-    return min(following, now() + timedelta(hours=1))  # a raised cap should not have to wait for the morning
-
-
-def _reserve_turn(provider: str, pace: Pace) -> datetime:
-    """A time of one's own, spaced as the pace demands, so that a thousand waiting tasks each come back once."""
-    seconds, most = _slice(pace)
-    spacing = int(seconds / most * 1000)
-    earliest = int((now().timestamp() + seconds) * 1000)
-    queue = f"turns#{provider}"
-    try:
-        taken = Update(queue).add(next_ms=spacing).given("{next_ms} >= :earliest", earliest=earliest).run()
-    except Lost:
-        try:
-            fresh = Update(queue).set(next_ms=earliest + spacing)
-            taken = fresh.given("attribute_not_exists({next_ms}) OR {next_ms} < :now", now=earliest).run()
-        except Lost:  # somebody opened the queue between our two writes: stand behind him
-            taken = Update(queue).add(next_ms=spacing).run()
-    return datetime.fromtimestamp((taken["next_ms"] - spacing) / 1000, UTC)
-
-
-def _open_leases(provider: str) -> bool:
-    """The provider's first lease ever needs something to lie in; False if there is that already."""
-    try:
-        table.put_new({"pk": f"slots#{provider}", "leases": {}})
-    except Lost:
-        return False
-    return True
-
-
-def _drop_expired_leases(provider: str) -> None:
-    leases: dict[str, str] = (table.read(f"slots#{provider}") or {}).get("leases", {})
-    for external_id, until in leases.items():
-        if instant(until) < now():
-            drop = Update(f"slots#{provider}").drop_from("leases", external_id)
-            try:
-                drop.given("{leases}.{" + external_id + "} = :until", until=until).run()
-            except Lost:
-                continue  # renewed or given back meanwhile
 
 
 def accept(claimed: Claim, job_id: str) -> Task:
@@ -196,11 +103,11 @@ def accept(claimed: Claim, job_id: str) -> Task:
     Raises Lost; reasons[1] tells that another task has this very job.
     """
     task = claimed.task
-    return _adopt(task, job_id, [S.SUBMITTING], claimed.owner, "talkdrop")
+    return _adopt(task, job_id, [Status.SUBMITTING], claimed.owner, "talkdrop")
 
 
 def adopt(
-    task: Task, job_id: str, *, come_from: Iterable[steps.TaskStatus], who: str = "talkdrop", why: str = ""
+    task: Task, job_id: str, *, come_from: Iterable[Status], who: str = "talkdrop", why: str = ""
 ) -> Task:
     """A job that is proved to be this attempt's, found by its bell, by our id at the provider, or by a person.
 
@@ -210,11 +117,11 @@ def adopt(
 
 
 def _adopt(
-    task: Task, job_id: str, come_from: Iterable[steps.TaskStatus], owner: str | None, who: str, why: str = ""
+    task: Task, job_id: str, come_from: Iterable[Status], owner: str | None, who: str, why: str = ""
 ) -> Task:
     soon = later(seconds=600)  # an execution should be watching by then
     told = f"{job_id}: {why}" if why else job_id
-    update = steps.step(task, S.SUBMITTED, come_from=come_from, why=told, who=who, due_at=soon)
+    update = steps.step(task, Status.SUBMITTED, come_from=come_from, why=told, who=who, due_at=soon)
     update.set(job_id=job_id, submitted_at=stamp(now()))
     if owner is None and task.never_intended:
         # A person knows of a job that the table never heard of: now nobody may take the task for one unpaid.
@@ -223,10 +130,10 @@ def _adopt(
     if owner:
         update.given("{owner} = :owner", owner=owner)
     update.remove("doubt", "error", "expires_at")
-    unique = Update(steps.job_key(task.provider, job_id)).set(task_id=task.task_id, attempt=task.attempt)
+    unique = Update(job_key(task.provider, job_id)).set(task_id=task.task_id, attempt=task.attempt)
     unique.given("attribute_not_exists({pk}) OR {task_id} = :task", task=task.task_id)
     table.transact(update, unique, tries=20)  # what it loses, nobody else knows
-    adopted = steps.load(task.task_id)
+    adopted = queries.load(task.task_id)
     if adopted is None:
         raise Lost
     return adopted
@@ -238,13 +145,13 @@ def hand_back(
     """It is known that nothing was accepted: READY again, the same attempt, and the books as before. `unsent`: known
     because its row says that the POST never came, which then must still be so. `counted`: the task itself was refused,
     and is given up when that happens too often."""
-    update = steps.step(task, S.READY, come_from=[S.SUBMITTING], why=why, due_at=stamp(until + timedelta(minutes=5)))
+    update = steps.step(task, Status.READY, come_from=[Status.SUBMITTING], why=why, due_at=stamp(until + timedelta(minutes=5)))
     update.set(not_before=stamp(until)).remove("owner", "lease_until", "doubt", "sent_at")
     if counted:
         update.add(returns=1)
     if unsent:
         update.given("attribute_not_exists({sent_at})")
-    return _close_books(update.given("{owner} = :owner", owner=owner), task, Decimal(0))
+    return books.close(update.given("{owner} = :owner", owner=owner), task, Decimal(0))
 
 
 def fail(
@@ -252,19 +159,19 @@ def fail(
     code: str,
     message: str,
     *,
-    come_from: Iterable[steps.TaskStatus],
+    come_from: Iterable[Status],
     charge_usd: Decimal | None = None,
     who: str = "talkdrop",
     owner: str = "",
 ) -> Task:
     """The final word is no. `charge_usd` is what it cost all the same, None when the provider does not say."""
-    update = steps.step(task, S.FAILED, come_from=come_from, why=f"{code}: {message}", who=who)
+    update = steps.step(task, Status.FAILED, come_from=come_from, why=f"{code}: {message}", who=who)
     update.set(error={"code": code, "message": message})
     if charge_usd is not None:
         update.set(charge_usd=charge_usd)
     if owner:
         update.given("{owner} = :owner", owner=owner)
-    return _close_books(update, task, charge_usd)
+    return books.close(update, task, charge_usd)
 
 
 def resubmit(task: Task, *, who: str, why: str) -> Task:
@@ -272,7 +179,7 @@ def resubmit(task: Task, *, who: str, why: str) -> Task:
     in `past`. Holds only for the row as that person saw it, with no bell since. Raises Lost.
 
     What the last attempt booked stays spent, for nobody can tell that it was not."""
-    update = steps.step(task, S.READY, come_from=[S.FAILED, S.HELD], why=why, who=who)
+    update = steps.step(task, Status.READY, come_from=[Status.FAILED, Status.HELD], why=why, who=who)
     update.given("{changed_at} = :seen AND {rings} = :rings", seen=task.changed_at, rings=task.rings)
     update.given("{booked} = :booked", booked=list(task.booked))
     trace = {"attempt": task.attempt, "job_id": task.job_id, "charge_usd": task.charge_usd, "error": dict(task.error)}
@@ -281,7 +188,7 @@ def resubmit(task: Task, *, who: str, why: str) -> Task:
     update.remove(*_OF_ONE_ATTEMPT)
     slots = [Update(pk).drop_from("leases", task.external_id) for pk in task.booked if pk.startswith("slots#")]
     table.transact(update, *slots)
-    ready = steps.load(task.task_id)
+    ready = queries.load(task.task_id)
     if ready is None:
         raise Lost
     return ready
@@ -296,54 +203,9 @@ _OF_ONE_ATTEMPT = (
 
 def complete(task: Task, archived: Mapping[str, Any]) -> Task:
     """The video lies in the archive, proved: the last step."""
-    update = steps.step(task, S.COMPLETED, come_from=[S.ARCHIVING])
+    update = steps.step(task, Status.COMPLETED, come_from=[Status.ARCHIVING])
     update.set(archived=dict(archived)).remove("error", "task_token", "video_url")
     charge = task.charge_usd
-    return _close_books(update, task, None if charge is None else Decimal(charge))
+    return books.close(update, task, None if charge is None else Decimal(charge))
 
 
-def _close_books(update: Update, task: Task, charge_usd: Decimal | None) -> Task:
-    """The step, the lease given back and the quote settled to the charge, in one transaction. A charge nobody told us
-    is taken to be the quote: a cap must never be passed for want of an answer."""
-    current = steps.load(task.task_id) or task
-    quote = Decimal(current.quote_usd or 0)
-    charge = quote if charge_usd is None else charge_usd
-    # What was booked is part of the condition: these books are closed once, by one hand.
-    update.set(booked=[], counted_usd=charge).given("{booked} = :booked", booked=list(current.booked))
-    writes: list[Update | dict[str, Any]] = [update]
-    if current.counted_usd is not None and charge != current.counted_usd:
-        # Closed before, when it was thought to have failed: what it cost after all belongs to the day on which it came.
-        writes += [Update(f"budget#{period}").add(spent_usd=charge - current.counted_usd) for period in _caps()]
-    for pk in current.booked:
-        if pk.startswith("slots#"):
-            writes.append(Update(pk).drop_from("leases", current.external_id))
-        elif charge != quote:
-            writes.append(Update(pk).add(spent_usd=charge - quote))
-    if current.job_id and providers.get(current.provider).tells_credit:
-        writes.append(balance.Charged(current.provider, charge_usd).step())
-    table.transact(*writes)
-    settled = steps.load(task.task_id)
-    if settled is None:
-        raise Lost
-    return settled
-
-
-def stop(provider: str, why: str) -> None:
-    """Open the breaker: no more submits to this provider until a query shows that its account works again."""
-    Update(f"breaker#{provider}").set(open=True, why=why, opened_at=stamp(now())).run()
-
-
-def reopen(provider: str, who: str = "talkdrop") -> bool:
-    """Close the breaker again, after a free query passed or by a person's word. False if it was not open."""
-    update = Update(f"breaker#{provider}").set(reopened_at=stamp(now()), reopened_by=who).remove("open", "why")
-    try:
-        update.given("attribute_exists({open})").run()
-    except Lost:
-        return False
-    return True
-
-
-def stopped_since(provider: str) -> str | None:
-    """Why this provider is stopped, None if it is not."""
-    item = table.read(f"breaker#{provider}") or {}
-    return str(item.get("why", "")) if "open" in item else None

@@ -6,19 +6,19 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from functions.tasks.steps import S, Task, TaskStatus
+from functions.tasks.task import Status, Task
 
 SOURCE = "talkdrop"
 
 # A status that no consumer needs to hear of has no word here.
 DETAIL_TYPES = {
-    S.WAITING: "Task Waiting",
-    S.READY: "Task Ready",
-    S.SUBMITTED: "Task Submitted",
-    S.COMPLETED: "Task Completed",
-    S.FAILED: "Task Failed",
-    S.HELD: "Task Held",
-    S.EXPIRED: "Task Expired",
+    Status.WAITING: "Task Waiting",
+    Status.READY: "Task Ready",
+    Status.SUBMITTED: "Task Submitted",
+    Status.COMPLETED: "Task Completed",
+    Status.FAILED: "Task Failed",
+    Status.HELD: "Task Held",
+    Status.EXPIRED: "Task Expired",
 }
 
 
@@ -57,7 +57,7 @@ class TaskEvent(_Said):
     version: Literal["1"] = "1"
     event_id: str
     task_id: str
-    status: TaskStatus
+    status: Status
     attempt: int
     at: str
     stem: str
@@ -84,7 +84,7 @@ def of(task: Task) -> TaskEvent:
         model=task.model,
         portrait=_input(task.portrait),
         audio=_input(task.audio),
-        video=_video(task.archived) if task.status is S.COMPLETED else None,
+        video=_video(task.archived) if task.status is Status.COMPLETED else None,
         error=Trouble(**task.error) if task.error else None,
         quote_usd=None if task.quote_usd is None else str(task.quote_usd),
         charge_usd=None if task.charge_usd is None else str(task.charge_usd),

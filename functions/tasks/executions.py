@@ -10,8 +10,8 @@ from botocore.exceptions import ClientError
 
 from functions import providers
 from functions.settings import aws, get, options
-from functions.tasks.steps import Task
 from functions.tasks.table import instant, now
+from functions.tasks.task import Task
 
 # A task token that nobody waits for any more: timed out, used, or of an execution that is gone. The bell was noted in
 # the table, so the next look sees it.

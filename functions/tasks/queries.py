@@ -8,14 +8,19 @@ from typing import Any
 
 from functions.settings import aws, get
 from functions.tasks import table
-from functions.tasks.steps import SHARDS, Task, TaskStatus
 from functions.tasks.table import stamp
+from functions.tasks.task import SHARDS, Status, Task, key_of
 
 
-def page(status: TaskStatus | None, *, before: str = "", limit: int = 50) -> tuple[list[Task], str]:
+def load(task_id: str) -> Task | None:
+    item = table.read(key_of(task_id))
+    return Task.of(item) if item else None
+
+
+def page(status: Status | None, *, before: str = "", limit: int = 50) -> tuple[list[Task], str]:
     """Tasks, newest first, and the cursor of the next page (empty: there is none)."""
     found: list[dict[str, Any]] = []
-    for one in [status] if status else list(TaskStatus):
+    for one in [status] if status else list(Status):
         for shard in range(SHARDS):
             found += _query_page(f"{one}#{shard}", before, limit + 1)
     found.sort(key=lambda item: str(item["created"]), reverse=True)

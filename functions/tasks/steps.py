@@ -12,155 +12,39 @@ Every step says when somebody must look at the task again should nothing else ha
 
 from __future__ import annotations
 
-import hashlib
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from datetime import datetime
 from decimal import Decimal
-from enum import StrEnum
 from typing import Any
 
 from functions.settings import options
 from functions.tasks import table
 from functions.tasks.table import Lost, Update, later, now, stamp
+from functions.tasks.task import RESTING, SHARDS, TERMINAL, Status, Task, key_of
 
-SHARDS = 4
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _MOST_HINTS = 8  # jobs that bells named, each looked at by one query
 _MOST_HISTORY = 200  # a row holds 400 KB: what a task does over and over is then only counted (`entered`)
 _MOST_EXTRA_BELLS = 20
 
 
-class TaskStatus(StrEnum):
-    WAITING = "WAITING"
-    READY = "READY"
-    SUBMITTING = "SUBMITTING"
-    SUBMITTED = "SUBMITTED"
-    ARCHIVING = "ARCHIVING"
-    COMPLETED = "COMPLETED"
-    FAILED = "FAILED"
-    HELD = "HELD"
-    EXPIRED = "EXPIRED"
-
-
-S = TaskStatus
-RESTING = frozenset({S.COMPLETED, S.FAILED, S.HELD, S.EXPIRED, S.WAITING})
-TERMINAL = frozenset({S.COMPLETED, S.FAILED, S.EXPIRED})
-_ON_ITS_WAY = frozenset({S.SUBMITTING, S.SUBMITTED, S.ARCHIVING})
+_ON_ITS_WAY = frozenset({Status.SUBMITTING, Status.SUBMITTED, Status.ARCHIVING})
 
 # When the sweep looks, if nothing else happened by then.
 _DUE_SECONDS = {
-    S.READY: 5 * _MINUTE,
-    S.SUBMITTED: _HOUR,
-    S.ARCHIVING: _HOUR,
-    S.HELD: 6 * _HOUR,
-    S.COMPLETED: 10 * _MINUTE,  # terminal: until the event is out
-    S.FAILED: 10 * _MINUTE,
-    S.EXPIRED: 10 * _MINUTE,
+    Status.READY: 5 * _MINUTE,
+    Status.SUBMITTED: _HOUR,
+    Status.ARCHIVING: _HOUR,
+    Status.HELD: 6 * _HOUR,
+    Status.COMPLETED: 10 * _MINUTE,  # terminal: until the event is out
+    Status.FAILED: 10 * _MINUTE,
+    Status.EXPIRED: 10 * _MINUTE,
 }
 
 
-@dataclass(frozen=True)
-class Task:
-    """A task as the table has it. `portrait` and `audio` name the exact object version and what was found in it;
-    `attempt` is the attempt that is or would be paid next; `sent_at` when its POST was about to leave; `counted_usd` is
-    what its closed books were settled to;
-    `returns` how often it came back unsent; `rings` counts genuine bells and `answered` those that a query has answered;
-    `archived` says where the video lies; `revived` is the suffix of the execution that was last started in place of a
-    dead one; `past` are the attempts before this one."""
-
-    task_id: str
-    status: TaskStatus
-    created_at: str
-    changed_at: str = ""
-    attempt: int = 1
-    origin: str = "files"
-    provider: str = ""
-    model: str = ""
-    prompt: str = ""
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    stem: str = ""
-    portrait: Mapping[str, Any] = field(default_factory=dict)
-    audio: Mapping[str, Any] = field(default_factory=dict)
-    imports: Mapping[str, Any] = field(default_factory=dict)
-    quote_usd: Decimal | int | None = None
-    charge_usd: Decimal | int | None = None
-    counted_usd: Decimal | int | None = None
-    booked: tuple[str, ...] = ()
-    request_hash: str = ""
-    body_sha256: str = ""
-    owner: str = ""
-    lease_until: str = ""
-    intended_at: str = ""
-    sent_at: str = ""
-    not_before: str = ""
-    returns: int = 0
-    doubt: str = ""
-    job_id: str = ""
-    submitted_at: str = ""
-    job_hint: str = ""
-    job_hints: Mapping[str, str] = field(default_factory=dict)
-    rings: int = 0
-    answered: int = 0
-    rang_at: str = ""
-    asks: int = 0
-    task_token: str = ""
-    video_url: str = ""
-    trusted_host: str = ""
-    archived: Mapping[str, Any] = field(default_factory=dict)
-    error: Mapping[str, Any] = field(default_factory=dict)
-    announced: str = ""
-    entered: Mapping[str, int] = field(default_factory=dict)
-    due_at: str = ""
-    revived: str = ""
-    history: tuple[Mapping[str, Any], ...] = ()
-    past: tuple[Mapping[str, Any], ...] = ()
-
-    @classmethod
-    def of(cls, item: Mapping[str, Any]) -> Task:
-        known = {f.name: item[f.name] for f in fields(cls) if f.name in item}
-        known["status"] = TaskStatus(known["status"])
-        known["history"] = tuple(known.get("history", ()))
-        known["past"] = tuple(known.get("past", ()))
-        known["booked"] = tuple(known.get("booked", ()))
-        return cls(**known)
-
-    @property
-    def event_id(self) -> str:
-        """One id for one fact: a status entered again within an attempt (refused, mended, refused) counts on."""
-        times = self.entered.get(f"{self.status}#{self.attempt}", 1)
-        return f"{self.task_id}#{self.status}#{self.attempt}" + (f"#{times}" if times > 1 else "")
-
-    @property
-    def external_id(self) -> str:
-        """Our id at the provider: the same for the same attempt, whenever it is sent."""
-        return f"{self.task_id}-{self.attempt}"
-
-    @property
-    def never_intended(self) -> bool:
-        return not self.intended_at
-
-
-def id_of(*parts: str) -> str:
-    """The id of the task that these words make: the same words can never make two tasks."""
-    return hashlib.sha256("\x00".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
-
-
-def key_of(task_id: str) -> str:
-    return f"task#{task_id}"
-
-
-def job_key(provider: str, job_id: str) -> str:
-    return f"job#{provider}#{job_id}"
-
-
-def load(task_id: str) -> Task | None:
-    item = table.read(key_of(task_id))
-    return Task.of(item) if item else None
-
-
-def placed(task_id: str, status: TaskStatus, due_at: str | None) -> dict[str, Any]:
+def placed(task_id: str, status: Status, due_at: str | None) -> dict[str, Any]:
     """The attributes by which the indexes find a task in this status."""
     shard = zlib.crc32(task_id.encode()) % SHARDS
     placing: dict[str, Any] = {"status": status.value, "status_shard": f"{status}#{shard}"}
@@ -173,9 +57,9 @@ def entry(what: str, why: str = "", who: str = "talkdrop") -> dict[str, str]:
 
 def step(
     task: Task,
-    to: TaskStatus,
+    to: Status,
     *,
-    come_from: Iterable[TaskStatus],
+    come_from: Iterable[Status],
     due_at: str | None = None,
     why: str = "",
     who: str = "talkdrop",
@@ -196,7 +80,7 @@ def step(
 
 def open_task(task: Task, *, why: str = "") -> Task:
     """Put a new task in the table: WAITING, READY, or FAILED when refused. Raises Lost if it is there."""
-    due_at = later(seconds=_patience(task) if task.status is S.WAITING else _DUE_SECONDS[task.status])
+    due_at = later(seconds=_patience(task) if task.status is Status.WAITING else _DUE_SECONDS[task.status])
     item: dict[str, Any] = {f.name: getattr(task, f.name) for f in fields(task)}
     item |= {
         "pk": key_of(task.task_id), "created": f"{task.created_at}#{task.task_id}", "changed_at": stamp(now()),
@@ -210,7 +94,7 @@ def open_task(task: Task, *, why: str = "") -> Task:
 
 def _patience(task: Task) -> float:
     """How long a task may wait before somebody looks: for a person's file a day, for our own fetching minutes."""
-    return _DUE_SECONDS[S.READY] if task.imports else options().waiting_hours * _HOUR
+    return _DUE_SECONDS[Status.READY] if task.imports else options().waiting_hours * _HOUR
 
 
 def revise(task: Task, standing: Task, *, why: str) -> Task:
@@ -218,7 +102,7 @@ def revise(task: Task, standing: Task, *, why: str) -> Task:
     Raises Lost when the row is not `standing` any more: then what was seen may be older than what it says."""
     update = step(
         standing, task.status, come_from=[standing.status], why=why,
-        due_at=later(seconds=options().waiting_hours * _HOUR) if task.status is S.WAITING else None,
+        due_at=later(seconds=options().waiting_hours * _HOUR) if task.status is Status.WAITING else None,
     )  # fmt: skip
     update.given("attribute_not_exists({intended_at}) AND {changed_at} = :seen", seen=standing.changed_at)
     said = ("provider", "model", "prompt", "settings", "stem", "portrait", "audio", "quote_usd")
@@ -231,7 +115,7 @@ def revise(task: Task, standing: Task, *, why: str) -> Task:
 def expire(task: Task) -> Task:
     what = "No media could be fetched" if task.imports else "No portrait came"
     cure = "open it again" if task.imports else "drop it to revive the task"
-    update = step(task, S.EXPIRED, come_from=[S.WAITING], why=what.lower())
+    update = step(task, Status.EXPIRED, come_from=[Status.WAITING], why=what.lower())
     message = f"{what} for {task.stem!r} within {options().waiting_hours:g} hours: {cure}."
     return Task.of(update.set(error={"code": "EXPIRED", "message": message}).run())
 
@@ -240,9 +124,9 @@ def postpone(task: Task, until: datetime, why: str) -> Task:
     """The task's turn is later: it stays READY, and a message that comes before its turn is nobody's."""
     turn = stamp(until)
     update = Update(key_of(task.task_id)).set(not_before=turn, paced_for=why, due_at=later(
-        seconds=max(0.0, (until - now()).total_seconds()) + _DUE_SECONDS[S.READY]
+        seconds=max(0.0, (until - now()).total_seconds()) + _DUE_SECONDS[Status.READY]
     ))  # fmt: skip
-    return Task.of(update.given("{status} = :ready", ready=S.READY.value).run())
+    return Task.of(update.given("{status} = :ready", ready=Status.READY.value).run())
 
 
 def still_looking(task: Task, *, seconds: float, revived: str = "") -> None:
@@ -256,7 +140,7 @@ def still_looking(task: Task, *, seconds: float, revived: str = "") -> None:
 def sending(task: Task, owner: str) -> None:
     """The very next thing is the POST. A row without this note, past its lease, was never sent: no proof is needed."""
     update = Update(key_of(task.task_id)).set(sent_at=stamp(now()))
-    update.given("{status} = :submitting AND {owner} = :owner", submitting=S.SUBMITTING.value, owner=owner).run()
+    update.given("{status} = :submitting AND {owner} = :owner", submitting=Status.SUBMITTING.value, owner=owner).run()
 
 
 def keep(task: Task, owner: str, bought: Mapping[str, str]) -> Task:
@@ -270,7 +154,7 @@ def doubt(task: Task, owner: str, why: str) -> Task:
     """The POST went out and its answer is unknown: stay SUBMITTING, and say so. Nobody may send again without proof."""
     update = Update(key_of(task.task_id)).set(doubt=stamp(now()), due_at=stamp(now()))
     update.append("history", entry("AMBIGUOUS", why))
-    update.given("{status} = :submitting AND {owner} = :owner", submitting=S.SUBMITTING.value, owner=owner)
+    update.given("{status} = :submitting AND {owner} = :owner", submitting=Status.SUBMITTING.value, owner=owner)
     return Task.of(update.run())
 
 
@@ -311,8 +195,8 @@ def leave_token(task: Task, task_token: str, *, asked: bool) -> Task:
 
 def archiving(task: Task, video_url: str, trusted_host: str, *, charge_usd: Decimal | None) -> Task:
     """The provider says it is done, and where the video lies for now."""
-    come_from = [S.SUBMITTED, S.ARCHIVING, S.HELD, S.FAILED]
-    update = step(task, S.ARCHIVING, come_from=come_from)
+    come_from = [Status.SUBMITTED, Status.ARCHIVING, Status.HELD, Status.FAILED]
+    update = step(task, Status.ARCHIVING, come_from=come_from)
     update.set(video_url=video_url, trusted_host=trusted_host, answered=task.rings).remove("error", "expires_at")
     if charge_usd is not None:
         update.set(charge_usd=charge_usd)
@@ -322,7 +206,7 @@ def archiving(task: Task, video_url: str, trusted_host: str, *, charge_usd: Deci
 def hold(task: Task, code: str, message: str) -> Task:
     """A person must decide, since acting alone could charge twice or lose what was paid. Raises Lost when the task is held
     already: two who find it at once are one fact."""
-    update = step(task, S.HELD, come_from=_ON_ITS_WAY, why=message)
+    update = step(task, Status.HELD, come_from=_ON_ITS_WAY, why=message)
     return Task.of(update.set(error={"code": code, "message": message}).run())
 
 
@@ -336,8 +220,3 @@ def announced(task: Task, event_id: str) -> None:
     update.run()
 
 
-__all__ = [
-    "RESTING", "SHARDS", "TERMINAL", "Lost", "Task", "TaskStatus", "announced", "archiving", "doubt",
-    "entry", "expire", "hold", "id_of", "job_key", "keep", "key_of", "leave_token", "load", "open_task", "placed",
-    "postpone", "revise", "ring", "ring_of_a_past_attempt", "sending", "step", "still_looking",
-]  # fmt: skip

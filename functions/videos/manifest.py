@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from functions.tasks.steps import Task
 from functions.tasks.table import stamp
+from functions.tasks.task import Task
 from functions.videos import bucket
 from functions.videos.bucket import AlreadyThere, Place, Standing
 

@@ -18,7 +18,8 @@ from typing import Any, ClassVar
 import pytest
 
 from functions import secrets, settings
-from functions.tasks import steps, table
+from functions.tasks import table
+from functions.tasks.task import Task
 from local.aws import cloud
 
 SAMPLES = Path("local/samples")
@@ -185,15 +186,15 @@ class Workshop:
                 self.sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
         return found
 
-    def all_tasks(self) -> list[steps.Task]:
+    def all_tasks(self) -> list[Task]:
         rows = self.cloud.client("dynamodb").scan(TableName=self.table)["Items"]
-        return [steps.Task.of(table.plain(row)) for row in rows if row["pk"]["S"].startswith("task#")]
+        return [Task.of(table.plain(row)) for row in rows if row["pk"]["S"].startswith("task#")]
 
-    def the_task(self) -> steps.Task:
+    def the_task(self) -> Task:
         (task,) = self.all_tasks()
         return task
 
-    def at_once(self, task: steps.Task) -> None:
+    def at_once(self, task: Task) -> None:
         """The task's turn is now."""
         self.cloud.client("dynamodb").update_item(
             TableName=self.table, Key={"pk": {"S": f"task#{task.task_id}"}}, UpdateExpression="REMOVE not_before"

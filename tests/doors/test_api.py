@@ -9,7 +9,7 @@ import pytest
 
 from functions.handlers import api, intake
 from functions.inputs import url_inputs
-from functions.tasks.steps import TaskStatus
+from functions.tasks.task import Status
 from tests.doors.conftest import CONTEXT, PORTRAIT, VOICE, Workshop, dropped, sqs_event
 
 
@@ -131,7 +131,7 @@ def test_media_by_url_wait_until_they_are_fetched_or_refused(shop: Workshop, bod
     assert asked == [{"import": task["task_id"]}]
     intake.handler(sqs_event(*asked), CONTEXT)
     after = shop.the_task()
-    assert (after.status, after.error["code"]) == (TaskStatus.FAILED, "REFUSED_URL")
+    assert (after.status, after.error["code"]) == (Status.FAILED, "REFUSED_URL")
     assert "secret" not in after.error["message"]
     assert url_inputs.bring_in(after.task_id) is None  # a repeat of the message changes nothing
     assert shop.the_task().changed_at == after.changed_at

@@ -11,7 +11,7 @@ import pytest
 
 from functions import settings
 from functions.handlers import intake
-from functions.tasks.steps import TaskStatus
+from functions.tasks.task import Status
 from tests.doors.conftest import CONTEXT, PORTRAIT, VOICE, Workshop, dropped, sqs_event
 
 ODD_KEY = "a b+c/héllo 你好 100%"
@@ -27,7 +27,7 @@ def test_a_voice_and_its_portrait_make_one_ready_task_with_a_quote(shop: Worksho
     shop.drop("in/hello.png", PORTRAIT)
     arrive(shop, "in/hello.mp3")
     task = shop.the_task()
-    assert task.status is TaskStatus.READY
+    assert task.status is Status.READY
     assert (task.provider, task.model, task.stem) == ("kie", "infinitalk/from-audio", "hello")
     assert float(task.audio["seconds"]) == pytest.approx(7.3, abs=0.1)
     assert float(task.quote_usd or 0) == pytest.approx(0.12, abs=0.02)
@@ -41,7 +41,7 @@ def test_any_order_of_uploads_and_doubled_events_make_the_same_task(shop: Worksh
         shop.drop(f"in/{name}", contents[name])
         arrive(shop, f"in/{name}", f"in/{name}")
     task = shop.the_task()
-    assert (task.status, task.prompt) == (TaskStatus.READY, "Smile.")
+    assert (task.status, task.prompt) == (Status.READY, "Smile.")
 
 
 def test_keys_survive_both_transports_each_decoded_once(shop: Workshop) -> None:
@@ -57,7 +57,7 @@ def test_a_portrait_composed_otherwise_than_its_voice_is_still_found(shop: Works
     shop.drop("in/he\u0301llo.mp3", VOICE)
     shop.drop("in/h\u00e9llo.png", PORTRAIT)
     arrive(shop, "in/he\u0301llo.mp3")
-    assert shop.the_task().status is TaskStatus.READY
+    assert shop.the_task().status is Status.READY
 
 
 def test_a_folders_portrait_serves_each_of_its_voices(shop: Workshop) -> None:
@@ -74,10 +74,10 @@ def test_a_folders_portrait_serves_each_of_its_voices(shop: Workshop) -> None:
 def test_a_voice_waits_for_its_portrait_and_is_ready_when_it_comes(shop: Workshop) -> None:
     shop.drop("in/hello.mp3", VOICE)
     arrive(shop, "in/hello.mp3")
-    assert shop.the_task().status is TaskStatus.WAITING
+    assert shop.the_task().status is Status.WAITING
     shop.drop("in/hello.png", PORTRAIT)
     arrive(shop, "in/hello.png")
-    assert shop.the_task().status is TaskStatus.READY
+    assert shop.the_task().status is Status.READY
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_refused_file_says_why_in_the_table_and_beside_it(
     shop.drop("in/hello.png", portrait)
     arrive(shop, "in/hello.mp3")
     task = shop.the_task()
-    assert task.status is TaskStatus.FAILED
+    assert task.status is Status.FAILED
     assert says in task.error["message"]
     assert shop.note("in/hello.error.json")["message"] == task.error["message"]
     assert shop.messages(shop.submissions) == []
@@ -107,7 +107,7 @@ def test_a_mended_file_revives_its_task_and_takes_the_note_away(shop: Workshop) 
     arrive(shop, "in/hello.mp3")
     shop.drop("in/hello.png", PORTRAIT)
     arrive(shop, "in/hello.png")
-    assert shop.the_task().status is TaskStatus.READY
+    assert shop.the_task().status is Status.READY
     with pytest.raises(shop.s3.exceptions.NoSuchKey):
         shop.note("in/hello.error.json")
 
@@ -154,7 +154,7 @@ def test_bad_settings_are_refused_with_the_cure(shop: Workshop, settings: bytes,
     shop.drop("in/hello.mp3", VOICE)
     shop.drop("in/hello.png", PORTRAIT)
     arrive(shop, "in/hello.mp3")
-    assert shop.the_task().status is TaskStatus.FAILED
+    assert shop.the_task().status is Status.FAILED
     assert says in shop.the_task().error["message"]
 
 

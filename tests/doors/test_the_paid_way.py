@@ -9,8 +9,8 @@ import pytest
 
 from functions import links, secrets
 from functions.handlers import callback, intake, settle, submit, watch
-from functions.tasks import steps
-from functions.tasks.steps import Task, TaskStatus
+from functions.tasks import queries
+from functions.tasks.task import Status, Task
 from tests.doors.conftest import CONTEXT, PORTRAIT, VOICE, Workshop, dropped, sqs_event
 
 ACCEPTED = {"code": 200, "msg": "success", "data": {"taskId": "9f2c6b1e0d3a4c5f8e7b6a5948372615"}}
@@ -60,7 +60,7 @@ def ring(shop: Workshop, *, url: str | None = None, body: Any = None, attempt: i
 
 def test_an_accepted_task_has_its_job_and_an_execution_after_exactly_one_post(shop: Workshop, ready: Task) -> None:
     task = pay(shop, ACCEPTED, times=3)
-    assert (task.status, task.job_id, shop.paper.posts) == (TaskStatus.SUBMITTED, JOB, 1)
+    assert (task.status, task.job_id, shop.paper.posts) == (Status.SUBMITTED, JOB, 1)
     assert shop.executions() == [f"{task.task_id}-1"]
     sent = shop.paper.asked[0][2]
     assert sent["callBackUrl"].startswith(f"https://bells.example.test/callbacks/kie/{task.task_id}/1/k1.")
@@ -70,18 +70,18 @@ def test_an_accepted_task_has_its_job_and_an_execution_after_exactly_one_post(sh
 @pytest.mark.parametrize(
     ("answer", "status", "code"),
     [
-        ({"code": 422, "msg": "image_url is invalid"}, TaskStatus.FAILED, "422"),
-        ({"code": 500, "msg": "Server exception, please try again later", "data": None}, TaskStatus.FAILED, "500"),
-        ({"code": 505, "msg": "disabled"}, TaskStatus.FAILED, "505"),
-        ({"code": 429, "msg": "too fast", "data": None}, TaskStatus.READY, None),
-        ({"code": 455, "msg": "maintenance"}, TaskStatus.READY, None),
-        ((502, b"<html>bad gateway</html>"), TaskStatus.SUBMITTING, None),
-        ((200, b'{"code":200,"msg":"succ'), TaskStatus.SUBMITTING, None),
-        ("cut", TaskStatus.SUBMITTING, None),
+        ({"code": 422, "msg": "image_url is invalid"}, Status.FAILED, "422"),
+        ({"code": 500, "msg": "Server exception, please try again later", "data": None}, Status.FAILED, "500"),
+        ({"code": 505, "msg": "disabled"}, Status.FAILED, "505"),
+        ({"code": 429, "msg": "too fast", "data": None}, Status.READY, None),
+        ({"code": 455, "msg": "maintenance"}, Status.READY, None),
+        ((502, b"<html>bad gateway</html>"), Status.SUBMITTING, None),
+        ((200, b'{"code":200,"msg":"succ'), Status.SUBMITTING, None),
+        ("cut", Status.SUBMITTING, None),
     ],
 )  # fmt: skip
 def test_each_outcome_leaves_the_task_where_it_belongs(
-    shop: Workshop, ready: Task, answer: Any, status: TaskStatus, code: str | None
+    shop: Workshop, ready: Task, answer: Any, status: Status, code: str | None
 ) -> None:
     task = pay(shop, answer)
     assert task.status is status
@@ -91,35 +91,35 @@ def test_each_outcome_leaves_the_task_where_it_belongs(
 
 def test_an_ambiguous_submit_is_never_sent_again_by_a_message(shop: Workshop, ready: Task) -> None:
     task = pay(shop, "cut", times=3)
-    assert (task.status, bool(task.doubt), shop.paper.posts) == (TaskStatus.SUBMITTING, True, 1)
+    assert (task.status, bool(task.doubt), shop.paper.posts) == (Status.SUBMITTING, True, 1)
     assert shop.executions() == [f"{task.task_id}-1"]
 
 
 def test_no_credits_stop_the_provider_and_blame_no_task(shop: Workshop, ready: Task) -> None:
     task = pay(shop, {"code": 402, "msg": "Credits insufficient"})
-    assert task.status is TaskStatus.READY
+    assert task.status is Status.READY
     again = pay(shop, ACCEPTED)
-    assert (again.status, shop.paper.posts) == (TaskStatus.READY, 1)
+    assert (again.status, shop.paper.posts) == (Status.READY, 1)
     submit.handler(sqs_event({"probe": "kie"}), CONTEXT)  # the account answers a free query again
     shop.at_once(task)
-    assert pay(shop, ACCEPTED).status is TaskStatus.SUBMITTED
+    assert pay(shop, ACCEPTED).status is Status.SUBMITTED
 
 
 def test_media_gone_from_the_inbox_fail_the_task_before_anything_is_paid(shop: Workshop, ready: Task) -> None:
     shop.s3.delete_object(Bucket=shop.inbox, Key="in/hello.mp3", VersionId=ready.audio["version_id"])
     task = pay(shop, ACCEPTED)
-    assert (task.status, task.error["code"], shop.paper.posts) == (TaskStatus.FAILED, "INPUT_GONE", 0)
+    assert (task.status, task.error["code"], shop.paper.posts) == (Status.FAILED, "INPUT_GONE", 0)
 
 
 def test_a_budget_that_is_used_up_lets_nothing_out(shop: Workshop, ready: Task, with_options: Any) -> None:
     with_options(budget_usd_per_day="0.10")
     task = pay(shop, ACCEPTED)
-    assert (task.status, shop.paper.posts) == (TaskStatus.READY, 0)
+    assert (task.status, shop.paper.posts) == (Status.READY, 0)
 
 
 def test_switched_off_nothing_is_submitted(shop: Workshop, ready: Task, with_options: Any) -> None:
     with_options(submit_enabled=False)
-    assert (pay(shop, ACCEPTED).status, shop.paper.posts) == (TaskStatus.READY, 0)
+    assert (pay(shop, ACCEPTED).status, shop.paper.posts) == (Status.READY, 0)
 
 
 def test_a_job_id_that_is_another_tasks_is_held_and_nothing_is_overwritten(shop: Workshop, ready: Task) -> None:
@@ -129,20 +129,20 @@ def test_a_job_id_that_is_another_tasks_is_held_and_nothing_is_overwritten(shop:
     intake.handler(sqs_event(dropped(shop.inbox, "in/two.mp3")), CONTEXT)
     (second,) = [task for task in shop.all_tasks() if task.task_id != first.task_id]
     submit.handler(sqs_event({"task_id": second.task_id, "turn": ""}), CONTEXT)
-    standing = steps.load(second.task_id)
+    standing = queries.load(second.task_id)
     assert standing is not None
-    assert (standing.status, standing.error["code"]) == (TaskStatus.HELD, "JOB_ID_TAKEN")
+    assert (standing.status, standing.error["code"]) == (Status.HELD, "JOB_ID_TAKEN")
 
 
 def test_the_watch_waits_while_the_job_runs_and_goes_on_when_it_is_done(shop: Workshop, ready: Task) -> None:
     task = pay(shop, ACCEPTED)
     shop.paper.answers = [record(shop, "waiting")]
     look(task)
-    assert (shop.the_task().status, shop.the_task().asks) == (TaskStatus.SUBMITTED, 1)
+    assert (shop.the_task().status, shop.the_task().asks) == (Status.SUBMITTED, 1)
     shop.paper.answers = [done(shop)]
     look(task)
     after = shop.the_task()
-    assert (after.status, after.video_url) == (TaskStatus.ARCHIVING, f"{shop.paper.url}/video.mp4")
+    assert (after.status, after.video_url) == (Status.ARCHIVING, f"{shop.paper.url}/video.mp4")
     assert after.trusted_host == shop.paper.url.removeprefix("http://")
 
 
@@ -166,7 +166,7 @@ def test_an_unknown_status_word_means_running(shop: Workshop, ready: Task) -> No
     task = pay(shop, ACCEPTED)
     shop.paper.answers = [record(shop, "levitating")]
     look(task)
-    assert shop.the_task().status is TaskStatus.SUBMITTED
+    assert shop.the_task().status is Status.SUBMITTED
 
 
 def test_a_failed_job_fails_the_task_with_the_providers_reason(shop: Workshop, ready: Task) -> None:
@@ -174,7 +174,7 @@ def test_a_failed_job_fails_the_task_with_the_providers_reason(shop: Workshop, r
     shop.paper.answers = [record(shop, "fail", failCode="500", failMsg="Internal Error")]
     look(task)
     after = shop.the_task()
-    assert (after.status, after.error["code"]) == (TaskStatus.FAILED, "500")
+    assert (after.status, after.error["code"]) == (Status.FAILED, "500")
     assert "Internal Error" in after.error["message"]
 
 
@@ -192,7 +192,7 @@ def test_a_bell_before_our_own_write_finds_the_job_by_its_proof(shop: Workshop, 
     shop.paper.answers = [done(shop)]
     look(shop.the_task())
     after = shop.the_task()
-    assert (after.status, after.job_id, shop.paper.posts) == (TaskStatus.ARCHIVING, JOB, 1)
+    assert (after.status, after.job_id, shop.paper.posts) == (Status.ARCHIVING, JOB, 1)
 
 
 def test_a_bell_that_names_somebody_elses_job_proves_nothing(shop: Workshop, ready: Task) -> None:
@@ -202,7 +202,7 @@ def test_a_bell_that_names_somebody_elses_job_proves_nothing(shop: Workshop, rea
     others["data"]["param"] = others["data"]["param"].replace(shop.the_task().task_id, "0" * 32)
     shop.paper.answers = [others]
     look(shop.the_task())
-    assert (shop.the_task().status, shop.the_task().job_id) == (TaskStatus.SUBMITTING, "")
+    assert (shop.the_task().status, shop.the_task().job_id) == (Status.SUBMITTING, "")
 
 
 def test_a_callback_body_is_not_believed(shop: Workshop, ready: Task) -> None:
@@ -211,7 +211,7 @@ def test_a_callback_body_is_not_believed(shop: Workshop, ready: Task) -> None:
     assert ring(shop, body=evil) == 200
     shop.paper.answers = [record(shop, "waiting")]
     look(task)
-    assert shop.the_task().status is TaskStatus.SUBMITTED
+    assert shop.the_task().status is Status.SUBMITTED
 
 
 @pytest.mark.parametrize("body", [None, [], "text", {"data": []}, {"taskId": {"a": 1}}, {"data": {"taskId": "x" * 500}}])
@@ -223,12 +223,12 @@ def test_a_bell_is_a_bell_whatever_is_written_on_it(shop: Workshop, ready: Task,
 
 def test_a_late_bell_on_a_failed_task_brings_the_paid_video_after_all(shop: Workshop, ready: Task) -> None:
     task = pay(shop, {"code": 500, "msg": "Server exception, please try again later", "data": None})
-    assert task.status is TaskStatus.FAILED
+    assert task.status is Status.FAILED
     ring(shop, body={"code": 200, "data": {"taskId": JOB, "state": "success"}})
     assert shop.executions() == [f"{task.task_id}-1-late1"]
     shop.paper.answers = [done(shop)]
     look(task, asks=0)
-    assert shop.the_task().status is TaskStatus.ARCHIVING
+    assert shop.the_task().status is Status.ARCHIVING
 
 
 def test_each_late_bell_is_looked_into_even_where_an_earlier_one_came_to_nothing(shop: Workshop, ready: Task) -> None:
@@ -241,15 +241,15 @@ def test_each_late_bell_is_looked_into_even_where_an_earlier_one_came_to_nothing
 def test_a_bell_for_a_task_that_waits_its_turn_is_looked_into_before_anything_is_paid(shop: Workshop, ready: Task) -> None:
     """It was refused for now, they said, and made a job all the same."""
     task = pay(shop, {"code": 429, "msg": "too many requests"})
-    assert task.status is TaskStatus.READY
+    assert task.status is Status.READY
     ring(shop, body={"code": 200, "data": {"taskId": JOB, "state": "success"}})
     shop.at_once(task)
-    assert (pay(shop, ACCEPTED).status, shop.paper.posts) == (TaskStatus.READY, 1)
+    assert (pay(shop, ACCEPTED).status, shop.paper.posts) == (Status.READY, 1)
     assert shop.executions() == [f"{task.task_id}-1"]
     shop.paper.answers = [done(shop)]
     look(task, asks=0)
     after = shop.the_task()
-    assert (after.status, after.job_id, shop.paper.posts) == (TaskStatus.ARCHIVING, JOB, 1)
+    assert (after.status, after.job_id, shop.paper.posts) == (Status.ARCHIVING, JOB, 1)
 
 
 def test_a_bell_that_names_nobodys_job_holds_up_a_waiting_task_only_until_it_was_looked_into(
@@ -260,7 +260,7 @@ def test_a_bell_that_names_nobodys_job_holds_up_a_waiting_task_only_until_it_was
     shop.paper.answers = [{"code": 422, "msg": "recordInfo is null", "data": None}]
     look(task, asks=0)
     shop.at_once(task)
-    assert pay(shop, ACCEPTED).status is TaskStatus.SUBMITTED
+    assert pay(shop, ACCEPTED).status is Status.SUBMITTED
 
 
 def test_a_key_that_is_refused_for_a_day_ends_in_held_and_not_in_silence(
@@ -270,14 +270,14 @@ def test_a_key_that_is_refused_for_a_day_ends_in_held_and_not_in_silence(
     with_options(silent_hold_hours=0)
     shop.paper.answers = [{"code": 401, "msg": "You do not have access permissions", "data": None}]
     look(task)
-    assert (shop.the_task().status, shop.the_task().error["code"]) == (TaskStatus.HELD, "SILENT")
+    assert (shop.the_task().status, shop.the_task().error["code"]) == (Status.HELD, "SILENT")
 
 
 def test_a_secret_that_is_no_key_stops_the_provider_and_blames_no_task(shop: Workshop, ready: Task) -> None:
     shop.cloud.client("secretsmanager").put_secret_value(SecretId=shop.provider_secret, SecretString="sk-pasted-as-it-is")
     secrets.forget()
     task = pay(shop, ACCEPTED)
-    assert (task.status, task.returns, shop.paper.posts) == (TaskStatus.READY, 0, 0)
+    assert (task.status, task.returns, shop.paper.posts) == (Status.READY, 0, 0)
     assert "no JSON object" in task.history[-1]["why"]
     assert "sk-pasted" not in json.dumps(task.history)
 
@@ -288,7 +288,7 @@ def test_what_a_task_does_over_and_over_fills_no_row(shop: Workshop, ready: Task
         ExpressionAttributeValues={":many": {"L": [{"M": {"what": {"S": "READY"}}}] * 200}},
     )  # fmt: skip
     task = pay(shop, {"code": 402, "msg": "Credits insufficient"})
-    assert (task.status, len(task.history), task.entered["READY#1"]) == (TaskStatus.READY, 200, 2)
+    assert (task.status, len(task.history), task.entered["READY#1"]) == (Status.READY, 200, 2)
 
 
 def test_a_late_callback_does_not_reopen_a_settled_task(shop: Workshop, ready: Task) -> None:
@@ -299,10 +299,10 @@ def test_a_late_callback_does_not_reopen_a_settled_task(shop: Workshop, ready: T
     for _ in range(2):
         settle.handler({"task_id": task.task_id, "attempt": 1, "archived": archived}, CONTEXT)
     before = shop.the_task()
-    assert before.status is TaskStatus.COMPLETED
+    assert before.status is Status.COMPLETED
     assert ring(shop) == 200
     look(task)
-    assert (shop.the_task().status, shop.the_task().changed_at) == (TaskStatus.COMPLETED, before.changed_at)
+    assert (shop.the_task().status, shop.the_task().changed_at) == (Status.COMPLETED, before.changed_at)
 
 
 def test_a_lease_is_given_back_when_the_task_settles(shop: Workshop, ready: Task) -> None:

@@ -10,26 +10,26 @@ import pytest
 from functions import providers
 from functions.handlers import intake, settle, sweep, watch
 from functions.inputs import drops
-from functions.tasks import claims, steps, table
-from functions.tasks.steps import S, Task
+from functions.tasks import claims, queries, steps, table
 from functions.tasks.table import Update
+from functions.tasks.task import Status, Task, key_of
 from tests.doors.conftest import CONTEXT, PORTRAIT, VOICE, Workshop, dropped, sqs_event
 
 PAST = "2026-01-01T00:00:00.000Z"
 RUNNING = {"code": 200, "msg": "success", "data": {"taskId": "job-1", "state": "generating"}}
 
 
-def standing(status: S, number: int = 1, **facts: Any) -> Task:
+def standing(status: Status, number: int = 1, **facts: Any) -> Task:
     """A task in this status that somebody should have looked at long ago."""
     task_id = f"{number:032x}"
     said: dict[str, Any] = {"stem": "ada", "provider": "kie", "model": providers.get("kie").default_model, "origin": "api"}
     steps.open_task(Task(task_id=task_id, status=status, created_at=table.stamp(table.now()), **{**said, **facts}))
-    Update(steps.key_of(task_id)).set(due_at=PAST).run()
+    Update(key_of(task_id)).set(due_at=PAST).run()
     return the(task_id)
 
 
 def the(task_id: str) -> Task:
-    found = steps.load(task_id)
+    found = queries.load(task_id)
     assert found
     return found
 
@@ -39,15 +39,15 @@ def sent(**facts: Any) -> dict[str, Any]:
 
 
 def test_a_ready_task_whose_message_was_lost_is_sent_to_submit(shop: Workshop) -> None:
-    task = standing(S.READY)
+    task = standing(Status.READY)
     assert sweep.handler({}, CONTEXT)["pushed"] == 1
     assert shop.messages(shop.submissions) == [{"task_id": task.task_id, "turn": ""}]
     assert the(task.task_id).due_at > table.stamp(table.now())
 
 
 def test_one_bad_row_does_not_hide_the_others(shop: Workshop) -> None:
-    bad = standing(S.SUBMITTED, 1, provider="a provider that is no more", **sent())
-    good = standing(S.READY, 2)
+    bad = standing(Status.SUBMITTED, 1, provider="a provider that is no more", **sent())
+    good = standing(Status.READY, 2)
     with pytest.raises(ExceptionGroup):
         sweep.handler({}, CONTEXT)
     assert shop.messages(shop.submissions) == [{"task_id": good.task_id, "turn": ""}]
@@ -55,7 +55,7 @@ def test_one_bad_row_does_not_hide_the_others(shop: Workshop) -> None:
 
 
 def test_what_nobody_watches_gets_an_execution_in_place_of_the_dead_one(shop: Workshop) -> None:
-    task = standing(S.SUBMITTED, **sent())
+    task = standing(Status.SUBMITTED, **sent())
     own = shop.states.start_execution(stateMachineArn=shop.workflow, name=f"{task.task_id}-1", input="{}")["executionArn"]
     shop.states.stop_execution(executionArn=own)
     sweep.handler({}, CONTEXT)
@@ -63,7 +63,7 @@ def test_what_nobody_watches_gets_an_execution_in_place_of_the_dead_one(shop: Wo
 
 
 def test_an_execution_that_replaced_a_dead_one_hours_ago_is_not_doubled(shop: Workshop) -> None:
-    task = standing(S.SUBMITTED, **sent(revived="-2026010100"))
+    task = standing(Status.SUBMITTED, **sent(revived="-2026010100"))
     names = [f"{task.task_id}-1", f"{task.task_id}-1-2026010100"]
     for name in names:
         started = shop.states.start_execution(stateMachineArn=shop.workflow, name=name, input="{}")
@@ -73,16 +73,16 @@ def test_an_execution_that_replaced_a_dead_one_hours_ago_is_not_doubled(shop: Wo
 
 
 def test_media_by_url_whose_message_was_lost_are_fetched_and_not_given_up(shop: Workshop) -> None:
-    task = standing(S.WAITING, imports={"portrait": "https://example.test/a.png"})
+    task = standing(Status.WAITING, imports={"portrait": "https://example.test/a.png"})
     sweep.handler({}, CONTEXT)
     assert shop.messages(shop.uploads) == [{"import": task.task_id}]
-    assert the(task.task_id).status is S.WAITING
+    assert the(task.task_id).status is Status.WAITING
 
 
 def test_a_voice_that_waited_too_long_expires_and_says_what_revives_it(shop: Workshop) -> None:
-    task = standing(S.WAITING)
+    task = standing(Status.WAITING)
     sweep.handler({}, CONTEXT)
-    assert the(task.task_id).status is S.EXPIRED
+    assert the(task.task_id).status is Status.EXPIRED
     assert "drop it to revive" in the(task.task_id).error["message"]
 
 
@@ -104,41 +104,41 @@ def test_a_portrait_or_a_text_that_no_event_told_us_of_is_found(
     found = shop.messages(shop.uploads)
     assert sorted(one["audio"]["key"] for one in found) == ["in/late.mp3", "in/said.json"]
     intake.handler(sqs_event(*found), CONTEXT)
-    assert the(drops.task_id_of(shop.inbox, "in/late.mp3", voice)).status is S.READY
-    assert {task.status for task in shop.all_tasks()} == {S.READY, S.WAITING}
+    assert the(drops.task_id_of(shop.inbox, "in/late.mp3", voice)).status is Status.READY
+    assert {task.status for task in shop.all_tasks()} == {Status.READY, Status.WAITING}
 
 
 def test_a_held_task_that_no_provider_keeps_is_watched_no_more(shop: Workshop) -> None:
-    task = standing(S.HELD, **sent(submitted_at=PAST))
+    task = standing(Status.HELD, **sent(submitted_at=PAST))
     sweep.handler({}, CONTEXT)
     assert shop.executions() == []
-    assert the(task.task_id).status is S.HELD
+    assert the(task.task_id).status is Status.HELD
 
 
 def test_a_task_is_never_completed_with_nothing_archived(shop: Workshop) -> None:
-    task = standing(S.ARCHIVING, **sent())
+    task = standing(Status.ARCHIVING, **sent())
     assert settle.handler({"task_id": task.task_id, "attempt": 1, "archived": {}}, CONTEXT) == {"next": "done"}
-    assert the(task.task_id).status is S.ARCHIVING
+    assert the(task.task_id).status is Status.ARCHIVING
 
 
 def test_a_failed_task_whose_job_runs_after_all_is_watched_on(shop: Workshop) -> None:
     shop.paper.answers = [RUNNING]
-    task = standing(S.FAILED, **sent(rings=1), error={"code": "500", "message": "…"})
+    task = standing(Status.FAILED, **sent(rings=1), error={"code": "500", "message": "…"})
     watch.handler({"task_id": task.task_id, "attempt": 1, "task_token": "the token", "asks": 1}, CONTEXT)
     assert the(task.task_id).task_token == "the token"
 
 
 def test_the_time_of_the_intention_outlives_the_acceptance(shop: Workshop) -> None:
     """Reconciling by credit compares it with the time at which a balance was noted."""
-    claimed = claims.claim(standing(S.READY), providers.get("kie"), Decimal("0.18"), "hash")
-    Update(steps.key_of(claimed.task.task_id)).set(intended_at=PAST).run()
+    claimed = claims.claim(standing(Status.READY), providers.get("kie"), Decimal("0.18"), "hash")
+    Update(key_of(claimed.task.task_id)).set(intended_at=PAST).run()
     assert claims.accept(claimed, "job-1").intended_at == PAST
 
 
 def test_a_job_that_is_lost_is_held_once(shop: Workshop) -> None:
     shop.paper.answers = [{"code": 422, "msg": "recordInfo is null", "data": None}]
-    task = standing(S.SUBMITTED, **sent(submitted_at=PAST))
+    task = standing(Status.SUBMITTED, **sent(submitted_at=PAST))
     for asks in (1, 2):
         watch.handler({"task_id": task.task_id, "attempt": 1, "task_token": "t", "asks": asks}, CONTEXT)
     after = the(task.task_id)
-    assert (after.status, after.error["code"], after.entered["HELD#1"]) == (S.HELD, "JOB_LOST", 1)
+    assert (after.status, after.error["code"], after.entered["HELD#1"]) == (Status.HELD, "JOB_LOST", 1)

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from functions.tasks import events
-from functions.tasks.steps import S, Task
+from functions.tasks.task import Status, Task
 
 SAMPLES = {path.stem: json.loads(path.read_text()) for path in sorted((Path(__file__).parent / "v1").glob("*.json"))}
 TASK_ID = "5f3ac9e1b7d84c2e9a6f0b1d2c3e4f5a"
 BUCKET = "talkdrop-inbox-1a2b3c"
 
 
-def task(status: S, **facts: Any) -> Task:
+def task(status: Status, **facts: Any) -> Task:
     said: dict[str, Any] = {
         "task_id": TASK_ID, "status": status, "created_at": "2026-11-21T09:00:00.000Z",
         "changed_at": "2026-11-21T09:04:41.250Z", "stem": "hello", "provider": "kie", "model": "infinitalk/from-audio",
@@ -40,20 +40,20 @@ VIDEO = {
 }  # fmt: skip
 
 TASKS = {
-    "task-waiting": task(S.WAITING, portrait={}, quote_usd=None),
-    "task-ready": task(S.READY),
-    "task-submitted": task(S.SUBMITTED),
-    "task-completed": task(S.COMPLETED, archived=VIDEO, charge_usd=Decimal("0.18")),
+    "task-waiting": task(Status.WAITING, portrait={}, quote_usd=None),
+    "task-ready": task(Status.READY),
+    "task-submitted": task(Status.SUBMITTED),
+    "task-completed": task(Status.COMPLETED, archived=VIDEO, charge_usd=Decimal("0.18")),
     "task-failed": task(
-        S.FAILED, quote_usd=None, provider="kie", entered={"FAILED#1": 2},
+        Status.FAILED, quote_usd=None, provider="kie", entered={"FAILED#1": 2},
         error={"code": "NOT_A_SOUND", "message": "hello.mp3 is an HTML page: give an MP3, WAV, AAC, M4A or OGG file."},
     ),
     "task-held": task(
-        S.HELD, charge_usd=None,
+        Status.HELD, charge_usd=None,
         error={"code": "AMBIGUOUS", "message": "the answer of kie to the submit was lost and no callback came"},
     ),
     "task-expired": task(
-        S.EXPIRED, portrait={}, quote_usd=None,
+        Status.EXPIRED, portrait={}, quote_usd=None,
         error={"code": "EXPIRED", "message": "No portrait came for 'hello' within 24 hours: drop it to revive the task."},
     ),
 }  # fmt: skip
@@ -86,7 +86,7 @@ def test_no_event_grants_access_to_anything(name: str) -> None:
 
 def test_a_status_entered_again_is_another_fact_with_another_id() -> None:
     assert events.of(TASKS["task-failed"]).event_id == f"{TASK_ID}#FAILED#1#2"
-    assert events.of(task(S.READY, attempt=2, entered={"READY#2": 1})).event_id == f"{TASK_ID}#READY#2"
+    assert events.of(task(Status.READY, attempt=2, entered={"READY#2": 1})).event_id == f"{TASK_ID}#READY#2"
 
 
 def test_a_second_delivery_of_a_fact_has_the_same_id() -> None:

@@ -6,8 +6,7 @@ import hashlib
 import json
 
 from functions import settings
-from functions.tasks import steps
-from functions.tasks.steps import S, Task
+from functions.tasks.task import Status, Task, key_of
 from tests.talkdrop.conftest import Person, Town
 
 VIDEO = b"the video"
@@ -31,11 +30,11 @@ def archived(town: Town, name: str, video: bytes = VIDEO, **manifest: object) ->
         "bytes": 9, "manifest_key": manifest_key,
     }  # fmt: skip
     put(town, manifest_key, json.dumps({"video": {**facts, **manifest}}).encode())
-    return town.open(name, status=S.COMPLETED, archived=facts)
+    return town.open(name, status=Status.COMPLETED, archived=facts)
 
 
 def forget_row(task: Task) -> None:
-    key = {"pk": {"S": steps.key_of(task.task_id)}}
+    key = {"pk": {"S": key_of(task.task_id)}}
     settings.aws("dynamodb").delete_item(TableName=settings.get().table, Key=key)
 
 
@@ -103,7 +102,7 @@ def test_a_video_that_nothing_tells_of_is_told(town: Town, person: Person) -> No
 
 def test_a_video_that_is_just_being_archived_is_no_orphan(town: Town, person: Person) -> None:
     put(town, f"{folder_of('fb')}/ada.mp4", VIDEO)
-    town.open("fb", status=S.ARCHIVING)
+    town.open("fb", status=Status.ARCHIVING)
     assert folder_of("fb") not in person.types("verify").out
 
 

@@ -1,0 +1,157 @@
+"""The books of a provider and of the account: the rate limit, leases of running jobs, the budgets, the circuit breaker.
+
+A claim writes them in its own transaction, and `close` settles them in the transaction that ends the attempt. A lease
+expires by itself, so that a crash leaks nothing and nothing can go below zero.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from functions import providers
+from functions.providers.base import Pace, Provider
+from functions.settings import options
+from functions.tasks import balance, queries, table
+from functions.tasks.table import Lost, Update, instant, later, now, stamp
+from functions.tasks.task import Task
+
+_LEASE_HOURS = 6
+
+
+def pace_of(provider: type[Provider]) -> Pace:
+    said = options().paces.get(provider.name)
+    if said is None:
+        return provider.pace
+    return Pace(int(said["creates"] or 1), int(said["seconds"] or 1), said.get("running"))
+
+
+def _slice(pace: Pace) -> tuple[float, int]:
+    """Fixed windows that keep a sliding promise: any span of `seconds` touches at most five quarters, so each may
+    hold a fifth. A window counter needs no reading before the write, a token bucket would."""
+    if pace.creates >= 10:
+        return pace.seconds / 4, pace.creates // 5
+    return float(pace.seconds), max(1, pace.creates // 2)
+
+
+def turn(provider: str, pace: Pace) -> Update:
+    seconds, most = _slice(pace)
+    window = int(now().timestamp() / seconds)
+    update = Update(f"pace#{provider}#{pace.seconds}#{window}").add(creates=1)
+    update.set(expires_at=int(now().timestamp()) + 3600)
+    return update.given("attribute_not_exists({creates}) OR {creates} < :most", most=most)
+
+
+def reserve_turn(provider: str, pace: Pace) -> datetime:
+    """A time of one's own, spaced as the pace demands, so that a thousand waiting tasks each come back once."""
+    seconds, most = _slice(pace)
+    spacing = int(seconds / most * 1000)
+    earliest = int((now().timestamp() + seconds) * 1000)
+    queue = f"turns#{provider}"
+    try:
+        taken = Update(queue).add(next_ms=spacing).given("{next_ms} >= :earliest", earliest=earliest).run()
+    except Lost:
+        try:
+            fresh = Update(queue).set(next_ms=earliest + spacing)
+            taken = fresh.given("attribute_not_exists({next_ms}) OR {next_ms} < :now", now=earliest).run()
+        except Lost:  # somebody opened the queue between our two writes: stand behind him
+            taken = Update(queue).add(next_ms=spacing).run()
+    return datetime.fromtimestamp((taken["next_ms"] - spacing) / 1000, UTC)
+
+
+def breaker_closed(provider: str) -> dict[str, Any]:
+    check = Update(f"breaker#{provider}").given("attribute_not_exists({open})").request()
+    del check["UpdateExpression"]
+    return {"ConditionCheck": check}
+
+
+def stop(provider: str, why: str) -> None:
+    """Open the breaker: no more submits to this provider until a query shows that its account works again."""
+    Update(f"breaker#{provider}").set(open=True, why=why, opened_at=stamp(now())).run()
+
+
+def reopen(provider: str, who: str = "talkdrop") -> bool:
+    """Close the breaker again, after a free query passed or by a person's word. False if it was not open."""
+    update = Update(f"breaker#{provider}").set(reopened_at=stamp(now()), reopened_by=who).remove("open", "why")
+    try:
+        update.given("attribute_exists({open})").run()
+    except Lost:
+        return False
+    return True
+
+
+def stopped_since(provider: str) -> str | None:
+    """Why this provider is stopped, None if it is not."""
+    item = table.read(f"breaker#{provider}") or {}
+    return str(item.get("why", "")) if "open" in item else None
+
+
+def lease(provider: str, external_id: str, running: int) -> Update:
+    update = Update(f"slots#{provider}").put_in("leases", external_id, later(seconds=_LEASE_HOURS * 3600))
+    return update.given("size({leases}) < :running", running=running)
+
+
+def open_leases(provider: str) -> bool:
+    """The provider's first lease ever needs something to lie in; False if there is that already."""
+    try:
+        table.put_new({"pk": f"slots#{provider}", "leases": {}})
+    except Lost:
+        return False
+    return True
+
+
+def drop_expired_leases(provider: str) -> None:
+    leases: dict[str, str] = (table.read(f"slots#{provider}") or {}).get("leases", {})
+    for external_id, until in leases.items():
+        if instant(until) < now():
+            drop = Update(f"slots#{provider}").drop_from("leases", external_id)
+            try:
+                drop.given("{leases}.{" + external_id + "} = :until", until=until).run()
+            except Lost:
+                continue  # renewed or given back meanwhile
+
+
+def caps() -> dict[str, Decimal]:
+    day = now().strftime("%Y-%m-%d")
+    caps = {day: options().budget_usd_per_day, day[:7]: options().budget_usd_per_month}
+    return {period: cap for period, cap in caps.items() if cap is not None}
+
+
+def booking(period: str, cap: Decimal, quote_usd: Decimal) -> Update:
+    update = Update(f"budget#{period}").add(spent_usd=quote_usd)
+    if quote_usd > cap:
+        return update.given("attribute_exists({pk}) AND attribute_not_exists({pk})")  # can never fit
+    return update.given("attribute_not_exists({spent_usd}) OR {spent_usd} <= :room", room=cap - quote_usd)
+
+
+def next_period(period: str) -> datetime:
+    first = datetime.strptime(period if len(period) == 10 else f"{period}-01", "%Y-%m-%d").replace(tzinfo=UTC)
+    following = first + timedelta(days=1) if len(period) == 10 else (first + timedelta(days=32)).replace(day=1)
+    return min(following, now() + timedelta(hours=1))  # a raised cap should not have to wait for the morning
+
+
+def close(update: Update, task: Task, charge_usd: Decimal | None) -> Task:
+    """The step, the lease given back and the quote settled to the charge, in one transaction. A charge nobody told us
+    is taken to be the quote: a cap must never be passed for want of an answer."""
+    current = queries.load(task.task_id) or task
+    quote = Decimal(current.quote_usd or 0)
+    charge = quote if charge_usd is None else charge_usd
+    # What was booked is part of the condition: these books are closed once, by one hand.
+    update.set(booked=[], counted_usd=charge).given("{booked} = :booked", booked=list(current.booked))
+    writes: list[Update | dict[str, Any]] = [update]
+    if current.counted_usd is not None and charge != current.counted_usd:
+        # Closed before, when it was thought to have failed: what it cost after all belongs to the day on which it came.
+        writes += [Update(f"budget#{period}").add(spent_usd=charge - current.counted_usd) for period in caps()]
+    for pk in current.booked:
+        if pk.startswith("slots#"):
+            writes.append(Update(pk).drop_from("leases", current.external_id))
+        elif charge != quote:
+            writes.append(Update(pk).add(spent_usd=charge - quote))
+    if current.job_id and providers.get(current.provider).tells_credit:
+        writes.append(balance.Charged(current.provider, charge_usd).step())
+    table.transact(*writes)
+    settled = queries.load(task.task_id)
+    if settled is None:
+        raise Lost
+    return settled
