@@ -25,7 +25,7 @@ from local.screen import Screen
 
 SAMPLES = Path(__file__).parent.parent / "local" / "samples"
 FOLDER = "burst"
-UNPACED = {"paces": {"kie": {"creates": 1000, "seconds": 1, "running": None}}}
+UNPACED = {"rate_limits": {"kie": {"submits": 1000, "seconds": 1, "running": None}}}
 # Two cores ask for 200 jobs seldom, or they do nothing else.
 POLLS = {"polls": {"first": 30, "steady": 20, "slow": 30}}
 

@@ -40,7 +40,7 @@ OPTIONS = {
 AT_REST = {"COMPLETED", "FAILED", "HELD"}
 KILL_EVERY = (1.0, 2.0)
 TELLING = ("task_id", "status", "attempt", "job_id", "intended_at", "sent_at", "lease_until", "doubt", "not_before",
-           "returns", "rings", "answered", "asks", "revived", "due_at", "announced")  # fmt: skip
+           "returns", "callbacks_received", "callbacks_handled", "polls_done", "revived", "due_at", "announced")  # fmt: skip
 
 
 class Killer:

@@ -25,7 +25,7 @@ class LinkTooShort(Exception):
 
 
 @dataclass(frozen=True)
-class Bell:
+class CallbackRef:
     """A callback address of ours, opened: this attempt of this task, and nobody else, was given it."""
 
     provider: str
@@ -57,18 +57,18 @@ def _credential_seconds_left(client: Any) -> float | None:
     return None if ends_at is None else (ends_at - datetime.now(UTC)).total_seconds()
 
 
-def hang_bell(provider: str, task_id: str, attempt: int, keys: Mapping[str, Any]) -> str:
+def callback_url(provider: str, task_id: str, attempt: int, keys: Mapping[str, Any]) -> str:
     """The callback URL of one attempt: a MAC over exactly provider, task and attempt, and nothing to look up."""
     kid = str(keys["current"])
     mac = _mac(str(keys[kid]), provider, task_id, attempt)
     return f"{get().callback_base_url.rstrip('/')}/callbacks/{provider}/{task_id}/{attempt}/{kid}.{mac}"
 
 
-def open_bell(path: Mapping[str, str] | None, keys: Mapping[str, Any]) -> Bell | None:
+def verify_callback(path: Mapping[str, str] | None, keys: Mapping[str, Any]) -> CallbackRef | None:
     """The bell behind a callback's path parameters, None if it is not one that we hung."""
     path = path or {}
     provider, task_id, attempt = path.get("provider", ""), path.get("task_id", ""), path.get("attempt", "")
-    kid, _, mac = path.get("bell", "").partition(".")
+    kid, _, mac = path.get("signature", "").partition(".")
     well_formed = (
         _PROVIDER.fullmatch(provider) and _TASK_ID.fullmatch(task_id)
         and _ATTEMPT.fullmatch(attempt) and _KID.fullmatch(kid) and attempt.isascii()
@@ -77,10 +77,10 @@ def open_bell(path: Mapping[str, str] | None, keys: Mapping[str, Any]) -> Bell |
     secret = str(keys.get(kid) or keys[str(keys["current"])])
     expected = _mac(secret, provider, task_id, int(attempt) if well_formed else 0)
     genuine = hmac.compare_digest(expected.encode(), mac.encode("utf-8", "replace"))
-    return Bell(provider, task_id, int(attempt)) if well_formed and genuine and kid in keys else None
+    return CallbackRef(provider, task_id, int(attempt)) if well_formed and genuine and kid in keys else None
 
 
-def same_bell(url: str | None, provider: str, task_id: str, attempt: int) -> bool:
+def is_callback_url_of(url: str | None, provider: str, task_id: str, attempt: int) -> bool:
     """Is this the callback URL of this attempt? Asked of what a *provider* remembers, over our own connection."""
     return url is not None and f"/callbacks/{provider}/{task_id}/{attempt}/" in url
 

@@ -46,7 +46,7 @@ def _secret_of(provider: str) -> str:
     return str(json.loads(get().provider_secrets)[provider])
 
 
-def speaker(provider: str) -> base.Provider:
+def client(provider: str) -> base.Provider:
     """The provider, with its key and a wire that is kept open between invocations."""
     return providers.get(provider)(of_provider(provider), _wire())
 

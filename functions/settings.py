@@ -28,15 +28,15 @@ class Options:
     `waiting_hours`: how long a voice may wait for its portrait. `drop_delay_seconds`: how long an upload waits so that
     files dropped together are seen together.
     `submit_enabled`: false sends nothing to any provider, and tasks stay READY. `budget_usd_per_day` and `_per_month`:
-    caps on quoted spend, None for no cap. `paces`: a provider's pace instead of its own (`creates` in any `seconds`,
+    caps on quoted spend, None for no cap. `rate_limits`: a provider's pace instead of its own (`submits` in any `seconds`,
     `running` at once, unlimited without it). `lease_seconds`: how long a submit has its task for itself.
-    `travel`: how media reach a provider instead of its own first way, such as {"kling": "base64"}. `link_hours`: how
+    `media_delivery`: how media reach a provider instead of its own first way, such as {"kling": "base64"}. `link_hours`: how
     long a presigned media URL lives; it must outlast the provider's own queue.
     `callbacks`: false gives the provider no address to call, so that all is learned by asking. `polls`: overrides of a
     model's own schedule in seconds: the `first` look, then `steady` ones, and `slow` ones once the job is `slow_after`
     old. `sweep_minutes`: how often it is looked for what fell through.
     `ambiguous_hold_hours`: how long the bell of a submit whose answer was lost is waited for before a person is asked.
-    `silent_hold_hours`: how long a provider may say "running". `tombstone_days`: how long the row of a task that ended
+    `silent_hold_hours`: how long a provider may say "running". `row_retention_days`: how long the row of a task that ended
     is kept, and with it the memory of what was paid.
     """
 
@@ -50,13 +50,13 @@ class Options:
     lease_seconds: int = 180
     budget_usd_per_day: Decimal | None = None
     budget_usd_per_month: Decimal | None = None
-    paces: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)
+    rate_limits: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)
     polls: Mapping[str, float] = field(default_factory=dict)
-    travel: Mapping[str, str] = field(default_factory=dict)
+    media_delivery: Mapping[str, str] = field(default_factory=dict)
     ambiguous_hold_hours: float = 6
     silent_hold_hours: float = 24
     sweep_minutes: int = 5
-    tombstone_days: int = 400
+    row_retention_days: int = 400
 
     @classmethod
     def parse(cls, text: str) -> Options:

@@ -93,10 +93,10 @@ class Context(BaseModel):
 
     @model_validator(mode="after")
     def _no_voice_outlives_its_row(self) -> Self:
-        days = self.parsed_options.tombstone_days
+        days = self.parsed_options.row_retention_days
         if self.inbox_expire_days == "never" or self.inbox_expire_days >= days:
             raise ValueError(
-                f"inbox_expire_days must be less than the option tombstone_days ({days}): the sweep takes a voice whose "
+                f"inbox_expire_days must be less than the option row_retention_days ({days}): the sweep takes a voice whose "
                 "row is gone for a forgotten one, and it would be paid again"
             )
         return self
@@ -125,7 +125,7 @@ class Context(BaseModel):
 
 def _names_what_there_is(options: Options) -> None:
     """Providers, models and ways that exist; ValueError names those there are."""
-    for option in ("default_models", "paces", "travel", "default_provider"):
+    for option in ("default_models", "rate_limits", "media_delivery", "default_provider"):
         said = getattr(options, option)
         for name in [said] if isinstance(said, str) else said:
             if name not in providers.NAMES:
@@ -133,9 +133,9 @@ def _names_what_there_is(options: Options) -> None:
     for name, model in options.default_models.items():
         if model not in (models := providers.get(name).models):
             raise ValueError(f"{name} has no model {model!r}: it has {', '.join(models)}")
-    for name, travel in options.travel.items():
-        if travel not in (ways := providers.get(name).travels):
-            raise ValueError(f"media cannot travel to {name} by {travel!r}: by {', '.join(ways)}")
+    for name, delivery in options.media_delivery.items():
+        if delivery not in (ways := providers.get(name).media_deliveries):
+            raise ValueError(f"media cannot travel to {name} by {delivery!r}: by {', '.join(ways)}")
 
 
 def _keeps_time(options: Options) -> None:
@@ -146,9 +146,9 @@ def _keeps_time(options: Options) -> None:
     for name, seconds in options.polls.items():
         if name not in POLLS or seconds <= 0:
             raise ValueError(f"the option polls.{name} is {seconds:g}: it takes {', '.join(POLLS)}, in seconds above 0")
-    for name, pace in options.paces.items():
-        numbers = [number for part, number in pace.items() if (part, number) != ("running", None)]
+    for name, rate_limit in options.rate_limits.items():
+        numbers = [number for part, number in rate_limit.items() if (part, number) != ("running", None)]
         whole = all(type(number) is int and number >= 1 for number in numbers)
-        if not whole or not {"creates", "seconds"} <= set(pace) <= {"creates", "seconds", "running"}:
-            message = f"the option paces.{name} is {json.dumps(pace, default=str)}: it needs creates and seconds"
+        if not whole or not {"submits", "seconds"} <= set(rate_limit) <= {"submits", "seconds", "running"}:
+            message = f"the option rate_limits.{name} is {json.dumps(rate_limit, default=str)}: it needs submits and seconds"
             raise ValueError(f"{message}, and may have running: whole numbers from 1, running also null")

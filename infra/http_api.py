@@ -18,7 +18,7 @@ from infra.function import Function, log_retention
 TASKS = {"/tasks": [apigw.HttpMethod.POST, apigw.HttpMethod.GET], "/tasks/{task_id}": [apigw.HttpMethod.GET]}
 # The route and not the path: the path of a callback is its key.
 LOGGED = ("requestId", "requestTime", "identity.sourceIp", "routeKey", "status", "responseLatency", "error.message")
-BELL = "/callbacks/{provider}/{task_id}/{attempt}/{bell}"
+BELL = "/callbacks/{provider}/{task_id}/{attempt}/{signature}"
 
 
 class HttpDoor(Construct):

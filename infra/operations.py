@@ -46,8 +46,8 @@ class Operations(Construct):
             says="A task waits for a person: going on by itself could pay twice or lose what was paid.",
         )
         self._alarm(
-            "ExtraBell",
-            self._ours(context, "ExtraBell"),
+            "CallbackForPastAttempt",
+            self._ours(context, "CallbackForPastAttempt"),
             says="A provider rang for an attempt that was given up: perhaps a second charge. Explain the task, look there.",
         )
         self._alarm(

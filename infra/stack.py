@@ -74,7 +74,7 @@ class Talkdrop(Stack):
         """{"current": "k1", "k1": "<random>"}: a second key, `k2`, is added by hand when it is time to rotate."""
         return secrets.Secret(
             self,
-            "BellKey",
+            "CallbackKey",
             description="Talkdrop: the keys of the callback addresses, and the providers' webhook keys",
             generate_secret_string=secrets.SecretStringGenerator(
                 secret_string_template='{"current":"k1"}',  # noqa: S106 - names a key, is none

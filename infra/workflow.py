@@ -1,8 +1,8 @@
 """The workflow: watch, archive, settle. It owns time; the table owns truth, so an execution may die and be replaced.
 
     Begin → Watch ⟲ ──▶ Route ──archive──▶ Archive ──▶ Route ──settle──▶ Settle
-              ▲           │                   │ failed
-              ├── Pause ◀─┘                   ▼
+              ▲                               │ failed
+              │                               ▼
               └──────────────────────── ArchiveLater
 
 Input: {"task_id", "attempt", "polls": {"first", "steady", "slow", "slow_after"}}, seconds.
@@ -28,8 +28,8 @@ State = dict[str, Any]
 # eager override), is asked about four times a day: so the history of an execution stays far from its 25,000 events.
 WATCH_SECONDS = """{% (
     $age := ($toMillis($states.context.State.EnteredTime) - $toMillis($states.context.Execution.StartTime)) / 1000;
-    $wait := $asks = 0 ? $polls.first
-        : ($age > 86400 or $asks > 2000) ? 21600
+    $wait := $polls_done = 0 ? $polls.first
+        : ($age > 86400 or $polls_done > 2000) ? 21600
         : $age < $polls.slow_after ? $polls.steady
         : $polls.slow;
     $max([1, $ceil($wait)])
@@ -61,7 +61,6 @@ def definition() -> dict[str, Any]:
             "Begin": _begin(),
             "Watch": _watch(),
             "Route": _route(),
-            "Pause": {"Type": "Wait", "Seconds": "{% $said.wait_seconds %}", "Next": "Watch"},
             "Archive": _archive(),
             "ArchiveLater": {"Type": "Wait", "Seconds": ARCHIVE_LATER_SECONDS, "Next": "Watch"},
             "Settle": _settle(),
@@ -72,7 +71,7 @@ def definition() -> dict[str, Any]:
 
 def _begin() -> State:
     told = {name: f"{{% $states.input.{name} %}}" for name in ("task_id", "attempt", "polls")}
-    return {"Type": "Pass", "Assign": {**told, "asks": 0, "stumbles": 0}, "Next": "Watch"}
+    return {"Type": "Pass", "Assign": {**told, "polls_done": 0, "stumbles": 0}, "Next": "Watch"}
 
 
 def _watch() -> State:
@@ -86,20 +85,20 @@ def _watch() -> State:
                 "task_id": "{% $task_id %}",
                 "attempt": "{% $attempt %}",
                 "task_token": "{% $states.context.Task.Token %}",
-                "asks": "{% $asks %}",
+                "polls_done": "{% $polls_done %}",
             },
         },
         "TimeoutSeconds": WATCH_SECONDS,
         "Retry": [{"ErrorEquals": ["States.Timeout"], "MaxAttempts": 0}, PATIENT_RETRY],
-        "Catch": [{"ErrorEquals": ["States.ALL"], "Assign": {"asks": "{% $asks + 1 %}"}, "Next": "Watch"}],
-        "Assign": {"asks": "{% $asks + 1 %}", "said": "{% $states.result %}"},
+        "Catch": [{"ErrorEquals": ["States.ALL"], "Assign": {"polls_done": "{% $polls_done + 1 %}"}, "Next": "Watch"}],
+        "Assign": {"polls_done": "{% $polls_done + 1 %}", "outcome": "{% $states.result %}"},
         "Next": "Route",
     }
 
 
 def _route() -> State:
     def said(word: str, goes_to: str) -> dict[str, str]:
-        return {"Condition": f"{{% $said.next = '{word}' %}}", "Next": goes_to}
+        return {"Condition": f"{{% $outcome.next = '{word}' %}}", "Next": goes_to}
 
     return {
         "Type": "Choice",
@@ -107,7 +106,6 @@ def _route() -> State:
             said("archive", "Archive"),
             said("settle", "Settle"),
             said("done", "Done"),
-            {"Condition": "{% $exists($said.wait_seconds) and $said.wait_seconds > 0 %}", "Next": "Pause"},
         ],
         "Default": "Watch",
     }
@@ -126,11 +124,11 @@ def _archive() -> State:
         "Catch": [
             {
                 "ErrorEquals": ["States.ALL"],
-                "Assign": {"stumbles": "{% $stumbles + 1 %}", "asks": "{% $asks + 1 %}"},
+                "Assign": {"stumbles": "{% $stumbles + 1 %}", "polls_done": "{% $polls_done + 1 %}"},
                 "Next": "ArchiveLater",
             }
         ],
-        "Assign": {"said": "{% $states.result.Payload %}"},
+        "Assign": {"outcome": "{% $states.result.Payload %}"},
         "Next": "Route",
     }
 
@@ -144,7 +142,7 @@ def _settle() -> State:
             "Payload": {
                 "task_id": "{% $task_id %}",
                 "attempt": "{% $attempt %}",
-                "archived": "{% $said.archived %}",
+                "archived": "{% $outcome.archived %}",
             },
         },
         "TimeoutSeconds": 120,

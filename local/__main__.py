@@ -31,7 +31,7 @@ KNOWN_TROUBLE = (CloudError, deploy.DeployError, synthesis.SynthesisError, follo
 
 # A provider cannot reach a link into this machine, so with a real one the media travel in the request or by its own
 # upload, and the answer comes by asking.
-LIVE_TRAVEL = {"kie": "upload", "kling": "base64", "comet": "base64", "relay": "base64"}
+LIVE_DELIVERY = {"kie": "upload", "kling": "base64", "comet": "base64", "relay": "base64"}
 LIVE_PATIENCE_SECONDS = 3600
 SECRET_NAMES = ("api_key", "access_key", "secret_key", "base_url")  # KLING_ACCESS_KEY, RELAY_BASE_URL and so on
 
@@ -127,7 +127,7 @@ def _drop_and_follow(
     settings: Mapping[str, Any],
     live_key: Mapping[str, str] | None = None,
 ) -> None:
-    options = {"callbacks": False, "travel": LIVE_TRAVEL, "polls": {}} if live_key else {}
+    options = {"callbacks": False, "media_delivery": LIVE_DELIVERY, "polls": {}} if live_key else {}
     running = environment.raise_up(screen, options, pretend=None if live_key else {})
     try:
         if live_key:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functions import providers
 from functions.settings import options
 from functions.tasks import books, claims, executions, queries, queues
-from functions.tasks.table import Lost, instant, now
+from functions.tasks.table import ConditionFailed, instant, now
 from functions.tasks.task import Status, Task
 
 BY_HAND = "FAILED_BY_HAND"
@@ -42,13 +42,13 @@ def adopt(task: Task, job_id: str, who: str, why: str) -> str:
         raise Refused(f"attempt {task.attempt} has the job {task.job_id} already; a job id is written once")
     try:
         adopted = claims.adopt(task, job_id, come_from=[task.status], who=who, why=why)
-    except Lost as lost:
+    except ConditionFailed as lost:
         raise Refused(_why_not_adopted(task, job_id, lost)) from lost
     _watch(adopted)
     return f"adopted: {task.provider} is now asked about job {job_id}"
 
 
-def _why_not_adopted(task: Task, job_id: str, lost: Lost) -> str:
+def _why_not_adopted(task: Task, job_id: str, lost: ConditionFailed) -> str:
     if len(lost.reasons) > 1 and lost.reasons[1] == "ConditionalCheckFailed":
         return f"job {job_id} of {task.provider} is another task's"
     return _MOVED
@@ -71,7 +71,7 @@ def resubmit(task: Task, who: str, why: str, *, accepts_a_second_charge: bool) -
         raise Refused(f"{doubt}. If you take that, add --i-accept-a-second-charge")
     try:
         ready = claims.resubmit(task, who=who, why=f"attempt {task.attempt + 1}: {why}")
-    except Lost as lost:
+    except ConditionFailed as lost:
         raise Refused(_MOVED) from lost
     queues.submit(ready.task_id, ready.not_before)
     return f"READY for attempt {ready.attempt}; the submissions queue was told"
@@ -84,7 +84,7 @@ def doubt_of(task: Task) -> str:
         return f"attempt {task.attempt} is held ({task.error.get('code')}) and may have been charged: {at}"
     if task.error.get("code") == BY_HAND:
         return f"attempt {task.attempt} was failed by a person, so it may have been charged: {at}"
-    if task.rings > task.answered:
+    if task.callbacks_received > task.callbacks_handled:
         return f"a genuine bell rang for attempt {task.attempt} and was not answered yet: wait, or {at}"
     return ""
 
@@ -95,7 +95,7 @@ def fail(task: Task, who: str, why: str) -> str:
         raise Refused(f"the task is {task.status}: only a HELD one waits for such a word")
     try:
         claims.fail(task, BY_HAND, why, come_from=[Status.HELD], who=who)
-    except Lost as lost:
+    except ConditionFailed as lost:
         raise Refused(_MOVED) from lost
     return "FAILED; what it was quoted stays counted as spent"
 

@@ -11,7 +11,7 @@ from functions.tasks.table import now, stamp
 from functions.tasks.task import RESTING, Status, Task
 from talkdrop import actions
 
-_LOGS = 'in the log of the function callback ("signature refused") and the metric BellRefused, not in the table'
+_LOGS = 'in the log of the function callback ("signature refused") and the metric CallbackRefused, not in the table'
 
 
 def page(task: Task) -> str:
@@ -91,9 +91,9 @@ def _attempts(task: Task) -> Iterator[str]:
 
 
 def _bells(task: Task) -> Iterator[str]:
-    last = f", the last at {task.rang_at}" if task.rang_at else ""
-    yield f"{task.rings} genuine{last}; {task.answered} answered by a query"
-    extra = [line for line in task.history if line.get("what") == "EXTRA BELL"]
+    last = f", the last at {task.last_callback_at}" if task.last_callback_at else ""
+    yield f"{task.callbacks_received} genuine{last}; {task.callbacks_handled} answered by a query"
+    extra = [line for line in task.history if line.get("what") == "PAST CALLBACK"]
     if extra:
         yield f"{len(extra)} of an attempt that was given up, perhaps a second charge: {extra[-1].get('why')}"
     yield f"refused ones stand {_LOGS}"
@@ -103,7 +103,7 @@ def _polls(task: Task) -> Iterator[str]:
     if task.never_intended:
         yield "none yet"
         return
-    yield f"{task.asks} queries that found it unfinished"
+    yield f"{task.polls_done} queries that found it unfinished"
     running = executions.running(task)
     yield f"watched by the execution {running}" if running else "watched by no execution now"
 

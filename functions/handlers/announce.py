@@ -17,7 +17,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.settings import aws, get
 from functions.tasks import events, queues, steps
-from functions.tasks.table import Lost
+from functions.tasks.table import ConditionFailed
 from functions.tasks.task import RESTING, Status, Task
 
 logger = Logger()
@@ -77,5 +77,5 @@ def _publish(task: Task) -> None:
 def _mark(task: Task) -> None:
     try:
         steps.announced(task, task.event_id)
-    except Lost:
+    except ConditionFailed:
         logger.info("the task moved on meanwhile", event_id=task.event_id)

@@ -25,7 +25,7 @@ from functions.inputs import drops, request, url_inputs
 from functions.inputs.media import Refusal
 from functions.settings import get
 from functions.tasks import queries, queues, steps
-from functions.tasks.table import Lost, now, stamp
+from functions.tasks.table import ConditionFailed, now, stamp
 from functions.tasks.task import Status, Task, id_of
 
 logger = Logger()
@@ -79,7 +79,7 @@ def open_task() -> Response[str]:
     if standing is None:
         try:
             task = steps.open_task(_task(asked, task_id, request_hash))
-        except Lost:  # the same request, twice at once: the other opened it
+        except ConditionFailed:  # the same request, twice at once: the other opened it
             standing = queries.load(task_id)
         else:
             metrics.add_metric("TaskOpened", MetricUnit.Count, 1)

@@ -27,7 +27,7 @@ from functions.settings import get
 from functions.tasks import queries
 from functions.tasks.task import Status, Task
 from functions.videos import bucket, manifest, mp4, multipart
-from functions.videos.bucket import AlreadyThere, ArchiveUnavailable, Place, Send, Standing
+from functions.videos.bucket import AlreadyThere, ArchiveUnavailable, Place, Send, StoredObject
 from functions.videos.mp4 import NotAVideo
 from functions.videos.multipart import Upload
 
@@ -104,7 +104,7 @@ class Brought:
     checksum: str
 
 
-def _bring(task: Task, place: Place, standing: Standing | None, ends_at: float) -> dict[str, Any]:
+def _bring(task: Task, place: Place, standing: StoredObject | None, ends_at: float) -> dict[str, Any]:
     """What an earlier invocation brought and did not live to say is not fetched again: its link may be dead."""
     brought: Brought | None = None
     if standing is None:
@@ -249,7 +249,7 @@ def _look_ahead(task: Task, walk: mp4.Walk, offset: int, etag: str | None, ends_
         walk.skip_to(offset)
 
 
-def _reread(task: Task, place: Place, standing: Standing) -> tuple[bytes, float]:
+def _reread(task: Task, place: Place, standing: StoredObject) -> tuple[bytes, float]:
     walk, reading = mp4.Walk(), multipart.Reading(standing.checksum)
     for piece in bucket.read_back(place, standing.version_id):
         walk.feed(piece)

@@ -19,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from functions import links, providers, secrets
 from functions.providers.base import Hint
 from functions.tasks import executions, steps
-from functions.tasks.table import Lost
+from functions.tasks.table import ConditionFailed
 from functions.tasks.task import Status
 
 logger = Logger()
@@ -34,16 +34,16 @@ _TRY_AGAIN = {"statusCode": 503}
 
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    bell = links.open_bell(event.get("pathParameters"), secrets.callback_keys())  # MAC first: strangers cost no look-up
+    bell = links.verify_callback(event.get("pathParameters"), secrets.callback_keys())  # MAC first: strangers cost no look-up
     if bell is None or bell.provider not in providers.NAMES:
-        metrics.add_metric("BellRefused", MetricUnit.Count, 1)
+        metrics.add_metric("CallbackRefused", MetricUnit.Count, 1)
         return _NOBODY
     body = _body(event)
     if body is None:
         return _TOO_LARGE
     if not _signed(bell.provider, event.get("headers") or {}, body):
         logger.warning("signature refused", task_id=bell.task_id, provider=bell.provider)
-        metrics.add_metric("BellRefused", MetricUnit.Count, 1)
+        metrics.add_metric("CallbackRefused", MetricUnit.Count, 1)
         return _NOBODY
     try:
         _ring(bell, providers.get(bell.provider).read_callback(event.get("headers") or {}, body))
@@ -74,10 +74,10 @@ def _signed(provider: str, headers: dict[str, str], body: bytes) -> bool:
     return providers.get(provider).callback_is_genuine(lowered, body, signing, time.time())
 
 
-def _ring(bell: links.Bell, hint: Hint) -> None:
+def _ring(bell: links.CallbackRef, hint: Hint) -> None:
     try:
-        task = steps.ring(bell.task_id, bell.attempt, hint.job_id)
-    except Lost as lost:
+        task = steps.record_callback(bell.task_id, bell.attempt, hint.job_id)
+    except ConditionFailed as lost:
         if lost.item:
             _ring_of_the_past(bell, hint)
         return
@@ -93,10 +93,10 @@ def _ring(bell: links.Bell, hint: Hint) -> None:
         executions.start(task, executions.late(task))
 
 
-def _ring_of_the_past(bell: links.Bell, hint: Hint) -> None:
+def _ring_of_the_past(bell: links.CallbackRef, hint: Hint) -> None:
     logger.error("a bell of a past attempt: a second charge?", task_id=bell.task_id, attempt=bell.attempt)
-    metrics.add_metric("ExtraBell", MetricUnit.Count, 1)
+    metrics.add_metric("CallbackForPastAttempt", MetricUnit.Count, 1)
     try:
-        steps.ring_of_a_past_attempt(bell.task_id, bell.attempt, hint.job_id)
-    except Lost:
+        steps.record_past_callback(bell.task_id, bell.attempt, hint.job_id)
+    except ConditionFailed:
         logger.error("a bell of an attempt that never was", task_id=bell.task_id, attempt=bell.attempt)

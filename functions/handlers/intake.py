@@ -21,10 +21,10 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from functions.inputs import drops, request, url_inputs
 from functions.inputs.drops import Drop, File
 from functions.inputs.media import Refusal
-from functions.inputs.request import Brief
+from functions.inputs.request import TaskRequest
 from functions.settings import aws, get
 from functions.tasks import queries, queues, steps
-from functions.tasks.table import Lost, now, stamp
+from functions.tasks.table import ConditionFailed, now, stamp
 from functions.tasks.task import Status, Task
 
 logger = Logger()
@@ -71,7 +71,7 @@ def _arrived(key: str) -> None:
 def _look(voice_key: str) -> None:
     try:
         _see(voice_key)
-    except Lost:
+    except ConditionFailed:
         _see(voice_key)  # the row moved while we looked: look once more, then let the queue bring it again
 
 
@@ -137,7 +137,7 @@ def _task(drop: Drop) -> Task | None:
     return request.apply(task, judged)
 
 
-def _brief(drop: Drop, spoken: bool) -> Brief:
+def _brief(drop: Drop, spoken: bool) -> TaskRequest:
     told: dict[str, Any] = {}
     for file in (*drop.settings, drop.voice) if spoken else drop.settings:
         told |= request.parse(_text(file), file.name)

@@ -12,7 +12,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.tasks import claims, queries
-from functions.tasks.table import Lost, instant, now
+from functions.tasks.table import ConditionFailed, instant, now
 from functions.tasks.task import Status
 
 logger = Logger()
@@ -29,7 +29,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         return {"next": "done"}
     try:
         claims.complete(task, event["archived"])
-    except Lost as lost:
+    except ConditionFailed as lost:
         if "TransactionConflict" in lost.reasons:
             raise
         logger.info("somebody was first", task_id=task.task_id)

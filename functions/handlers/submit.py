@@ -7,7 +7,6 @@ reconciles without a second POST.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import random
 from dataclasses import replace
@@ -27,7 +26,7 @@ from functions import links, providers, secrets
 from functions.providers import base
 from functions.settings import aws, options
 from functions.tasks import balance, books, claims, executions, queries, queues, steps, table
-from functions.tasks.table import Lost, instant, now, stamp
+from functions.tasks.table import ConditionFailed, instant, now, stamp
 from functions.tasks.task import Status, Task
 
 logger = Logger()
@@ -64,36 +63,31 @@ def _submit(task_id: str, turn: str) -> None:
         queues.submit(task_id, turn, instant(turn))
         return
     try:
-        claimed = claims.claim(task, providers.get(task.provider), Decimal(task.quote_usd or 0), _body_hash(task))
-    except claims.NotMine:
+        claimed = claims.claim(task, providers.get(task.provider), Decimal(task.quote_usd or 0))
+    except claims.AlreadyClaimed:
         return
-    except claims.NotNow as shut:
+    except claims.ClaimDeferred as shut:
         logger.info("not now", task_id=task_id, why=str(shut))
         _come_back(task, shut)
         return
     _pay(claimed)
 
 
-def _come_back(task: Task, shut: claims.NotNow) -> None:
+def _come_back(task: Task, shut: claims.ClaimDeferred) -> None:
     # The message goes first: were the task written first, a crash between the two would strand it until the sweep.
     queues.submit(task.task_id, stamp(shut.until), shut.until)
     try:
         steps.postpone(task, shut.until, str(shut))
-    except Lost:
+    except ConditionFailed:
         logger.info("somebody claimed the task meanwhile", task_id=task.task_id)
-
-
-def _body_hash(task: Task) -> str:
-    meant = [task.provider, task.model, task.prompt, dict(task.settings), dict(task.portrait), dict(task.audio)]
-    return hashlib.sha256(json.dumps(meant, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _pay(claimed: claims.Claim) -> None:
     task = claimed.task
     try:
-        speaker = secrets.speaker(task.provider)
+        client = secrets.client(task.provider)
         request = _request(task)
-        _note_credit(task, speaker)
+        _note_credit(task, client)
         steps.sending(task, claimed.owner)
     except base.AccountRejected as error:  # the secret holds no key that could be sent
         _stop(claimed, error)
@@ -101,7 +95,7 @@ def _pay(claimed: claims.Claim) -> None:
     except InputGone as gone:
         _refuse(claimed, "INPUT_GONE", str(gone))
         return
-    except Lost:
+    except ConditionFailed:
         logger.info("taken for lost, and sent again by others", task_id=task.task_id)
         return
     except Exception as error:
@@ -109,7 +103,7 @@ def _pay(claimed: claims.Claim) -> None:
         _return(claimed, f"could not prepare the submit: {type(error).__name__}")
         return
     try:
-        job = speaker.submit(request)
+        job = client.submit(request)
     except base.ProviderError as error:
         _not_accepted(claimed, error)
     else:
@@ -134,25 +128,25 @@ def _not_accepted(claimed: claims.Claim, error: base.ProviderError) -> None:
 
 def _request(task: Task) -> base.Request:
     """What is sent, with media as this provider takes them, each tried by ourselves before anything is paid."""
-    travel = cast(base.Travel, options().travel.get(task.provider, providers.get(task.provider).travels[0]))
-    bell = links.hang_bell(task.provider, task.task_id, task.attempt, secrets.callback_keys())
+    delivery = cast(base.Delivery, options().media_delivery.get(task.provider, providers.get(task.provider).media_deliveries[0]))
+    bell = links.callback_url(task.provider, task.task_id, task.attempt, secrets.callback_keys())
     return base.Request(
         external_id=task.external_id,
         model=task.model,
-        portrait=_media(task.portrait, travel),
-        voice=_media(task.audio, travel) if task.audio.get("key") else None,
+        portrait=_media(task.portrait, delivery),
+        voice=_media(task.audio, delivery) if task.audio.get("key") else None,
         prompt=task.prompt,
         settings=task.settings,
         callback_url=bell if options().callbacks else None,
     )
 
 
-def _media(file: Any, travel: base.Travel) -> base.Media:
+def _media(file: Any, delivery: base.Delivery) -> base.Media:
     name, kind = str(file["key"]).rsplit("/", 1)[-1], str(file.get("content_type", ""))
-    if travel in base.BY_LINK:
+    if delivery in base.BY_LINK:
         url = links.presign(file["bucket"], file["key"], file.get("version_id"))
         _try_link(url, name)
-        return base.Media(name, kind, url=url, travel=travel)
+        return base.Media(name, kind, url=url, delivery=delivery)
     version = {"VersionId": file["version_id"]} if file.get("version_id") else {}
     s3 = aws("s3")
     try:
@@ -161,7 +155,7 @@ def _media(file: Any, travel: base.Travel) -> base.Media:
         if error.response["ResponseMetadata"]["HTTPStatusCode"] not in {403, 404}:
             raise
         raise InputGone(f"{name} is no longer in the inbox: drop it again") from error
-    return base.Media(name, kind, content=body.read(), travel=travel)
+    return base.Media(name, kind, content=body.read(), delivery=delivery)
 
 
 def _try_link(url: str, name: str) -> None:
@@ -173,9 +167,9 @@ def _try_link(url: str, name: str) -> None:
         raise LinkBroken(f"S3 answered {answer.status_code} for {name}")
 
 
-def _note_credit(task: Task, speaker: base.Provider) -> None:
+def _note_credit(task: Task, client: base.Provider) -> None:
     try:
-        balance.checkpoint(task, speaker)
+        balance.checkpoint(task, client)
     except base.ProviderError as error:
         logger.warning("no credit checkpoint", task_id=task.task_id, why=str(error))
 
@@ -187,7 +181,7 @@ def _accepted(claimed: claims.Claim, job_id: str) -> None:
     metrics.add_metric("Accepted", MetricUnit.Count, 1)
     try:
         claims.accept(claimed, job_id)
-    except Lost as lost:
+    except ConditionFailed as lost:
         if table.is_busy(lost):
             raise  # nobody was first: the bell or the watch finds the job, and its id stands in the log
         standing = queries.load(task.task_id)
@@ -244,7 +238,7 @@ def _doubt(claimed: claims.Claim, why: str) -> None:
     metrics.add_metric("Ambiguous", MetricUnit.Count, 1)
     try:
         steps.doubt(claimed.task, claimed.owner, why)
-    except Lost:
+    except ConditionFailed:
         logger.info("the bell was faster", task_id=claimed.task.task_id)
     executions.start(claimed.task)
 
@@ -255,7 +249,7 @@ def _probe(provider: str) -> None:
         return
     try:
         secrets.has_changed(provider)
-        secrets.speaker(provider).probe()
+        secrets.client(provider).probe()
     except base.ProviderError as error:
         logger.warning("provider still stopped", provider=provider, why=str(error))
         return

@@ -18,7 +18,7 @@ from functions import providers
 from functions.inputs import drops
 from functions.settings import aws, get, options
 from functions.tasks import books, executions, queries, queues, steps, table
-from functions.tasks.table import Lost, Update, instant, later, now, stamp
+from functions.tasks.table import ConditionFailed, Update, instant, later, now, stamp
 from functions.tasks.task import RESTING, Status, Task, key_of
 
 logger = Logger()
@@ -63,7 +63,7 @@ def _push(task_id: str) -> int:
     logger.info("due", task_id=task_id, status=task.status)
     try:
         _PUSHES[task.status](task)
-    except Lost:
+    except ConditionFailed:
         logger.info("it moved by itself", task_id=task_id)
         return 0
     return 1
@@ -81,7 +81,7 @@ def _waiting(task: Task) -> None:
 
 def _send_to_submit(task: Task) -> None:
     queues.submit(task.task_id, task.not_before, instant(task.not_before) if task.not_before else None)
-    rang = task.rings > task.answered  # nothing is sent before somebody has asked what for
+    rang = task.callbacks_received > task.callbacks_handled  # nothing is sent before somebody has asked what for
     steps.still_looking(task, seconds=300, revived=executions.see_that_it_runs(task) if rang else "")
 
 

@@ -1,6 +1,6 @@
 """Ask the provider what a task's job is now, or wait for the bell.
 
-One state of the workflow both waits and asks. A final answer goes on to the archive or ends the task; otherwise the
+One state of the workflow both waits and polls_done. A final answer goes on to the archive or ends the task; otherwise the
 workflow's task token is left on the task, where a bell finds it, and the state sleeps until the bell or its timeout.
 
     the task is   and the provider says          then
@@ -28,7 +28,7 @@ from functions.providers import base
 from functions.providers.base import Job, JobStatus
 from functions.settings import options
 from functions.tasks import balance, books, claims, executions, queries, queues, steps
-from functions.tasks.table import Lost, instant, now
+from functions.tasks.table import ConditionFailed, instant, now
 from functions.tasks.task import Status, Task
 
 logger = Logger()
@@ -50,30 +50,30 @@ WAIT, ARCHIVE, DONE = Verdict("watch"), Verdict("archive"), Verdict("done")
 
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
-    """`event`: task_id, attempt, task_token, asks. Answers by the task token, or leaves it for the bell."""
+    """`event`: task_id, attempt, task_token, polls_done. Answers by the task token, or leaves it for the bell."""
     task = queries.load(event["task_id"])
     if task is None or task.attempt != event["attempt"] or task.status in {Status.COMPLETED, Status.EXPIRED}:
         executions.wake(event["task_token"], next="done")
         return
     # The first look only lies down: no job is done at once, and some are not even to be found yet.
-    asked = event["asks"] > 0 or task.rings > task.answered or bool(task.doubt)
+    asked = event["polls_done"] > 0 or task.callbacks_received > task.callbacks_handled or bool(task.doubt)
     verdict = _look(task) if asked else WAIT
     if verdict is not WAIT:
         executions.wake(event["task_token"], next=verdict.next)
         return
     try:
         after = steps.leave_token(task, event["task_token"], asked=asked)
-    except Lost:
+    except ConditionFailed:
         executions.wake(event["task_token"], next="done")
         return
-    if after.rings > task.rings:  # it rang while we asked, and found no token or an old one
+    if after.callbacks_received > task.callbacks_received:  # it rang while we asked, and found no token or an old one
         executions.wake(event["task_token"], next="watch")
 
 
 def _look(task: Task) -> Verdict:
     try:
         return _ask(task)
-    except Lost as lost:
+    except ConditionFailed as lost:
         # Somebody moved the task while we asked; the next look sees where it stands.
         logger.info("somebody was first", task_id=task.task_id, reasons=list(lost.reasons))
         return WAIT
@@ -81,10 +81,10 @@ def _look(task: Task) -> Verdict:
 
 def _ask(task: Task) -> Verdict:
     try:
-        speaker = secrets.speaker(task.provider)
+        client = secrets.client(task.provider)
         if not task.job_id:
-            return _reconcile(task, speaker)
-        return _follow(task, speaker, speaker.fetch(task.job_id))
+            return _reconcile(task, client)
+        return _follow(task, client, client.fetch(task.job_id))
     except base.JobNotFound as error:
         return _not_found(task, str(error))
     except base.AccountRejected as error:
@@ -97,13 +97,13 @@ def _ask(task: Task) -> Verdict:
         return _overdue(task)
 
 
-def _follow(task: Task, speaker: base.Provider, job: Job) -> Verdict:
+def _follow(task: Task, client: base.Provider, job: Job) -> Verdict:
     """What the provider says about the job that is this task's."""
     if job.unknown_word:
         logger.warning("unknown status word", provider=task.provider, word=job.unknown_word)
         metrics.add_metric("UnknownWord", MetricUnit.Count, 1)
     if job.status is JobStatus.SUCCEEDED and job.video_url:
-        return _archive(task, speaker, job)
+        return _archive(task, client, job)
     if job.status is JobStatus.FAILED and task.status in {Status.SUBMITTED, Status.HELD}:
         code, message = job.error_code or "JOB_FAILED", job.error or "no reason given"
         claims.fail(
@@ -114,15 +114,15 @@ def _follow(task: Task, speaker: base.Provider, job: Job) -> Verdict:
     return DONE if job.status is JobStatus.FAILED and task.status is Status.FAILED else _overdue(task)
 
 
-def _archive(task: Task, speaker: base.Provider, job: Job) -> Verdict:
+def _archive(task: Task, client: base.Provider, job: Job) -> Verdict:
     if task.status is Status.ARCHIVING and _age(task) > timedelta(days=_retention_days(task)):
         _hold(task, "NOT_ARCHIVED", f"the video of job {job.job_id} could not be archived: fetch it there by hand")
         return DONE
     url = str(job.video_url)
     if task.status is Status.ARCHIVING and url == task.video_url:
-        url = speaker.fresh_link(url)  # this very link did not serve; what is tried next is the record's own again
+        url = client.fresh_link(url)  # this very link did not serve; what is tried next is the record's own again
     place = urlsplit(url).netloc
-    trusted = place if place in speaker.credentials.get("result_hosts", []) else ""
+    trusted = place if place in client.credentials.get("result_hosts", []) else ""
     steps.archiving(task, url, trusted, charge_usd=job.charge_usd)
     return ARCHIVE
 
@@ -151,28 +151,28 @@ def _not_found(task: Task, why: str) -> Verdict:
     return _overdue(task)
 
 
-def _reconcile(task: Task, speaker: base.Provider) -> Verdict:
+def _reconcile(task: Task, client: base.Provider) -> Verdict:
     """A submit whose answer nobody has. Find the job by proof, or learn that there is none; never send from here."""
     if task.status is Status.FAILED and not task.job_hint:
         return DONE
-    if task.status is Status.READY and task.rings == task.answered:
+    if task.status is Status.READY and task.callbacks_received == task.callbacks_handled:
         return WAIT
     is_lost = task.status is Status.SUBMITTING and instant(task.lease_until) <= now()
     if is_lost and not task.sent_at:
         _send_again(task, "whoever had it ended before the POST", unsent=True)
         return WAIT
-    found = _prove(task, speaker)
+    found = _prove(task, client)
     if found is not None:
         adopted = claims.adopt(task, found.job_id, come_from=[Status.READY, Status.SUBMITTING, Status.HELD, Status.FAILED])
         logger.info("adopted", task_id=task.task_id, job_id=found.job_id)
-        return _follow(adopted, speaker, found)
+        return _follow(adopted, client, found)
     if not is_lost:
         return _overdue(task)
-    if speaker.finds_by_task_id and _doubt_age(task) > _RESEND_GRACE_SECONDS:
+    if client.finds_by_task_id and _doubt_age(task) > _RESEND_GRACE_SECONDS:
         # The provider knows no job with our id, and refuses the same id twice: sending it again cannot buy two.
         _send_again(task, "the provider knows no job with our id, and takes the same id only once")
         return WAIT
-    if balance.shows_nothing_was_taken(task, speaker):
+    if balance.shows_nothing_was_taken(task, client):
         _send_again(task, "the provider's credit shows that nothing was accepted")
         return WAIT
     return _hold_doubtful(task) or WAIT
@@ -197,20 +197,20 @@ def _send_again(task: Task, why: str, *, unsent: bool = False) -> None:
     queues.submit(task.task_id, back.not_before)
 
 
-def _prove(task: Task, speaker: base.Provider) -> Job | None:
+def _prove(task: Task, client: base.Provider) -> Job | None:
     """The job that is surely this attempt's: it carries our id, or the provider remembers this attempt's bell."""
-    if speaker.finds_by_task_id:
+    if client.finds_by_task_id:
         try:
-            return speaker.find(task.external_id)
+            return client.find(task.external_id)
         except base.JobNotFound:
             return None
     for hint in task.job_hints:
         try:
-            job = speaker.fetch(hint)
+            job = client.fetch(hint)
         except base.JobNotFound:
             continue
-        if speaker.proves_by_callback_url:
-            proved = links.same_bell(job.callback_url, task.provider, task.task_id, task.attempt)
+        if client.proves_by_callback_url:
+            proved = links.is_callback_url_of(job.callback_url, task.provider, task.task_id, task.attempt)
         else:
             # No proof at the provider: the bell itself, whose address nobody else was given, and an id if it kept one.
             proved = job.external_id in {None, "", task.external_id}

@@ -27,7 +27,7 @@ _VOICES = ("text", "audio_id")  # the settings that stand for an audio file, whe
 
 
 @dataclass(frozen=True)
-class Brief:
+class TaskRequest:
     """A provider and model that exist, a prompt made harmless, and the settings the model is to be given."""
 
     provider: str
@@ -42,7 +42,7 @@ class Brief:
 
 
 @dataclass(frozen=True)
-class Judged:
+class Validation:
     """What was found in the media, and every reason against sending them; `quote_usd` where there is none."""
 
     image: media.Image | None
@@ -70,7 +70,7 @@ def parse(text: str, name: str) -> dict[str, Any]:
     return told
 
 
-def compose(told: Mapping[str, Any], prompt: str | None = None) -> Brief:
+def compose(told: Mapping[str, Any], prompt: str | None = None) -> TaskRequest:
     """A brief from flat settings; what is not provider, model or prompt belongs to the model. Raises Refused."""
     asked = dict(told)
     if not _can_be_kept(asked):
@@ -90,7 +90,7 @@ def compose(told: Mapping[str, Any], prompt: str | None = None) -> Brief:
         asked.pop("prompt", None)
     if not isinstance(wished, str):
         raise Refused([Refusal("BAD_PROMPT", "prompt", "the prompt must be text")])
-    return Brief(provider, model, clean(wished), asked)
+    return TaskRequest(provider, model, clean(wished), asked)
 
 
 def _can_be_kept(value: Any, depth: int = 0) -> bool:
@@ -111,7 +111,7 @@ def clean(prompt: str) -> str:
     return _CONTROL.sub("", unicodedata.normalize("NFC", prompt)).strip()
 
 
-def judge(brief: Brief, portrait: Source | None, voice: Source | None) -> Judged:
+def judge(brief: TaskRequest, portrait: Source | None, voice: Source | None) -> Validation:
     """Look at the media themselves, and say all that the provider would refuse, before any money is spent."""
     refusals: list[Refusal] = []
     image: media.Image | None = None
@@ -130,11 +130,11 @@ def judge(brief: Brief, portrait: Source | None, voice: Source | None) -> Judged
         model, brief.provider, image=image, audio=audio, prompt=brief.prompt, settings=brief.settings
     )
     if refusals:
-        return Judged(image, audio, tuple(refusals), None)
-    return Judged(image, audio, (), quote(model, brief, audio))
+        return Validation(image, audio, tuple(refusals), None)
+    return Validation(image, audio, (), quote(model, brief, audio))
 
 
-def without_media(brief: Brief, *, has_audio: bool) -> list[Refusal]:
+def without_media(brief: TaskRequest, *, has_audio: bool) -> list[Refusal]:
     """What can be said against a brief before its media are seen."""
     model = providers.get(brief.provider).models[brief.model]
     checked = media.check(
@@ -143,7 +143,7 @@ def without_media(brief: Brief, *, has_audio: bool) -> list[Refusal]:
     return [*_one_voice(model, brief, has_audio), *checked]
 
 
-def _one_voice(model: base.Model, brief: Brief, has_audio: bool) -> list[Refusal]:
+def _one_voice(model: base.Model, brief: TaskRequest, has_audio: bool) -> list[Refusal]:
     named = [f"settings.{name}" for name in _VOICES if name in model.settings]
     given = [f"settings.{name}" for name in _VOICES if name in model.settings and brief.settings.get(name) is not None]
     given += ["an audio file"] if has_audio else []
@@ -159,7 +159,7 @@ def _one_voice(model: base.Model, brief: Brief, has_audio: bool) -> list[Refusal
     return [Refusal("NO_VOICE", "audio", message)]
 
 
-def quote(model: base.Model, brief: Brief, audio: media.Audio | None) -> Decimal:
+def quote(model: base.Model, brief: TaskRequest, audio: media.Audio | None) -> Decimal:
     """By the length of the voice; of one that only the provider knows (`audio_id`), by the longest it may be."""
     if audio:
         seconds = audio.seconds
@@ -170,7 +170,7 @@ def quote(model: base.Model, brief: Brief, audio: media.Audio | None) -> Decimal
     return model.price(seconds, brief.settings)
 
 
-def apply(task: Task, judged: Judged) -> Task:
+def apply(task: Task, judged: Validation) -> Task:
     """The task with what was found in its media: READY with a quote, or FAILED with every reason."""
     if judged.refusals:
         return refuse(task, list(judged.refusals))

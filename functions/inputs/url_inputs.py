@@ -12,7 +12,7 @@ from functions.download import download
 from functions.inputs import drops, request
 from functions.inputs.drops import File
 from functions.inputs.media import MOST_BYTES, Refusal
-from functions.inputs.request import Brief
+from functions.inputs.request import TaskRequest
 from functions.settings import aws, get
 from functions.tasks import queries, queues, steps
 from functions.tasks.task import Status, Task
@@ -58,7 +58,7 @@ def _settle_media(task: Task) -> Task:
 
 def judge(task: Task, files: dict[str, File]) -> Task:
     """READY or FAILED, by what these files are."""
-    asked = Brief(task.provider, task.model, task.prompt, task.settings)
+    asked = TaskRequest(task.provider, task.model, task.prompt, task.settings)
     portrait, voice = (files[field].source() if field in files else None for field in ("portrait", "audio"))
     seen = replace(task, portrait=files["portrait"].named(), audio=files["audio"].named() if voice else {})
     return request.apply(seen, request.judge(asked, portrait, voice))

@@ -41,6 +41,7 @@ __all__ = [
     "AccountRejected",
     "Ambiguous",
     "Answer",
+    "Delivery",
     "Hint",
     "Job",
     "JobNotFound",
@@ -49,14 +50,13 @@ __all__ = [
     "Media",
     "Model",
     "NotSent",
-    "Pace",
     "Provider",
     "ProviderError",
+    "RateLimit",
     "Rejected",
     "RejectedLater",
     "Request",
     "Setting",
-    "Travel",
     "Unavailable",
     "amount",
     "ask",
@@ -116,19 +116,19 @@ class Hint:
 
 # How media reach a provider: by a link it fetches itself, as base64 in the request, or by its own upload service, which
 # takes them as they are, as base64, or fetches a link at once (that link need not outlast the provider's queue).
-Travel = Literal["url", "base64", "upload", "upload-base64", "upload-url"]
-BY_LINK: frozenset[Travel] = frozenset({"url", "upload-url"})
+Delivery = Literal["url", "base64", "upload", "upload-base64", "upload-url"]
+BY_LINK: frozenset[Delivery] = frozenset({"url", "upload-url"})
 
 
 @dataclass(frozen=True)
 class Media:
-    """A portrait or a voice on its way to the provider: a `url` where it travels by link, else its `content`."""
+    """A portrait or a voice on its way to the provider: a `url` where it goes by link, else its `content`."""
 
     name: str
     content_type: str
     url: str | None = field(default=None, repr=False)
     content: bytes | None = field(default=None, repr=False)
-    travel: Travel = "url"
+    delivery: Delivery = "url"
 
 
 @dataclass(frozen=True)
@@ -203,10 +203,10 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Pace:
-    """How fast and how many: `creates` in any `seconds`, `running` jobs at once (None: not limited)."""
+class RateLimit:
+    """How fast and how many: `submits` in any `seconds`, `running` jobs at once (None: not limited)."""
 
-    creates: int
+    submits: int
     seconds: int
     running: int | None = None
 
@@ -218,14 +218,14 @@ class Provider:
     states: ClassVar[Mapping[str, JobStatus]]
     models: ClassVar[Mapping[str, Model]]
     default_model: ClassVar[str]
-    pace: ClassVar[Pace]
+    rate_limit: ClassVar[RateLimit]
     retention_days: ClassVar[int]
     finds_by_task_id: ClassVar[bool] = False
     proves_by_callback_url: ClassVar[bool] = False
     signs_callbacks: ClassVar[bool] = False
-    tells_credit: ClassVar[bool] = False
+    tells_balance: ClassVar[bool] = False
     speaks_text: ClassVar[bool] = False
-    travels: ClassVar[tuple[Travel, ...]] = ("url",)
+    media_deliveries: ClassVar[tuple[Delivery, ...]] = ("url",)
     host: ClassVar[str]
 
     def __init__(self, credentials: Mapping[str, Any], client: httpx.Client) -> None:
@@ -297,7 +297,7 @@ class Provider:
         """A free call that passes when the account may work again; raises AccountRejected or Unavailable."""
         raise NotImplementedError
 
-    def credit_usd(self) -> Decimal | None:
+    def balance_usd(self) -> Decimal | None:
         """What is left on the account, where the provider tells; None where it does not."""
         return None
 

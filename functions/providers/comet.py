@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 from functions.providers import base, kling
-from functions.providers.base import Model, Pace
+from functions.providers.base import Model, RateLimit
 from functions.providers.kling import Kling, Verdict
 
 # https://api.cometapi.com/doc, "Individual queries" (2026): its list of paths has no avatar. Bots with a CometAPI key use
@@ -44,7 +44,7 @@ class Comet(Kling):
     name: ClassVar[str] = "comet"
     host: ClassVar[str] = "https://api.cometapi.com"
     models: ClassVar[Mapping[str, Model]] = {AVATAR.id: AVATAR}
-    pace: ClassVar[Pace] = Pace(creates=10, seconds=10)  # no numbers are published
+    rate_limit: ClassVar[RateLimit] = RateLimit(submits=10, seconds=10)  # no numbers are published
     retention_days: ClassVar[int] = 30  # Kling's; CometAPI says only: copy it
     finds_by_task_id: ClassVar[bool] = False
     signs_callbacks: ClassVar[bool] = False

@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 from functions.providers import base
-from functions.providers.base import MB, Job, JobStatus, Limits, Media, Model, Pace, Setting
+from functions.providers.base import MB, Job, JobStatus, Limits, Media, Model, RateLimit, Setting
 
 # https://docs.kie.ai/market/common/get-task-detail (June 2026): any other word means that it runs.
 STATES = {
@@ -88,12 +88,12 @@ class Kie(base.Provider):
     models: ClassVar[Mapping[str, Model]] = {model.id: model for model in MODELS}
     default_model: ClassVar[str] = "infinitalk/from-audio"
     # 20 creates in 10 s an account, the excess refused and not queued; "typically 100+" running (docs.kie.ai, 2026-06)
-    pace: ClassVar[Pace] = Pace(creates=18, seconds=10, running=100)
+    rate_limit: ClassVar[RateLimit] = RateLimit(submits=18, seconds=10, running=100)
     retention_days: ClassVar[int] = 14  # the same docs say 24 hours of the links: see fresh_link
     proves_by_callback_url: ClassVar[bool] = True
     signs_callbacks: ClassVar[bool] = True
-    tells_credit: ClassVar[bool] = True
-    travels: ClassVar[tuple[base.Travel, ...]] = ("url", "upload", "upload-base64", "upload-url")
+    tells_balance: ClassVar[bool] = True
+    media_deliveries: ClassVar[tuple[base.Delivery, ...]] = ("url", "upload", "upload-base64", "upload-url")
 
     def submit(self, request: base.Request) -> Job:
         model = self.model(request.model)
@@ -133,11 +133,11 @@ class Kie(base.Provider):
         return _job(job_id, record)
 
     def probe(self) -> None:
-        credit = self.credit_usd()
+        credit = self.balance_usd()
         if credit is not None and credit <= 0:
             raise self.answered(base.AccountRejected, "402", "no credits", CREATE_CODES[402][1])
 
-    def credit_usd(self) -> Decimal | None:
+    def balance_usd(self) -> Decimal | None:
         answer = base.ask(self.client, f"{self.base_url}/api/v1/chat/credit", headers=self._headers())
         credits = base.amount(answer.body.get("data"))
         if _code(answer) != 200:
@@ -182,14 +182,14 @@ class Kie(base.Provider):
     def _url(self, media: Media | None, external_id: str) -> str:
         if media is None:
             raise base.Rejected("kie needs a voice: it cannot speak a text", code="NO_VOICE")
-        return media.url if media.url and media.travel == "url" else self._upload(media, external_id)
+        return media.url if media.url and media.delivery == "url" else self._upload(media, external_id)
 
     def _upload(self, media: Media, external_id: str) -> str:
         """https://docs.kie.ai/file-upload-api, June 2026. The same name overwrites, and late; kept for three days."""
         host = str(self.credentials.get("upload_base_url") or UPLOAD_HOST).rstrip("/")
         place = {"uploadPath": f"talkdrop/{external_id}", "fileName": media.name}
         content: dict[str, Any]
-        match media.travel:
+        match media.delivery:
             case "upload-url":
                 path, content = "file-url-upload", {"json": {"fileUrl": media.url, **place}}
             case "upload-base64":

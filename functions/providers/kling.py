@@ -1,6 +1,6 @@
 """Kling official, avatar: https://app.klingai.com/global/dev/document-api (the legacy /v1 APIs)
 
-Our own id travels as `external_task_id`, which is unique for ever in an account, so a job whose answer was lost can be
+Our own id is sent as `external_task_id`, which is unique for ever in an account, so a job whose answer was lost can be
 found again, and the same id sent again cannot buy twice.
 
 A text can be the voice. Speech is bought first (`/v1/audio/tts`), in one call that has no id of ours and cannot be
@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 import httpx
 
 from functions.providers import base
-from functions.providers.base import MB, Job, JobStatus, Limits, Media, Model, Pace, Setting
+from functions.providers.base import MB, Job, JobStatus, Limits, Media, Model, RateLimit, Setting
 
 Verdict = tuple[type[base.ProviderError], str]
 
@@ -114,12 +114,12 @@ class Kling(base.Provider):
     host: ClassVar[str] = HOSTS["singapore"]
     models: ClassVar[Mapping[str, Model]] = {AVATAR.id: AVATAR}
     default_model: ClassVar[str] = AVATAR.id
-    pace: ClassVar[Pace] = Pace(creates=10, seconds=10, running=5)  # 5 is the smallest pack's; no rate is documented
+    rate_limit: ClassVar[RateLimit] = RateLimit(submits=10, seconds=10, running=5)  # 5 is the smallest pack's; no rate is documented
     retention_days: ClassVar[int] = 30
     finds_by_task_id: ClassVar[bool] = True
     signs_callbacks: ClassVar[bool] = True
     speaks_text: ClassVar[bool] = True
-    travels: ClassVar[tuple[base.Travel, ...]] = ("url", "base64")
+    media_deliveries: ClassVar[tuple[base.Delivery, ...]] = ("url", "base64")
     path: ClassVar[str] = "/v1/videos/avatar/image2video"
     states: ClassVar[Mapping[str, JobStatus]] = STATES
     usd_per_unit: ClassVar[Decimal | None] = USD_PER_UNIT

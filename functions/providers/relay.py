@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 from functions.providers import base, comet, kling
-from functions.providers.base import Job, JobStatus, Model, Pace
+from functions.providers.base import Job, JobStatus, Model, RateLimit
 from functions.providers.comet import Comet
 from functions.providers.kling import STATES, Verdict
 
@@ -57,7 +57,7 @@ class Relay(Comet):
     name: ClassVar[str] = "relay"
     host: ClassVar[str] = ""  # there is no default: the secret names the gateway
     models: ClassVar[Mapping[str, Model]] = {AVATAR.id: AVATAR}
-    pace: ClassVar[Pace] = Pace(creates=5, seconds=10)  # none is published
+    rate_limit: ClassVar[RateLimit] = RateLimit(submits=5, seconds=10)  # none is published
     states: ClassVar[Mapping[str, JobStatus]] = WORDS
 
     def body(self, request: base.Request, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,33 +33,33 @@ class Charged:
     usd: Decimal | None
 
     def step(self) -> Update:
-        update = Update(f"credit#{self.provider}")
+        update = Update(f"balance#{self.provider}")
         return update.add(untold=1) if self.usd is None else update.add(charged_usd=self.usd)
 
 
-def checkpoint(task: Task, speaker: base.Provider) -> None:
+def checkpoint(task: Task, client: base.Provider) -> None:
     """Before a submit, when it is alone: note the balance that later ones are measured against."""
-    if not speaker.tells_credit or _running(task.provider) != {task.external_id}:
+    if not client.tells_balance or _running(task.provider) != {task.external_id}:
         return
     told = _told(task.provider)
-    balance = speaker.credit_usd()
+    balance = client.balance_usd()
     if balance is None:
         return
-    Update(f"credit#{task.provider}").set(
+    Update(f"balance#{task.provider}").set(
         balance_usd=balance, charged_then_usd=told["charged_usd"], untold_then=told["untold"],
         noted_at=stamp(now()), noted_for=task.external_id,
     ).run()  # fmt: skip
 
 
-def shows_nothing_was_taken(task: Task, speaker: base.Provider) -> bool:
+def shows_nothing_was_taken(task: Task, client: base.Provider) -> bool:
     """True only if it is proved that none of the doubtful submits, this one among them, was charged."""
-    if not speaker.tells_credit or now() - instant(task.intended_at) < _SETTLED:
+    if not client.tells_balance or now() - instant(task.intended_at) < _SETTLED:
         return False
     told = _told(task.provider)
     running = _running(task.provider)
     if "balance_usd" not in told or task.external_id not in running or not _all_in_doubt(running, told):
         return False
-    balance = speaker.credit_usd()
+    balance = client.balance_usd()
     after = _told(task.provider)
     if balance is None or after != told or _running(task.provider) != running or told["untold"] != told["untold_then"]:
         return False
@@ -86,4 +86,4 @@ def _running(provider: str) -> set[str]:
 
 
 def _told(provider: str) -> dict[str, Any]:
-    return {"charged_usd": 0, "untold": 0, **(table.read(f"credit#{provider}") or {})}
+    return {"charged_usd": 0, "untold": 0, **(table.read(f"balance#{provider}") or {})}

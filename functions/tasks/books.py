@@ -11,51 +11,51 @@ from decimal import Decimal
 from typing import Any
 
 from functions import providers
-from functions.providers.base import Pace, Provider
+from functions.providers.base import Provider, RateLimit
 from functions.settings import options
 from functions.tasks import balance, queries, table
-from functions.tasks.table import Lost, Update, instant, later, now, stamp
+from functions.tasks.table import ConditionFailed, Update, instant, later, now, stamp
 from functions.tasks.task import Task
 
 _LEASE_HOURS = 6
 
 
-def pace_of(provider: type[Provider]) -> Pace:
-    said = options().paces.get(provider.name)
+def rate_limit_of(provider: type[Provider]) -> RateLimit:
+    said = options().rate_limits.get(provider.name)
     if said is None:
-        return provider.pace
-    return Pace(int(said["creates"] or 1), int(said["seconds"] or 1), said.get("running"))
+        return provider.rate_limit
+    return RateLimit(int(said["submits"] or 1), int(said["seconds"] or 1), said.get("running"))
 
 
-def _slice(pace: Pace) -> tuple[float, int]:
+def _slice(rate_limit: RateLimit) -> tuple[float, int]:
     """Fixed windows that keep a sliding promise: any span of `seconds` touches at most five quarters, so each may
     hold a fifth. A window counter needs no reading before the write, a token bucket would."""
-    if pace.creates >= 10:
-        return pace.seconds / 4, pace.creates // 5
-    return float(pace.seconds), max(1, pace.creates // 2)
+    if rate_limit.submits >= 10:
+        return rate_limit.seconds / 4, rate_limit.submits // 5
+    return float(rate_limit.seconds), max(1, rate_limit.submits // 2)
 
 
-def turn(provider: str, pace: Pace) -> Update:
-    seconds, most = _slice(pace)
+def turn(provider: str, rate_limit: RateLimit) -> Update:
+    seconds, most = _slice(rate_limit)
     window = int(now().timestamp() / seconds)
-    update = Update(f"pace#{provider}#{pace.seconds}#{window}").add(creates=1)
+    update = Update(f"rate#{provider}#{rate_limit.seconds}#{window}").add(submits=1)
     update.set(expires_at=int(now().timestamp()) + 3600)
-    return update.given("attribute_not_exists({creates}) OR {creates} < :most", most=most)
+    return update.given("attribute_not_exists({submits}) OR {submits} < :most", most=most)
 
 
-def reserve_turn(provider: str, pace: Pace) -> datetime:
+def reserve_turn(provider: str, rate_limit: RateLimit) -> datetime:
     """A time of one's own, spaced as the pace demands, so that a thousand waiting tasks each come back once."""
-    seconds, most = _slice(pace)
+    seconds, most = _slice(rate_limit)
     spacing = int(seconds / most * 1000)
     earliest = int((now().timestamp() + seconds) * 1000)
     queue = f"turns#{provider}"
     try:
         taken = Update(queue).add(next_ms=spacing).given("{next_ms} >= :earliest", earliest=earliest).run()
-    except Lost:
+    except ConditionFailed:
         try:
             fresh = Update(queue).set(next_ms=earliest + spacing)
             taken = fresh.given("attribute_not_exists({next_ms}) OR {next_ms} < :now", now=earliest).run()
-        except Lost:  # somebody opened the queue between our two writes: stand behind him
+        except ConditionFailed:  # somebody opened the queue between our two writes: stand behind him
             taken = Update(queue).add(next_ms=spacing).run()
     return datetime.fromtimestamp((taken["next_ms"] - spacing) / 1000, UTC)
 
@@ -76,7 +76,7 @@ def reopen(provider: str, who: str = "talkdrop") -> bool:
     update = Update(f"breaker#{provider}").set(reopened_at=stamp(now()), reopened_by=who).remove("open", "why")
     try:
         update.given("attribute_exists({open})").run()
-    except Lost:
+    except ConditionFailed:
         return False
     return True
 
@@ -96,7 +96,7 @@ def open_leases(provider: str) -> bool:
     """The provider's first lease ever needs something to lie in; False if there is that already."""
     try:
         table.put_new({"pk": f"slots#{provider}", "leases": {}})
-    except Lost:
+    except ConditionFailed:
         return False
     return True
 
@@ -108,7 +108,7 @@ def drop_expired_leases(provider: str) -> None:
             drop = Update(f"slots#{provider}").drop_from("leases", external_id)
             try:
                 drop.given("{leases}.{" + external_id + "} = :until", until=until).run()
-            except Lost:
+            except ConditionFailed:
                 continue  # renewed or given back meanwhile
 
 
@@ -148,10 +148,10 @@ def close(update: Update, task: Task, charge_usd: Decimal | None) -> Task:
             writes.append(Update(pk).drop_from("leases", current.external_id))
         elif charge != quote:
             writes.append(Update(pk).add(spent_usd=charge - quote))
-    if current.job_id and providers.get(current.provider).tells_credit:
+    if current.job_id and providers.get(current.provider).tells_balance:
         writes.append(balance.Charged(current.provider, charge_usd).step())
     table.transact(*writes)
     settled = queries.load(task.task_id)
     if settled is None:
-        raise Lost
+        raise ConditionFailed
     return settled

@@ -15,18 +15,18 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from functions.providers.base import Pace, Provider
+from functions.providers.base import Provider, RateLimit
 from functions.settings import options
 from functions.tasks import books, queries, steps, table
-from functions.tasks.table import Lost, Update, later, now, stamp
+from functions.tasks.table import ConditionFailed, Update, later, now, stamp
 from functions.tasks.task import Status, Task, job_key
 
 
-class NotMine(Exception):
+class AlreadyClaimed(Exception):
     """The task is not READY for this attempt any more: somebody else has it, and that is fine."""
 
 
-class NotNow(Exception):
+class ClaimDeferred(Exception):
     """The gate is shut for now: come back at `until`. Costs no attempt."""
 
     def __init__(self, why: str, until: datetime) -> None:
@@ -43,64 +43,64 @@ class Claim:
     booked: tuple[str, ...]
 
 
-def claim(task: Task, provider: type[Provider], quote_usd: Decimal, body_sha256: str) -> Claim:
-    """Intend to pay. Raises NotMine, or NotNow with the time of the task's next turn."""
+def claim(task: Task, provider: type[Provider], quote_usd: Decimal) -> Claim:
+    """Intend to pay. Raises AlreadyClaimed, or ClaimDeferred with the time of the task's next turn."""
     if not options().submit_enabled:
-        raise NotNow("submitting is switched off (option submit_enabled)", now() + timedelta(minutes=15))
+        raise ClaimDeferred("submitting is switched off (option submit_enabled)", now() + timedelta(minutes=15))
     owner = table.nonce()
-    pace = books.pace_of(provider)
+    rate_limit = books.rate_limit_of(provider)
     bookings = {f"budget {period}": books.booking(period, cap, quote_usd) for period, cap in books.caps().items()}
-    if pace.running is not None:
-        bookings["slots"] = books.lease(provider.name, task.external_id, pace.running)
+    if rate_limit.running is not None:
+        bookings["slots"] = books.lease(provider.name, task.external_id, rate_limit.running)
     booked = tuple(booking.pk for booking in bookings.values())
     writes: dict[str, Update | dict[str, Any]] = {
-        "task": _intent(task, owner, quote_usd, body_sha256).set(booked=list(booked)),
-        "pace": books.turn(provider.name, pace),
+        "task": _intent(task, owner, quote_usd).set(booked=list(booked)),
+        "rate_limit": books.turn(provider.name, rate_limit),
         "breaker": books.breaker_closed(provider.name),
         **bookings,
     }
     try:
         table.transact(*writes.values(), tries=3)
-    except Lost as lost:
+    except ConditionFailed as lost:
         reasons = dict(zip(writes, lost.reasons, strict=False))
         failed = {name: why for name, why in reasons.items() if why != "None"}
         if set(failed) == {"slots"} and books.open_leases(provider.name):
-            return claim(task, provider, quote_usd, body_sha256)
-        _explain(task, provider, pace, failed)
+            return claim(task, provider, quote_usd)
+        _explain(task, provider, rate_limit, failed)
     return Claim(task, owner, booked)
 
 
-def _intent(task: Task, owner: str, quote_usd: Decimal, body_sha256: str) -> Update:
+def _intent(task: Task, owner: str, quote_usd: Decimal) -> Update:
     lease = later(seconds=options().lease_seconds)
     intent = steps.step(task, Status.SUBMITTING, come_from=[Status.READY], due_at=lease)
-    intent.set(owner=owner, lease_until=lease, intended_at=stamp(now()), body_sha256=body_sha256, quote_usd=quote_usd)
+    intent.set(owner=owner, lease_until=lease, intended_at=stamp(now()), quote_usd=quote_usd)
     # What is sent is the row as it was read: a file replaced since has made another one of it. And a bell that nobody
     # has looked into may say that this attempt was accepted already.
-    intent.given("{changed_at} = :seen AND {rings} = {answered}", seen=task.changed_at)
-    return intent.remove("doubt", "sent_at", "not_before", "paced_for", "counted_usd", "error")
+    intent.given("{changed_at} = :seen AND {callbacks_received} = {callbacks_handled}", seen=task.changed_at)
+    return intent.remove("doubt", "sent_at", "not_before", "waits_for", "counted_usd", "error")
 
 
-def _explain(task: Task, provider: type[Provider], pace: Pace, failed: Mapping[str, str]) -> None:
-    """Say which condition shut the gate, and when to come back; raises NotMine or NotNow."""
+def _explain(task: Task, provider: type[Provider], rate_limit: RateLimit, failed: Mapping[str, str]) -> None:
+    """Say which condition shut the gate, and when to come back; raises AlreadyClaimed or ClaimDeferred."""
     if failed.get("task") == "ConditionalCheckFailed":
-        raise NotMine(task.task_id)
+        raise AlreadyClaimed(task.task_id)
     if "breaker" in failed and failed["breaker"] == "ConditionalCheckFailed":
-        raise NotNow(f"{provider.name} is stopped until its account works again", now() + timedelta(minutes=5))
+        raise ClaimDeferred(f"{provider.name} is stopped until its account works again", now() + timedelta(minutes=5))
     for name, why in failed.items():
         if name.startswith("budget") and why == "ConditionalCheckFailed":
-            raise NotNow(f"the budget of {name.split()[1]} is used up", books.next_period(name.split()[1]))
+            raise ClaimDeferred(f"the budget of {name.split()[1]} is used up", books.next_period(name.split()[1]))
     if failed.get("slots") == "ConditionalCheckFailed":
         books.drop_expired_leases(provider.name)
-        raise NotNow(f"{provider.name} runs all the jobs it may", now() + timedelta(seconds=random.uniform(10, 40)))  # noqa: S311
-    if failed.get("pace") == "ConditionalCheckFailed":
-        raise NotNow(f"{provider.name} takes no more creates this moment", books.reserve_turn(provider.name, pace))
-    raise NotNow("the books were busy", now() + timedelta(seconds=random.uniform(1, 4)))  # noqa: S311
+        raise ClaimDeferred(f"{provider.name} runs all the jobs it may", now() + timedelta(seconds=random.uniform(10, 40)))  # noqa: S311
+    if failed.get("rate_limit") == "ConditionalCheckFailed":
+        raise ClaimDeferred(f"{provider.name} takes no more creates this moment", books.reserve_turn(provider.name, rate_limit))
+    raise ClaimDeferred("the books were busy", now() + timedelta(seconds=random.uniform(1, 4)))  # noqa: S311
 
 
 def accept(claimed: Claim, job_id: str) -> Task:
     """The provider took it: SUBMITTED, with a job id that is written once and is nobody else's.
 
-    Raises Lost; reasons[1] tells that another task has this very job.
+    Raises ConditionFailed; reasons[1] tells that another task has this very job.
     """
     task = claimed.task
     return _adopt(task, job_id, [Status.SUBMITTING], claimed.owner, "talkdrop")
@@ -111,7 +111,7 @@ def adopt(
 ) -> Task:
     """A job that is proved to be this attempt's, found by its bell, by our id at the provider, or by a person.
 
-    Raises Lost; reasons[0] tells that the task is elsewhere or has another job, reasons[1] that the job is another's.
+    Raises ConditionFailed; reasons[0] tells that the task is elsewhere or has another job, reasons[1] that the job is another's.
     """
     return _adopt(task, job_id, come_from, None, who, why)
 
@@ -135,7 +135,7 @@ def _adopt(
     table.transact(update, unique, tries=20)  # what it loses, nobody else knows
     adopted = queries.load(task.task_id)
     if adopted is None:
-        raise Lost
+        raise ConditionFailed
     return adopted
 
 
@@ -176,27 +176,27 @@ def fail(
 
 def resubmit(task: Task, *, who: str, why: str) -> Task:
     """A person wants one more attempt: READY again, under the next number, with nothing of the last one but its trace
-    in `past`. Holds only for the row as that person saw it, with no bell since. Raises Lost.
+    in `past`. Holds only for the row as that person saw it, with no bell since. Raises ConditionFailed.
 
     What the last attempt booked stays spent, for nobody can tell that it was not."""
     update = steps.step(task, Status.READY, come_from=[Status.FAILED, Status.HELD], why=why, who=who)
-    update.given("{changed_at} = :seen AND {rings} = :rings", seen=task.changed_at, rings=task.rings)
+    update.given("{changed_at} = :seen AND {callbacks_received} = :callbacks_received", seen=task.changed_at, callbacks_received=task.callbacks_received)
     update.given("{booked} = :booked", booked=list(task.booked))
     trace = {"attempt": task.attempt, "job_id": task.job_id, "charge_usd": task.charge_usd, "error": dict(task.error)}
     update.append("past", trace)
-    update.set(attempt=task.attempt + 1, booked=[], rings=0, answered=0, asks=0, returns=0, job_hints={})
+    update.set(attempt=task.attempt + 1, booked=[], callbacks_received=0, callbacks_handled=0, polls_done=0, returns=0, job_hints={})
     update.remove(*_OF_ONE_ATTEMPT)
     slots = [Update(pk).drop_from("leases", task.external_id) for pk in task.booked if pk.startswith("slots#")]
     table.transact(update, *slots)
     ready = queries.load(task.task_id)
     if ready is None:
-        raise Lost
+        raise ConditionFailed
     return ready
 
 
 _OF_ONE_ATTEMPT = (
-    "job_id", "submitted_at", "job_hint", "rang_at", "task_token", "video_url", "trusted_host", "doubt", "owner",
-    "lease_until", "sent_at", "body_sha256", "charge_usd", "counted_usd", "error", "not_before", "paced_for", "revived",
+    "job_id", "submitted_at", "job_hint", "last_callback_at", "task_token", "video_url", "trusted_host", "doubt", "owner",
+    "lease_until", "sent_at", "charge_usd", "counted_usd", "error", "not_before", "waits_for", "revived",
     "expires_at",
 )  # fmt: skip
 

@@ -55,7 +55,7 @@ def see_that_it_runs(task: Task) -> str:
 def late(task: Task) -> str:
     """The suffix of the execution that a late bell starts: another for each ring, since one that looked too early has
     ended, and its name is taken for 90 days. No more than a few, however often somebody rings."""
-    return f"-late{min(task.rings, _MOST_LATE)}"
+    return f"-late{min(task.callbacks_received, _MOST_LATE)}"
 
 
 def running(task: Task) -> str:

@@ -21,13 +21,13 @@ from typing import Any
 
 from functions.settings import options
 from functions.tasks import table
-from functions.tasks.table import Lost, Update, later, now, stamp
+from functions.tasks.table import ConditionFailed, Update, later, now, stamp
 from functions.tasks.task import RESTING, SHARDS, TERMINAL, Status, Task, key_of
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _MOST_HINTS = 8  # jobs that bells named, each looked at by one query
 _MOST_HISTORY = 200  # a row holds 400 KB: what a task does over and over is then only counted (`entered`)
-_MOST_EXTRA_BELLS = 20
+_MOST_PAST_CALLBACKS = 20
 
 
 _ON_ITS_WAY = frozenset({Status.SUBMITTING, Status.SUBMITTED, Status.ARCHIVING})
@@ -79,7 +79,7 @@ def step(
 
 
 def open_task(task: Task, *, why: str = "") -> Task:
-    """Put a new task in the table: WAITING, READY, or FAILED when refused. Raises Lost if it is there."""
+    """Put a new task in the table: WAITING, READY, or FAILED when refused. Raises ConditionFailed if it is there."""
     due_at = later(seconds=_patience(task) if task.status is Status.WAITING else _DUE_SECONDS[task.status])
     item: dict[str, Any] = {f.name: getattr(task, f.name) for f in fields(task)}
     item |= {
@@ -99,7 +99,7 @@ def _patience(task: Task) -> float:
 
 def revise(task: Task, standing: Task, *, why: str) -> Task:
     """What the files say now, for a task that nobody ever meant to pay: it may wait, be ready, or be refused anew.
-    Raises Lost when the row is not `standing` any more: then what was seen may be older than what it says."""
+    Raises ConditionFailed when the row is not `standing` any more: then what was seen may be older than what it says."""
     update = step(
         standing, task.status, come_from=[standing.status], why=why,
         due_at=later(seconds=options().waiting_hours * _HOUR) if task.status is Status.WAITING else None,
@@ -123,7 +123,7 @@ def expire(task: Task) -> Task:
 def postpone(task: Task, until: datetime, why: str) -> Task:
     """The task's turn is later: it stays READY, and a message that comes before its turn is nobody's."""
     turn = stamp(until)
-    update = Update(key_of(task.task_id)).set(not_before=turn, paced_for=why, due_at=later(
+    update = Update(key_of(task.task_id)).set(not_before=turn, waits_for=why, due_at=later(
         seconds=max(0.0, (until - now()).total_seconds()) + _DUE_SECONDS[Status.READY]
     ))  # fmt: skip
     return Task.of(update.given("{status} = :ready", ready=Status.READY.value).run())
@@ -158,11 +158,11 @@ def doubt(task: Task, owner: str, why: str) -> Task:
     return Task.of(update.run())
 
 
-def ring(task_id: str, attempt: int, job_hint: str | None) -> Task:
-    """Note that a genuine bell rang. Raises Lost with what stands there when the task is gone or at another attempt."""
+def record_callback(task_id: str, attempt: int, job_hint: str | None) -> Task:
+    """Note that a genuine bell rang. Raises ConditionFailed with what stands there when the task is gone or at another attempt."""
 
     def noted() -> Update:
-        update = Update(key_of(task_id)).set(rang_at=stamp(now())).add(rings=1)
+        update = Update(key_of(task_id)).set(last_callback_at=stamp(now())).add(callbacks_received=1)
         return update.given("attribute_exists(pk) AND {attempt} = :attempt", attempt=attempt)
 
     if job_hint:
@@ -170,25 +170,25 @@ def ring(task_id: str, attempt: int, job_hint: str | None) -> Task:
         update = noted().set(job_hint=job_hint).put_in("job_hints", job_hint, stamp(now()))
         try:
             return Task.of(update.given("size({job_hints}) < :most", most=_MOST_HINTS).run())
-        except Lost as lost:
+        except ConditionFailed as lost:
             if not lost.item or lost.item["attempt"] != attempt:
                 raise
     return Task.of(noted().run())
 
 
-def ring_of_a_past_attempt(task_id: str, attempt: int, job_hint: str | None) -> Task:
-    """A bell of an attempt that was given up: perhaps a second charge, so a person must see it. Raises Lost when there
+def record_past_callback(task_id: str, attempt: int, job_hint: str | None) -> Task:
+    """A bell of an attempt that was given up: perhaps a second charge, so a person must see it. Raises ConditionFailed when there
     was no such attempt, or when enough of them stand in the row."""
-    update = Update(key_of(task_id)).append("history", entry("EXTRA BELL", f"attempt {attempt}, job {job_hint}"))
-    update.given("attribute_not_exists({extra_bells}) OR {extra_bells} < :most", most=_MOST_EXTRA_BELLS)
-    return Task.of(update.add(extra_bells=1).given("{attempt} > :attempt", attempt=attempt).run())
+    update = Update(key_of(task_id)).append("history", entry("PAST CALLBACK", f"attempt {attempt}, job {job_hint}"))
+    update.given("attribute_not_exists({past_callbacks}) OR {past_callbacks} < :most", most=_MOST_PAST_CALLBACKS)
+    return Task.of(update.add(past_callbacks=1).given("{attempt} > :attempt", attempt=attempt).run())
 
 
 def leave_token(task: Task, task_token: str, *, asked: bool) -> Task:
-    """Leave the workflow's task token where a bell finds it; `answered` is how many rings the query just answered."""
+    """Leave the workflow's task token where a bell finds it; `callbacks_handled` is how many rings the query just answered."""
     update = Update(key_of(task.task_id)).set(task_token=task_token)
     if asked:
-        update.set(answered=task.rings).add(asks=1)
+        update.set(callbacks_handled=task.callbacks_received).add(polls_done=1)
     update.given("attribute_exists(pk) AND {attempt} = :attempt", attempt=task.attempt)
     return Task.of(update.run())
 
@@ -197,14 +197,14 @@ def archiving(task: Task, video_url: str, trusted_host: str, *, charge_usd: Deci
     """The provider says it is done, and where the video lies for now."""
     come_from = [Status.SUBMITTED, Status.ARCHIVING, Status.HELD, Status.FAILED]
     update = step(task, Status.ARCHIVING, come_from=come_from)
-    update.set(video_url=video_url, trusted_host=trusted_host, answered=task.rings).remove("error", "expires_at")
+    update.set(video_url=video_url, trusted_host=trusted_host, callbacks_handled=task.callbacks_received).remove("error", "expires_at")
     if charge_usd is not None:
         update.set(charge_usd=charge_usd)
     return Task.of(update.run())
 
 
 def hold(task: Task, code: str, message: str) -> Task:
-    """A person must decide, since acting alone could charge twice or lose what was paid. Raises Lost when the task is held
+    """A person must decide, since acting alone could charge twice or lose what was paid. Raises ConditionFailed when the task is held
     already: two who find it at once are one fact."""
     update = step(task, Status.HELD, come_from=_ON_ITS_WAY, why=message)
     return Task.of(update.set(error={"code": code, "message": message}).run())
@@ -215,7 +215,7 @@ def announced(task: Task, event_id: str) -> None:
     update = Update(key_of(task.task_id)).set(announced=event_id)
     update.given("{status} = :status AND {attempt} = :attempt", status=task.status.value, attempt=task.attempt)
     if task.status in TERMINAL:
-        update.set(expires_at=int(now().timestamp()) + options().tombstone_days * _DAY)
+        update.set(expires_at=int(now().timestamp()) + options().row_retention_days * _DAY)
         update.remove("due_at", "due_shard")
     update.run()
 

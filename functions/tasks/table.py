@@ -28,7 +28,7 @@ _BUSY = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThrough
 _TRIES = 6  # within a second or two
 
 
-class Lost(Exception):
+class ConditionFailed(Exception):
     """Somebody was first: the condition did not hold. `item` is what stands there now, `reasons` a transaction's."""
 
     def __init__(self, item: dict[str, Any] | None = None, reasons: Sequence[str] = ()) -> None:
@@ -159,7 +159,7 @@ class Update:
         return request
 
     def run(self) -> dict[str, Any]:
-        """Write it; the item as it is afterwards. Raises Lost with the item as it stands when the condition fails."""
+        """Write it; the item as it is afterwards. Raises ConditionFailed with the item as it stands when the condition fails."""
         self.set(step=self.step)
         for tried in range(1, _TRIES):
             try:
@@ -181,7 +181,7 @@ class Update:
             standing = plain(error.response.get("Item") or {})  # type: ignore[arg-type]
             if standing.get("step") == self.step:
                 return standing
-            raise Lost(standing or None) from error
+            raise ConditionFailed(standing or None) from error
         return plain(answer["Attributes"])
 
     def _name(self, name: str) -> str:
@@ -217,7 +217,7 @@ def read(pk: str) -> dict[str, Any] | None:
 
 
 def put_new(item: Mapping[str, Any]) -> None:
-    """A new item; raises Lost with what stands there if there is one already."""
+    """A new item; raises ConditionFailed with what stands there if there is one already."""
     try:
         aws("dynamodb").put_item(
             TableName=get().table,
@@ -231,24 +231,24 @@ def put_new(item: Mapping[str, Any]) -> None:
         standing = plain(error.response.get("Item") or {})  # type: ignore[arg-type]
         if standing.get("step") is not None and standing["step"] == item.get("step"):
             return
-        raise Lost(standing) from error
+        raise ConditionFailed(standing) from error
 
 
 def transact(*steps: Update | dict[str, Any], tries: int = _TRIES) -> None:
-    """All of these or none, once: the token makes AWS's own repeats harmless. Raises Lost with a reason a step
+    """All of these or none, once: the token makes AWS's own repeats harmless. Raises ConditionFailed with a reason a step
     (`None`, `ConditionalCheckFailed`, `TransactionConflict`, `ThrottlingError`, `ValidationError`). What was only busy
     is asked again, later each time, since losing the write may lose what was bought."""
     for tried in range(1, tries):
         try:
             return _transact(steps)
-        except Lost as lost:
+        except ConditionFailed as lost:
             if not is_busy(lost):
                 raise
         _pause(tried)
     return _transact(steps)
 
 
-def is_busy(lost: Lost) -> bool:
+def is_busy(lost: ConditionFailed) -> bool:
     """Was the write refused only because others were writing, and not by any condition?"""
     return bool(lost.reasons) and set(lost.reasons) - {"None"} <= _BUSY
 
@@ -265,8 +265,8 @@ def _transact(steps: Sequence[Update | dict[str, Any]]) -> None:
     except ClientError as error:
         code = error.response["Error"]["Code"]
         if code == "TransactionInProgressException":
-            raise Lost(None, ["TransactionConflict"]) from error
+            raise ConditionFailed(None, ["TransactionConflict"]) from error
         if code != "TransactionCanceledException":
             raise
         reasons = [reason.get("Code", "None") for reason in error.response.get("CancellationReasons", [])]
-        raise Lost(None, reasons) from error
+        raise ConditionFailed(None, reasons) from error

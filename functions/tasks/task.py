@@ -36,7 +36,7 @@ class Task:
     """A task as the table has it. `portrait` and `audio` name the exact object version and what was found in it;
     `attempt` is the attempt that is or would be paid next; `sent_at` when its POST was about to leave; `counted_usd` is
     what its closed books were settled to;
-    `returns` how often it came back unsent; `rings` counts genuine bells and `answered` those that a query has answered;
+    `returns` how often it came back unsent; `callbacks_received` counts genuine bells and `callbacks_handled` those that a query has answered;
     `archived` says where the video lies; `revived` is the suffix of the execution that was last started in place of a
     dead one; `past` are the attempts before this one."""
 
@@ -59,7 +59,6 @@ class Task:
     counted_usd: Decimal | int | None = None
     booked: tuple[str, ...] = ()
     request_hash: str = ""
-    body_sha256: str = ""
     owner: str = ""
     lease_until: str = ""
     intended_at: str = ""
@@ -71,10 +70,10 @@ class Task:
     submitted_at: str = ""
     job_hint: str = ""
     job_hints: Mapping[str, str] = field(default_factory=dict)
-    rings: int = 0
-    answered: int = 0
-    rang_at: str = ""
-    asks: int = 0
+    callbacks_received: int = 0
+    callbacks_handled: int = 0
+    last_callback_at: str = ""
+    polls_done: int = 0
     task_token: str = ""
     video_url: str = ""
     trusted_host: str = ""

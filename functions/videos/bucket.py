@@ -46,7 +46,7 @@ class AlreadyThere(Exception):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a task's video belongs: known before it exists, the same whoever asks."""
+    """Where a task's video belongs: known before it exists, the same whoever polls_done."""
 
     bucket: str
     key: str
@@ -54,7 +54,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Standing:
+class StoredObject:
     """An object that is there. `checksum` is S3's own SHA-256, base64; of an upload in parts, that of the parts'."""
 
     version_id: str
@@ -105,7 +105,7 @@ def get_small(bucket: str, key: str) -> bytes | None:
         raise
 
 
-def find(place: Place) -> Standing | None:
+def find(place: Place) -> StoredObject | None:
     """What lies there, None if nothing does."""
     try:
         return look(place)
@@ -115,10 +115,10 @@ def find(place: Place) -> Standing | None:
         raise
 
 
-def look(place: Place) -> Standing:
+def look(place: Place) -> StoredObject:
     with refusals():
         head = aws("s3").head_object(Bucket=place.bucket, Key=place.key, ChecksumMode="ENABLED")
-    return Standing(
+    return StoredObject(
         version_id=head.get("VersionId", ""),
         etag=head["ETag"],
         bytes=head["ContentLength"],

@@ -9,7 +9,7 @@ from typing import Any
 from functions.tasks.table import stamp
 from functions.tasks.task import Task
 from functions.videos import bucket
-from functions.videos.bucket import AlreadyThere, Place, Standing
+from functions.videos.bucket import AlreadyThere, Place, StoredObject
 
 SCHEMA = 1
 FACTS = ("bucket", "key", "version_id", "etag", "sha256", "bytes", "seconds", "manifest_key")
@@ -34,7 +34,7 @@ def read(place: Place) -> dict[str, Any] | None:
     return video
 
 
-def write(task: Task, place: Place, video: Mapping[str, Any], standing: Standing) -> None:
+def write(task: Task, place: Place, video: Mapping[str, Any], standing: StoredObject) -> None:
     """Written once; whoever comes second leaves it. Written again from the same facts it would say the same."""
     content = json.dumps(_words(task, video, standing), ensure_ascii=False, indent=1, sort_keys=True, default=float)
     try:
@@ -43,7 +43,7 @@ def write(task: Task, place: Place, video: Mapping[str, Any], standing: Standing
         return
 
 
-def _words(task: Task, video: Mapping[str, Any], standing: Standing) -> dict[str, Any]:
+def _words(task: Task, video: Mapping[str, Any], standing: StoredObject) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "task_id": task.task_id,

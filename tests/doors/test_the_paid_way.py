@@ -36,7 +36,7 @@ def pay(shop: Workshop, *answers: Any, times: int = 1) -> Task:
 
 def record(shop: Workshop, state: str, **more: Any) -> dict[str, Any]:
     """kie's record of the job, as it stood in recorded traffic: `input` encoded twice."""
-    bell = links.hang_bell("kie", shop.the_task().task_id, 1, secrets.callback_keys())
+    bell = links.callback_url("kie", shop.the_task().task_id, 1, secrets.callback_keys())
     param = json.dumps({"input": json.dumps({"prompt": ""}), "callBackUrl": bell, "model": "infinitalk/from-audio"})
     told = {"taskId": JOB, "state": state, "param": param, "resultJson": "", "failCode": None, "failMsg": None}
     return {"code": 200, "msg": "success", "data": {**told, **more}}
@@ -46,13 +46,13 @@ def done(shop: Workshop) -> dict[str, Any]:
     return record(shop, "success", resultJson=json.dumps({"resultUrls": [f"{shop.paper.url}/video.mp4"]}))
 
 
-def look(task: Task, asks: int = 1, token: str = "a task token nobody waits for") -> None:
-    watch.handler({"task_id": task.task_id, "attempt": task.attempt, "task_token": token, "asks": asks}, CONTEXT)
+def look(task: Task, polls_done: int = 1, token: str = "a task token nobody waits for") -> None:
+    watch.handler({"task_id": task.task_id, "attempt": task.attempt, "task_token": token, "polls_done": polls_done}, CONTEXT)
 
 
 def ring(shop: Workshop, *, url: str | None = None, body: Any = None, attempt: int = 1) -> int:
-    url = url or links.hang_bell("kie", shop.the_task().task_id, attempt, secrets.callback_keys())
-    names = ("provider", "task_id", "attempt", "bell")
+    url = url or links.callback_url("kie", shop.the_task().task_id, attempt, secrets.callback_keys())
+    names = ("provider", "task_id", "attempt", "signature")
     path = dict(zip(names, url.split("/callbacks/")[1].split("/"), strict=False))
     event = {"pathParameters": path, "headers": {"content-type": "application/json"}, "body": json.dumps(body)}
     return int(callback.handler(event, CONTEXT)["statusCode"])
@@ -138,7 +138,7 @@ def test_the_watch_waits_while_the_job_runs_and_goes_on_when_it_is_done(shop: Wo
     task = pay(shop, ACCEPTED)
     shop.paper.answers = [record(shop, "waiting")]
     look(task)
-    assert (shop.the_task().status, shop.the_task().asks) == (Status.SUBMITTED, 1)
+    assert (shop.the_task().status, shop.the_task().polls_done) == (Status.SUBMITTED, 1)
     shop.paper.answers = [done(shop)]
     look(task)
     after = shop.the_task()
@@ -158,7 +158,7 @@ def test_a_link_that_did_not_serve_is_exchanged_for_a_fresh_one(shop: Workshop, 
 
 def test_the_first_look_asks_nobody(shop: Workshop, ready: Task) -> None:
     task = pay(shop, ACCEPTED)
-    look(task, asks=0)
+    look(task, polls_done=0)
     assert len(shop.paper.asked) == 1  # the create
 
 
@@ -179,11 +179,11 @@ def test_a_failed_job_fails_the_task_with_the_providers_reason(shop: Workshop, r
 
 
 def test_a_forged_bell_is_nobody_and_costs_no_look_up(shop: Workshop, ready: Task) -> None:
-    good = links.hang_bell("kie", ready.task_id, 1, secrets.callback_keys())
+    good = links.callback_url("kie", ready.task_id, 1, secrets.callback_keys())
     wrong = [("/1/k1.", "/2/k1."), ("/kie/", "/kling/"), ("k1.", "k7."), (good[-2:], "xx")]
     for part, other in wrong:
         assert ring(shop, url=good.replace(part, other)) == 404
-    assert shop.the_task().rings == 0
+    assert shop.the_task().callbacks_received == 0
 
 
 def test_a_bell_before_our_own_write_finds_the_job_by_its_proof(shop: Workshop, ready: Task) -> None:
@@ -218,7 +218,7 @@ def test_a_callback_body_is_not_believed(shop: Workshop, ready: Task) -> None:
 def test_a_bell_is_a_bell_whatever_is_written_on_it(shop: Workshop, ready: Task, body: Any) -> None:
     pay(shop, ACCEPTED)
     assert ring(shop, body=body) == 200
-    assert shop.the_task().rings == 1
+    assert shop.the_task().callbacks_received == 1
 
 
 def test_a_late_bell_on_a_failed_task_brings_the_paid_video_after_all(shop: Workshop, ready: Task) -> None:
@@ -227,7 +227,7 @@ def test_a_late_bell_on_a_failed_task_brings_the_paid_video_after_all(shop: Work
     ring(shop, body={"code": 200, "data": {"taskId": JOB, "state": "success"}})
     assert shop.executions() == [f"{task.task_id}-1-late1"]
     shop.paper.answers = [done(shop)]
-    look(task, asks=0)
+    look(task, polls_done=0)
     assert shop.the_task().status is Status.ARCHIVING
 
 
@@ -247,7 +247,7 @@ def test_a_bell_for_a_task_that_waits_its_turn_is_looked_into_before_anything_is
     assert (pay(shop, ACCEPTED).status, shop.paper.posts) == (Status.READY, 1)
     assert shop.executions() == [f"{task.task_id}-1"]
     shop.paper.answers = [done(shop)]
-    look(task, asks=0)
+    look(task, polls_done=0)
     after = shop.the_task()
     assert (after.status, after.job_id, shop.paper.posts) == (Status.ARCHIVING, JOB, 1)
 
@@ -258,7 +258,7 @@ def test_a_bell_that_names_nobodys_job_holds_up_a_waiting_task_only_until_it_was
     task = pay(shop, {"code": 429, "msg": "too many requests"})
     ring(shop, body={"code": 200, "data": {"taskId": JOB, "state": "success"}})
     shop.paper.answers = [{"code": 422, "msg": "recordInfo is null", "data": None}]
-    look(task, asks=0)
+    look(task, polls_done=0)
     shop.at_once(task)
     assert pay(shop, ACCEPTED).status is Status.SUBMITTED
 
@@ -323,6 +323,6 @@ def test_no_key_link_or_bell_stands_in_any_log(shop: Workshop, ready: Task, caps
     shop.paper.answers = [done(shop)]
     look(shop.the_task())
     said = "".join(capsys.readouterr())
-    mac = links.hang_bell("kie", ready.task_id, 1, secrets.callback_keys()).rsplit("k1.", 1)[1]
+    mac = links.callback_url("kie", ready.task_id, 1, secrets.callback_keys()).rsplit("k1.", 1)[1]
     for secret in ("sk-canary-key", "X-Amz-Signature", mac, "a task token nobody waits for"):
         assert secret not in said

@@ -123,14 +123,14 @@ def test_a_task_is_never_completed_with_nothing_archived(shop: Workshop) -> None
 
 def test_a_failed_task_whose_job_runs_after_all_is_watched_on(shop: Workshop) -> None:
     shop.paper.answers = [RUNNING]
-    task = standing(Status.FAILED, **sent(rings=1), error={"code": "500", "message": "…"})
-    watch.handler({"task_id": task.task_id, "attempt": 1, "task_token": "the token", "asks": 1}, CONTEXT)
+    task = standing(Status.FAILED, **sent(callbacks_received=1), error={"code": "500", "message": "…"})
+    watch.handler({"task_id": task.task_id, "attempt": 1, "task_token": "the token", "polls_done": 1}, CONTEXT)
     assert the(task.task_id).task_token == "the token"
 
 
 def test_the_time_of_the_intention_outlives_the_acceptance(shop: Workshop) -> None:
     """Reconciling by credit compares it with the time at which a balance was noted."""
-    claimed = claims.claim(standing(Status.READY), providers.get("kie"), Decimal("0.18"), "hash")
+    claimed = claims.claim(standing(Status.READY), providers.get("kie"), Decimal("0.18"))
     Update(key_of(claimed.task.task_id)).set(intended_at=PAST).run()
     assert claims.accept(claimed, "job-1").intended_at == PAST
 
@@ -138,7 +138,7 @@ def test_the_time_of_the_intention_outlives_the_acceptance(shop: Workshop) -> No
 def test_a_job_that_is_lost_is_held_once(shop: Workshop) -> None:
     shop.paper.answers = [{"code": 422, "msg": "recordInfo is null", "data": None}]
     task = standing(Status.SUBMITTED, **sent(submitted_at=PAST))
-    for asks in (1, 2):
-        watch.handler({"task_id": task.task_id, "attempt": 1, "task_token": "t", "asks": asks}, CONTEXT)
+    for polls_done in (1, 2):
+        watch.handler({"task_id": task.task_id, "attempt": 1, "task_token": "t", "polls_done": polls_done}, CONTEXT)
     after = the(task.task_id)
     assert (after.status, after.error["code"], after.entered["HELD#1"]) == (Status.HELD, "JOB_LOST", 1)

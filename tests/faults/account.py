@@ -47,7 +47,7 @@ class Account:
         self.submissions = Queue(self, "submissions", "submit", visibility=990, delay=0)
         self.workflow = Workflow(self)
         self.secrets = {
-            "bell": {"current": "k1", "k1": BELL_KEY, **(callback_keys or {})},
+            "signature": {"current": "k1", "k1": BELL_KEY, **(callback_keys or {})},
             **{name: {"api_key": API_KEY} for name in ("kie", "kling", "comet", "relay")},
         }
         self.turns = 0
@@ -99,7 +99,7 @@ class Account:
         if len(parts) != 5 or parts[0] != "callbacks":
             done(404)
             return
-        named = dict(zip(("provider", "task_id", "attempt", "bell"), parts[1:], strict=True))
+        named = dict(zip(("provider", "task_id", "attempt", "signature"), parts[1:], strict=True))
         event = {"pathParameters": named, "headers": headers, "body": body, "isBase64Encoded": False}
         self.invoke("callback", event, lambda result, error: done(500 if error is not None else result["statusCode"]))
 

@@ -48,7 +48,7 @@ def bases(profile: str) -> dict[str, Base]:
     """The ordinary ways of a task; faults in the random runs mix them."""
     capped = Decimal(5)
     unheard = Scene(profile, ("api",), callbacks=False, extras=_SOON)
-    one_running = {"paces": {profile: {"creates": 20, "seconds": 10, "running": 1}}}
+    one_running = {"rate_limits": {profile: {"submits": 20, "seconds": 10, "running": 1}}}
     return {
         "files": Base(Scene(profile, ("files",), cap_usd=capped)),
         "voice first": Base(Scene(profile, ("voice-first",)), Script(hidden_seconds=45)),

@@ -205,7 +205,7 @@ def harsh_scene(profile: str, seed: int) -> Scene:
     doors = tuple(chance.choice(["files", "voice-first", "api"]) for _ in range(count))
     callbacks = chance.random() < 0.9
     cap = Decimal("0.5") if chance.random() < 0.5 else None
-    extras = {"paces": {profile: {"creates": 10, "seconds": 10, "running": 2}}} if chance.random() < 0.2 else {}
+    extras = {"rate_limits": {profile: {"submits": 10, "seconds": 10, "running": 2}}} if chance.random() < 0.2 else {}
     return Scene(
         profile, doors, callbacks=callbacks, cap_usd=cap, signs=chance.random() < 0.3,
         spread_seconds=chance.choice([0.0, 0.0, 3.0, 90.0]), first_alone_seconds=200.0 * used, extras=extras,

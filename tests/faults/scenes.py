@@ -21,8 +21,8 @@ class _Busy(Plan):
 def a_thousand_at_once(profile: str, count: int = 1000) -> Result:
     """Each costs about the same, and the day's cap allows a tenth of them. The pace is not what holds them back."""
     price = {"kie": Decimal("0.045")}.get(profile, Decimal("0.168"))
-    pace = {"creates": 10_000, "seconds": 1, "running": 1000}
-    extras: dict[str, Any] = {"paces": {profile: pace}}
+    rate_limit = {"submits": 10_000, "seconds": 1, "running": 1000}
+    extras: dict[str, Any] = {"rate_limits": {profile: rate_limit}}
     scene = Scene(profile, ("api",) * count, cap_usd=price * count / 10, extras=extras)
     run = Run(scene, _Busy(1, Script(seconds=100_000)), seed=1)
     run.vendor.most_a_window = run.vendor.most_running = 10 * count

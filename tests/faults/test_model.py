@@ -16,21 +16,21 @@ from tests.faults.plans import Plan
 
 STARTED = "2026-03-01T10:00:00+00:00"
 POLLS = {"first": 20, "steady": 7.5, "slow": 600, "slow_after": 1200}
-SAID = (
-    {"next": "watch", "archived": {"key": "v"}, "wait_seconds": 5},
-    {"next": "archive", "archived": {}, "wait_seconds": 0},
+OUTCOMES = (
+    {"next": "watch", "archived": {"key": "v"}},
+    {"next": "archive", "archived": {}},
 )
 SCOPES = [
     {
-        "asks": asks, "stumbles": max(1, asks), "polls": POLLS, "said": said, "task_id": "t", "attempt": 1,
+        "polls_done": polls_done, "stumbles": max(1, polls_done), "polls": POLLS, "outcome": outcome, "task_id": "t", "attempt": 1,
         "states": {
             "context": {"State": entered, "Execution": STARTED, "Token": "k"},
             "input": {"task_id": "t", "attempt": 1, "polls": {}}, "result": {"Payload": {"next": "settle"}},
         },
     }
-    for asks in (0, 1, 9, 2001)
+    for polls_done in (0, 1, 9, 2001)
     for entered in ("2026-03-01T10:00:30+00:00", "2026-03-01T11:00:00+00:00", "2026-03-03T10:00:00+00:00")
-    for said in SAID
+    for outcome in OUTCOMES
 ]  # fmt: skip
 
 

@@ -104,8 +104,8 @@ class Vendor:
         self.creates += 1
         self._recent.append(self.clock.now)
         task_id, attempt = self._owner(callback_url, external_id, media[0])
-        number = hashlib.md5(f"{self.name}{self.creates}".encode(), usedforsecurity=False).hexdigest()
-        job_id = number if self.name == "kie" else str(880_000_000_000_000_000 + self.creates)
+        number = hashlib.md5(f"{self.name}{self.submits}".encode(), usedforsecurity=False).hexdigest()
+        job_id = number if self.name == "kie" else str(880_000_000_000_000_000 + self.submits)
         script = self.plan.job()
         charge = self.price(told)
         job = Job(job_id, task_id, attempt, script, self.clock.now, callback_url, external_id, told, charge)

@@ -51,31 +51,26 @@ def _path(text: str, scope: Mapping[str, Any]) -> Any:
 
 
 def _watch_seconds(scope: Mapping[str, Any]) -> int:
-    context, polls, asks = scope["states"]["context"], scope["polls"], scope["asks"]
+    context, polls, polls_done = scope["states"]["context"], scope["polls"], scope["polls_done"]
     entered, started = (datetime.fromisoformat(context[name]) for name in ("State", "Execution"))
     age = (entered - started).total_seconds()
-    if asks == 0:
+    if polls_done == 0:
         wait = polls["first"]
-    elif age > 86400 or asks > 2000:
+    elif age > 86400 or polls_done > 2000:
         wait = 21600
     else:
         wait = polls["steady"] if age < polls["slow_after"] else polls["slow"]
     return max(1, math.ceil(wait))
 
 
-def _wait_is_asked(scope: Mapping[str, Any]) -> bool:
-    return scope["said"].get("wait_seconds", 0) > 0
-
-
 # Expressions that are more than a name, a sum or a comparison of words: the text, white space made one, to its meaning.
 KNOWN: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "( $age := ($toMillis($states.context.State.EnteredTime) - $toMillis($states.context.Execution.StartTime)) / 1000; "
-    "$wait := $asks = 0 ? $polls.first : ($age > 86400 or $asks > 2000) ? 21600 "
+    "$wait := $polls_done = 0 ? $polls.first : ($age > 86400 or $polls_done > 2000) ? 21600 "
     ": $age < $polls.slow_after ? $polls.steady : $polls.slow; $max([1, $ceil($wait)]) )": _watch_seconds,
     "$min([3600, 30 * $power(2, $min([$stumbles - 1, 7]))])": lambda scope: min(
         3600, 30 * 2 ** min(scope["stumbles"] - 1, 7)
     ),
-    "$exists($said.wait_seconds) and $said.wait_seconds > 0": _wait_is_asked,
 }
 _NAME = re.compile(r"\$([a-z_]+(?:\.[A-Za-z_]+)*)")
 _NEXT = re.compile(r"\$([a-z_]+) \+ 1")

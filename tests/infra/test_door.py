@@ -13,7 +13,7 @@ def test_whoever_signs_may_use_the_tasks_api_and_only_a_bell_needs_no_signature(
         "POST /tasks": "AWS_IAM",
         "GET /tasks": "AWS_IAM",
         "GET /tasks/{task_id}": "AWS_IAM",
-        "POST /callbacks/{provider}/{task_id}/{attempt}/{bell}": "NONE",
+        "POST /callbacks/{provider}/{task_id}/{attempt}/{signature}": "NONE",
     }
 
 

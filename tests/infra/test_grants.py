@@ -30,13 +30,13 @@ MAY = {
         "Inbox": "s3:ListBucket",
         "Inbox/*": "s3:GetObject s3:GetObjectVersion",
         "PROVIDER KEYS": "secretsmanager:GetSecretValue",
-        "BellKey": "secretsmanager:GetSecretValue",
+        "CallbackKey": "secretsmanager:GetSecretValue",
         "WorkflowMachine": "states:StartExecution",
         "Submissions": "sqs:SendMessage CONSUME",
     },
     "callback": {
         "Tasks": "dynamodb:UpdateItem",
-        "BellKey": "secretsmanager:GetSecretValue",
+        "CallbackKey": "secretsmanager:GetSecretValue",
         "WorkflowMachine": "states:StartExecution states:SendTaskSuccess",
     },
     "watch": {
@@ -167,7 +167,7 @@ def test_who_is_called_by_a_service_is_called_for_one_thing_of_ours(template: Te
 
 
 def provider_keys(template: Template) -> set[str]:
-    return {name for name in template.of_type("AWS::SecretsManager::Secret") if name != "BellKey"}
+    return {name for name in template.of_type("AWS::SecretsManager::Secret") if name != "CallbackKey"}
 
 
 def all_actions(template: Template, name: str) -> set[str]:

@@ -33,7 +33,7 @@ def test_whatever_ends_in_dead_letters_rings(template: Template) -> None:
         assert {one["Name"]: template.text(one["Value"]) for one in alarm["Dimensions"]} == {"QueueName": name}
 
 
-@pytest.mark.parametrize("metric", ["TaskHeld", "ExtraBell", "AccountRejected"])
+@pytest.mark.parametrize("metric", ["TaskHeld", "CallbackForPastAttempt", "AccountRejected"])
 def test_what_only_a_person_can_mend_rings_whichever_function_says_so(template: Template, metric: str) -> None:
     alarm = alarms(template)[metric]
     assert [one["Expression"] for one in alarm["Metrics"]] == [f'SELECT SUM("{metric}") FROM "Talkdrop"']

@@ -62,8 +62,8 @@ def test_the_template_holds_no_secret(template: Template) -> None:
     secrets = template.of_type("AWS::SecretsManager::Secret")
     for name in providers.NAMES:
         assert json.loads(secrets[f"{name.capitalize()}Key"]["SecretString"]) == {"api_key": ""}
-    generated = secrets["BellKey"]["GenerateSecretString"]
-    assert "SecretString" not in secrets["BellKey"]
+    generated = secrets["CallbackKey"]["GenerateSecretString"]
+    assert "SecretString" not in secrets["CallbackKey"]
     assert json.loads(generated["SecretStringTemplate"]) == {"current": "k1"}
     assert (generated["GenerateStringKey"], generated["PasswordLength"]) == ("k1", 48)
 
@@ -104,8 +104,8 @@ def test_what_is_to_be_kept_for_ever_says_never(tmp_path: Path) -> None:
     [
         ({"keep_data": False}, "the stage prod keeps its videos"),
         ({"options": {"defualt_provider": "kie"}}, "unknown option defualt_provider"),
-        ({"inbox_expire_days": "never"}, "inbox_expire_days must be less than the option tombstone_days"),
-        ({"inbox_expire_days": 30, "options": {"tombstone_days": 30}}, "it would be paid again"),
+        ({"inbox_expire_days": "never"}, "inbox_expire_days must be less than the option row_retention_days"),
+        ({"inbox_expire_days": 30, "options": {"row_retention_days": 30}}, "it would be paid again"),
         ({"options": []}, "JSON object"),
         ({"options": {"submit_enabled": "false"}}, "submit_enabled is .* true or false"),
         ({"options": {"sweep_minutes": 2.5}}, "sweep_minutes is .* a whole number"),
@@ -116,14 +116,14 @@ def test_what_is_to_be_kept_for_ever_says_never(tmp_path: Path) -> None:
         ({"options": {"default_provider": "nope"}}, "default_provider names 'nope': the providers are comet, kie"),
         ({"options": {"default_models": {"nope": "avatar"}}}, "default_models names 'nope'"),
         ({"options": {"default_models": {"kie": "nope"}}}, "kie has no model 'nope': it has infinitalk"),
-        ({"options": {"travel": {"nope": "url"}}}, "travel names 'nope'"),
-        ({"options": {"travel": {"kling": "upload"}}}, "cannot travel to kling by 'upload': by url, base64"),
+        ({"options": {"media_delivery": {"nope": "url"}}}, "media_delivery names 'nope'"),
+        ({"options": {"media_delivery": {"kling": "upload"}}}, "cannot travel to kling by 'upload': by url, base64"),
         ({"options": {"polls": {"stedy": 60}}}, "polls.stedy is 60: it takes first, steady, slow, slow_after"),
         ({"options": {"polls": {"steady": 0}}}, "polls.steady is 0"),
-        ({"options": {"paces": {"nope": {"creates": 1, "seconds": 1}}}}, "paces names 'nope'"),
-        ({"options": {"paces": {"kie": {"creates": 1}}}}, "paces.kie .* needs creates and seconds"),
-        ({"options": {"paces": {"kie": {"creates": 0, "seconds": 10}}}}, "whole numbers from 1"),
-        ({"options": {"paces": {"kie": {"creates": 5, "seconds": 10, "runing": 2}}}}, "may have running"),
+        ({"options": {"rate_limits": {"nope": {"submits": 1, "seconds": 1}}}}, "rate_limits names 'nope'"),
+        ({"options": {"rate_limits": {"kie": {"submits": 1}}}}, "rate_limits.kie .* needs submits and seconds"),
+        ({"options": {"rate_limits": {"kie": {"submits": 0, "seconds": 10}}}}, "whole numbers from 1"),
+        ({"options": {"rate_limits": {"kie": {"submits": 5, "seconds": 10, "runing": 2}}}}, "may have running"),
         ({"stage": "Prod!"}, "stage"),
         ({"log_days": 31}, "log_days"),
         ({"callback_base_url": "http://plain.example.com"}, "callback_base_url"),
@@ -136,14 +136,14 @@ def test_a_choice_that_cannot_be_is_refused_before_anything_is_built(chosen: dic
 
 
 def test_every_option_that_can_be_is_taken() -> None:
-    pace = {"creates": 5, "seconds": 10, "running": None}
+    rate_limit = {"submits": 5, "seconds": 10, "running": None}
     options = {
         "default_provider": "kling", "default_models": {"kie": "infinitalk/from-audio"}, "submit_enabled": False,
-        "budget_usd_per_day": 20, "budget_usd_per_month": "99.50", "paces": {"kie": pace}, "link_hours": 0.5,
-        "polls": {"first": 5, "steady": 2.5, "slow": 60, "slow_after": 600}, "travel": {"kling": "base64"},
+        "budget_usd_per_day": 20, "budget_usd_per_month": "99.50", "rate_limits": {"kie": rate_limit}, "link_hours": 0.5,
+        "polls": {"first": 5, "steady": 2.5, "slow": 60, "slow_after": 600}, "media_delivery": {"kling": "base64"},
     }  # fmt: skip
     taken = Context(options=options).parsed_options
-    assert (taken.submit_enabled, taken.budget_usd_per_month, taken.paces["kie"]) == (False, Decimal("99.50"), pace)
+    assert (taken.submit_enabled, taken.budget_usd_per_month, taken.rate_limits["kie"]) == (False, Decimal("99.50"), rate_limit)
 
 
 def test_a_misspelt_context_key_ends_the_synthesis_and_the_cdks_own_keys_do_not(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from local import environment
-from local.__main__ import LIVE_TRAVEL
+from local.__main__ import LIVE_DELIVERY
 from local.screen import Screen
 from tests.journey.scene import Scene
 
@@ -22,7 +22,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 @pytest.fixture(scope="module")
 def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """Callbacks off: what is done is found by asking. Media travel in the request or by the provider's own upload."""
-    yield from _up(tmp_path_factory.mktemp("laptop"), {"callbacks": False, "travel": LIVE_TRAVEL})
+    yield from _up(tmp_path_factory.mktemp("laptop"), {"callbacks": False, "media_delivery": LIVE_DELIVERY})
 
 
 def _up(state: Path, options: Mapping[str, Any]) -> Iterator[Scene]:

@@ -44,7 +44,7 @@ class Wire:
         return [json.loads(one.content) for one in self.asked if one.method == "POST"]
 
 
-def speaker(name: str, wire: Wire, **credentials: Any) -> base.Provider:
+def client(name: str, wire: Wire, **credentials: Any) -> base.Provider:
     secret = {"api_key": KEY, "base_url": "https://provider.example.test", **credentials}
     return providers.get(name)(secret, wire.client())
 

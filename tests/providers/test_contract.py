@@ -16,7 +16,7 @@ from hypothesis import strategies as some
 from functions import providers
 from functions.providers import base
 from functions.providers.base import JobStatus
-from tests.providers.conftest import BELL, FACE, HERE, KEY, Wire, answer, captured, replay, request, speaker
+from tests.providers.conftest import BELL, FACE, HERE, KEY, Wire, answer, captured, client, replay, request
 
 
 def cases(call: str) -> list[Any]:
@@ -59,12 +59,12 @@ def test_a_submit_is_one_post_and_ends_as_the_answer_says(name: str, case: dict[
     expect = case["expect"]
     if "raises" in expect:
         with pytest.raises(base.ProviderError) as caught:
-            speaker(name, wire).submit(request(name))
+            client(name, wire).submit(request(name))
         assert type(caught.value).__name__ == expect["raises"], str(caught.value)
         assert caught.value.code == expect.get("code", caught.value.code)
         assert name in str(caught.value)
     else:
-        job = speaker(name, wire).submit(request(name))
+        job = client(name, wire).submit(request(name))
         assert (job.job_id, job.status) == (expect["job_id"], JobStatus.RUNNING)
     assert [one.method for one in wire.asked] == ["POST"]
 
@@ -75,11 +75,11 @@ def test_a_query_ends_as_the_answer_says(name: str, case: dict[str, Any]) -> Non
     expect = dict(case["expect"])
     if "raises" in expect:
         with pytest.raises(base.ProviderError) as caught:
-            speaker(name, wire).fetch(case["job_id"])
+            client(name, wire).fetch(case["job_id"])
         assert type(caught.value).__name__ == expect["raises"], str(caught.value)
         assert caught.value.code == expect.get("code", caught.value.code)
     else:
-        job = speaker(name, wire).fetch(case["job_id"])
+        job = client(name, wire).fetch(case["job_id"])
         assert job.job_id == case["job_id"]
         if expect.get("charge_usd"):
             expect["charge_usd"] = Decimal(expect["charge_usd"])
@@ -96,7 +96,7 @@ def test_a_status_word_nobody_told_us_of_means_running_and_a_warning(name: str, 
     for step in way:
         place = place[step]
     place[last] = word
-    job = speaker(name, Wire(answer(200, body))).fetch(case["job_id"])
+    job = client(name, Wire(answer(200, body))).fetch(case["job_id"])
     assert job.status is JobStatus.RUNNING
     assert job.unknown_word
     assert job.video_url is None
@@ -169,7 +169,7 @@ def test_of_an_endless_answer_no_more_than_a_mebibyte_is_read(name: str) -> None
     accepted = next(case for case in captured(name, "submit") if "raises" not in case["expect"])
     said = json.dumps(accepted["answer"]["json"])
     with pytest.raises(base.Ambiguous):
-        speaker(name, Wire(answer(200, text=f'{{"padding": "{"x" * (1 << 20)}", {said[1:]}'))).submit(request(name))
+        client(name, Wire(answer(200, text=f'{{"padding": "{"x" * (1 << 20)}", {said[1:]}'))).submit(request(name))
 
 
 @every_provider
@@ -206,7 +206,7 @@ def test_what_never_left_the_machine_is_not_sent(name: str) -> None:
 def test_a_redirect_is_not_followed_and_blames_the_address(name: str) -> None:
     wire = Wire(answer(307, text="", location="https://elsewhere.example.test/"))
     with pytest.raises(base.AccountRejected, match="base_url"):
-        speaker(name, wire).submit(request(name))
+        client(name, wire).submit(request(name))
     assert len(wire.asked) == 1
 
 
@@ -215,7 +215,7 @@ def test_a_redirect_is_not_followed_and_blames_the_address(name: str) -> None:
 def test_without_a_usable_key_nothing_is_sent_and_the_secret_is_named(name: str, key: str | None) -> None:
     wire = Wire(answer(200, {}))
     with pytest.raises(base.AccountRejected, match=f"secret of provider {name}"):
-        speaker(name, wire, api_key=key).submit(request(name))
+        client(name, wire, api_key=key).submit(request(name))
     assert not wire.asked
 
 
@@ -234,7 +234,7 @@ def test_no_error_repeats_a_key_or_a_signed_url(name: str, case: dict[str, Any])
     given = {**case["answer"], "json": talkative(case["answer"].get("json"))}
     given["text"] = None if "text" not in given else talkative(given["text"])
     wire = Wire(answer(given["status"], given.get("json"), given.get("text")))
-    provider = speaker(name, wire)
+    provider = client(name, wire)
     with pytest.raises(base.ProviderError) as caught:
         provider.submit(request(name)) if case["call"] == "submit" else provider.fetch(case["job_id"])
     for told in (str(caught.value), repr(caught.value)):
@@ -247,7 +247,7 @@ def test_no_error_repeats_a_key_or_a_signed_url(name: str, case: dict[str, Any])
 def test_no_job_repeats_a_signed_url_in_its_reason_or_shows_one_in_its_repr(name: str) -> None:
     failed = next(case for case in captured(name, "fetch") if case["expect"].get("status") == "failed")
     told = json.dumps(failed["answer"]["json"]).replace(failed["expect"]["error"], f"could not fetch {FACE}")
-    job = speaker(name, Wire(answer(200, text=told))).fetch(failed["job_id"])
+    job = client(name, Wire(answer(200, text=told))).fetch(failed["job_id"])
     assert "could not fetch https://inbox.example.test/face.png" in job.error
     assert "canary" not in job.error + repr(job) + repr(request(name))
 
@@ -258,7 +258,7 @@ def test_a_throttled_submit_says_when_to_come_again(name: str) -> None:
     reply = replay(throttled)
     reply.headers["Retry-After"] = "77"
     with pytest.raises(base.RejectedLater) as caught:
-        speaker(name, Wire(reply)).submit(request(name))
+        client(name, Wire(reply)).submit(request(name))
     assert caught.value.retry_seconds == 77
 
 
@@ -266,7 +266,7 @@ def test_a_throttled_submit_says_when_to_come_again(name: str) -> None:
 def test_a_model_that_is_not_there_is_refused_before_anything_is_sent(name: str) -> None:
     wire = Wire(answer(200, {}))
     with pytest.raises(base.Rejected, match="has no model 'nobody/knows'"):
-        speaker(name, wire).submit(request(name, model="nobody/knows"))
+        client(name, wire).submit(request(name, model="nobody/knows"))
     assert not wire.asked
 
 
@@ -274,23 +274,23 @@ def test_a_model_that_is_not_there_is_refused_before_anything_is_sent(name: str)
 def test_a_prompt_that_is_no_text_is_refused_before_anything_is_sent(name: str) -> None:
     wire = Wire(answer(200, {}))
     with pytest.raises(base.Rejected):
-        speaker(name, wire).submit(request(name, prompt="half a letter \ud83d"))
+        client(name, wire).submit(request(name, prompt="half a letter \ud83d"))
     assert not wire.asked
 
 
 @pytest.mark.parametrize(
     ("name", "other"),
-    [(name, other) for name in providers.NAMES for other in providers.get(name).travels if other not in base.BY_LINK],
+    [(name, other) for name in providers.NAMES for other in providers.get(name).media_deliveries if other not in base.BY_LINK],
 )
-def test_bytes_travel_where_urls_do_not_reach(name: str, other: base.Travel) -> None:
+def test_bytes_travel_where_urls_do_not_reach(name: str, other: base.Delivery) -> None:
     media = {
-        "portrait": base.Media("face.png", "image/png", content=b"\x89PNG face", travel=other),
-        "voice": base.Media("voice.mp3", "audio/mpeg", content=b"ID3 voice", travel=other),
+        "portrait": base.Media("face.png", "image/png", content=b"\x89PNG face", delivery=other),
+        "voice": base.Media("voice.mp3", "audio/mpeg", content=b"ID3 voice", delivery=other),
     }
     accepted = next(case for case in captured(name, "submit") if "raises" not in case["expect"])
     uploaded = answer(200, {"code": 200, "data": {"downloadUrl": "https://files.example.test/1"}})
     wire = Wire(uploaded, uploaded, replay(accepted)) if "upload" in other else Wire(replay(accepted))
-    speaker(name, wire).submit(request(name, **media))
+    client(name, wire).submit(request(name, **media))
     sent = b"".join(one.content for one in wire.asked)
     assert b"ID3 voice" in sent if other == "upload" else b"SUQzIHZvaWNl" in sent
 
@@ -300,7 +300,7 @@ def test_what_a_provider_says_of_itself_holds_together(name: str) -> None:
     provider = providers.get(name)
     assert provider.name == name
     assert provider.default_model in provider.models
-    assert provider.pace.creates > 0
+    assert provider.rate_limit.submits > 0
     assert provider.retention_days > 0
     for model_id, model in provider.models.items():
         assert model.id == model_id

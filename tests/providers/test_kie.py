@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from functions.providers import base
-from tests.providers.conftest import BELL, FACE, KEY, VOICE, Wire, answer, request, speaker
+from tests.providers.conftest import BELL, FACE, KEY, VOICE, Wire, answer, client, request
 
 ACCEPTED = answer(200, {"code": 200, "msg": "success", "data": {"taskId": "9f2c"}})
 UPLOADED = answer(200, {"success": True, "code": 200, "data": {"downloadUrl": "https://tempfile.example.test/1"}})
@@ -20,7 +20,7 @@ BYTES = {
 def test_infinitalk_is_asked_for_as_the_documentation_has_it() -> None:
     wire = Wire(ACCEPTED)
     chosen = {"resolution": "720p", "seed": Decimal(424242), "unknown": 1}
-    speaker("kie", wire).submit(request("kie", settings=chosen))
+    client("kie", wire).submit(request("kie", settings=chosen))
     assert str(wire.asked[0].url) == "https://provider.example.test/api/v1/jobs/createTask"
     assert wire.asked[0].headers["authorization"] == f"Bearer {KEY}"
     assert wire.posts == [
@@ -41,13 +41,13 @@ def test_infinitalk_is_asked_for_as_the_documentation_has_it() -> None:
 @pytest.mark.parametrize("model", ["kling/v1-avatar-standard", "kling/ai-avatar-standard", "kling/ai-avatar-pro"])
 def test_an_avatar_is_asked_for_with_an_empty_prompt_and_no_bell(model: str) -> None:
     wire = Wire(ACCEPTED)
-    speaker("kie", wire).submit(request("kie", model=model, prompt="", callback_url=None))
+    client("kie", wire).submit(request("kie", model=model, prompt="", callback_url=None))
     assert wire.posts == [{"model": model, "input": {"image_url": FACE, "audio_url": VOICE, "prompt": ""}}]
 
 
 def test_files_are_uploaded_under_the_attempt_s_own_path_and_their_links_sent() -> None:
     wire = Wire(UPLOADED, UPLOADED, ACCEPTED)
-    speaker("kie", wire, upload_base_url="https://upload.example.test/").submit(request("kie", **BYTES))
+    client("kie", wire, upload_base_url="https://upload.example.test/").submit(request("kie", **BYTES))
     face, voice, create = wire.asked
     assert str(face.url) == str(voice.url) == "https://upload.example.test/api/file-stream-upload"
     assert b'name="uploadPath"\r\n\r\ntalkdrop/job-7f3c-try1' in face.content
@@ -57,9 +57,9 @@ def test_files_are_uploaded_under_the_attempt_s_own_path_and_their_links_sent() 
 
 
 def test_kie_may_fetch_a_link_at_once_so_that_it_need_not_outlast_the_queue() -> None:
-    media = {name: base.Media(f"{name}.bin", "image/png", url=FACE, travel="upload-url") for name in ("portrait", "voice")}
+    media = {name: base.Media(f"{name}.bin", "image/png", url=FACE, delivery="upload-url") for name in ("portrait", "voice")}
     wire = Wire(UPLOADED, UPLOADED, ACCEPTED)
-    speaker("kie", wire).submit(request("kie", **media))
+    client("kie", wire).submit(request("kie", **media))
     uploaded = {"fileUrl": FACE, "uploadPath": "talkdrop/job-7f3c-try1", "fileName": "portrait.bin"}
     assert str(wire.asked[0].url).endswith("/api/file-url-upload")
     assert wire.posts[0] == uploaded
@@ -78,7 +78,7 @@ def test_kie_may_fetch_a_link_at_once_so_that_it_need_not_outlast_the_queue() ->
 def test_a_failed_upload_buys_nothing(reply: object, kind: type[base.ProviderError]) -> None:
     wire = Wire(reply)  # type: ignore[arg-type]
     with pytest.raises(base.ProviderError) as caught:
-        speaker("kie", wire).submit(request("kie", **BYTES))
+        client("kie", wire).submit(request("kie", **BYTES))
     assert type(caught.value) is kind
     assert all("createTask" not in str(one.url) for one in wire.asked)
 
@@ -86,38 +86,38 @@ def test_a_failed_upload_buys_nothing(reply: object, kind: type[base.ProviderErr
 def test_a_text_alone_is_refused_before_anything_is_sent() -> None:
     wire = Wire(ACCEPTED)
     with pytest.raises(base.Rejected, match="cannot speak"):
-        speaker("kie", wire).submit(request("kie", voice=None, settings={"text": "hello"}))
+        client("kie", wire).submit(request("kie", voice=None, settings={"text": "hello"}))
     assert not wire.asked
 
 
 def test_credits_are_told_in_dollars_and_none_left_stops_the_account() -> None:
     credit = answer(200, {"code": 200, "msg": "success", "data": 5916.25})
-    assert speaker("kie", Wire(credit)).credit_usd() == Decimal("29.58125")
-    speaker("kie", Wire(credit)).probe()
+    assert client("kie", Wire(credit)).balance_usd() == Decimal("29.58125")
+    client("kie", Wire(credit)).probe()
     with pytest.raises(base.AccountRejected):
-        speaker("kie", Wire(answer(200, {"code": 200, "data": 0.0}))).probe()
+        client("kie", Wire(answer(200, {"code": 200, "data": 0.0}))).probe()
     with pytest.raises(base.AccountRejected):
-        speaker("kie", Wire(answer(200, {"code": 401, "msg": "no"}))).probe()
+        client("kie", Wire(answer(200, {"code": 401, "msg": "no"}))).probe()
     with pytest.raises(base.Unavailable):
-        speaker("kie", Wire(answer(200, {"code": 455, "msg": "maintenance"}))).probe()
+        client("kie", Wire(answer(200, {"code": 455, "msg": "maintenance"}))).probe()
 
 
 def test_a_dead_link_is_exchanged_for_one_that_lives_and_a_foreign_one_is_left_alone() -> None:
     fresh = Wire(answer(200, {"code": 200, "data": "https://tempfile.example.test/fresh.mp4"}))
-    assert speaker("kie", fresh).fresh_link("https://tempfile.example.test/old.mp4").endswith("fresh.mp4")
+    assert client("kie", fresh).fresh_link("https://tempfile.example.test/old.mp4").endswith("fresh.mp4")
     foreign = Wire(answer(200, {"code": 422, "msg": "url is wrong"}))
-    assert speaker("kie", foreign).fresh_link("https://other.example.test/a.mp4") == "https://other.example.test/a.mp4"
+    assert client("kie", foreign).fresh_link("https://other.example.test/a.mp4") == "https://other.example.test/a.mp4"
 
 
 def test_maintenance_is_given_time() -> None:
     with pytest.raises(base.RejectedLater) as caught:
-        speaker("kie", Wire(answer(200, {"code": 455, "msg": "maintenance"}))).submit(request("kie"))
+        client("kie", Wire(answer(200, {"code": 455, "msg": "maintenance"}))).submit(request("kie"))
     assert caught.value.retry_seconds == 300
 
 
 def test_an_empty_account_is_told_in_words_that_help() -> None:
     with pytest.raises(base.AccountRejected) as caught:
-        speaker("kie", Wire(answer(200, {"code": 402, "msg": "Credits insufficient"}))).submit(request("kie"))
+        client("kie", Wire(answer(200, {"code": 402, "msg": "Credits insufficient"}))).submit(request("kie"))
     assert str(caught.value) == (
         'kie answered 402 "Credits insufficient": top up the account or switch provider (secret of provider kie)'
     )

@@ -11,7 +11,7 @@ import pytest
 
 from functions import providers
 from functions.providers import base, kling
-from tests.providers.conftest import BELL, FACE, VOICE, Wire, answer, request, speaker
+from tests.providers.conftest import BELL, FACE, VOICE, Wire, answer, client, request
 
 JOB = "880000000000000001"
 OURS = "job-7f3c-try1"
@@ -38,7 +38,7 @@ def record(job_id: str, external_id: str) -> dict[str, object]:
 def test_an_avatar_is_asked_for_as_the_documentation_has_it() -> None:
     wire = Wire(ACCEPTED)
     chosen = {"mode": "pro", "watermark_info": {"enabled": False}, "unknown": 1}
-    speaker("kling", wire).submit(request("kling", settings=chosen))
+    client("kling", wire).submit(request("kling", settings=chosen))
     assert str(wire.asked[0].url) == "https://provider.example.test/v1/videos/avatar/image2video"
     assert wire.posts == [
         {
@@ -55,13 +55,13 @@ def test_an_avatar_is_asked_for_as_the_documentation_has_it() -> None:
 
 def test_empty_fields_are_left_out() -> None:
     wire = Wire(ACCEPTED)
-    speaker("kling", wire).submit(request("kling", prompt="", callback_url=None))
+    client("kling", wire).submit(request("kling", prompt="", callback_url=None))
     assert wire.posts == [{"image": FACE, "sound_file": VOICE, "mode": "std", "external_task_id": OURS}]
 
 
 def test_bytes_travel_as_raw_base64_without_a_data_prefix() -> None:
     wire = Wire(ACCEPTED)
-    speaker("kling", wire).submit(request("kling", portrait=base.Media("f.png", "image/png", content=b"\x89PNG")))
+    client("kling", wire).submit(request("kling", portrait=base.Media("f.png", "image/png", content=b"\x89PNG")))
     assert wire.posts[0]["image"] == base64.b64encode(b"\x89PNG").decode()
 
 
@@ -75,7 +75,7 @@ def test_the_token_of_an_access_key_is_the_documentation_s() -> None:
 def test_an_access_key_signs_a_token_that_clocks_two_minutes_apart_can_agree_on() -> None:
     wire = Wire(ACCEPTED)
     before = int(time.time())
-    speaker("kling", wire, api_key="", access_key="AK", secret_key="SK").submit(request("kling"))
+    client("kling", wire, api_key="", access_key="AK", secret_key="SK").submit(request("kling"))
     claims = wire.asked[0].headers["authorization"].removeprefix("Bearer ").split(".")[1]
     told = json.loads(base64.urlsafe_b64decode(claims + "=="))
     assert told["iss"] == "AK"
@@ -107,7 +107,7 @@ def test_a_region_that_is_not_there_blames_the_secret() -> None:
 
 def test_a_lost_job_is_found_by_our_own_id() -> None:
     wire = Wire(answer(200, {"code": 0, "data": record(JOB, OURS)}))
-    job = speaker("kling", wire).find(OURS)
+    job = client("kling", wire).find(OURS)
     assert (job.job_id, job.external_id) == (JOB, OURS)
     assert wire.asked[0].url.path == f"/v1/videos/avatar/image2video/{OURS}"
 
@@ -115,13 +115,13 @@ def test_a_lost_job_is_found_by_our_own_id() -> None:
 def test_a_lost_job_is_found_in_the_list_where_our_id_is_no_path() -> None:
     listed = answer(200, {"code": 0, "data": [record("1", "another"), record(JOB, OURS)]})
     wire = Wire(NO_SUCH, listed)
-    assert speaker("kling", wire).find(OURS).job_id == JOB
+    assert client("kling", wire).find(OURS).job_id == JOB
     assert dict(wire.asked[1].url.params) == {"pageNum": "1", "pageSize": "500"}
 
 
 def test_a_job_that_never_was_is_not_found() -> None:
     with pytest.raises(base.JobNotFound):
-        speaker("kling", Wire(NO_SUCH, answer(200, {"code": 0, "data": []}))).find(OURS)
+        client("kling", Wire(NO_SUCH, answer(200, {"code": 0, "data": []}))).find(OURS)
 
 
 @pytest.mark.parametrize(
@@ -134,17 +134,17 @@ def test_a_job_that_never_was_is_not_found() -> None:
 )
 def test_a_list_that_was_not_given_proves_nothing(listed: httpx.Response) -> None:
     with pytest.raises(base.Unavailable):
-        speaker("kling", Wire(NO_SUCH, listed)).find(OURS)
+        client("kling", Wire(NO_SUCH, listed)).find(OURS)
 
 
 def test_another_s_job_under_our_id_is_not_ours() -> None:
     with pytest.raises(base.Unavailable, match="another job"):
-        speaker("kling", Wire(answer(200, {"code": 0, "data": record("9", "someone-else")}))).find(OURS)
+        client("kling", Wire(answer(200, {"code": 0, "data": record("9", "someone-else")}))).find(OURS)
 
 
 def test_a_text_is_spoken_first_and_its_audio_id_sent() -> None:
     wire = Wire(SPOKEN, ACCEPTED)
-    assert speaker("kling", wire).submit(request("kling", **TEXT)).job_id == JOB
+    assert client("kling", wire).submit(request("kling", **TEXT)).job_id == JOB
     assert [one.url.path for one in wire.asked] == ["/v1/audio/tts", "/v1/videos/avatar/image2video"]
     speech, video = wire.posts
     assert speech == {
@@ -159,18 +159,18 @@ def test_a_text_is_spoken_first_and_its_audio_id_sent() -> None:
 
 def test_a_chinese_text_is_spoken_in_chinese() -> None:
     wire = Wire(SPOKEN, ACCEPTED)
-    speaker("kling", wire).submit(request("kling", voice=None, settings={"text": "早上好", "voice_id": "v"}))
+    client("kling", wire).submit(request("kling", voice=None, settings={"text": "早上好", "voice_id": "v"}))
     assert wire.posts[0]["voice_language"] == "zh"
 
 
 def test_speech_that_is_paid_for_is_not_bought_again_when_the_video_must_wait() -> None:
     busy = answer(429, {"code": 1303, "message": "parallel task over resource pack limit"})
     with pytest.raises(base.RejectedLater) as caught:
-        speaker("kling", Wire(SPOKEN, busy)).submit(request("kling", **TEXT))
+        client("kling", Wire(SPOKEN, busy)).submit(request("kling", **TEXT))
     assert caught.value.retry_seconds == 30
     again = Wire(ACCEPTED)
     kept = {**TEXT["settings"], **caught.value.bought}  # type: ignore[dict-item]
-    speaker("kling", again).submit(request("kling", voice=None, settings=kept))
+    client("kling", again).submit(request("kling", voice=None, settings=kept))
     assert [one.url.path for one in again.asked] == ["/v1/videos/avatar/image2video"]
     assert again.posts[0]["audio_id"] == "825455158141661278"
 
@@ -189,7 +189,7 @@ def test_speech_that_is_paid_for_is_not_bought_again_when_the_video_must_wait() 
 def test_without_speech_no_video_is_asked_for(reply: httpx.Response, kind: type[base.ProviderError]) -> None:
     wire = Wire(reply)
     with pytest.raises(kind):
-        speaker("kling", wire).submit(request("kling", **TEXT))
+        client("kling", wire).submit(request("kling", **TEXT))
     assert [one.url.path for one in wire.asked] == ["/v1/audio/tts"]
 
 
@@ -205,11 +205,11 @@ def test_without_speech_no_video_is_asked_for(reply: httpx.Response, kind: type[
 def test_no_voice_or_two_of_them_are_refused_before_anything_is_sent(changes: dict[str, object]) -> None:
     wire = Wire(ACCEPTED)
     with pytest.raises(base.Rejected):
-        speaker("kling", wire).submit(request("kling", **changes))
+        client("kling", wire).submit(request("kling", **changes))
     assert not wire.asked
 
 
 def test_the_probe_lists_and_tells_a_bad_key() -> None:
-    speaker("kling", Wire(answer(200, {"code": 0, "data": []}))).probe()
+    client("kling", Wire(answer(200, {"code": 0, "data": []}))).probe()
     with pytest.raises(base.AccountRejected):
-        speaker("kling", Wire(answer(401, {"code": 1002, "message": "Authorization is invalid"}))).probe()
+        client("kling", Wire(answer(401, {"code": 1002, "message": "Authorization is invalid"}))).probe()

@@ -78,6 +78,6 @@ def test_settings_are_those_of_the_documentation() -> None:
 
 def test_paces_and_retentions_are_those_of_the_documentation() -> None:
     kie, kling = providers.get("kie"), providers.get("kling")
-    assert (kie.pace.creates, kie.pace.seconds, kie.pace.running) == (18, 10, 100)
-    assert kling.pace.running == 5
+    assert (kie.rate_limit.submits, kie.rate_limit.seconds, kie.rate_limit.running) == (18, 10, 100)
+    assert kling.rate_limit.running == 5
     assert (kie.retention_days, kling.retention_days) == (14, 30)

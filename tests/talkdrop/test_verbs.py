@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from functions.tasks import books, claims, queries, steps, table
-from functions.tasks.table import Lost
+from functions.tasks.table import ConditionFailed
 from functions.tasks.task import Status, Task, key_of
 from tests.talkdrop.conftest import Person, Town
 
@@ -74,11 +74,11 @@ def test_a_held_task_is_sent_anew_by_whoever_accepts_a_second_charge(town: Town,
     task = town.open("b2", error=HELD)
     slots = table.Update("slots#kie").set(leases={task.external_id: table.later(seconds=60)})
     slots.run()
-    table.Update(key_of(task.task_id)).set(booked=["slots#kie"], job_hint="kie_x", rings=1, task_token="t").run()
+    table.Update(key_of(task.task_id)).set(booked=["slots#kie"], job_hint="kie_x", callbacks_received=1, task_token="t").run()
     said = person.types("resubmit", task.task_id, "--why", "urgent", "--i-accept-a-second-charge")
     after = again(task)
     assert (said.code, after.status, after.attempt) == (0, Status.READY, 2)
-    assert (after.rings, after.job_hint, after.task_token, after.booked) == (0, "", "", ())
+    assert (after.callbacks_received, after.job_hint, after.task_token, after.booked) == (0, "", "", ())
     assert after.past[0]["error"] == HELD
     assert after.history[-1]["why"] == "attempt 2: urgent"
     assert (table.read("slots#kie") or {})["leases"] == {}
@@ -112,8 +112,8 @@ def test_a_refused_file_is_mended_and_not_sent_anew(town: Town, person: Person) 
 
 def test_a_bell_that_rings_while_a_person_decides_is_not_overruled(town: Town) -> None:
     seen = town.open("b6", error=HELD)
-    steps.ring(seen.task_id, 1, "kie_job_13")
-    with pytest.raises(Lost):
+    steps.record_callback(seen.task_id, 1, "kie_job_13")
+    with pytest.raises(ConditionFailed):
         claims.resubmit(seen, who="ada", why="urgent")
     assert again(seen).attempt == 1
 
@@ -136,10 +136,10 @@ def test_a_stopped_provider_is_reopened_once(town: Town, person: Person) -> None
 
 def test_the_whole_story_stands_on_one_page(town: Town, person: Person) -> None:
     task = town.open("d1", error=HELD, prompt="speak \x1b[2J up")
-    steps.ring(task.task_id, 1, "kie_job_14")
+    steps.record_callback(task.task_id, 1, "kie_job_14")
     said = person.types("explain", task.task_id)
     assert said.code == 0
-    for words in (VOICE_PART, "AMBIGUOUS: the answer was lost", "1 genuine", "a bell named job kie_job_14", "BellRefused",
+    for words in (VOICE_PART, "AMBIGUOUS: the answer was lost", "1 genuine", "a bell named job kie_job_14", "CallbackRefused",
                   "watched by no execution", "waits for a person", "the sweep looks at it at"):  # fmt: skip
         assert words in said.out
     assert "\x1b" not in said.out
