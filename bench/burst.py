@@ -1,10 +1,11 @@
 """A burst on the embedded run: N pairs dropped at once into one folder, and what became of them.
 
     python -m bench.burst 200
-    python -m bench.burst 200 --unpaced     without our own pace of 20 submits in 10 s, which is kie's limit
+    python -m bench.burst 200 --unpaced     without our own pace of 20 submits in 10 s, which is
+    kie's limit
 
-Ends with 1 if a task was charged twice or not at all, a video or an event is missing, or a message is in a dead-letter
-queue.
+Ends with 1 if a task was charged twice or not at all, a video or an event is missing, or a message
+is in a dead-letter queue.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ POLLS = {"polls": {"first": 30, "steady": 20, "slow": 30}}
 
 
 class Memory:
-    """The most that the emulated AWS with its Lambda processes, and the simulator, had in RAM at once."""
+    """The most that the emulated AWS with its Lambda processes, and the simulator, had in RAM at
+    once."""
 
     def __init__(self, running: World) -> None:
         self.cloud_mb = self.simulator_mb = 0.0
@@ -50,7 +52,9 @@ class Memory:
             used, count = self._running.cloud.resident_mb()
             self.cloud_mb, self.processes = max(self.cloud_mb, used), max(self.processes, count)
             if self._running.pretenders:
-                self.simulator_mb = max(self.simulator_mb, resident_mb(self._running.pretenders.pid)[0])
+                self.simulator_mb = max(
+                    self.simulator_mb, resident_mb(self._running.pretenders.pid)[0]
+                )
 
 
 def main() -> int:
@@ -71,17 +75,25 @@ def main() -> int:
     screen.plain(f"\n{asked.pairs} pairs, the last video after {seconds:.1f} s")
     for name, value in found.items():
         screen.plain(f"  {name:<28} {value}")
-    screen.plain(f"  peak memory, cloud           {memory.cloud_mb:.0f} MB in {memory.processes} processes")
+    screen.plain(
+        f"  peak memory, cloud           {memory.cloud_mb:.0f} MB in {memory.processes} processes"
+    )
     screen.plain(f"  peak memory, simulator       {memory.simulator_mb:.0f} MB")
     right = {"tasks", "completed", "charges", "tasks charged", "completion event ids", "videos"}
-    return 0 if all(found[name] == asked.pairs for name in right) and not found["dead letters"] else 1
+    return (
+        0 if all(found[name] == asked.pairs for name in right) and not found["dead letters"] else 1
+    )
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.burst")
     parser.add_argument("pairs", type=int, nargs="?", default=200)
-    parser.add_argument("--unpaced", action="store_true", help="submit as fast as the simulator takes it")
-    parser.add_argument("--patience", type=float, default=900, help="seconds to wait for the last one")
+    parser.add_argument(
+        "--unpaced", action="store_true", help="submit as fast as the simulator takes it"
+    )
+    parser.add_argument(
+        "--patience", type=float, default=900, help="seconds to wait for the last one"
+    )
     return parser.parse_args()
 
 
@@ -108,7 +120,11 @@ def _await_all(running: World, screen: Screen, pairs: int, deadline: float) -> N
 
 def completion_ids(running: World) -> set[str]:
     """The distinct ids of the completion events heard so far."""
-    return {one["detail"]["event_id"] for one in running.ear.heard if one["detail-type"] == "Task Completed"}
+    return {
+        one["detail"]["event_id"]
+        for one in running.ear.heard
+        if one["detail-type"] == "Task Completed"
+    }
 
 
 def count(running: World) -> dict[str, Any]:
@@ -120,14 +136,21 @@ def count(running: World) -> dict[str, Any]:
         .get_paginator("list_objects_v2")
         .paginate(Bucket=running.stack.outputs["ArchiveBucket"], Prefix="videos/")
     )
-    videos = [one["Key"] for page in pages for one in page.get("Contents", []) if one["Key"].endswith(".mp4")]
+    videos = [
+        one["Key"]
+        for page in pages
+        for one in page.get("Contents", [])
+        if one["Key"].endswith(".mp4")
+    ]
     return {
         "tasks": len(rows),
         "completed": Counter(row["status"] for row in rows)["COMPLETED"],
         "charges": len(charges),
         "tasks charged": len({line["callback_url"].split("/callbacks/")[-1] for line in charges}),
         "completion event ids": len(completion_ids(running)),
-        "completion events": sum(one["detail-type"] == "Task Completed" for one in running.ear.heard),
+        "completion events": sum(
+            one["detail-type"] == "Task Completed" for one in running.ear.heard
+        ),
         "videos": len(videos),
         "dead letters": running.dead_letters(),
         "errors logged": len(running.errors(most=10_000)),

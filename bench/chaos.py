@@ -1,15 +1,18 @@
-"""Sandboxes killed at random on the embedded run: is each task paid at most once, and does each come to rest?
+"""Sandboxes killed at random on the embedded run: is each task paid at most once, and does each
+come to rest?
 
     python -m bench.chaos 200
     python -m bench.chaos 200 --seed 7 --minutes 30
 
-N pairs are dropped at once. kie loses one answer in ten after it accepted the job; its callbacks come doubled, and half
-of them ten seconds late, out of order and after the polls. Meanwhile a process that runs a Lambda function, any of
-them, is ended by SIGKILL every one or two seconds, in the middle of whatever it does. Then the killing stops, and what it
-interrupted has the rest of the time to heal: a message whose reader died comes back when its visibility is over, a
-quarter of an hour later.
+N pairs are dropped at once. kie loses one answer in ten after it accepted the job; its callbacks
+come doubled, and half of them ten seconds late, out of order and after the polls. Meanwhile a
+process that runs a Lambda function, any of them, is ended by SIGKILL every one or two seconds, in
+the middle of whatever it does. Then the killing stops, and what it interrupted has the rest of the
+time to heal: a message whose reader died comes back when its visibility is over, a quarter of an
+hour later.
 
-Ends with 1 if a task was charged twice, or a voice has no task that is at rest (COMPLETED, FAILED or HELD).
+Ends with 1 if a task was charged twice, or a voice has no task that is at rest (COMPLETED, FAILED
+or HELD).
 """
 
 from __future__ import annotations
@@ -34,7 +37,8 @@ from local.simulated_providers import PACE
 
 OPTIONS = {
     **burst.POLLS,
-    # The pretended kie's time runs PACE times faster, so what waits for its callback waits as much less long.
+    # The pretended kie's time runs PACE times faster, so what waits for its callback waits as much
+    # less long.
     "ambiguous_hold_hours": 6 / PACE,
 }
 AT_REST = {"COMPLETED", "FAILED", "HELD"}
@@ -59,7 +63,9 @@ class Killer:
         self._thread.join()
 
     def _work(self) -> None:
-        while not self._over.wait(self._dice.uniform(*KILL_EVERY)) and time.monotonic() < self._until:
+        while (
+            not self._over.wait(self._dice.uniform(*KILL_EVERY)) and time.monotonic() < self._until
+        ):
             alive = self._running.cloud.lambda_processes()
             if alive:
                 self._kill(self._dice.choice(sorted(alive)))
@@ -76,7 +82,9 @@ class Killer:
 def main() -> int:
     asked = _arguments()
     screen = Screen()
-    screen.say(f"seed {asked.seed}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before we began")
+    screen.say(
+        f"seed {asked.seed}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before we began"
+    )
     running = environment.raise_up(screen, OPTIONS)
     try:
         _sweep_each_minute(running)
@@ -102,9 +110,18 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.chaos")
     parser.add_argument("pairs", type=int, nargs="?", default=200)
-    parser.add_argument("--seed", type=int, default=1, help="of the kills' times and victims, and of the lost answers")
-    parser.add_argument("--kill-minutes", type=float, default=5, help="how long processes are killed")
-    parser.add_argument("--minutes", type=float, default=28, help="how long to wait until everything is at rest")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=1,
+        help="of the kills' times and victims, and of the lost answers",
+    )
+    parser.add_argument(
+        "--kill-minutes", type=float, default=5, help="how long processes are killed"
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=28, help="how long to wait until everything is at rest"
+    )
     return parser.parse_args()
 
 
@@ -120,7 +137,8 @@ def _make_kie_faulty(running: World, seed: int) -> None:
     for fault in (
         {"fault": "lost_answer", "probability": 0.1, "seed": seed},
         {"fault": "callback_duplicate", "times": 2},
-        # kie speaks of a job once, at its end: what can be out of order is the callbacks of different tasks.
+        # kie speaks of a job once, at its end: what can be out of order is the callbacks of
+        # different tasks.
         {"fault": "callback_late", "seconds": 10 * PACE, "probability": 0.5, "seed": seed},
     ):
         running.pretenders.control("POST", "faults", {**fault, "provider": "kie"})
@@ -157,10 +175,14 @@ def _what_became(running: World) -> dict[str, Any]:
             charges.keys() - {row["task_id"] for row in rows if row["status"] == "COMPLETED"}
         ),
         "faults that struck": {fault["kind"]: fault["struck"] for fault in state["faults"]},
-        "tasks in doubt once": sum(any(line["what"] == "AMBIGUOUS" for line in row["history"]) for row in rows),
+        "tasks in doubt once": sum(
+            any(line["what"] == "AMBIGUOUS" for line in row["history"]) for row in rows
+        ),
         "sent again, proved unsent": sum(row.get("returns", 0) > 0 for row in rows),
         "held, by reason": Counter(row["error"]["code"] for row in held),
-        "held, and a job was accepted": [row["task_id"] for row in held if accepted[row["task_id"]]],
+        "held, and a job was accepted": [
+            row["task_id"] for row in held if accepted[row["task_id"]]
+        ],
         "dead letters by queue": _dead_letters(running),
     }
 
@@ -180,15 +202,25 @@ def _dead_letters(running: World) -> dict[str, int]:
     for name, url in running.stack.outputs.items():
         if name.endswith("DeadLetterQueueUrl"):
             about = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
-            found[name.removesuffix("DeadLetterQueueUrl")] = int(about["ApproximateNumberOfMessages"])
+            found[name.removesuffix("DeadLetterQueueUrl")] = int(
+                about["ApproximateNumberOfMessages"]
+            )
     return found
 
 
 def _tell_strays(running: World, screen: Screen) -> None:
-    """The story of each task that is HELD or not at rest, and the voices that have no task at all."""
+    """The story of each task that is HELD or not at rest, and the voices that have no task at
+    all."""
     rows = running.tasks()
-    listed = running.cloud.client("s3").get_paginator("list_objects_v2").paginate(Bucket=running.inbox)
-    voices = {one["Key"] for page in listed for one in page.get("Contents", []) if one["Key"].endswith(".mp3")}
+    listed = (
+        running.cloud.client("s3").get_paginator("list_objects_v2").paginate(Bucket=running.inbox)
+    )
+    voices = {
+        one["Key"]
+        for page in listed
+        for one in page.get("Contents", [])
+        if one["Key"].endswith(".mp3")
+    }
     for voice in sorted(voices - {row["audio"]["key"] for row in rows}):
         screen.plain(f"\nno task: {voice}")
     for row in rows:
@@ -209,17 +241,27 @@ def _executions(running: World, task_id: str) -> list[tuple[str, str]]:
         .get_paginator("list_executions")
         .paginate(stateMachineArn=running.stack.outputs["WorkflowArn"])
     )
-    return [(one["name"], one["status"]) for page in pages for one in page["executions"] if one["name"].startswith(task_id)]
+    return [
+        (one["name"], one["status"])
+        for page in pages
+        for one in page["executions"]
+        if one["name"].startswith(task_id)
+    ]
 
 
 def _task_of(line: dict[str, Any]) -> str:
-    """The task that a charge or a job is about, known by the address of the bell it was given: …/kie/<task>/<attempt>/…"""
+    """The task that a charge or a job is about, known by the address of the bell it was given:
+    …/kie/<task>/<attempt>/…"""
     return str(line["callback_url"]).split("/callbacks/")[-1].split("/")[1]
 
 
 def _function_of(process: int) -> str:
     """The Lambda function that a process runs, as the service tells every sandbox."""
-    told = dict(one.split("=", 1) for one in Path(f"/proc/{process}/environ").read_text().split("\0") if "=" in one)
+    told = dict(
+        one.split("=", 1)
+        for one in Path(f"/proc/{process}/environ").read_text().split("\0")
+        if "=" in one
+    )
     return told.get("POWERTOOLS_SERVICE_NAME", "?")
 
 

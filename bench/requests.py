@@ -1,9 +1,11 @@
-"""What one task asks of AWS: every call, invocation, state entered and table unit, counted in the world of tests/faults.
+"""What one task asks of AWS: every call, invocation, state entered and table unit, counted in the
+world of tests/faults.
 
     .venv/bin/python -m bench.requests [seconds a job takes]
 
-Two runs are compared, of one task and of two that are far apart, so that what only the first task of a stack needs and
-what the sweep does by the clock fall out. The docs (docs/cost.md) show this table for kie and the model's own polls.
+Two runs are compared, of one task and of two that are far apart, so that what only the first task
+of a stack needs and what the sweep does by the clock fall out. The docs (docs/cost.md) show this
+table for kie and the model's own polls.
 """
 
 from __future__ import annotations
@@ -26,8 +28,16 @@ BY_CLOCK = "sweep"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.requests", description="What one task asks of AWS.")
-    parser.add_argument("seconds", nargs="?", type=float, default=240.0, help="how long a job takes (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.requests", description="What one task asks of AWS."
+    )
+    parser.add_argument(
+        "seconds",
+        nargs="?",
+        type=float,
+        default=240.0,
+        help="how long a job takes (default: %(default)s)",
+    )
     job_seconds: float = parser.parse_args().seconds
     for callbacks in (True, False):
         print(f"\na job of {job_seconds:.0f} s, callbacks {'on' if callbacks else 'off'}")
@@ -38,7 +48,13 @@ def main() -> None:
 
 
 def count(tasks: int, job_seconds: float, callbacks: bool) -> Counter[str]:
-    scene = Scene("kie", ("files",) * tasks, callbacks=callbacks, spread_seconds=APART_SECONDS, extras=OWN_POLLS)
+    scene = Scene(
+        "kie",
+        ("files",) * tasks,
+        callbacks=callbacks,
+        spread_seconds=APART_SECONDS,
+        extras=OWN_POLLS,
+    )
     run = Run(scene, Plan(1, Script(seconds=job_seconds)), 1)
     counted: Counter[str] = Counter()
     _count_invocations(run, counted)
@@ -49,9 +65,9 @@ def count(tasks: int, job_seconds: float, callbacks: bool) -> Counter[str]:
     assert result.statuses == {"COMPLETED": tasks}
     for site in result.sites:
         function, call = site.split(": ")
-        counted["calls: " + ("to the provider and its links" if call.startswith(PROVIDERS) else call)] += (
-            function != BY_CLOCK
-        )
+        counted[
+            "calls: " + ("to the provider and its links" if call.startswith(PROVIDERS) else call)
+        ] += function != BY_CLOCK
     return counted
 
 
@@ -68,7 +84,8 @@ def _count_invocations(run: Run, counted: Counter[str]) -> None:
 
 
 def _count_units(run: Run, counted: Counter[str]) -> None:
-    """Write units of the table and its two indexes: a kilobyte begun each, twice in a transaction."""
+    """Write units of the table and its two indexes: a kilobyte begun each, twice in a
+    transaction."""
     table = run.account.table
     write, transact = table._write, table.transact_write_items
     weight = [1]
@@ -77,7 +94,9 @@ def _count_units(run: Run, counted: Counter[str]) -> None:
         old = table.items.get(pk)
         counted["table: write units"] += weight[0] * max(units(item), units(old))
         counted["table: write units of the indexes"] += _index_units(old or {}, item)
-        counted["table: bytes of the largest task"] = max(counted["table: bytes of the largest task"], size(item))
+        counted["table: bytes of the largest task"] = max(
+            counted["table: bytes of the largest task"], size(item)
+        )
         write(pk, item)
 
     def in_transaction(*more: Any, **named: Any) -> Any:
@@ -94,11 +113,16 @@ def _index_units(old: Any, new: Any) -> int:
     """An index is written when what it shows changed; twice, when the entry moves."""
     total = 0
     for keys, shown in ((("status_shard", "created"), LISTED), (("due_shard", "due_at"), ())):
-        before, after = ({name: item[name] for name in ("pk", *keys, *shown) if name in item} for item in (old, new))
+        before, after = (
+            {name: item[name] for name in ("pk", *keys, *shown) if name in item}
+            for item in (old, new)
+        )
         was_there, is_there = (all(key in item for key in keys) for item in (before, after))
         if before != after:
             moved = was_there and is_there and any(before[key] != after[key] for key in keys)
-            total += units(after) * is_there + units(before) * (was_there and (moved or not is_there))
+            total += units(after) * is_there + units(before) * (
+                was_there and (moved or not is_there)
+            )
     return total
 
 
@@ -118,7 +142,8 @@ def units(item: Any) -> int:
 
 
 def size(value: Any) -> int:
-    """Bytes by DynamoDB's rule, nearly: names and values, three for each list or map and one for each thing in it."""
+    """Bytes by DynamoDB's rule, nearly: names and values, three for each list or map and one for
+    each thing in it."""
     if not isinstance(value, dict):
         return len(str(value).encode())
     total = 0

@@ -1,7 +1,7 @@
-"""The Lambda bundle: one package, shipped whole to every function. Verbs run, nouns are imported."""
+"""The Lambda bundle: one package, shipped whole to every function. Verbs run, nouns are
+imported."""
 
 import warnings
 
 # Powertools warns of every invocation that counted nothing; most of ours rightly count nothing.
 warnings.filterwarnings("ignore", message="No application metrics to publish")
-

@@ -26,7 +26,8 @@ class LinkTooShort(Exception):
 
 @dataclass(frozen=True)
 class CallbackRef:
-    """A callback address of ours, opened: this attempt of this task, and nobody else, was given it."""
+    """A callback address of ours, opened: this attempt of this task, and nobody else, was given
+    it."""
 
     provider: str
     task_id: str
@@ -34,19 +35,26 @@ class CallbackRef:
 
 
 def presign(bucket: str, key: str, version_id: str | None, *, seconds: int | None = None) -> str:
-    """A URL by which a stranger may read exactly this version of this object, for `options().link_hours`.
+    """A URL by which a stranger may read exactly this version of this object, for
+    `options().link_hours`.
 
     A presigned URL dies with the credentials that signed it, whatever its own expiry says
-    (https://docs.aws.amazon.com/AmazonS3/latest/userguide/ShareObjectPreSignedURL.html), so these are looked at too.
-    Raises LinkTooShort, and ValueError past the seven days that SigV4 allows.
+    (https://docs.aws.amazon.com/AmazonS3/latest/userguide/ShareObjectPreSignedURL.html), so these
+    are looked at too. Raises LinkTooShort, and ValueError past the seven days that SigV4 allows.
     """
     lifetime = int(options().link_hours * 3600) if seconds is None else seconds
     if not 0 < lifetime <= _WEEK_SECONDS:
-        raise ValueError(f"link_hours must lie between 0 and 168, not {lifetime / 3600:g}: SigV4 signs for a week")
+        raise ValueError(
+            f"link_hours must lie between 0 and 168, not {lifetime / 3600:g}: SigV4 signs for a "
+            "week"
+        )
     s3 = aws("s3")
     left = _credential_seconds_left(s3)
     if left is not None and left < min(lifetime, 3600):
-        raise LinkTooShort(f"the signing credentials end in {int(left)} s, before the provider would fetch the media")
+        raise LinkTooShort(
+            f"the signing credentials end in {int(left)} s, before the provider would fetch the "
+            "media"
+        )
     target = {"Bucket": bucket, "Key": key} | ({"VersionId": version_id} if version_id else {})
     return s3.generate_presigned_url("get_object", Params=target, ExpiresIn=lifetime)
 
@@ -58,7 +66,8 @@ def _credential_seconds_left(client: Any) -> float | None:
 
 
 def callback_url(provider: str, task_id: str, attempt: int, keys: Mapping[str, Any]) -> str:
-    """The callback URL of one attempt: a MAC over exactly provider, task and attempt, and nothing to look up."""
+    """The callback URL of one attempt: a MAC over exactly provider, task and attempt, and nothing
+    to look up."""
     kid = str(keys["current"])
     mac = _mac(str(keys[kid]), provider, task_id, attempt)
     return f"{get().callback_base_url.rstrip('/')}/callbacks/{provider}/{task_id}/{attempt}/{kid}.{mac}"
@@ -67,24 +76,36 @@ def callback_url(provider: str, task_id: str, attempt: int, keys: Mapping[str, A
 def verify_callback(path: Mapping[str, str] | None, keys: Mapping[str, Any]) -> CallbackRef | None:
     """The bell behind a callback's path parameters, None if it is not one that we hung."""
     path = path or {}
-    provider, task_id, attempt = path.get("provider", ""), path.get("task_id", ""), path.get("attempt", "")
+    provider, task_id, attempt = (
+        path.get("provider", ""),
+        path.get("task_id", ""),
+        path.get("attempt", ""),
+    )
     kid, _, mac = path.get("signature", "").partition(".")
     well_formed = (
         _PROVIDER.fullmatch(provider) and _TASK_ID.fullmatch(task_id)
         and _ATTEMPT.fullmatch(attempt) and _KID.fullmatch(kid) and attempt.isascii()
     )  # fmt: skip
-    # A key that is not ours is replaced and not skipped: a stranger's wrong key id costs us the same work as a wrong MAC.
+    # A key that is not ours is replaced and not skipped: a stranger's wrong key id costs us the
+    # same work as a wrong MAC.
     secret = str(keys.get(kid) or keys[str(keys["current"])])
     expected = _mac(secret, provider, task_id, int(attempt) if well_formed else 0)
     genuine = hmac.compare_digest(expected.encode(), mac.encode("utf-8", "replace"))
-    return CallbackRef(provider, task_id, int(attempt)) if well_formed and genuine and kid in keys else None
+    return (
+        CallbackRef(provider, task_id, int(attempt))
+        if well_formed and genuine and kid in keys
+        else None
+    )
 
 
 def is_callback_url_of(url: str | None, provider: str, task_id: str, attempt: int) -> bool:
-    """Is this the callback URL of this attempt? Asked of what a *provider* remembers, over our own connection."""
+    """Is this the callback URL of this attempt? Asked of what a *provider* remembers, over our own
+    connection."""
     return url is not None and f"/callbacks/{provider}/{task_id}/{attempt}/" in url
 
 
 def _mac(secret: str, provider: str, task_id: str, attempt: int) -> str:
-    digest = hmac.new(secret.encode(), f"cb1|{provider}|{task_id}|{attempt}".encode(), hashlib.sha256).digest()
+    digest = hmac.new(
+        secret.encode(), f"cb1|{provider}|{task_id}|{attempt}".encode(), hashlib.sha256
+    ).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

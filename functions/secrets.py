@@ -18,7 +18,8 @@ _known: dict[str, tuple[float, dict[str, Any]]] = {}
 
 
 def secret(secret_id: str, *, fresh: bool = False) -> dict[str, Any]:
-    """A secret's JSON object, kept for five minutes; `fresh` after a provider refused the key we knew."""
+    """A secret's JSON object, kept for five minutes; `fresh` after a provider refused the key we
+    knew."""
     known = _known.get(secret_id)
     if known and not fresh and known[0] > time.monotonic():
         return known[1]
@@ -30,7 +31,8 @@ def secret(secret_id: str, *, fresh: bool = False) -> dict[str, Any]:
 
 
 def callback_keys() -> dict[str, Any]:
-    """The bell keys (`current` names one of `k1`, `k2`, …) and, where a provider signs, its webhook keys by name."""
+    """The bell keys (`current` names one of `k1`, `k2`, …) and, where a provider signs, its webhook
+    keys by name."""
     return secret(get().callback_secret)
 
 
@@ -39,7 +41,9 @@ def of_provider(provider: str, *, fresh: bool = False) -> dict[str, Any]:
     try:
         return secret(_secret_of(provider), fresh=fresh)
     except (ValueError, TypeError):  # whose words would quote it
-        raise base.AccountRejected(f'the secret of {provider} is no JSON object such as {{"api_key": "…"}}') from None
+        raise base.AccountRejected(
+            f'the secret of {provider} is no JSON object such as {{"api_key": "…"}}'
+        ) from None
 
 
 def _secret_of(provider: str) -> str:
@@ -52,7 +56,8 @@ def client(provider: str) -> base.Provider:
 
 
 def has_changed(provider: str) -> bool:
-    """Does the secret hold another key than the one we used? Asked after a refusal, so that a rotation is no outage."""
+    """Does the secret hold another key than the one we used? Asked after a refusal, so that a
+    rotation is no outage."""
     before = _known.get(_secret_of(provider))
     try:
         return before is not None and of_provider(provider, fresh=True) != before[1]

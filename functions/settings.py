@@ -1,4 +1,5 @@
-"""What the stack tells a function, read once from its environment; and the AWS clients it talks through."""
+"""What the stack tells a function, read once from its environment; and the AWS clients it talks
+through."""
 
 from __future__ import annotations
 
@@ -22,22 +23,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """Everything tunable from CDK context (`options` in cdk.json). Times say their unit; money is USD.
+    """Everything tunable from CDK context (`options` in cdk.json). Times say their unit; money is
+    USD.
 
-    `default_provider`, `default_models` (a model for each provider): what a task gets that names none.
-    `waiting_hours`: how long a voice may wait for its portrait. `drop_delay_seconds`: how long an upload waits so that
-    files dropped together are seen together.
-    `submit_enabled`: false sends nothing to any provider, and tasks stay READY. `budget_usd_per_day` and `_per_month`:
-    caps on quoted spend, None for no cap. `rate_limits`: a provider's pace instead of its own (`submits` in any `seconds`,
-    `running` at once, unlimited without it). `lease_seconds`: how long a submit has its task for itself.
-    `media_delivery`: how media reach a provider instead of its own first way, such as {"kling": "base64"}. `link_hours`: how
-    long a presigned media URL lives; it must outlast the provider's own queue.
-    `callbacks`: false gives the provider no address to call, so that all is learned by asking. `polls`: overrides of a
-    model's own schedule in seconds: the `first` look, then `steady` ones, and `slow` ones once the job is `slow_after`
-    old. `sweep_minutes`: how often it is looked for what fell through.
-    `ambiguous_hold_hours`: how long the bell of a submit whose answer was lost is waited for before a person is asked.
-    `silent_hold_hours`: how long a provider may say "running". `row_retention_days`: how long the row of a task that ended
-    is kept, and with it the memory of what was paid.
+    `default_provider`, `default_models` (a model for each provider): what a task gets that names
+    none. `waiting_hours`: how long a voice may wait for its portrait. `drop_delay_seconds`: how
+    long an upload waits so that files dropped together are seen together.
+    `submit_enabled`: false sends nothing to any provider, and tasks stay READY.
+    `budget_usd_per_day` and `_per_month`: caps on quoted spend, None for no cap. `rate_limits`: a
+    provider's pace instead of its own (`submits` in any `seconds`, `running` at once, unlimited
+    without it). `lease_seconds`: how long a submit has its task for itself. `media_delivery`: how
+    media reach a provider instead of its own first way, such as {"kling": "base64"}. `link_hours`:
+    how long a presigned media URL lives; it must outlast the provider's own queue. `callbacks`:
+    false gives the provider no address to call, so that all is learned by asking. `polls`:
+    overrides of a model's own schedule in seconds: the `first` look, then `steady` ones, and `slow`
+    ones once the job is `slow_after` old. `sweep_minutes`: how often it is looked for what fell
+    through. `ambiguous_hold_hours`: how long the bell of a submit whose answer was lost is waited
+    for before a person is asked. `silent_hold_hours`: how long a provider may say "running".
+    `row_retention_days`: how long the row of a task that ended is kept, and with it the memory of
+    what was paid.
     """
 
     default_provider: str = "kie"
@@ -60,24 +64,34 @@ class Options:
 
     @classmethod
     def parse(cls, text: str) -> Options:
-        """The options from JSON. A name that is none of ours is refused, and so is a value of another type: a typo must
-        not silently mean the default, nor "false" true."""
+        """The options from JSON. A name that is none of ours is refused, and so is a value of
+        another type: a typo must not silently mean the default, nor "false" true."""
         raw: dict[str, Any] = json.loads(text or "{}", parse_float=Decimal)
         if not isinstance(raw, dict):
             raise ValueError(f"the options are {raw!r}: they must be a JSON object")
         known = {f.name: f.type for f in fields(cls)}
         if strange := sorted(set(raw) - set(known)):
-            raise ValueError(f"unknown option {', '.join(strange)}: the options are {', '.join(known)}")
-        told = {name: _typed(f"option {name}", str(known[name]), value) for name, value in raw.items()}
+            raise ValueError(
+                f"unknown option {', '.join(strange)}: the options are {', '.join(known)}"
+            )
+        told = {
+            name: _typed(f"option {name}", str(known[name]), value) for name, value in raw.items()
+        }
         if "polls" in told:
-            told["polls"] = {name: _typed(f"option polls.{name}", "float", one) for name, one in told["polls"].items()}
+            told["polls"] = {
+                name: _typed(f"option polls.{name}", "float", one)
+                for name, one in told["polls"].items()
+            }
         return cls(**told)
 
 
 def _typed(where: str, kind: str, value: Any) -> Any:
-    """The value as an option of this annotation has it. Money may be text, which keeps every digit."""
+    """The value as an option of this annotation has it. Money may be text, which keeps every
+    digit."""
     number = isinstance(value, int | Decimal) and not isinstance(value, bool)
-    money = number or (isinstance(value, str) and re.fullmatch(r"[0-9]+(\.[0-9]+)?", value) is not None)
+    money = number or (
+        isinstance(value, str) and re.fullmatch(r"[0-9]+(\.[0-9]+)?", value) is not None
+    )
     fits, wants = {
         "bool": (isinstance(value, bool), "true or false"),
         "int": (number and isinstance(value, int), "a whole number"),
@@ -94,7 +108,8 @@ def _typed(where: str, kind: str, value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Settings:
-    """One field for each environment variable `TALKDROP_<FIELD>` the stack sets; empty where a function needs none."""
+    """One field for each environment variable `TALKDROP_<FIELD>` the stack sets; empty where a
+    function needs none."""
 
     table: str = ""
     inbox: str = ""
@@ -111,7 +126,8 @@ class Settings:
 
 @cache
 def get() -> Settings:
-    """The settings of this function; a test that changes the environment calls `get.cache_clear()`."""
+    """The settings of this function; a test that changes the environment calls
+    `get.cache_clear()`."""
     told = {f.name: os.environ.get(f"TALKDROP_{f.name.upper()}") for f in fields(Settings)}
     return Settings(**{name: value for name, value in told.items() if value is not None})
 
@@ -134,8 +150,8 @@ def aws(service: Literal["secretsmanager"]) -> SecretsManagerClient: ...
 @overload
 def aws(service: Literal["stepfunctions"]) -> SFNClient: ...
 def aws(service: Any) -> Any:
-    """The client of a service, made once a sandbox. All we call through it is conditional or idempotent, so AWS's own
-    retries are welcome; the paid POST goes another way."""
+    """The client of a service, made once a sandbox. All we call through it is conditional or
+    idempotent, so AWS's own retries are welcome; the paid POST goes another way."""
     return _client(service)
 
 
@@ -144,8 +160,8 @@ def _client(service: Any) -> Any:
     import boto3
     from botocore.config import Config
 
-    # SigV4 and the regional host are said out loud: without them botocore may presign in the old style, or for a
-    # global host that answers with a redirect.
+    # SigV4 and the regional host are said out loud: without them botocore may presign in the old
+    # style, or for a global host that answers with a redirect.
     config = Config(
         retries={"mode": "standard", "max_attempts": 4},
         connect_timeout=3,

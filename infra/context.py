@@ -1,4 +1,5 @@
-"""What may be chosen: the CDK context (`cdk.json`, or `-c name=value`), typed and checked before anything is built."""
+"""What may be chosen: the CDK context (`cdk.json`, or `-c name=value`), typed and checked before
+anything is built."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ from functions.settings import Options
 
 LogDays = Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653]
 Never = Literal["never"]
-# What `cdk acknowledge` and `cdk cli-telemetry` keep in cdk.context.json; all other keys of the CDK have an @ or a colon.
+# What `cdk acknowledge` and `cdk cli-telemetry` keep in cdk.context.json; all other keys of the CDK
+# have an @ or a colon.
 KEYS_OF_THE_CLI = ("acknowledged-issue-numbers", "cli-telemetry")
 POLLS = ("first", "steady", "slow", "slow_after")
 
@@ -23,22 +25,22 @@ POLLS = ("first", "steady", "slow", "slow_after")
 class Context(BaseModel):
     """Each field is a context key; what is not given has the default here.
 
-    `stage`: several Talkdrops may live in one account; every stage but `prod` is named in the stack's name.
-    `account`, `region`: where to; not given, wherever the CLI is logged in.
+    `stage`: several Talkdrops may live in one account; every stage but `prod` is named in the
+    stack's name. `account`, `region`: where to; not given, wherever the CLI is logged in.
     `keep_data`: buckets and table outlive the stack. Only a stage that is not `prod` may say false.
-    `inbox_expire_days`: portraits and voices are somebody's face: they are hidden when the videos are long made, and
-    gone for good `old_versions_days` later. It must leave a waiting or held task its files.
-    `archive_cold_after_days`: to Glacier Instant Retrieval, which still answers in milliseconds.
-    `archive_expire_days`: when videos go. Each of these two may be the word `never`.
-    `archive_ia_after_days`: to Standard-IA, on the way there. `archive_lock_days`: for so long nobody deletes a version
-    of a video without the right to bypass the lock. `archive_replica_bucket_arn`: a bucket of yours, versioned, in
-    another region, that gets a copy of every video. See docs/operations.md.
-    `old_versions_days`: how long an overwritten or deleted object can be brought back.
-    `callback_base_url`: a domain of your own in front of the API, without a slash at the end.
-    `alarm_email`: who hears of alarms; others may subscribe to the topic.
-    `options`: everything the functions themselves can be told, see `functions/settings.py`.
-    `bundle`: `aws` ships wheels for Lambda; `host` (or TALKDROP_BUNDLE=host) those of this machine, for the embedded
-    run.
+    `inbox_expire_days`: portraits and voices are somebody's face: they are hidden when the videos
+    are long made, and gone for good `old_versions_days` later. It must leave a waiting or held task
+    its files. `archive_cold_after_days`: to Glacier Instant Retrieval, which still answers in
+    milliseconds. `archive_expire_days`: when videos go. Each of these two may be the word `never`.
+    `archive_ia_after_days`: to Standard-IA, on the way there. `archive_lock_days`: for so long
+    nobody deletes a version of a video without the right to bypass the lock.
+    `archive_replica_bucket_arn`: a bucket of yours, versioned, in another region, that gets a copy
+    of every video. See docs/operations.md. `old_versions_days`: how long an overwritten or deleted
+    object can be brought back. `callback_base_url`: a domain of your own in front of the API,
+    without a slash at the end. `alarm_email`: who hears of alarms; others may subscribe to the
+    topic. `options`: everything the functions themselves can be told, see `functions/settings.py`.
+    `bundle`: `aws` ships wheels for Lambda; `host` (or TALKDROP_BUNDLE=host) those of this machine,
+    for the embedded run.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,9 +53,13 @@ class Context(BaseModel):
     inbox_expire_days: Annotated[int, Field(ge=7)] | Never = 30
     archive_cold_after_days: Annotated[int, Field(ge=1)] | Never = 90
     archive_expire_days: Annotated[int, Field(ge=1)] | Never = "never"
-    archive_ia_after_days: Annotated[int, Field(ge=30)] | Never = "never"  # S3 takes nothing younger
+    archive_ia_after_days: Annotated[int, Field(ge=30)] | Never = (
+        "never"  # S3 takes nothing younger
+    )
     archive_lock_days: Annotated[int, Field(ge=1)] | Never = "never"
-    archive_replica_bucket_arn: str | None = Field(None, pattern=r"^arn:aws[a-z-]*:s3:::[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+    archive_replica_bucket_arn: str | None = Field(
+        None, pattern=r"^arn:aws[a-z-]*:s3:::[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
+    )
     old_versions_days: int = Field(30, ge=1)
     callback_base_url: str | None = Field(None, pattern=r"^https://[^/]+(/[^/]+)*$")
     alarm_email: str | None = None
@@ -62,9 +68,16 @@ class Context(BaseModel):
 
     @classmethod
     def of(cls, node: Node) -> Self:
-        keys = [key for key in node.get_all_context() if not (set("@:") & set(key) or key in KEYS_OF_THE_CLI)]
+        keys = [
+            key
+            for key in node.get_all_context()
+            if not (set("@:") & set(key) or key in KEYS_OF_THE_CLI)
+        ]
         if strange := sorted(set(keys) - set(cls.model_fields)):
-            raise ValueError(f"unknown context key {', '.join(strange)}: the keys are {', '.join(cls.model_fields)}")
+            raise ValueError(
+                f"unknown context key {', '.join(strange)}: the keys are "
+                f"{', '.join(cls.model_fields)}"
+            )
         given = {name: node.try_get_context(name) for name in keys}
         if told := os.environ.get("TALKDROP_BUNDLE"):
             given["bundle"] = told
@@ -74,7 +87,9 @@ class Context(BaseModel):
     @classmethod
     def _options(cls, value: object) -> object:
         """A misspelt option fails here, at synthesis, and not in a function a week later."""
-        given = json.loads(value) if isinstance(value, str) else value  # `-c options='{…}'` arrives as text
+        given = (
+            json.loads(value) if isinstance(value, str) else value
+        )  # `-c options='{…}'` arrives as text
         options = Options.parse(json.dumps(given))
         _names_what_there_is(options)
         _keeps_time(options)
@@ -88,7 +103,9 @@ class Context(BaseModel):
     @model_validator(mode="after")
     def _data_of_prod_is_kept(self) -> Self:
         if self.stage == "prod" and not self.keep_data:
-            raise ValueError("keep_data=false is for other stages: the stage prod keeps its videos and its table")
+            raise ValueError(
+                "keep_data=false is for other stages: the stage prod keeps its videos and its table"
+            )
         return self
 
     @model_validator(mode="after")
@@ -96,7 +113,8 @@ class Context(BaseModel):
         days = self.parsed_options.row_retention_days
         if self.inbox_expire_days == "never" or self.inbox_expire_days >= days:
             raise ValueError(
-                f"inbox_expire_days must be less than the option row_retention_days ({days}): the sweep takes a voice whose "
+                f"inbox_expire_days must be less than the option row_retention_days ({days}): the "
+                "sweep takes a voice whose "
                 "row is gone for a forgotten one, and it would be paid again"
             )
         return self
@@ -106,7 +124,8 @@ class Context(BaseModel):
         tepid, cold = self.archive_ia_after_days, self.archive_cold_after_days
         if tepid != "never" and cold != "never" and cold < tepid + 30:
             raise ValueError(
-                "archive_cold_after_days must be 30 or more past archive_ia_after_days: S3 keeps it there so long"
+                "archive_cold_after_days must be 30 or more past archive_ia_after_days: S3 keeps "
+                "it there so long"
             )
         return self
 
@@ -129,7 +148,10 @@ def _names_what_there_is(options: Options) -> None:
         said = getattr(options, option)
         for name in [said] if isinstance(said, str) else said:
             if name not in providers.NAMES:
-                raise ValueError(f"the option {option} names {name!r}: the providers are {', '.join(providers.NAMES)}")
+                raise ValueError(
+                    f"the option {option} names {name!r}: the providers are "
+                    f"{', '.join(providers.NAMES)}"
+                )
     for name, model in options.default_models.items():
         if model not in (models := providers.get(name).models):
             raise ValueError(f"{name} has no model {model!r}: it has {', '.join(models)}")
@@ -140,15 +162,34 @@ def _names_what_there_is(options: Options) -> None:
 
 def _keeps_time(options: Options) -> None:
     if not 120 <= options.lease_seconds <= 900:
-        raise ValueError("the option lease_seconds must lie between 120 and 900: the POST alone may take 90")
+        raise ValueError(
+            "the option lease_seconds must lie between 120 and 900: the POST alone may take 90"
+        )
     if not 0 < options.link_hours <= 168:
-        raise ValueError("the option link_hours must be more than 0 and at most 168: AWS signs for seven days at most")
+        raise ValueError(
+            "the option link_hours must be more than 0 and at most 168: AWS signs for seven days "
+            "at most"
+        )
     for name, seconds in options.polls.items():
         if name not in POLLS or seconds <= 0:
-            raise ValueError(f"the option polls.{name} is {seconds:g}: it takes {', '.join(POLLS)}, in seconds above 0")
+            raise ValueError(
+                f"the option polls.{name} is {seconds:g}: it takes {', '.join(POLLS)}, in seconds "
+                "above 0"
+            )
     for name, rate_limit in options.rate_limits.items():
-        numbers = [number for part, number in rate_limit.items() if (part, number) != ("running", None)]
+        numbers = [
+            number for part, number in rate_limit.items() if (part, number) != ("running", None)
+        ]
         whole = all(type(number) is int and number >= 1 for number in numbers)
-        if not whole or not {"submits", "seconds"} <= set(rate_limit) <= {"submits", "seconds", "running"}:
-            message = f"the option rate_limits.{name} is {json.dumps(rate_limit, default=str)}: it needs submits and seconds"
-            raise ValueError(f"{message}, and may have running: whole numbers from 1, running also null")
+        if not whole or not {"submits", "seconds"} <= set(rate_limit) <= {
+            "submits",
+            "seconds",
+            "running",
+        }:
+            message = (
+                f"the option rate_limits.{name} is {json.dumps(rate_limit, default=str)}: it "
+                "needs submits and seconds"
+            )
+            raise ValueError(
+                f"{message}, and may have running: whole numbers from 1, running also null"
+            )

@@ -24,8 +24,18 @@ from infra.context import Context
 ROOT = Path(__file__).parent.parent
 BUILD = ROOT / "build"
 
-# Never shipped: what only installing needed, scripts with this machine's path in their first line, and tests.
-_NOISE = ("__pycache__", "*.pyc", "RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "bin", "tests")
+# Never shipped: what only installing needed, scripts with this machine's path in their first line,
+# and tests.
+_NOISE = (
+    "__pycache__",
+    "*.pyc",
+    "RECORD",
+    "INSTALLER",
+    "REQUESTED",
+    "direct_url.json",
+    "bin",
+    "tests",
+)
 
 
 class Function(lambda_.Function):
@@ -43,12 +53,19 @@ class Function(lambda_.Function):
         environment: Mapping[str, str],
         **more: Any,
     ) -> None:
-        """`name` is the module; `memory` in MiB, and the share of a CPU grows with it (1,769 are one)."""
+        """`name` is the module; `memory` in MiB, and the share of a CPU grows with it (1,769 are
+        one)."""
         title = name.capitalize()
-        # A role of our own: the CDK's default one brings AWS's managed policy, which may write every log there is.
-        role = iam.Role(scope, f"{title}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+        # A role of our own: the CDK's default one brings AWS's managed policy, which may write
+        # every log there is.
+        role = iam.Role(
+            scope, f"{title}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com")
+        )
         log_group = logs.LogGroup(
-            scope, f"{title}Logs", retention=log_retention(context.log_days), removal_policy=RemovalPolicy.DESTROY
+            scope,
+            f"{title}Logs",
+            retention=log_retention(context.log_days),
+            removal_policy=RemovalPolicy.DESTROY,
         )
         log_group.grant_write(role)
         super().__init__(
@@ -66,7 +83,8 @@ class Function(lambda_.Function):
             environment={
                 **{f"TALKDROP_{key.upper()}": value for key, value in environment.items()},
                 "POWERTOOLS_SERVICE_NAME": name,
-                "POWERTOOLS_METRICS_NAMESPACE": context.stack_name,  # so that one stage does not ring another's alarm
+                # so that one stage does not ring another's alarm
+                "POWERTOOLS_METRICS_NAMESPACE": context.stack_name,
                 "POWERTOOLS_LOG_LEVEL": "INFO",
             },
             **more,
@@ -88,18 +106,23 @@ def log_retention(days: int) -> logs.RetentionDays:
 
 
 def code_of_the_bundle(target: Literal["aws", "host"]) -> lambda_.Code:
-    """The asset. Its hash is that of what lies in it and nothing else, so an unchanged bundle is not uploaded again."""
+    """The asset. Its hash is that of what lies in it and nothing else, so an unchanged bundle is
+    not uploaded again."""
     directory = bundle(target)
     return lambda_.Code.from_asset(str(directory), asset_hash=hash_of(directory))
 
 
 def bundle(target: Literal["aws", "host"]) -> Path:
-    """The directory every Lambda gets: the pinned wheels, with `functions/` beside them. Made once for each content."""
+    """The directory every Lambda gets: the pinned wheels, with `functions/` beside them. Made once
+    for each content."""
     wheels = _wheels(target)
     with tempfile.TemporaryDirectory(dir=BUILD) as making:
         new = Path(making) / "bundle"
-        # Copied before it is hashed: a file that is saved meanwhile must not end under another content's name.
-        shutil.copytree(ROOT / "functions", new / "functions", ignore=shutil.ignore_patterns(*_NOISE))
+        # Copied before it is hashed: a file that is saved meanwhile must not end under another
+        # content's name.
+        shutil.copytree(
+            ROOT / "functions", new / "functions", ignore=shutil.ignore_patterns(*_NOISE)
+        )
         made = BUILD / f"bundle-{wheels.name.removeprefix('wheels-')}-{hash_of(new)[:12]}"
         if not made.exists():
             shutil.copytree(wheels, new, copy_function=os.link, dirs_exist_ok=True)
@@ -109,22 +132,37 @@ def bundle(target: Literal["aws", "host"]) -> Path:
 
 
 def _forget_older(newest: Path, pattern: str, keep: int = 4) -> None:
-    """Remove what earlier sources left, but for the last few: another synthesis may be reading one of them."""
-    others = sorted((one for one in BUILD.glob(pattern) if one != newest), key=lambda one: one.stat().st_mtime)
+    """Remove what earlier sources left, but for the last few: another synthesis may be reading one
+    of them."""
+    others = sorted(
+        (one for one in BUILD.glob(pattern) if one != newest), key=lambda one: one.stat().st_mtime
+    )
     for old in others[: -keep or None]:
         shutil.rmtree(old, ignore_errors=True)
 
 
 def _wheels(target: Literal["aws", "host"]) -> Path:
-    """The wheels of functions/requirements.txt, installed; the only step that needs a network, and only once."""
+    """The wheels of functions/requirements.txt, installed; the only step that needs a network, and
+    only once."""
     requirements = ROOT / "functions" / "requirements.txt"
-    platform = f"{sysconfig.get_platform()}-{sys.version_info[0]}.{sys.version_info[1]}" if target == "host" else ""
+    platform = (
+        f"{sysconfig.get_platform()}-{sys.version_info[0]}.{sys.version_info[1]}"
+        if target == "host"
+        else ""
+    )
     key = hashlib.sha256(requirements.read_bytes() + platform.encode()).hexdigest()[:12]
     made = BUILD / f"wheels-{target}-{key}"
     if made.exists():
         return made
     BUILD.mkdir(exist_ok=True)
-    lambdas = ["--platform", "manylinux2014_aarch64", "--python-version", "3.13", "--implementation", "cp"]
+    lambdas = [
+        "--platform",
+        "manylinux2014_aarch64",
+        "--python-version",
+        "3.13",
+        "--implementation",
+        "cp",
+    ]
     with tempfile.TemporaryDirectory(dir=BUILD) as making:
         new = Path(making) / "wheels"
         command = [
@@ -132,7 +170,8 @@ def _wheels(target: Literal["aws", "host"]) -> Path:
             "--require-hashes", "--no-deps", "--only-binary", ":all:", "--target", str(new),
             *(lambdas if target == "aws" else []), "--requirement", str(requirements),
         ]  # fmt: skip
-        # pip's own words go to stderr: the CDK's command line reads nothing from us on stdout, people do.
+        # pip's own words go to stderr: the CDK's command line reads nothing from us on stdout,
+        # people do.
         subprocess.run(command, check=True, stdout=sys.stderr)
         kept = Path(making) / "kept"
         shutil.copytree(new, kept, ignore=shutil.ignore_patterns(*_NOISE))
@@ -141,7 +180,8 @@ def _wheels(target: Literal["aws", "host"]) -> Path:
 
 
 def _put(new: Path, place: Path) -> None:
-    """Move a finished directory into its place; if another process was faster, its work is as good."""
+    """Move a finished directory into its place; if another process was faster, its work is as
+    good."""
     try:
         new.rename(place)
     except OSError:
@@ -150,7 +190,8 @@ def _put(new: Path, place: Path) -> None:
 
 
 def hash_of(directory: Path) -> str:
-    """A hash of names and contents, deaf to times, owners and the order in which a disk lists them."""
+    """A hash of names and contents, deaf to times, owners and the order in which a disk lists
+    them."""
     digest = hashlib.sha256()
     for path in sorted(_shipped(directory)):
         content = path.read_bytes()

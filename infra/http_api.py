@@ -1,4 +1,5 @@
-"""The HTTP door: the tasks API for whoever may sign for it, the callback route for whoever was given a bell."""
+"""The HTTP door: the tasks API for whoever may sign for it, the callback route for whoever was
+given a bell."""
 
 from __future__ import annotations
 
@@ -15,20 +16,35 @@ from constructs import Construct
 from infra.context import Context
 from infra.function import Function, log_retention
 
-TASKS = {"/tasks": [apigw.HttpMethod.POST, apigw.HttpMethod.GET], "/tasks/{task_id}": [apigw.HttpMethod.GET]}
+TASKS = {
+    "/tasks": [apigw.HttpMethod.POST, apigw.HttpMethod.GET],
+    "/tasks/{task_id}": [apigw.HttpMethod.GET],
+}
 # The route and not the path: the path of a callback is its key.
-LOGGED = ("requestId", "requestTime", "identity.sourceIp", "routeKey", "status", "responseLatency", "error.message")
+LOGGED = (
+    "requestId",
+    "requestTime",
+    "identity.sourceIp",
+    "routeKey",
+    "status",
+    "responseLatency",
+    "error.message",
+)
 BELL = "/callbacks/{provider}/{task_id}/{attempt}/{signature}"
 
 
 class HttpDoor(Construct):
-    """`url` has no slash at its end; `callback_base_url` is the same, or a domain of one's own in front of it."""
+    """`url` has no slash at its end; `callback_base_url` is the same, or a domain of one's own in
+    front of it."""
 
     def __init__(self, scope: Construct, name: str, *, context: Context) -> None:
         super().__init__(scope, name)
         self.api = apigw.HttpApi(self, "Api", description="Talkdrop", create_default_stage=False)
         log_group = logs.LogGroup(
-            self, "AccessLog", retention=log_retention(context.log_days), removal_policy=RemovalPolicy.DESTROY
+            self,
+            "AccessLog",
+            retention=log_retention(context.log_days),
+            removal_policy=RemovalPolicy.DESTROY,
         )
         stage = apigw.HttpStage(
             self,
@@ -36,10 +52,13 @@ class HttpDoor(Construct):
             http_api=self.api,
             stage_name="$default",
             auto_deploy=True,
-            # Strangers may ring: this is what they can cost. A provider that rings for a thousand tasks fits in.
+            # Strangers may ring: this is what they can cost. A provider that rings for a thousand
+            # tasks fits in.
             throttle=apigw.ThrottleSettings(rate_limit=200, burst_limit=400),
         )
-        cast(apigw.CfnStage, stage.node.default_child).access_log_settings = apigw.CfnStage.AccessLogSettingsProperty(
+        cast(
+            apigw.CfnStage, stage.node.default_child
+        ).access_log_settings = apigw.CfnStage.AccessLogSettingsProperty(
             destination_arn=log_group.log_group_arn,
             format=json.dumps({name: f"$context.{name}" for name in LOGGED}),
         )
@@ -49,7 +68,12 @@ class HttpDoor(Construct):
     def leads_to(self, *, api: Function, callback: Function) -> None:
         tasks = integrations.HttpLambdaIntegration("Tasks", api)
         for path, methods in TASKS.items():
-            self.api.add_routes(path=path, methods=methods, integration=tasks, authorizer=authorizers.HttpIamAuthorizer())
+            self.api.add_routes(
+                path=path,
+                methods=methods,
+                integration=tasks,
+                authorizer=authorizers.HttpIamAuthorizer(),
+            )
         self.api.add_routes(
             path=BELL,
             methods=[apigw.HttpMethod.POST],

@@ -36,34 +36,50 @@ class Operations(Construct):
         for lane, dead_letters in lanes.items():
             self._alarm(
                 f"{lane}DeadLetters",
-                dead_letters.metric_approximate_number_of_messages_visible(period=FIVE_MINUTES, statistic="Maximum"),
+                dead_letters.metric_approximate_number_of_messages_visible(
+                    period=FIVE_MINUTES, statistic="Maximum"
+                ),
                 says=f"Something of {lane.lower()} failed for good. Read the message, mend the cause, redrive the "
                 "queue: repeating is harmless.",
             )
         self._alarm(
             "TaskHeld",
             self._ours(context, "TaskHeld"),
-            says="A task waits for a person: going on by itself could pay twice or lose what was paid.",
+            says=(
+                "A task waits for a person: going on by itself could pay twice or lose what was "
+                "paid."
+            ),
         )
         self._alarm(
             "CallbackForPastAttempt",
             self._ours(context, "CallbackForPastAttempt"),
-            says="A provider rang for an attempt that was given up: perhaps a second charge. Explain the task, look there.",
+            says=(
+                "A provider rang for an attempt that was given up: perhaps a second charge. "
+                "Explain the task, look there."
+            ),
         )
         self._alarm(
             "AccountRejected",
             self._ours(context, "AccountRejected"),
-            says="A provider refuses our account: key, credits or rights. Its submissions have stopped.",
+            says=(
+                "A provider refuses our account: key, credits or rights. Its submissions have "
+                "stopped."
+            ),
         )
         self._alarm(
             "AnnounceLags",
             announce.metric("IteratorAge", statistic="Maximum", period=FIVE_MINUTES),
             threshold=Duration.minutes(10).to_milliseconds(),
-            says="Events are late: announce does not get on with the table's stream, which forgets after a day.",
+            says=(
+                "Events are late: announce does not get on with the table's stream, which forgets "
+                "after a day."
+            ),
         )
         self._alarm(
             "SweepIsSilent",
-            sweep.metric_invocations(period=Duration.minutes(3 * context.parsed_options.sweep_minutes)),
+            sweep.metric_invocations(
+                period=Duration.minutes(3 * context.parsed_options.sweep_minutes)
+            ),
             threshold=1,
             comparison=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
             missing=cloudwatch.TreatMissingData.BREACHING,
@@ -72,7 +88,8 @@ class Operations(Construct):
 
     def _topic(self, context: Context) -> sns.Topic:
         topic = sns.Topic(self, "Alarms", enforce_ssl=True)
-        # Refusing plain HTTP replaces the topic's default policy, and with it the leave of our own alarms to speak.
+        # Refusing plain HTTP replaces the topic's default policy, and with it the leave of our own
+        # alarms to speak.
         topic.add_to_resource_policy(
             iam.PolicyStatement(
                 actions=["sns:Publish"],
@@ -86,7 +103,8 @@ class Operations(Construct):
         return topic
 
     def _ours(self, context: Context, metric: str) -> cloudwatch.IMetric:
-        """The sum of a metric that functions emit, whichever of them did and with whatever dimensions."""
+        """The sum of a metric that functions emit, whichever of them did and with whatever
+        dimensions."""
         return cloudwatch.MathExpression(
             expression=f'SELECT SUM("{metric}") FROM "{context.stack_name}"',  # noqa: S608 - CloudWatch's own SQL, of our own words
             using_metrics={},
@@ -101,7 +119,9 @@ class Operations(Construct):
         *,
         says: str,
         threshold: float = 1,
-        comparison: cloudwatch.ComparisonOperator = (cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD),
+        comparison: cloudwatch.ComparisonOperator = (
+            cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD
+        ),
         missing: cloudwatch.TreatMissingData = cloudwatch.TreatMissingData.NOT_BREACHING,
     ) -> None:
         alarm = cloudwatch.Alarm(

@@ -23,7 +23,8 @@ from infra.http_api import HttpDoor
 from infra.operations import Operations
 from infra.workflow import Workflow
 
-OWN_IMPORTS = "_talkdrop/"  # where intake puts media that a task named by URL, and sends them on their way itself
+# where intake puts media that a task named by URL, and sends them on their way itself
+OWN_IMPORTS = "_talkdrop/"
 INTAKE_SECONDS = 150
 ERROR_NOTES = ".error.json"  # what intake lays beside a refused file
 
@@ -43,7 +44,8 @@ class Talkdrop(Stack):
         super().__init__(scope, name, **more)
         self.context = context
         self.options = context.parsed_options
-        # A submit must be over before its lease is, since then others look for its job. The POST alone may take 90.
+        # A submit must be over before its lease is, since then others look for its job. The POST
+        # alone may take 90.
         self.submit_seconds = self.options.lease_seconds - 15
         self.inbox = storage.inbox(self, context)
         self.archived = storage.archive(self, context)
@@ -57,12 +59,20 @@ class Talkdrop(Stack):
         self.door.leads_to(api=self.api, callback=self.callback)
         self._feed_the_lanes()
         self._feed_the_functions()
-        Operations(self, "Operations", context=context, lanes=self.dead_letters, announce=self.announce, sweep=self.sweep)
+        Operations(
+            self,
+            "Operations",
+            context=context,
+            lanes=self.dead_letters,
+            announce=self.announce,
+            sweep=self.sweep,
+        )
         self._say_where_things_are()
         self._grant()
 
     def _provider_secret(self, provider: str) -> secrets.Secret:
-        """Made empty; the key comes later by `aws secretsmanager put-secret-value`, and no deployment touches it."""
+        """Made empty; the key comes later by `aws secretsmanager put-secret-value`, and no
+        deployment touches it."""
         return secrets.Secret(
             self,
             f"{provider.capitalize()}Key",
@@ -71,7 +81,8 @@ class Talkdrop(Stack):
         )
 
     def _callback_secret(self) -> secrets.Secret:
-        """{"current": "k1", "k1": "<random>"}: a second key, `k2`, is added by hand when it is time to rotate."""
+        """{"current": "k1", "k1": "<random>"}: a second key, `k2`, is added by hand when it is time
+        to rotate."""
         return secrets.Secret(
             self,
             "CallbackKey",
@@ -85,8 +96,11 @@ class Talkdrop(Stack):
         )
 
     def _make_lanes(self) -> None:
-        # Six times its function's timeout, as AWS advises: a message must not come back while it is still worked on.
-        self.uploads = self._lane("Uploads", visibility=6 * INTAKE_SECONDS, delay=self.options.drop_delay_seconds)
+        # Six times its function's timeout, as AWS advises: a message must not come back while it is
+        # still worked on.
+        self.uploads = self._lane(
+            "Uploads", visibility=6 * INTAKE_SECONDS, delay=self.options.drop_delay_seconds
+        )
         self.submissions = self._lane("Submissions", visibility=6 * self.submit_seconds)
         self.dead_letters = {
             "Uploads": self.uploads.dead_letters,
@@ -119,26 +133,42 @@ class Talkdrop(Stack):
         )
 
     def _make_functions(self) -> None:
-        """Timeout and memory with their reasons. A share of a CPU comes with memory, and importing needs one."""
+        """Timeout and memory with their reasons. A share of a CPU comes with memory, and importing
+        needs one."""
         self.code = code_of_the_bundle(self.context.bundle)
-        # One query. What hangs for longer is asked again anyway, and must not pile up behind a provider that hangs.
-        self.watch = self._function("watch", 30, 512, "table provider_secrets submissions_queue_url")
-        # The longest there is, since a video has no size we could know; a whole CPU for TLS in, hash and TLS out.
+        # One query. What hangs for longer is asked again anyway, and must not pile up behind a
+        # provider that hangs.
+        self.watch = self._function(
+            "watch", 30, 512, "table provider_secrets submissions_queue_url"
+        )
+        # The longest there is, since a video has no size we could know; a whole CPU for TLS in,
+        # hash and TLS out.
         self.archive = self._function("archive", 900, 1769, "table archive")
         self.settle = self._function("settle", 30, 512, "table")
         self.workflow = Workflow(
-            self, "Workflow", context=self.context, watch=self.watch, archive=self.archive, settle=self.settle
+            self,
+            "Workflow",
+            context=self.context,
+            watch=self.watch,
+            archive=self.archive,
+            settle=self.settle,
         )
         # Reads the heads of files, or brings in two media by URL, a minute each.
-        self.intake = self._function("intake", INTAKE_SECONDS, 512, "table inbox uploads_queue_url submissions_queue_url")
+        self.intake = self._function(
+            "intake", INTAKE_SECONDS, 512, "table inbox uploads_queue_url submissions_queue_url"
+        )
         # What the HTTP API waits for at most.
-        self.api = self._function("api", 29, 512, "table inbox uploads_queue_url submissions_queue_url")
+        self.api = self._function(
+            "api", 29, 512, "table inbox uploads_queue_url submissions_queue_url"
+        )
         # Two media of ten megabytes, as base64 and as JSON, may be in memory at once.
         self.submit = self._function(
             "submit", self.submit_seconds, 1024,
-            "table inbox submissions_queue_url workflow_arn callback_base_url callback_secret provider_secrets",
-            # A task that waits its turn goes back to the queue it came from, as often as it must. Lambda would take that
-            # for a runaway loop after 16 rounds: https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
+            "table inbox submissions_queue_url workflow_arn callback_base_url callback_secret "
+            "provider_secrets",
+            # A task that waits its turn goes back to the queue it came from, as often as it must.
+            # Lambda would take that for a runaway loop after 16 rounds:
+            # https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
             recursive_loop=lambda_.RecursiveLoop.ALLOW,
         )  # fmt: skip
         # A provider waits, kie for 15 seconds.
@@ -186,11 +216,16 @@ class Talkdrop(Stack):
                 detail_type=["Object Created"],
                 detail={
                     "bucket": {"name": [self.inbox.bucket_name]},
-                    "object": {"key": [{"anything-but": {"wildcard": [f"{OWN_IMPORTS}*", f"*{ERROR_NOTES}"]}}]},
+                    "object": {
+                        "key": [
+                            {"anything-but": {"wildcard": [f"{OWN_IMPORTS}*", f"*{ERROR_NOTES}"]}}
+                        ]
+                    },
                 },
             ),
         )
-        # The same dead letters as the queue's own: the same kind of message, mended and sent again the same way.
+        # The same dead letters as the queue's own: the same kind of message, mended and sent again
+        # the same way.
         dropped.add_target(
             targets.SqsQueue(
                 self.uploads.queue,
@@ -201,14 +236,24 @@ class Talkdrop(Stack):
         )
 
     def _feed_the_functions(self) -> None:
-        # A few files at a time, so that one that is slow holds up few; the limit keeps a flood from taking every Lambda
-        # of the account.
+        # A few files at a time, so that one that is slow holds up few; the limit keeps a flood from
+        # taking every Lambda of the account.
         self.intake.add_event_source(
-            sources.SqsEventSource(self.uploads.queue, batch_size=5, max_concurrency=20, report_batch_item_failures=True)
+            sources.SqsEventSource(
+                self.uploads.queue,
+                batch_size=5,
+                max_concurrency=20,
+                report_batch_item_failures=True,
+            )
         )
         # One at a time: a crash then leaves one payment in doubt, not five.
         self.submit.add_event_source(
-            sources.SqsEventSource(self.submissions.queue, batch_size=1, max_concurrency=10, report_batch_item_failures=True)
+            sources.SqsEventSource(
+                self.submissions.queue,
+                batch_size=1,
+                max_concurrency=10,
+                report_batch_item_failures=True,
+            )
         )
         lambda_.EventSourceMapping(
             self,
@@ -225,7 +270,9 @@ class Talkdrop(Stack):
             on_failure=sources.SqsDlq(self.dead_letters["Announcements"]),
             # Books, leases and the sweep's own notes are nobody's news.
             filters=[
-                lambda_.FilterCriteria.filter({"dynamodb": {"Keys": {"pk": {"S": lambda_.FilterRule.begins_with("task#")}}}})
+                lambda_.FilterCriteria.filter(
+                    {"dynamodb": {"Keys": {"pk": {"S": lambda_.FilterRule.begins_with("task#")}}}}
+                )
             ],
         )
         events.Rule(
@@ -236,7 +283,9 @@ class Talkdrop(Stack):
                 targets.LambdaFunction(
                     self.sweep,
                     dead_letter_queue=self.dead_letters["Sweep"],
-                    max_event_age=Duration.minutes(max(1, self.options.sweep_minutes)),  # an older turn is of no use
+                    max_event_age=Duration.minutes(
+                        max(1, self.options.sweep_minutes)
+                    ),  # an older turn is of no use
                     retry_attempts=2,
                 )
             ],
@@ -254,14 +303,21 @@ class Talkdrop(Stack):
             "UploadsQueueUrl": self.uploads.queue.queue_url,
             "SubmissionsQueueUrl": self.submissions.queue.queue_url,
             "CallbackSecret": self.callback_secret.secret_arn,
-            **{f"{lane}DeadLetterQueueUrl": queue.queue_url for lane, queue in self.dead_letters.items()},
-            **{f"ProviderSecret{name.capitalize()}": one.secret_arn for name, one in self.provider_secrets.items()},
+            **{
+                f"{lane}DeadLetterQueueUrl": queue.queue_url
+                for lane, queue in self.dead_letters.items()
+            },
+            **{
+                f"ProviderSecret{name.capitalize()}": one.secret_arn
+                for name, one in self.provider_secrets.items()
+            },
         }
         for name, value in places.items():
             CfnOutput(self, name, value=value)
 
     def _grant(self) -> None:
-        """Who may do what: all of it. Nobody can both read a provider's key and fetch what a stranger names."""
+        """Who may do what: all of it. Nobody can both read a provider's key and fetch what a
+        stranger names."""
         row, bell_key = [self.tasks.table_arn], [self.callback_secret.secret_arn]
         by_status, due = ([f"{self.tasks.table_arn}/index/{name}"] for name in ("by-status", "due"))
         stream, streams = [str(self.tasks.table_stream_arn)], [f"{self.tasks.table_arn}/stream/*"]
@@ -275,7 +331,9 @@ class Talkdrop(Stack):
 
         for reader in (self.intake, self.api, self.submit):
             reader.may("s3:GetObject", "s3:GetObjectVersion", on=drops)
-            reader.may("s3:ListBucket", on=inbox)  # without it S3 answers 403 and not 404 for what is not there
+            reader.may(
+                "s3:ListBucket", on=inbox
+            )  # without it S3 answers 403 and not 404 for what is not there
         self.intake.may("s3:PutObject", on=[*notes, *imports])
         self.intake.may("s3:DeleteObject", on=notes)
         self.intake.may("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", on=row)
@@ -285,7 +343,13 @@ class Talkdrop(Stack):
         self.api.may("dynamodb:Query", on=by_status)
         self.api.may("sqs:SendMessage", on=[*uploads, *submissions])
 
-        self.submit.may("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:ConditionCheckItem", on=row)
+        self.submit.may(
+            "dynamodb:GetItem",
+            "dynamodb:PutItem",
+            "dynamodb:UpdateItem",
+            "dynamodb:ConditionCheckItem",
+            on=row,
+        )
         self.submit.may("secretsmanager:GetSecretValue", on=[*provider_keys, *bell_key])
         self.submit.may("states:StartExecution", on=machine)
         self.submit.may("sqs:SendMessage", on=submissions)
@@ -299,17 +363,21 @@ class Talkdrop(Stack):
         self.watch.may("sqs:SendMessage", on=submissions)
         self.workflow.may_be_answered_by(self.watch, self.callback)
 
-        # Not s3:DeleteObject, like everybody: nothing of ours can remove a video. No listing of objects either, so a
-        # missing one is a 403; uploads in parts are listed, to go on with one.
+        # Not s3:DeleteObject, like everybody: nothing of ours can remove a video. No listing of
+        # objects either, so a missing one is a 403; uploads in parts are listed, to go on with one.
         self.archive.may("dynamodb:GetItem", on=row)
-        self.archive.may("s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:PutObjectTagging", on=videos)
+        self.archive.may(
+            "s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:PutObjectTagging", on=videos
+        )
         self.archive.may("s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", on=videos)
         self.archive.may("s3:ListBucketMultipartUploads", on=[self.archived.bucket_arn])
 
         self.settle.may("dynamodb:GetItem", "dynamodb:UpdateItem", on=row)
 
         self.announce.may("dynamodb:UpdateItem", on=row)
-        self.announce.may("dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", on=stream)
+        self.announce.may(
+            "dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", on=stream
+        )
         self.announce.may("dynamodb:ListStreams", on=streams)
         self.announce.may("events:PutEvents", on=[self.bus.event_bus_arn])
 

@@ -1,4 +1,5 @@
-"""The workflow: watch, archive, settle. It owns time; the table owns truth, so an execution may die and be replaced.
+"""The workflow: watch, archive, settle. It owns time; the table owns truth, so an execution may die
+and be replaced.
 
     Begin → Watch ⟲ ──▶ Route ──archive──▶ Archive ──▶ Route ──settle──▶ Settle
               ▲                               │ failed
@@ -24,8 +25,9 @@ from infra.function import Function, log_retention
 
 State = dict[str, Any]
 
-# How long to wait for a bell before asking again. A day-old job, or one asked about two thousand times (a mad bell, an
-# eager override), is asked about four times a day: so the history of an execution stays far from its 25,000 events.
+# How long to wait for a bell before asking again. A day-old job, or one asked about two thousand
+# times (a mad bell, an eager override), is asked about four times a day: so the history of an
+# execution stays far from its 25,000 events.
 WATCH_SECONDS = """{% (
     $age := ($toMillis($states.context.State.EnteredTime) - $toMillis($states.context.Execution.StartTime)) / 1000;
     $wait := $polls_done = 0 ? $polls.first
@@ -35,7 +37,8 @@ WATCH_SECONDS = """{% (
     $max([1, $ceil($wait)])
 ) %}"""
 
-# 30 s, 1 min, 2 min … at most an hour: the link or the provider may be back at any time, and stays for days.
+# 30 s, 1 min, 2 min … at most an hour: the link or the provider may be back at any time, and stays
+# for days.
 ARCHIVE_LATER_SECONDS = "{% $min([3600, 30 * $power(2, $min([$stumbles - 1, 7]))]) %}"
 
 # What is free to repeat is repeated for hours, since giving up costs a person's time.
@@ -75,7 +78,8 @@ def _begin() -> State:
 
 
 def _watch() -> State:
-    """Ask, leave the task token where the bell finds it, sleep. A timeout is the clock's bell, not a failure."""
+    """Ask, leave the task token where the bell finds it, sleep. A timeout is the clock's bell, not
+    a failure."""
     return {
         "Type": "Task",
         "Resource": "arn:${Partition}:states:::lambda:invoke.waitForTaskToken",
@@ -90,7 +94,13 @@ def _watch() -> State:
         },
         "TimeoutSeconds": WATCH_SECONDS,
         "Retry": [{"ErrorEquals": ["States.Timeout"], "MaxAttempts": 0}, PATIENT_RETRY],
-        "Catch": [{"ErrorEquals": ["States.ALL"], "Assign": {"polls_done": "{% $polls_done + 1 %}"}, "Next": "Watch"}],
+        "Catch": [
+            {
+                "ErrorEquals": ["States.ALL"],
+                "Assign": {"polls_done": "{% $polls_done + 1 %}"},
+                "Next": "Watch",
+            }
+        ],
         "Assign": {"polls_done": "{% $polls_done + 1 %}", "outcome": "{% $states.result %}"},
         "Next": "Route",
     }
@@ -124,7 +134,10 @@ def _archive() -> State:
         "Catch": [
             {
                 "ErrorEquals": ["States.ALL"],
-                "Assign": {"stumbles": "{% $stumbles + 1 %}", "polls_done": "{% $polls_done + 1 %}"},
+                "Assign": {
+                    "stumbles": "{% $stumbles + 1 %}",
+                    "polls_done": "{% $polls_done + 1 %}",
+                },
                 "Next": "ArchiveLater",
             }
         ],
@@ -152,10 +165,18 @@ def _settle() -> State:
 
 
 class Workflow(Construct):
-    """The state machine and its role. `machine_arn` is what starts it; `execution_arns` are all of its executions."""
+    """The state machine and its role. `machine_arn` is what starts it; `execution_arns` are all of
+    its executions."""
 
     def __init__(
-        self, scope: Construct, name: str, *, context: Context, watch: Function, archive: Function, settle: Function
+        self,
+        scope: Construct,
+        name: str,
+        *,
+        context: Context,
+        watch: Function,
+        archive: Function,
+        settle: Function,
     ) -> None:
         super().__init__(scope, name)
         steps = {"Watch": watch, "Archive": archive, "Settle": settle}
@@ -163,16 +184,21 @@ class Workflow(Construct):
             self,
             "Role",
             assumed_by=iam.ServicePrincipal(
-                "states.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}}
+                "states.amazonaws.com",
+                conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
             ),
         )
         role.add_to_policy(
             iam.PolicyStatement(
-                actions=["lambda:InvokeFunction"], resources=[function.function_arn for function in steps.values()]
+                actions=["lambda:InvokeFunction"],
+                resources=[function.function_arn for function in steps.values()],
             )
         )
         log_group = logs.LogGroup(
-            self, "Logs", retention=log_retention(context.log_days), removal_policy=RemovalPolicy.DESTROY
+            self,
+            "Logs",
+            retention=log_retention(context.log_days),
+            removal_policy=RemovalPolicy.DESTROY,
         )
         machine = sfn.StateMachine(
             self,
@@ -185,7 +211,9 @@ class Workflow(Construct):
             role=role,
             tracing_enabled=True,
             # Execution data would put task tokens into the log.
-            logs=sfn.LogOptions(destination=log_group, level=sfn.LogLevel.ERROR, include_execution_data=False),
+            logs=sfn.LogOptions(
+                destination=log_group, level=sfn.LogLevel.ERROR, include_execution_data=False
+            ),
         )
         self.machine = machine
         self.machine_arn = machine.state_machine_arn
@@ -197,11 +225,16 @@ class Workflow(Construct):
         )
 
     def may_be_answered_by(self, *functions: Function) -> None:
-        """Let them use a task token. A policy beside the role and not in it: a function waits for its role's own
-        policies, and the machine waits for the function, so there it would be a circle."""
+        """Let them use a task token. A policy beside the role and not in it: a function waits for
+        its role's own policies, and the machine waits for the function, so there it would be a
+        circle."""
         iam.Policy(
             self,
             "TaskTokens",
-            statements=[iam.PolicyStatement(actions=["states:SendTaskSuccess"], resources=[self.machine_arn])],
+            statements=[
+                iam.PolicyStatement(
+                    actions=["states:SendTaskSuccess"], resources=[self.machine_arn]
+                )
+            ],
             roles=[function.role for function in functions if function.role],
         )

@@ -1,4 +1,5 @@
-"""The embedded run, up together: the emulated AWS, the stack on it, the pretended providers, an ear on the event bus."""
+"""The embedded run, up together: the emulated AWS, the stack on it, the pretended providers, an ear
+on the event bus."""
 
 from __future__ import annotations
 
@@ -48,7 +49,9 @@ class World:
     def task(self, task_id: str) -> dict[str, Any]:
         """The task's row as it is now."""
         asked = self.cloud.client("dynamodb").get_item(
-            TableName=self.stack.outputs["TaskTableName"], Key={"pk": {"S": f"task#{task_id}"}}, ConsistentRead=True
+            TableName=self.stack.outputs["TaskTableName"],
+            Key={"pk": {"S": f"task#{task_id}"}},
+            ConsistentRead=True,
         )
         return _row(asked.get("Item", {}))
 
@@ -65,8 +68,13 @@ class World:
     def dead_letters(self) -> int:
         """How many messages ended in any dead-letter queue."""
         sqs = self.cloud.client("sqs")
-        queues = [url for name, url in self.stack.outputs.items() if name.endswith("DeadLetterQueueUrl")]
-        asked = [sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"] for url in queues]
+        queues = [
+            url for name, url in self.stack.outputs.items() if name.endswith("DeadLetterQueueUrl")
+        ]
+        asked = [
+            sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+            for url in queues
+        ]
         return sum(int(one["ApproximateNumberOfMessages"]) for one in asked)
 
     def errors(self, most: int = 12) -> list[str]:
@@ -77,7 +85,11 @@ class World:
             name = group["logGroupName"]
             pages = logs.get_paginator("filter_log_events").paginate(logGroupName=name)
             events = [event for page in pages for event in page["events"]]
-            found += [(event["timestamp"], name, _in_short(event["message"])) for event in events if _is_error(event)]
+            found += [
+                (event["timestamp"], name, _in_short(event["message"]))
+                for event in events
+                if _is_error(event)
+            ]
         return [f"{name}: {message}" for _, name, message in sorted(found)[-most:]]
 
     def stop(self) -> None:
@@ -111,13 +123,17 @@ def raise_up(
     pretend: Mapping[str, Any] | None = MappingProxyType({}),
     state: Path | None = None,
 ) -> World:
-    """Bring everything up, telling each step. Whatever was started is stopped again if a later step fails.
+    """Bring everything up, telling each step. Whatever was started is stopped again if a later step
+    fails.
 
-    `options` are laid over the functions' own; `pretend` are the simulator's, and None leaves the providers real.
+    `options` are laid over the functions' own; `pretend` are the simulator's, and None leaves the
+    providers real.
     """
     cloud.forget_aws()
     state = state or new_state()
-    assembly, made = screen.during("synthesising the stack (a minute the first time)", synthesis.assembly)
+    assembly, made = screen.during(
+        "synthesising the stack (a minute the first time)", synthesis.assembly
+    )
     screen.say(f"stack synthesised{'' if made else ' before'}")
     pretenders = None
     running = screen.during("starting the emulated AWS", lambda: cloud.start(state))
@@ -125,7 +141,10 @@ def raise_up(
     try:
         laid = {**OPTIONS, **(options or {})}
         stack = screen.during("deploying", lambda: deploy.deploy(running, assembly, laid))
-        screen.say(f"{stack.name} deployed by CloudFormation: {len(stack.physical)} resources; for the emulator we changed")
+        screen.say(
+            f"{stack.name} deployed by CloudFormation: {len(stack.physical)} resources; for the "
+            "emulator we changed"
+        )
         for line in summary(stack.changes):
             screen.plain(f"             {line}")
         if pretend is not None:
@@ -145,11 +164,14 @@ def raise_up(
 def give_key(running: Cloud, stack: Stack, provider: str, secret: Mapping[str, Any]) -> None:
     """Put a provider's secret, as a person would with the AWS CLI."""
     place = stack.outputs[f"ProviderSecret{provider.capitalize()}"]
-    running.client("secretsmanager").put_secret_value(SecretId=place, SecretString=json.dumps(dict(secret)))
+    running.client("secretsmanager").put_secret_value(
+        SecretId=place, SecretString=json.dumps(dict(secret))
+    )
 
 
 def new_state() -> Path:
-    """A directory for this run. Those of runs that are no more are removed now: they were kept to be looked at."""
+    """A directory for this run. Those of runs that are no more are removed now: they were kept to
+    be looked at."""
     synthesis.BUILD.mkdir(parents=True, exist_ok=True)
     for old in synthesis.BUILD.glob("run-*"):
         if not _lives(int(old.name.split("-")[1])):

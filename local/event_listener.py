@@ -1,4 +1,5 @@
-"""An ear on Talkdrop's event bus: a rule and a queue beside the stack, as a customer would have them."""
+"""An ear on Talkdrop's event bus: a rule and a queue beside the stack, as a customer would have
+them."""
 
 from __future__ import annotations
 
@@ -22,13 +23,17 @@ class Ear:
         self._url: str = self._sqs.create_queue(QueueName=name)["QueueUrl"]
         asked = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])
         events = cloud.client("events")
-        events.put_rule(Name=name, EventBusName=bus, EventPattern=json.dumps({"source": ["talkdrop"]}))
+        events.put_rule(
+            Name=name, EventBusName=bus, EventPattern=json.dumps({"source": ["talkdrop"]})
+        )
         target = {"Id": "ear", "Arn": asked["Attributes"]["QueueArn"]}
         events.put_targets(Rule=name, EventBusName=bus, Targets=[target])
 
     def listen(self, seconds: int = 1) -> list[Event]:
         """What was said since the last call; waits up to `seconds` for the first word."""
-        answer = self._sqs.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10, WaitTimeSeconds=seconds)
+        answer = self._sqs.receive_message(
+            QueueUrl=self._url, MaxNumberOfMessages=10, WaitTimeSeconds=seconds
+        )
         messages = answer.get("Messages", [])
         for message in messages:
             self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
@@ -47,7 +52,10 @@ class Ear:
             seen = len(self.heard)
             if time.monotonic() > deadline:
                 told = "; ".join(in_short(one) for one in self.heard[-8:])
-                raise TimeoutError(f"not heard within {patience_seconds:.0f} s; the last were: {told or 'none at all'}")
+                raise TimeoutError(
+                    f"not heard within {patience_seconds:.0f} s; the last were: "
+                    f"{told or 'none at all'}"
+                )
             self.listen()
 
 

@@ -1,4 +1,5 @@
-"""A task's way on the screen: each status as the row has it, the event that says it is over, the video copied out."""
+"""A task's way on the screen: each status as the row has it, the event that says it is over, the
+video copied out."""
 
 from __future__ import annotations
 
@@ -19,16 +20,27 @@ Event = dict[str, Any]
 
 
 class NotCompleted(Exception):
-    """The task ended without a video, or not in time. The message is for a person and says what to do."""
+    """The task ended without a video, or not in time. The message is for a person and says what to
+    do."""
 
 
-def follow(world: World, screen: Screen, voice_key: str, patience_seconds: float = PATIENCE_SECONDS) -> Path:
-    """Tell the way of the task that this voice makes, until it is over; answers where the video was copied to."""
+def follow(
+    world: World, screen: Screen, voice_key: str, patience_seconds: float = PATIENCE_SECONDS
+) -> Path:
+    """Tell the way of the task that this voice makes, until it is over; answers where the video was
+    copied to."""
     event = _await_the_end(world, screen, voice_key, patience_seconds)
-    screen.plain("\nThe event, as anybody listening on the bus received it:\n" + json.dumps(event, indent=2) + "\n")
+    screen.plain(
+        "\nThe event, as anybody listening on the bus received it:\n"
+        + json.dumps(event, indent=2)
+        + "\n"
+    )
     if event["detail-type"] != "Task Completed":
         trouble = event["detail"].get("error") or {}
-        raise NotCompleted(f"the task is {event['detail']['status']}: {trouble.get('message', 'no reason was given')}")
+        raise NotCompleted(
+            f"the task is {event['detail']['status']}: "
+            f"{trouble.get('message', 'no reason was given')}"
+        )
     return _copy_out(world, event["detail"])
 
 
@@ -44,7 +56,9 @@ def _await_the_end(world: World, screen: Screen, voice_key: str, patience_second
                 return event
         if task_id:
             told = _tell_row(world, screen, task_id, told)
-    raise NotCompleted(f"no end of it within {patience_seconds:.0f} s. {_what_is_known(world, told)}")
+    raise NotCompleted(
+        f"no end of it within {patience_seconds:.0f} s. {_what_is_known(world, told)}"
+    )
 
 
 def _tell_row(world: World, screen: Screen, task_id: str, told: str) -> str:
@@ -59,7 +73,10 @@ def _tell_row(world: World, screen: Screen, task_id: str, told: str) -> str:
 def _remark(row: dict[str, Any]) -> str:
     match row["status"]:
         case "READY":
-            return f"{row['provider']} {row['model']}, by its price list {row.get('quote_usd', '?')} USD"
+            return (
+                f"{row['provider']} {row['model']}, by its price list {row.get('quote_usd', '?')} "
+                "USD"
+            )
         case "SUBMITTED":
             return f"job {row.get('job_id', '?')}"
         case "COMPLETED":
@@ -72,8 +89,15 @@ def _remark(row: dict[str, Any]) -> str:
 
 def _what_is_known(world: World, told: str) -> str:
     errors = "\n".join(world.errors())
-    where = f"It was {told}." if told else "No event told of such a task: is the file's type one that makes a task?"
-    return f"{where}\n{errors or 'No function logged an error.'}\nThe emulator's log: {world.cloud.log}"
+    where = (
+        f"It was {told}."
+        if told
+        else "No event told of such a task: is the file's type one that makes a task?"
+    )
+    return (
+        f"{where}\n{errors or 'No function logged an error.'}\nThe emulator's log: "
+        f"{world.cloud.log}"
+    )
 
 
 def _copy_out(world: World, detail: Event) -> Path:

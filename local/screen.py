@@ -11,7 +11,8 @@ T = TypeVar("T")
 
 
 class Screen:
-    """Lines for people on stdout. On a terminal, what is being done stands in the last line until it is done."""
+    """Lines for people on stdout. On a terminal, what is being done stands in the last line until
+    it is done."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()

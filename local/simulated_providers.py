@@ -1,4 +1,5 @@
-"""The pretended providers as a process of their own, which can be killed and started again as a provider's machine can."""
+"""The pretended providers as a process of their own, which can be killed and started again as a
+provider's machine can."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ class PretendersError(Exception):
 class Pretenders:
     """A running simulator. Its jobs, ledger and ports lie in `state` and outlive a kill.
 
-    `options` are the simulator's own flags (`python -m local.simulator --help`), such as `job_seconds=3`.
+    `options` are the simulator's own flags (`python -m local.simulator --help`), such as
+    `job_seconds=3`.
     """
 
     def __init__(self, state: Path, **options: Any) -> None:
@@ -38,10 +40,23 @@ class Pretenders:
         """Start, or start again where it was killed."""
         self.state.mkdir(parents=True, exist_ok=True)
         flags = [flag for name, value in self._options.items() for flag in _flag(name, value)]
-        command = [sys.executable, "-m", "local.simulator", "--json", "--state", str(self.state), *flags]
+        command = [
+            sys.executable,
+            "-m",
+            "local.simulator",
+            "--json",
+            "--state",
+            str(self.state),
+            *flags,
+        ]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+                command,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
             )
         atexit.register(self.stop)
         line = self._process.stdout.readline() if self._process.stdout else b""
@@ -82,7 +97,9 @@ class Pretenders:
     def control(self, method: str, what: str, body: Mapping[str, Any] | None = None) -> Any:
         """Ask the control endpoint: state, ledger, faults, clock, callbacks."""
         content = json.dumps(dict(body)).encode() if body is not None else None
-        request = urllib.request.Request(f"{self.addresses['control']}/control/{what}", content, method=method)
+        request = urllib.request.Request(
+            f"{self.addresses['control']}/control/{what}", content, method=method
+        )
         with urllib.request.urlopen(request, timeout=10) as answer:
             return json.load(answer)
 

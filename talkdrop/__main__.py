@@ -1,4 +1,5 @@
-"""Talkdrop for the person in charge: see a task's whole story, and decide what only a person may decide.
+"""Talkdrop for the person in charge: see a task's whole story, and decide what only a person may
+decide.
 
     python -m talkdrop explain TASK
     python -m talkdrop adopt TASK JOB_ID --why "found at kie.ai/logs"
@@ -7,8 +8,9 @@
     python -m talkdrop reopen PROVIDER
     python -m talkdrop verify [--task TASK]
 
-Works on any stack that your AWS credentials reach (--stack), and on the embedded run by AWS_ENDPOINT_URL. Exit codes:
-0 done, 1 refused or something does not agree, 2 wrong usage, 3 the stack or AWS cannot be reached.
+Works on any stack that your AWS credentials reach (--stack), and on the embedded run by
+AWS_ENDPOINT_URL. Exit codes: 0 done, 1 refused or something does not agree, 2 wrong usage, 3 the
+stack or AWS cannot be reached.
 """
 
 from __future__ import annotations
@@ -40,11 +42,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m talkdrop", description="Talkdrop for the person in charge.")
-    parser.add_argument("--stack", default="Talkdrop", help="the CloudFormation stack (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        prog="python -m talkdrop", description="Talkdrop for the person in charge."
+    )
+    parser.add_argument(
+        "--stack", default="Talkdrop", help="the CloudFormation stack (default: %(default)s)"
+    )
     sub = parser.add_subparsers(required=True, metavar="VERB")
 
-    def verb(name: str, act: Act, help: str, *, why: bool = False, task: bool = True) -> argparse.ArgumentParser:
+    def verb(
+        name: str, act: Act, help: str, *, why: bool = False, task: bool = True
+    ) -> argparse.ArgumentParser:
         one = sub.add_parser(name, help=help)
         one.set_defaults(act=act)
         if task:
@@ -54,14 +62,18 @@ def _parser() -> argparse.ArgumentParser:
         return one
 
     verb("explain", _explain, "a task's whole story on one page")
-    verb("adopt", _adopt, "a job found at the provider is this task's", why=True).add_argument("job_id")
+    verb("adopt", _adopt, "a job found at the provider is this task's", why=True).add_argument(
+        "job_id"
+    )
     verb("resubmit", _resubmit, "open a new attempt, paid anew", why=True).add_argument(
         "--i-accept-a-second-charge",
         action="store_true",
         help="the last attempt may have been charged, and that is accepted",
     )
     verb("fail", _fail, "no video will come of a HELD task", why=True)
-    verb("reopen", _reopen, "submit to a stopped provider again", task=False).add_argument("provider")
+    verb("reopen", _reopen, "submit to a stopped provider again", task=False).add_argument(
+        "provider"
+    )
     verb("verify", _verify, "read archived videos again and compare", task=False).add_argument(
         "--task", help="only this one"
     )
@@ -73,7 +85,9 @@ def _explain(arguments: argparse.Namespace) -> int:
 
 
 def _adopt(arguments: argparse.Namespace) -> int:
-    return _say(actions.adopt(actions.find(arguments.task), arguments.job_id, stack.who(), arguments.why))
+    return _say(
+        actions.adopt(actions.find(arguments.task), arguments.job_id, stack.who(), arguments.why)
+    )
 
 
 def _resubmit(arguments: argparse.Namespace) -> int:

@@ -1,6 +1,8 @@
-"""What a person may decide about a task. Each decision is one conditional write, with who and why in its history.
+"""What a person may decide about a task. Each decision is one conditional write, with who and why
+in its history.
 
-The table is the referee here too: what moved since the person looked is not overwritten, it is told.
+The table is the referee here too: what moved since the person looked is not overwritten, it is
+told.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ from functions.tasks.task import Status, Task
 
 BY_HAND = "FAILED_BY_HAND"
 _NEVER_SENT = (
-    "nothing was ever sent for this task, so no job can be its own; only after a restore it may be, while submitting is "
+    "nothing was ever sent for this task, so no job can be its own; only after a restore it may "
+    "be, while submitting is "
     "switched off (docs/operations.md)"
 )
 _MOVED = "the task moved meanwhile and nothing was changed: look again with explain"
@@ -33,13 +36,18 @@ def find(task_id: str) -> Task:
 def adopt(task: Task, job_id: str, who: str, why: str) -> str:
     """This job, found at the provider, is the one that the lost answer was about."""
     if task.status not in {Status.READY, Status.SUBMITTING, Status.HELD, Status.FAILED}:
-        raise Refused(f"the task is {task.status}: only one that is READY, in doubt, HELD or FAILED can take over a job")
+        raise Refused(
+            f"the task is {task.status}: only one that is READY, in doubt, HELD or FAILED can "
+            "take over a job"
+        )
     if task.never_intended and (task.status is not Status.READY or options().submit_enabled):
         raise Refused(_NEVER_SENT)
     if task.status is Status.SUBMITTING and instant(task.lease_until) > now():
         raise Refused(f"its submit may still be under way until {task.lease_until}: wait")
     if task.job_id and task.job_id != job_id:
-        raise Refused(f"attempt {task.attempt} has the job {task.job_id} already; a job id is written once")
+        raise Refused(
+            f"attempt {task.attempt} has the job {task.job_id} already; a job id is written once"
+        )
     try:
         adopted = claims.adopt(task, job_id, come_from=[task.status], who=who, why=why)
     except ConditionFailed as lost:
@@ -61,11 +69,15 @@ def _watch(task: Task) -> None:
 
 
 def resubmit(task: Task, who: str, why: str, *, accepts_a_second_charge: bool) -> str:
-    """One more attempt, paid anew. Where the last one may have been paid, only with the word for it."""
+    """One more attempt, paid anew. Where the last one may have been paid, only with the word for
+    it."""
     if task.status not in {Status.FAILED, Status.HELD}:
         raise Refused(f"the task is {task.status}: only a FAILED or HELD one can be sent again")
     if task.never_intended:
-        raise Refused("nothing was ever sent for this task: mend or replace its files, and it goes on by itself")
+        raise Refused(
+            "nothing was ever sent for this task: mend or replace its files, and it goes on by "
+            "itself"
+        )
     doubt = doubt_of(task)
     if doubt and not accepts_a_second_charge:
         raise Refused(f"{doubt}. If you take that, add --i-accept-a-second-charge")
@@ -78,14 +90,21 @@ def resubmit(task: Task, who: str, why: str, *, accepts_a_second_charge: bool) -
 
 
 def doubt_of(task: Task) -> str:
-    """Why another attempt could be a second charge, empty where the provider itself said no to the last one."""
+    """Why another attempt could be a second charge, empty where the provider itself said no to the
+    last one."""
     at = f"look at {task.provider} first"
     if task.status is Status.HELD:
-        return f"attempt {task.attempt} is held ({task.error.get('code')}) and may have been charged: {at}"
+        return (
+            f"attempt {task.attempt} is held ({task.error.get('code')}) and may have been "
+            f"charged: {at}"
+        )
     if task.error.get("code") == BY_HAND:
         return f"attempt {task.attempt} was failed by a person, so it may have been charged: {at}"
     if task.callbacks_received > task.callbacks_handled:
-        return f"a genuine bell rang for attempt {task.attempt} and was not answered yet: wait, or {at}"
+        return (
+            f"a genuine bell rang for attempt {task.attempt} and was not answered yet: wait, or "
+            f"{at}"
+        )
     return ""
 
 
@@ -106,4 +125,6 @@ def reopen(provider: str, who: str) -> str:
         raise Refused(f"there is no provider {provider!r}; there are: {', '.join(providers.NAMES)}")
     if not books.reopen(provider, who):
         raise Refused(f"{provider} is not stopped")
-    return f"{provider} is open again; its waiting tasks come back by themselves, within five minutes"
+    return (
+        f"{provider} is open again; its waiting tasks come back by themselves, within five minutes"
+    )

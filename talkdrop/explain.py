@@ -42,7 +42,10 @@ def _printable(text: str) -> str:
 
 def _head(task: Task) -> Iterator[str]:
     yield f"{task.task_id}  {task.status}, attempt {task.attempt}  ({task.stem})"
-    yield f"opened {task.created_at} from {'files' if task.origin == 'files' else 'the API'}, changed {task.changed_at}"
+    yield (
+        f"opened {task.created_at} from {'files' if task.origin == 'files' else 'the API'}, "
+        f"changed {task.changed_at}"
+    )
     yield f"{task.provider or 'no provider'} {task.model}  {_pairs(task.settings)}".rstrip()
     if task.prompt:
         yield f"prompt: {task.prompt[:200]}"
@@ -53,8 +56,15 @@ def _head(task: Task) -> Iterator[str]:
 def _files(task: Task) -> Iterator[str]:
     for name, file in (("portrait", task.portrait), ("voice", task.audio)):
         if file.get("key"):
-            yield f"{name:<9} s3://{file['bucket']}/{file['key']}  version {file.get('version_id') or '(none)'}"
-            facts = {key: file[key] for key in ("content_type", "bytes", "width", "height", "seconds") if key in file}
+            yield (
+                f"{name:<9} s3://{file['bucket']}/{file['key']}  version "
+                f"{file.get('version_id') or '(none)'}"
+            )
+            facts = {
+                key: file[key]
+                for key in ("content_type", "bytes", "width", "height", "seconds")
+                if key in file
+            }
             if facts:
                 yield f"{'':<9} {_pairs(facts)}"
         elif name in task.imports or (name == "voice" and "audio" in task.imports):
@@ -75,14 +85,18 @@ def _attempts(task: Task) -> Iterator[str]:
     for past in task.past:
         error = past.get("error") or {}
         yield (
-            f"{past['attempt']}: job {past.get('job_id') or 'unknown'}, charge {_usd(past.get('charge_usd'))}, "
+            f"{past['attempt']}: job {past.get('job_id') or 'unknown'}, charge "
+            f"{_usd(past.get('charge_usd'))}, "
             f"given up: {error.get('code')} {error.get('message')}"
         )
     if task.never_intended:
         yield "nothing was sent yet"
         return
     job = f"job {task.job_id} since {task.submitted_at}" if task.job_id else "no job id"
-    yield f"{task.attempt}: {job}; last meant to be sent at {task.intended_at}; came back unsent {task.returns} times"
+    yield (
+        f"{task.attempt}: {job}; last meant to be sent at {task.intended_at}; came back unsent "
+        f"{task.returns} times"
+    )
     if task.doubt:
         yield f"its answer was lost at {task.doubt}"
     for hint in dict.fromkeys((*task.job_hints, task.job_hint)):
@@ -95,7 +109,10 @@ def _bells(task: Task) -> Iterator[str]:
     yield f"{task.callbacks_received} genuine{last}; {task.callbacks_handled} answered by a query"
     extra = [line for line in task.history if line.get("what") == "PAST CALLBACK"]
     if extra:
-        yield f"{len(extra)} of an attempt that was given up, perhaps a second charge: {extra[-1].get('why')}"
+        yield (
+            f"{len(extra)} of an attempt that was given up, perhaps a second charge: "
+            f"{extra[-1].get('why')}"
+        )
     yield f"refused ones stand {_LOGS}"
 
 
@@ -142,17 +159,31 @@ def _next(task: Task) -> Iterator[str]:
 
 
 def _waiting(task: Task) -> Iterator[str]:
-    yield "its media are being fetched" if task.imports else "waits for its portrait, then expires; a portrait revives it"
+    yield (
+        "its media are being fetched"
+        if task.imports
+        else "waits for its portrait, then expires; a portrait revives it"
+    )
 
 
 def _ready(task: Task) -> Iterator[str]:
     if why := books.stopped_since(task.provider):
-        yield f"{task.provider} is stopped: {why}; a free query every few minutes reopens it, or reopen {task.provider}"
-    yield f"submitted at its turn, {task.not_before}" if task.not_before else "submitted as soon as the queue comes to it"
+        yield (
+            f"{task.provider} is stopped: {why}; a free query every few minutes reopens it, or "
+            f"reopen {task.provider}"
+        )
+    yield (
+        f"submitted at its turn, {task.not_before}"
+        if task.not_before
+        else "submitted as soon as the queue comes to it"
+    )
 
 
 def _submitting(task: Task) -> Iterator[str]:
-    yield f"its submit has until {task.lease_until}; then it counts as lost, and its job is looked for, never sent blindly"
+    yield (
+        f"its submit has until {task.lease_until}; then it counts as lost, and its job is looked "
+        "for, never sent blindly"
+    )
 
 
 def _submitted(_: Task) -> Iterator[str]:
@@ -160,19 +191,28 @@ def _submitted(_: Task) -> Iterator[str]:
 
 
 def _archiving(_: Task) -> Iterator[str]:
-    yield "the video is being fetched; if its link is dead, the provider is asked for a fresh one until its retention ends"
+    yield (
+        "the video is being fetched; if its link is dead, the provider is asked for a fresh one "
+        "until its retention ends"
+    )
 
 
 def _held(task: Task) -> Iterator[str]:
     yield f"waits for a person: {actions.doubt_of(task)}"
-    yield "adopt it with the provider's job id, resubmit it, or fail it; a late bell still brings its video"
+    yield (
+        "adopt it with the provider's job id, resubmit it, or fail it; a late bell still brings "
+        "its video"
+    )
 
 
 def _failed(task: Task) -> Iterator[str]:
     if task.never_intended:
         yield "nothing was sent: mend or replace the file and it goes on by itself"
     else:
-        yield actions.doubt_of(task) or "resubmit opens a new attempt; a late success is still archived"
+        yield (
+            actions.doubt_of(task)
+            or "resubmit opens a new attempt; a late success is still archived"
+        )
 
 
 def _nothing(_: Task) -> Iterator[str]:

@@ -1,4 +1,5 @@
-"""Where this Talkdrop is: a deployed stack's outputs, told to `functions.settings` as the functions are told."""
+"""Where this Talkdrop is: a deployed stack's outputs, told to `functions.settings` as the functions
+are told."""
 
 from __future__ import annotations
 
@@ -36,14 +37,20 @@ def enter(stack: str) -> None:
         os.environ.update(_told(stack))
     except ClientError as error:
         said = error.response["Error"].get("Message", "")
-        raise NoStack(f"AWS would not tell of the stack {stack!r}: {said}. Check --stack, region and rights.") from error
+        raise NoStack(
+            f"AWS would not tell of the stack {stack!r}: {said}. Check --stack, region and rights."
+        ) from error
     except BotoCoreError as error:
-        raise NoStack(f"AWS cannot be asked ({error}): check AWS_REGION, the credentials and AWS_ENDPOINT_URL.") from error
+        raise NoStack(
+            f"AWS cannot be asked ({error}): check AWS_REGION, the credentials and "
+            "AWS_ENDPOINT_URL."
+        ) from error
     settings.forget()
 
 
 def who() -> str:
-    """Who acts, for the task's history: the AWS identity, or the name of the account on this machine."""
+    """Who acts, for the task's history: the AWS identity, or the name of the account on this
+    machine."""
     try:
         return str(_client("sts").get_caller_identity()["Arn"])
     except (ClientError, BotoCoreError):
@@ -60,13 +67,23 @@ def _told(stack: str) -> Mapping[str, str]:
 
 
 def _options(stack: str) -> str:
-    """The options as a function of the stack has them: the same waiting times must hold for a person."""
-    pages = _client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=stack)
+    """The options as a function of the stack has them: the same waiting times must hold for a
+    person."""
+    pages = (
+        _client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=stack)
+    )
     for page in pages:
         for one in page["StackResourceSummaries"]:
-            if one["LogicalResourceId"].startswith(_HAS_ALL_OPTIONS) and one["ResourceType"] == "AWS::Lambda::Function":
-                found = _client("lambda").get_function_configuration(FunctionName=one["PhysicalResourceId"])
-                return str(found.get("Environment", {}).get("Variables", {}).get("TALKDROP_OPTIONS", "{}"))
+            if (
+                one["LogicalResourceId"].startswith(_HAS_ALL_OPTIONS)
+                and one["ResourceType"] == "AWS::Lambda::Function"
+            ):
+                found = _client("lambda").get_function_configuration(
+                    FunctionName=one["PhysicalResourceId"]
+                )
+                return str(
+                    found.get("Environment", {}).get("Variables", {}).get("TALKDROP_OPTIONS", "{}")
+                )
     return "{}"
 
 

@@ -1,4 +1,5 @@
-"""What every test needs before anything of ours is imported: Powertools and jsii read these once, at import."""
+"""What every test needs before anything of ours is imported: Powertools and jsii read these once,
+at import."""
 
 from __future__ import annotations
 

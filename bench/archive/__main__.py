@@ -1,7 +1,9 @@
-"""`make bench-archive`: what it costs to bring a film from its source into the archive, against the other ways.
+"""`make bench-archive`: what it costs to bring a film from its source into the archive, against the
+other ways.
 
-Every round runs each subject once, in turn, so that a machine that drifts drifts under all of them; medians are shown.
-Not a test: nothing fails. `--sizes 1,10,200` in MB, `--rounds 5`; `--memory 512,1769`: what a Lambda of that size does.
+Every round runs each subject once, in turn, so that a machine that drifts drifts under all of them;
+medians are shown. Not a test: nothing fails. `--sizes 1,10,200` in MB, `--rounds 5`; `--memory
+512,1769`: what a Lambda of that size does.
 """
 
 from __future__ import annotations
@@ -64,14 +66,30 @@ def main() -> None:
             return
         for size in sizes:
             rounds = asked.rounds if size < 1000 else min(asked.rounds, 3)
-            subjects = [name for name in RELAYS if name != "put_object" or size <= MOST_IN_MEMORY_MB]
+            subjects = [
+                name for name in RELAYS if name != "put_object" or size <= MOST_IN_MEMORY_MB
+            ]
             costs = _table(f"{size} MB into the sink", subjects, line, size, rounds, c_relay)
-            costs |= _table(f"{size} MB, the line alone and the checksum alone", list(LINES), line, size, rounds, c_relay)
+            costs |= _table(
+                f"{size} MB, the line alone and the checksum alone",
+                list(LINES),
+                line,
+                size,
+                rounds,
+                c_relay,
+            )
             _ratios(costs)
         if asked.emulator:
             line = _emulator(stack, folder, line)
             for size in [size for size in sizes if size <= MOST_IN_MEMORY_MB]:
-                _table(f"{size} MB into the emulator", ["archive", "upload_fileobj"], line, size, asked.rounds, c_relay)
+                _table(
+                    f"{size} MB into the emulator",
+                    ["archive", "upload_fileobj"],
+                    line,
+                    size,
+                    asked.rounds,
+                    c_relay,
+                )
 
 
 def _table(
@@ -86,13 +104,24 @@ def _table(
             if number:  # the first round warms caches
                 costs[name].append(cost)
     print(
-        f"\n### {title} ({rounds} rounds)\n\n| | MB/s | s | CPU s/GB | peak MB | of it before |\n|---|---|---|---|---|---|"
+        f"\n### {title} ({rounds} rounds)\n\n| | MB/s | s | CPU s/GB | peak MB | of it before "
+        "|\n|---|---|---|---|---|---|"
     )
     middles = {}
     for name, told in costs.items():
-        middles[name] = middle = {what: statistics.median(cost[what] for cost in told) for what in told[0]}
-        row = [f"{size / middle['wall']:.0f}", f"{middle['wall']:.3f}", f"{middle['cpu'] * 1000 / size:.2f}"]
-        memory = [f"{middle['peak_mb']:.1f}", f"{middle['base_mb']:.1f}"] if middle["base_mb"] else ["", ""]
+        middles[name] = middle = {
+            what: statistics.median(cost[what] for cost in told) for what in told[0]
+        }
+        row = [
+            f"{size / middle['wall']:.0f}",
+            f"{middle['wall']:.3f}",
+            f"{middle['cpu'] * 1000 / size:.2f}",
+        ]
+        memory = (
+            [f"{middle['peak_mb']:.1f}", f"{middle['base_mb']:.1f}"]
+            if middle["base_mb"]
+            else ["", ""]
+        )
         print(f"| {name} | {' | '.join(row + memory)} |", flush=True)
     return middles
 
@@ -100,18 +129,30 @@ def _table(
 def _ratios(costs: dict[str, dict[str, float]]) -> None:
     """`archive` against the others: above 1 it is faster, or costs more of the processor."""
     ours, limit = costs["archive"], max(costs["curl"]["wall"], costs["checksum"]["wall"])
-    print(f"\n`archive` has {limit / ours['wall']:.2f} of the speed of the slower of line and checksum", end="")
+    print(
+        f"\n`archive` has {limit / ours['wall']:.2f} of the speed of the slower of line and "
+        "checksum",
+        end="",
+    )
     for name in RELAYS[1:]:
         if other := costs.get(name):
             faster, costs_more = other["wall"] / ours["wall"], ours["cpu"] / other["cpu"]
-            print(f"; against {name} {faster:.2f} of the speed and {costs_more:.2f} of the CPU", end="")
+            print(
+                f"; against {name} {faster:.2f} of the speed and {costs_more:.2f} of the CPU",
+                end="",
+            )
     print(flush=True)
 
 
 def _curve(memories: list[int], sizes: list[int], line: Line, rounds: int) -> None:
-    """Lambda gives a share of one processor in proportion to memory, a whole one at 1,769 MB: here the process is
-    stopped for the rest of every 20 ms. The start of the process is not counted."""
-    print("| memory MB | " + " | ".join(f"{size} MB: s | GB-s" for size in sizes) + " |\n|---|" + "---|---|" * len(sizes))
+    """Lambda gives a share of one processor in proportion to memory, a whole one at 1,769 MB: here
+    the process is stopped for the rest of every 20 ms. The start of the process is not counted."""
+    print(
+        "| memory MB | "
+        + " | ".join(f"{size} MB: s | GB-s" for size in sizes)
+        + " |\n|---|"
+        + "---|---|" * len(sizes)
+    )
     for memory in memories:
         row = []
         for size in sizes:
@@ -120,7 +161,11 @@ def _curve(memories: list[int], sizes: list[int], line: Line, rounds: int) -> No
                 _open_task(line, url, f"{memory}-{size}-{number}")
                 words = [sys.executable, "-m", "bench.archive.subjects", "archive", url]
                 child = subprocess.Popen(
-                    words, cwd=ROOT, env={**os.environ, **line.environment}, stdout=subprocess.PIPE, text=True
+                    words,
+                    cwd=ROOT,
+                    env={**os.environ, **line.environment},
+                    stdout=subprocess.PIPE,
+                    text=True,
                 )
                 _throttle(child, min(memory / 1769, 1.0))
                 assert child.stdout
@@ -146,13 +191,28 @@ def _run(name: str, line: Line, size: int, number: int, c_relay: Path | None) ->
     if name == "curl":
         there = ["--connect-to", f"video.example.com:443:127.0.0.1:{line.source}"]
         return _by_the_system(
-            ["curl", "-sS", "-o", os.devnull, "--cacert", line.environment["SSL_CERT_FILE"], *there, url], {}
+            [
+                "curl",
+                "-sS",
+                "-o",
+                os.devnull,
+                "--cacert",
+                line.environment["SSL_CERT_FILE"],
+                *there,
+                url,
+            ],
+            {},
         )
     if name == "archive":
         _open_task(line, url, f"{size}-{number}")
     words = [sys.executable, "-m", "bench.archive.subjects", name, url]
     done = subprocess.run(
-        words, cwd=ROOT, env={**os.environ, **line.environment}, capture_output=True, text=True, check=False
+        words,
+        cwd=ROOT,
+        env={**os.environ, **line.environment},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise SystemExit(f"{name} failed:\n{done.stderr}")
@@ -216,9 +276,15 @@ def _open_task(line: Line, url: str, name: str) -> None:
         "pk": "task#bench", "task_id": "bench", "status": "ARCHIVING", "attempt": 1, "created_at": "2026-11-21T05:00:00Z",
         "provider": "kie", "model": "avatar", "job_id": "1", "stem": name, "video_url": url,
     }  # fmt: skip
-    session = boto3.session.Session(aws_access_key_id=cloud.KEY, aws_secret_access_key=cloud.KEY, region_name=cloud.REGION)
-    dynamodb = session.client("dynamodb", endpoint_url=line.endpoint, verify=line.environment["AWS_CA_BUNDLE"])
-    dynamodb.put_item(TableName="tasks", Item={key: table.typed(value) for key, value in told.items()})
+    session = boto3.session.Session(
+        aws_access_key_id=cloud.KEY, aws_secret_access_key=cloud.KEY, region_name=cloud.REGION
+    )
+    dynamodb = session.client(
+        "dynamodb", endpoint_url=line.endpoint, verify=line.environment["AWS_CA_BUNDLE"]
+    )
+    dynamodb.put_item(
+        TableName="tasks", Item={key: table.typed(value) for key, value in told.items()}
+    )
     if line.endpoint.startswith("http:"):  # the emulator keeps the manifest of the last round
         s3 = session.client("s3", endpoint_url=line.endpoint)
         s3.delete_object(Bucket="bench", Key="videos/2026/11/21/bench/manifest.json")
@@ -230,7 +296,9 @@ def _compile(folder: Path) -> Path | None:
         return None
     relay = folder / "relay"
     done = subprocess.run(
-        ["cc", "-O2", "-o", relay, HERE / "relay.c", "-lssl", "-lcrypto"], capture_output=True, check=False
+        ["cc", "-O2", "-o", relay, HERE / "relay.c", "-lssl", "-lcrypto"],
+        capture_output=True,
+        check=False,
     )
     if done.returncode:
         print("no OpenSSL headers: the C relay is left out")

@@ -1,15 +1,18 @@
-"""The archive function of the embedded run is killed in the middle of its copy, again and again: what lies there then?
+"""The archive function of the embedded run is killed in the middle of its copy, again and again:
+what lies there then?
 
     python -m bench.archive.crash
     python -m bench.archive.crash --gigabytes 0.1 --kills 8 --seed 3
 
-A task in ARCHIVING names a film on this machine; its Lambda is invoked, and its process ended by SIGKILL when the source has
-sent a random byte (or a moment after the last). Half of the kills hit one PutObject; the other half a film whose source
-does not say its length, so that it goes up in parts. A task that was finished before its kill came is followed by
-another. Then nobody is killed any more, and each task runs to its end.
+A task in ARCHIVING names a film on this machine; its Lambda is invoked, and its process ended by
+SIGKILL when the source has sent a random byte (or a moment after the last). Half of the kills hit
+one PutObject; the other half a film whose source does not say its length, so that it goes up in
+parts. A task that was finished before its kill came is followed by another. Then nobody is killed
+any more, and each task runs to its end.
 
-Ends with 1 if under any key there is not exactly one version, whole, with the right checksum in S3 and in the manifest,
-or if the bucket has no rule that ends within a week the uploads nobody completes.
+Ends with 1 if under any key there is not exactly one version, whole, with the right checksum in S3
+and in the manifest, or if the bucket has no rule that ends within a week the uploads nobody
+completes.
 """
 
 from __future__ import annotations
@@ -43,9 +46,12 @@ from local.environment import World
 from local.screen import Screen
 from tests.archive.films import FTYP, moov
 
-# Its length shares no factor with a part's: every part differs, and one in the wrong place would be seen.
+# Its length shares no factor with a part's: every part differs, and one in the wrong place would be
+# seen.
 BLOCK = memoryview(random.Random(7).randbytes(1_048_573))
-PAST_THE_END = 1.1  # some kills come when every byte is sent, while S3 stores it or the manifest is written
+PAST_THE_END = (
+    1.1  # some kills come when every byte is sent, while S3 stores it or the manifest is written
+)
 PAST_BYTES_PER_SECOND = 1e8
 WAYS = {"one PutObject": "", "in parts": "?unsized"}
 
@@ -77,11 +83,16 @@ class Film:
                 part.update(piece)
             of_parts.append(part.digest())
         composite = f"{_base64(hashlib.sha256(b''.join(of_parts)).digest())}-{len(of_parts)}"
-        return {"whole": whole.hexdigest(), "one PutObject": _base64(whole.digest()), "in parts": composite}
+        return {
+            "whole": whole.hexdigest(),
+            "one PutObject": _base64(whole.digest()),
+            "in parts": composite,
+        }
 
 
 class Source:
-    """Serves the film over http, by Range too, and strikes once when it has sent the byte at `strike_at`."""
+    """Serves the film over http, by Range too, and strikes once when it has sent the byte at
+    `strike_at`."""
 
     def __init__(self, film: Film, strike: Callable[[], None]) -> None:
         self.strike_at: float | None = None
@@ -106,7 +117,9 @@ class Source:
         start, end = int(first or 0), int(last) + 1 if last else self._film.size
         is_chunked = is_unsized and not wanted
         head = [f"HTTP/1.1 {206 if wanted else 200} OK", 'ETag: "1"', "Content-Type: video/mp4"]
-        head.append("Transfer-Encoding: chunked" if is_chunked else f"Content-Length: {end - start}")
+        head.append(
+            "Transfer-Encoding: chunked" if is_chunked else f"Content-Length: {end - start}"
+        )
         if wanted:
             head.append(f"Content-Range: bytes {start}-{end - 1}/{self._film.size}")
         connection.sendall(("\r\n".join(head) + "\r\n\r\n").encode())
@@ -137,10 +150,22 @@ class Worker:
     _client: Any = None
 
     def __post_init__(self) -> None:
-        config = Config(read_timeout=930, retries={"total_max_attempts": 1})  # one invocation is one
-        keys = {"aws_access_key_id": cloud.KEY, "aws_secret_access_key": cloud.KEY, "region_name": cloud.REGION}
-        self._client = boto3.client("lambda", endpoint_url=self.running.cloud.url, config=config, **keys)
-        functions = [f for page in self._client.get_paginator("list_functions").paginate() for f in page["Functions"]]
+        config = Config(
+            read_timeout=930, retries={"total_max_attempts": 1}
+        )  # one invocation is one
+        keys = {
+            "aws_access_key_id": cloud.KEY,
+            "aws_secret_access_key": cloud.KEY,
+            "region_name": cloud.REGION,
+        }
+        self._client = boto3.client(
+            "lambda", endpoint_url=self.running.cloud.url, config=config, **keys
+        )
+        functions = [
+            f
+            for page in self._client.get_paginator("list_functions").paginate()
+            for f in page["Functions"]
+        ]
         (found,) = (f for f in functions if _is_archive(f["Environment"]["Variables"]))
         self.name, self.memory_mb = found["FunctionName"], found["MemorySize"]
         threading.Thread(target=self._watch, daemon=True).start()
@@ -164,7 +189,8 @@ class Worker:
                 self.kills += 1
 
     def take_peak_mb(self) -> float:
-        """The most memory any of its processes had since this was last asked: the kernel's own high-water mark."""
+        """The most memory any of its processes had since this was last asked: the kernel's own
+        high-water mark."""
         peak, self.peak_kb = self.peak_kb, 0
         return peak / 1000
 
@@ -180,7 +206,11 @@ class Worker:
             self.peak_kb = max(self.peak_kb, int(marked.split()[0]))
 
     def _processes(self) -> list[int]:
-        return [process for process in self.running.cloud.lambda_processes() if _is_archive(_environment(process))]
+        return [
+            process
+            for process in self.running.cloud.lambda_processes()
+            if _is_archive(_environment(process))
+        ]
 
 
 @dataclass
@@ -197,8 +227,16 @@ class Row:
 class Trial:
     """Kills on one way, until they are all spent and every task is at its end."""
 
-    def __init__(self, worker: Worker, source: Source, film: Film, way: str, dice: random.Random) -> None:
-        self._worker, self._source, self._film, self._way, self._dice = worker, source, film, way, dice
+    def __init__(
+        self, worker: Worker, source: Source, film: Film, way: str, dice: random.Random
+    ) -> None:
+        self._worker, self._source, self._film, self._way, self._dice = (
+            worker,
+            source,
+            film,
+            way,
+            dice,
+        )
         self.peak_mb = 0.0
 
     def run(self, kills: int) -> list[Row]:
@@ -225,7 +263,8 @@ class Trial:
             reached = aim or reached
 
     def _aim(self, reached: float, left: int) -> float:
-        """Anywhere in the film. What goes on from its parts is hit a little further on each time, so that some is left."""
+        """Anywhere in the film. What goes on from its parts is hit a little further on each time,
+        so that some is left."""
         end = self._film.size * PAST_THE_END
         if self._way == "one PutObject":
             return self._dice.uniform(0, end)
@@ -260,7 +299,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of where the kills hit")
     asked = parser.parse_args()
     screen, film = Screen(), Film(int(asked.gigabytes * 1e9))
-    screen.say(f"seed {asked.seed}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before we began")
+    screen.say(
+        f"seed {asked.seed}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before we began"
+    )
     checksums = film.checksums()
     running = environment.raise_up(screen, pretend=None)
     try:
@@ -302,9 +343,17 @@ def _look(running: World, row: Row, checksums: dict[str, str]) -> dict[str, Any]
 
 
 def _tell(
-    running: World, screen: Screen, worker: Worker, rows: list[Row], peaks: dict[str, float], days: int | None
+    running: World,
+    screen: Screen,
+    worker: Worker,
+    rows: list[Row],
+    peaks: dict[str, float],
+    days: int | None,
 ) -> None:
-    screen.plain("\n| way | task | kills | invocations | versions | S3's SHA-256 | manifest's | read back |\n|" + "---|" * 8)
+    screen.plain(
+        "\n| way | task | kills | invocations | versions | S3's SHA-256 | manifest's | read back "
+        "|\n|" + "---|" * 8
+    )
     for row in rows:
         said = ["right" if row.found[name] else "WRONG" for name in ("S3", "manifest", "read back")]
         cells = [row.way, row.task_id, row.kills, row.invocations, row.found["versions"], *said]
@@ -313,16 +362,28 @@ def _tell(
     screen.plain(f"\npeak memory of the process: {told}; the function has {worker.memory_mb} MB")
     bucket = running.stack.outputs["ArchiveBucket"]
     uploads = running.cloud.client("s3").list_multipart_uploads(Bucket=bucket).get("Uploads", [])
-    screen.plain(f"uploads left open: {len(uploads)}; the template's lifecycle rule ends such after {days} days")
+    screen.plain(
+        f"uploads left open: {len(uploads)}; the template's lifecycle rule ends such after {days} "
+        "days"
+    )
 
 
 def _days_until_ended() -> int | None:
-    """Of uploads that nobody completes, by the archive bucket's rule in the template: the emulator forgets such rules."""
+    """Of uploads that nobody completes, by the archive bucket's rule in the template: the emulator
+    forgets such rules."""
     (template,) = synthesis.assembly()[0].glob("*.template.json")
     told = json.loads(template.read_text())
     archive = told["Resources"][told["Outputs"]["ArchiveBucket"]["Value"]["Ref"]]["Properties"]
-    (rule,) = (one for one in archive["LifecycleConfiguration"]["Rules"] if "AbortIncompleteMultipartUpload" in one)
-    return int(rule["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"]) if rule["Status"] == "Enabled" else None
+    (rule,) = (
+        one
+        for one in archive["LifecycleConfiguration"]["Rules"]
+        if "AbortIncompleteMultipartUpload" in one
+    )
+    return (
+        int(rule["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"])
+        if rule["Status"] == "Enabled"
+        else None
+    )
 
 
 def _is_archive(environment: dict[str, str]) -> bool:

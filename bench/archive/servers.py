@@ -1,7 +1,9 @@
-"""The two ends of the line: a source of films of any size, and a sink that speaks just enough S3 and DynamoDB.
+"""The two ends of the line: a source of films of any size, and a sink that speaks just enough S3
+and DynamoDB.
 
-Run as processes of their own (`python -m bench.archive.servers source|sink CERTIFICATE`); each prints its port. They
-take the emulator out of the way: it keeps objects, and tops out long before a relay does.
+Run as processes of their own (`python -m bench.archive.servers source|sink CERTIFICATE`); each
+prints its port. They take the emulator out of the way: it keeps objects, and tops out long before a
+relay does.
 """
 
 from __future__ import annotations
@@ -31,7 +33,11 @@ def serve(answer, certificate: str) -> None:
     print(listener.getsockname()[1], flush=True)
 
     def meet(connection: socket.socket) -> None:
-        with suppress(OSError, ssl.SSLError), connection, context.wrap_socket(connection, server_side=True) as spoken:
+        with (
+            suppress(OSError, ssl.SSLError),
+            connection,
+            context.wrap_socket(connection, server_side=True) as spoken,
+        ):
             while answer(spoken):
                 pass
 
@@ -50,7 +56,9 @@ def request(connection: ssl.SSLSocket) -> tuple[str, str, dict[str, str], bytes]
         head += piece
     head, _, rest = head.partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    headers = {
+        name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
+    }
     method, path, _ = first.split(" ")
     return method, path, headers, rest
 
@@ -62,7 +70,9 @@ def source(connection: ssl.SSLSocket) -> bool:
         return False
     size = int(asked[1].partition("?")[0].strip("/").partition(".")[0])
     begin = FTYP + moov() + b"\x00\x00\x00\x01mdat" + (size - HEAD_BYTES + 16).to_bytes(8)
-    connection.sendall(f'HTTP/1.1 200 OK\r\nContent-Length: {size}\r\nETag: "{size}"\r\n\r\n'.encode() + begin)
+    connection.sendall(
+        f'HTTP/1.1 200 OK\r\nContent-Length: {size}\r\nETag: "{size}"\r\n\r\n'.encode() + begin
+    )
     left = size - len(begin)
     view = memoryview(BLOCK)
     while left:
@@ -90,16 +100,22 @@ class Sink:
             connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         size, tail = drain(connection, headers, rest)
         trailer = re.search(rb"x-amz-checksum-sha256:([\w+/=]{44})", tail)
-        checksum = headers.get("x-amz-checksum-sha256", "") or (trailer[1].decode() if trailer else "")
+        checksum = headers.get("x-amz-checksum-sha256", "") or (
+            trailer[1].decode() if trailer else ""
+        )
         size = int(headers.get("x-amz-decoded-content-length", size))
         status, told, body = self.answer(method, path, headers, size, checksum, tail)
         lines = "".join(f"{name}: {value}\r\n" for name, value in told.items())
         length = told.get("Content-Length", len(body))
-        lines = "".join(f"{name}: {value}\r\n" for name, value in ({**told, "Content-Length": length}).items())
+        lines = "".join(
+            f"{name}: {value}\r\n" for name, value in ({**told, "Content-Length": length}).items()
+        )
         connection.sendall(f"HTTP/1.1 {status}\r\n{lines}\r\n".encode() + body)
         return True
 
-    def answer(self, method: str, path: str, headers: dict[str, str], size: int, checksum: str, body: bytes):
+    def answer(
+        self, method: str, path: str, headers: dict[str, str], size: int, checksum: str, body: bytes
+    ):
         if "x-amz-target" in headers:
             return self.table(headers, body)
         key, _, query = path.partition("?")
@@ -116,13 +132,20 @@ class Sink:
         if method == "POST":
             return self.multipart(key, query)
         if "partNumber" in query:
-            number, upload = int(re.search(r"partNumber=(\d+)", query)[1]), re.search(r"uploadId=(\w+)", query)[1]
+            number, upload = (
+                int(re.search(r"partNumber=(\d+)", query)[1]),
+                re.search(r"uploadId=(\w+)", query)[1],
+            )
             self.parts[upload][number] = size, base64.b64decode(checksum)
         elif "if-none-match" in headers and key in self.objects and not key.endswith(".json"):
             return "412 Precondition Failed", {}, b"<Error><Code>PreconditionFailed</Code></Error>"
         else:
             self.objects[key] = size, checksum
-        return "200 OK", {"ETag": '"e"'} | ({"x-amz-checksum-sha256": checksum} if checksum else {}), b""
+        return (
+            "200 OK",
+            {"ETag": '"e"'} | ({"x-amz-checksum-sha256": checksum} if checksum else {}),
+            b"",
+        )
 
     def multipart(self, key: str, query: str):
         if "uploadId" not in query:
@@ -134,13 +157,21 @@ class Sink:
         whole = hashlib.sha256(b"".join(digest for _, digest in parts.values())).digest()
         checksum = f"{base64.b64encode(whole).decode()}-{len(parts)}"
         self.objects[key] = sum(size for size, _ in parts.values()), checksum
-        return "200 OK", {}, b"<CompleteMultipartUploadResult><ETag>e-1</ETag></CompleteMultipartUploadResult>"
+        return (
+            "200 OK",
+            {},
+            b"<CompleteMultipartUploadResult><ETag>e-1</ETag></CompleteMultipartUploadResult>",
+        )
 
     def table(self, headers: dict[str, str], body: bytes):
         if headers["x-amz-target"].endswith("PutItem"):
             self.item = json.loads(body)["Item"]
             return "200 OK", {}, b"{}"
-        return "200 OK", {"Content-Type": "application/x-amz-json-1.0"}, json.dumps({"Item": self.item}).encode()
+        return (
+            "200 OK",
+            {"Content-Type": "application/x-amz-json-1.0"},
+            json.dumps({"Item": self.item}).encode(),
+        )
 
 
 _scratch = threading.local()

@@ -1,7 +1,9 @@
-"""What is measured: each subject brings one film from the source to the sink, in a process of its own.
+"""What is measured: each subject brings one film from the source to the sink, in a process of its
+own.
 
-`python -m bench.archive.subjects NAME URL` prints what it cost as JSON. The source's name leads to this machine, the
-bench's own certificate authority is trusted; everything else is as it is in a Lambda.
+`python -m bench.archive.subjects NAME URL` prints what it cost as JSON. The source's name leads to
+this machine, the bench's own certificate authority is trusted; everything else is as it is in a
+Lambda.
 """
 
 from __future__ import annotations

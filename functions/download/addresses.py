@@ -1,8 +1,9 @@
 """Where a URL that a stranger chose may lead: the public internet, and nowhere else.
 
-A table of our own, since `ipaddress`'s properties changed from one Python to the next and know no cloud: the IANA
-registries (https://www.iana.org/assignments/iana-ipv4-special-registry,
-https://www.iana.org/assignments/iana-ipv6-special-registry), multicast, and what clouds keep behind public numbers.
+A table of our own, since `ipaddress`'s properties changed from one Python to the next and know no
+cloud: the IANA registries (https://www.iana.org/assignments/iana-ipv4-special-registry,
+https://www.iana.org/assignments/iana-ipv6-special-registry), multicast, and what clouds keep behind
+public numbers.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ FORBIDDEN_V4 = {
     IPv4Network("100.64.0.0/10"): "carrier-grade NAT; AWS services live here too",
     IPv4Network("127.0.0.0/8"): "loopback; Lambda's Runtime API is 127.0.0.1:9001",
     IPv4Network("168.63.129.16/32"): "Azure's wire server",
-    IPv4Network("169.254.0.0/16"): "link-local: instance and container credentials (.169.254, .170.2, .79.129)",
+    IPv4Network(
+        "169.254.0.0/16"
+    ): "link-local: instance and container credentials (.169.254, .170.2, .79.129)",
     IPv4Network("172.16.0.0/12"): "private",
     IPv4Network("192.0.0.0/24"): "IETF protocol assignments",
     IPv4Network("192.0.2.0/24"): "documentation",
@@ -31,9 +34,10 @@ FORBIDDEN_V4 = {
     IPv4Network("240.0.0.0/4"): "reserved, broadcast",
 }
 
-# Only this is global unicast. So loopback, unique-local (fd00:ec2::254 is the metadata service), link-local, multicast,
-# v4-mapped (::ffff:0:0/96), v4-compatible (::/96) and NAT64 (64:ff9b::/96, 64:ff9b:1::/48) need no row of their own:
-# none of them may carry a v4 address past the other table.
+# Only this is global unicast. So loopback, unique-local (fd00:ec2::254 is the metadata service),
+# link-local, multicast, v4-mapped (::ffff:0:0/96), v4-compatible (::/96) and NAT64 (64:ff9b::/96,
+# 64:ff9b:1::/48) need no row of their own: none of them may carry a v4 address past the other
+# table.
 GLOBAL_V6 = IPv6Network("2000::/3")
 FORBIDDEN_V6 = {
     IPv6Network("2001::/23"): "IETF protocol assignments: Teredo, ORCHID, benchmarking",
@@ -46,7 +50,8 @@ FORBIDDEN_V6 = {
 
 
 def refusal(address: str) -> str | None:
-    """Why nobody of ours may connect to this address; None when it is a public one. What cannot be read is refused."""
+    """Why nobody of ours may connect to this address; None when it is a public one. What cannot be
+    read is refused."""
     try:
         known = ip_address(address)
     except ValueError:

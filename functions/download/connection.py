@@ -1,15 +1,18 @@
-"""One exchange with a stranger's server: URL and addresses checked, bounded in headers, time and patience.
+"""One exchange with a stranger's server: URL and addresses checked, bounded in headers, time and
+patience.
 
     FetchError
     ├── ForbiddenAddress     it leads where nobody of ours may go: nothing was connected
     ├── LinkDead             the source answered that it will not give it: a fresh link may work
-    ├── Unwelcome            what it sends is not what may be sent: encoded, too large, not as promised
+    ├── Unwelcome            what it sends is not what may be sent: encoded, too large, not as
+    promised
     └── SourceUnreachable    no answer, or it broke off, or it dripped: try later
         ├── Changed          it cannot be gone on from where we were: another file, or no ranges
         └── DeadlinePassed   our own time is up
 
-The name is resolved once, every answer is checked, and the connection goes to a checked address with the name's own
-certificate check: a resolver that changes its mind between check and use changes nothing.
+The name is resolved once, every answer is checked, and the connection goes to a checked address
+with the name's own certificate check: a resolver that changes its mind between check and use
+changes nothing.
 """
 
 from __future__ import annotations
@@ -37,7 +40,9 @@ MOST_URL = 8192
 
 _BUFFER_BYTES = 16 << 10
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,252}[a-z0-9_])?|[0-9a-f:.]+")
-_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")  # int() raises on more than 4,300 digits
+_CONTENT_RANGE = re.compile(
+    r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})"
+)  # int() raises on more than 4,300 digits
 PLAIN = "!#$%&'()*+,/:;=?@[]~"
 
 
@@ -76,7 +81,8 @@ def bare(url: str) -> str:
 
 @dataclass
 class Patience:
-    """Until when, and how slowly, we let a source answer. Only time spent waiting for the source counts against it."""
+    """Until when, and how slowly, we let a source answer. Only time spent waiting for the source
+    counts against it."""
 
     deadline: float
     waited: float = 0.0
@@ -96,7 +102,9 @@ class Patience:
         self.received += count
         if self.waited > WINDOW_SECONDS:
             if self.received < LEAST_BYTES_PER_SECOND * self.waited:
-                raise SourceUnreachable(f"the source drips: {self.received} bytes in {self.waited:.0f} s")
+                raise SourceUnreachable(
+                    f"the source drips: {self.received} bytes in {self.waited:.0f} s"
+                )
             self.waited, self.received = 0.0, 0
 
 
@@ -111,15 +119,26 @@ class Target:
 
 
 def check(url: str, trusted_host: str) -> Target:
-    if len(url) > MOST_URL or "\\" in url or any(ord(character) <= 32 or ord(character) == 127 for character in url):
+    if (
+        len(url) > MOST_URL
+        or "\\" in url
+        or any(ord(character) <= 32 or ord(character) == 127 for character in url)
+    ):
         raise ForbiddenAddress("not a URL that we read the same way as others do")
     try:
         parts = urlsplit(url)
         port, host = parts.port, (parts.hostname or "").rstrip(".").encode("idna").decode().lower()
-        path = quote(parts.path or "/", safe=PLAIN) + (f"?{quote(parts.query, safe=PLAIN)}" if parts.query else "")
+        path = quote(parts.path or "/", safe=PLAIN) + (
+            f"?{quote(parts.query, safe=PLAIN)}" if parts.query else ""
+        )
     except (ValueError, UnicodeError) as error:
         raise ForbiddenAddress(f"not a URL: {bare(url)!a}") from error
-    if trusted_host and parts.scheme == "http" and parts.netloc.lower() == trusted_host.lower() and port:
+    if (
+        trusted_host
+        and parts.scheme == "http"
+        and parts.netloc.lower() == trusted_host.lower()
+        and port
+    ):
         return Target(host, port, path, is_trusted=True)
     if parts.scheme != "https" or port not in (None, 443) or "@" in parts.netloc:
         raise ForbiddenAddress(f"only https, on port 443, without a user's name: {bare(url)}")
@@ -147,7 +166,9 @@ def ask(target: Target, headers: dict[str, str], patience: Patience) -> Opened:
         response.begin()
     except (OSError, http.client.HTTPException) as error:
         connection.close()
-        raise SourceUnreachable(f"{target.host} broke off before it answered: {type(error).__name__}") from error
+        raise SourceUnreachable(
+            f"{target.host} broke off before it answered: {type(error).__name__}"
+        ) from error
     except BaseException:
         connection.close()
         raise
@@ -172,7 +193,8 @@ def _connect(target: Target, patience: Patience) -> socket.socket:
 
 
 def _resolve(target: Target, patience: Patience) -> list[Any]:
-    """The resolver's answers. Nothing can interrupt it: one that is too slow is left behind in a thread of its own."""
+    """The resolver's answers. Nothing can interrupt it: one that is too slow is left behind in a
+    thread of its own."""
     told: list[Any] = []
 
     def ask_it() -> None:
@@ -193,7 +215,9 @@ def _resolve(target: Target, patience: Patience) -> list[Any]:
     return cast(list[Any], told[0])
 
 
-def _dial(target: Target, family: int, kind: int, protocol: int, address: Any, patience: Patience) -> socket.socket:
+def _dial(
+    target: Target, family: int, kind: int, protocol: int, address: Any, patience: Patience
+) -> socket.socket:
     connection = socket.socket(family, kind, protocol)
     try:
         connection.settimeout(min(CONNECT_SECONDS, patience.left()))
@@ -201,9 +225,12 @@ def _dial(target: Target, family: int, kind: int, protocol: int, address: Any, p
         if target.is_trusted:
             return connection
         connection.settimeout(min(CONNECT_SECONDS, patience.left()))
-        # A body that has no length ends with the connection: only TLS's own goodbye says that this is all of it
-        # (RFC 9112, 9.8). Without it, a film cut at the border of a box could pass for a whole one.
-        return _tls().wrap_socket(connection, server_hostname=target.host, suppress_ragged_eofs=False)
+        # A body that has no length ends with the connection: only TLS's own goodbye says that this
+        # is all of it (RFC 9112, 9.8). Without it, a film cut at the border of a box could pass for
+        # a whole one.
+        return _tls().wrap_socket(
+            connection, server_hostname=target.host, suppress_ragged_eofs=False
+        )
     except BaseException:
         connection.close()
         raise
@@ -217,7 +244,8 @@ def _tls() -> ssl.SSLContext:
 
 
 class _Wire(io.RawIOBase):
-    """What a socket gives, under the caller's patience: the deadline is looked at before every read."""
+    """What a socket gives, under the caller's patience: the deadline is looked at before every
+    read."""
 
     def __init__(self, connection: socket.socket, patience: Patience) -> None:
         self._connection = connection
@@ -253,7 +281,9 @@ class _Wire(io.RawIOBase):
         before = time.monotonic()
         try:
             if isinstance(self._connection, ssl.SSLSocket):
-                count = cast(int, self._connection.read(len(buffer), buffer))  # recv_into is a longer way to the same
+                count = cast(
+                    int, self._connection.read(len(buffer), buffer)
+                )  # recv_into is a longer way to the same
             else:
                 count = self._connection.recv_into(buffer)
         except TimeoutError as error:
@@ -272,7 +302,9 @@ class _Wire(io.RawIOBase):
 class Opened:
     """An answer whose head has been read."""
 
-    def __init__(self, response: http.client.HTTPResponse, connection: socket.socket, wire: _Wire) -> None:
+    def __init__(
+        self, response: http.client.HTTPResponse, connection: socket.socket, wire: _Wire
+    ) -> None:
         self._response = response
         self._connection = connection
         self._wire = wire
@@ -295,13 +327,18 @@ class Opened:
         return 0, length, length
 
     def readinto(self, view: memoryview) -> int:
-        """Less than the view holds where it ends or breaks; what broke it is raised when nothing came any more."""
+        """Less than the view holds where it ends or breaks; what broke it is raised when nothing
+        came any more."""
         try:
             count = self._response.readinto(view)
-        except http.client.IncompleteRead as error:  # within a chunk; those before it are in the view
+        except (
+            http.client.IncompleteRead
+        ) as error:  # within a chunk; those before it are in the view
             count = len(error.partial)
             if not count:
-                raise self._wire.broken or SourceUnreachable("the source broke off within a chunk") from error
+                raise self._wire.broken or SourceUnreachable(
+                    "the source broke off within a chunk"
+                ) from error
         except http.client.HTTPException as error:
             raise SourceUnreachable(f"the source broke off: {type(error).__name__}") from error
         if not count and self._wire.broken:

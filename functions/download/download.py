@@ -1,7 +1,9 @@
-"""The only code that opens a URL somebody else chose: https, public addresses, bounded in bytes, time and patience.
+"""The only code that opens a URL somebody else chose: https, public addresses, bounded in bytes,
+time and patience.
 
-Redirects are followed by hand, through the same door. httpx has no total deadline and costs more processor time for the
-bytes (docs/performance.md), so the standard library's parser reads from a socket of our own (wire.py).
+Redirects are followed by hand, through the same door. httpx has no total deadline and costs more
+processor time for the bytes (docs/performance.md), so the standard library's parser reads from a
+socket of our own (wire.py).
 """
 
 from __future__ import annotations
@@ -41,18 +43,25 @@ __all__ = [
 ]
 
 MOST_REDIRECTS = 3
-# Before each try to go on; then it is given up. S3 bears with an upload that waits for its next byte for some 20 s.
+# Before each try to go on; then it is given up. S3 bears with an upload that waits for its next
+# byte for some 20 s.
 PAUSES_SECONDS = (0.0, 0.5, 1.0, 2.0, 4.0)
-PROGRESS_BYTES = 1 << 20  # after so much the tries are counted anew: some sources end every connection after a minute
+PROGRESS_BYTES = (
+    1 << 20
+)  # after so much the tries are counted anew: some sources end every connection after a minute
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _LATER = frozenset({408, 425, 429})
 _READ_BYTES = 64 << 10
 
 
-def read(url: str, *, max_bytes: int, deadline_seconds: float = 30.0, trusted_host: str = "") -> bytes:
+def read(
+    url: str, *, max_bytes: int, deadline_seconds: float = 30.0, trusted_host: str = ""
+) -> bytes:
     """The whole of what the URL gives, if that is at most `max_bytes`. Raises a FetchError."""
-    with open_url(url, max_bytes=max_bytes, deadline_seconds=deadline_seconds, trusted_host=trusted_host) as download:
+    with open_url(
+        url, max_bytes=max_bytes, deadline_seconds=deadline_seconds, trusted_host=trusted_host
+    ) as download:
         content = bytearray()
         buffer = memoryview(bytearray(_READ_BYTES))
         while count := download.readinto(buffer):
@@ -72,12 +81,14 @@ def open_url(
 ) -> Download:
     """Open a URL that a stranger chose. Raises a FetchError, as does every later read.
 
-    `trusted_host` ("host:port", from a provider's secret: only the simulator's) allows exactly that plain-http address,
-    private as it may be; nothing else is relaxed. `range_from` and `range_to` (exclusive) ask for a part, `validator`
-    is the ETag that must still stand.
+    `trusted_host` ("host:port", from a provider's secret: only the simulator's) allows exactly that
+    plain-http address, private as it may be; nothing else is relaxed. `range_from` and `range_to`
+    (exclusive) ask for a part, `validator` is the ETag that must still stand.
     """
     patience = Patience(time.monotonic() + deadline_seconds)
-    download = Download(url, trusted_host or "", max_bytes, patience, range_from, range_to, validator)
+    download = Download(
+        url, trusted_host or "", max_bytes, patience, range_from, range_to, validator
+    )
     download.start()
     return download
 
@@ -86,7 +97,8 @@ def open_url(
 class Download:
     """One GET. Where it breaks off it goes on by Range, if the source's strong ETag still stands.
 
-    `length` is that of the whole file, None where the source does not say; `etag` the strong validator, if any.
+    `length` is that of the whole file, None where the source does not say; `etag` the strong
+    validator, if any.
     """
 
     url: str
@@ -125,13 +137,16 @@ class Download:
         self._open = opened
 
     def readinto(self, view: memoryview) -> int:
-        """Fill the view, less only at the end; 0 is the end. What the source promised and did not send is an error."""
+        """Fill the view, less only at the end; 0 is the end. What the source promised and did not
+        send is an error."""
         filled = 0
         while filled < len(view) and not self._is_at_end():
             try:
                 count = self._open.readinto(view[filled:][: self._owed()]) if self._open else 0
                 if count == 0 and self._owed():
-                    raise SourceUnreachable(f"the source broke off after {self.position} of {self.length} bytes")
+                    raise SourceUnreachable(
+                        f"the source broke off after {self.position} of {self.length} bytes"
+                    )
             except (Changed, DeadlinePassed):
                 raise
             except SourceUnreachable as error:
@@ -196,7 +211,8 @@ class Download:
 
 
 def _follow(url: str, trusted_host: str, headers: dict[str, str], patience: Patience) -> Opened:
-    """GET, through at most three redirects, each checked as the first was; nothing but our own headers is sent."""
+    """GET, through at most three redirects, each checked as the first was; nothing but our own
+    headers is sent."""
     for _ in range(MOST_REDIRECTS + 1):
         target = check(url, trusted_host)
         if not target.is_trusted:

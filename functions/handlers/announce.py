@@ -1,7 +1,8 @@
-"""The table's stream becomes events: a change of status is announced after it is true, at least once, by one id.
+"""The table's stream becomes events: a change of status is announced after it is true, at least
+once, by one id.
 
-The row is marked after the bus took the event, never before: a crash between the two announces twice, by the same id,
-and the other order would announce never.
+The row is marked after the bus took the event, never before: a crash between the two announces
+twice, by the same id, and the other order would announce never.
 """
 
 from __future__ import annotations
@@ -48,11 +49,16 @@ def _change(record: DynamoDBRecord) -> None:
 
 
 def _is_news(task: Task, before: Any) -> bool:
-    """A status, an attempt or an error that was not there before; or a row the sweep touched since nobody announced."""
+    """A status, an attempt or an error that was not there before; or a row the sweep touched since
+    nobody announced."""
     if not before:
         return True
     then = Task.of(before)
-    moved = (then.status, then.attempt, then.changed_at) != (task.status, task.attempt, task.changed_at)
+    moved = (then.status, then.attempt, then.changed_at) != (
+        task.status,
+        task.attempt,
+        task.changed_at,
+    )
     return moved or (task.announced != task.event_id and task.status in RESTING)
 
 
@@ -69,7 +75,9 @@ def _publish(task: Task) -> None:
         refusal = answer["Entries"][0]
         raise NotTaken(f"{task.event_id}: {refusal.get('ErrorCode')} {refusal.get('ErrorMessage')}")
     metrics.add_metric("Announced", MetricUnit.Count, 1)
-    if task.status is Status.HELD:  # counted here, where nothing is forgotten: whoever holds a task may die before he says so
+    if (
+        task.status is Status.HELD
+    ):  # counted here, where nothing is forgotten: whoever holds a task may die before he says so
         metrics.add_metric("TaskHeld", MetricUnit.Count, 1)
     logger.info("announced", event_id=task.event_id)
 

@@ -39,8 +39,8 @@ Place = Annotated[str, StringConstraints(min_length=1, max_length=8192)]
 
 
 class NewTask(BaseModel):
-    """What `POST /tasks` takes. `portrait` and `audio` are keys of the inbox or https URLs; `audio` may be left out
-    where the provider speaks `settings.text` itself."""
+    """What `POST /tasks` takes. `portrait` and `audio` are keys of the inbox or https URLs; `audio`
+    may be left out where the provider speaks `settings.text` itself."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -68,11 +68,14 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 @app.post("/tasks")
 def open_task() -> Response[str]:
-    """The same Idempotency-Key and body answer the same task, however often they are sent, and cost nothing more."""
+    """The same Idempotency-Key and body answer the same task, however often they are sent, and cost
+    nothing more."""
     asked = _asked()
     key = (app.current_event.headers or {}).get("idempotency-key", "")
     if len(key) > 255:
-        raise Problem(HTTPStatus.BAD_REQUEST, "the Idempotency-Key is longer than 255 characters: send a UUID")
+        raise Problem(
+            HTTPStatus.BAD_REQUEST, "the Idempotency-Key is longer than 255 characters: send a UUID"
+        )
     task_id = id_of("api", key) if key else uuid.uuid4().hex
     request_hash = hashlib.sha256(asked.model_dump_json().encode()).hexdigest()
     standing = queries.load(task_id) if key else None
@@ -89,7 +92,13 @@ def open_task() -> Response[str]:
         raise Problem(
             HTTPStatus.UNPROCESSABLE_ENTITY,
             "this Idempotency-Key was used for another request: send a new key for a new task",
-            [Refusal("KEY_REUSED", "Idempotency-Key", "the body differs from the one first sent with this key")],
+            [
+                Refusal(
+                    "KEY_REUSED",
+                    "Idempotency-Key",
+                    "the body differs from the one first sent with this key",
+                )
+            ],
         )
     _send_on_its_way(standing)  # should our first answer have died before this, the repeat mends it
     return _answer(HTTPStatus.OK, _view(standing), Location=f"/tasks/{task_id}")
@@ -110,7 +119,10 @@ def list_tasks() -> Response[str]:
     status = asked.get("status", "").upper()
     if status and status not in Status.__members__:
         known = ", ".join(Status)
-        raise Problem(HTTPStatus.BAD_REQUEST, f"there is no status {asked['status'][:40]!r}: use one of {known}")
+        raise Problem(
+            HTTPStatus.BAD_REQUEST,
+            f"there is no status {asked['status'][:40]!r}: use one of {known}",
+        )
     limit = asked.get("limit", str(_PAGE))
     if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit) <= 200:
         raise Problem(HTTPStatus.BAD_REQUEST, "limit must be a number from 1 to 200")
@@ -124,13 +136,18 @@ def _opened(cursor: str) -> str:
     try:
         return base64.b64decode(cursor, altchars=b"-_", validate=True).decode("ascii")
     except (binascii.Error, ValueError):
-        raise Problem(HTTPStatus.BAD_REQUEST, "this cursor is none of ours: take it from the last page") from None
+        raise Problem(
+            HTTPStatus.BAD_REQUEST, "this cursor is none of ours: take it from the last page"
+        ) from None
 
 
 def _asked() -> NewTask:
     body = app.current_event.decoded_body or ""
     if len(body) > _MOST_BODY_BYTES:
-        raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is larger than 256 KiB: media go by key or URL")
+        raise Problem(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            "the body is larger than 256 KiB: media go by key or URL",
+        )
     try:
         return NewTask.model_validate_json(body)
     except ValidationError as error:
@@ -143,17 +160,24 @@ def _asked() -> NewTask:
 
 
 def _task(asked: NewTask, task_id: str, request_hash: str) -> Task:
-    """The task, judged at once when its media lie in the inbox; with URLs it waits until they are fetched."""
+    """The task, judged at once when its media lie in the inbox; with URLs it waits until they are
+    fetched."""
     reserved = sorted({"provider", "model", "prompt"} & asked.settings.keys())
     if reserved:
-        refusal = Refusal("INVALID", f"settings.{reserved[0]}", f"{reserved[0]} stands beside settings, not in it")
+        refusal = Refusal(
+            "INVALID", f"settings.{reserved[0]}", f"{reserved[0]} stands beside settings, not in it"
+        )
         raise request.Refused([refusal])
-    composed = request.compose({**asked.settings, "provider": asked.provider, "model": asked.model}, asked.prompt)
+    composed = request.compose(
+        {**asked.settings, "provider": asked.provider, "model": asked.model}, asked.prompt
+    )
     places = {name: place for name in ("portrait", "audio") if (place := getattr(asked, name))}
     urls = {name: place for name, place in places.items() if "://" in place}
     for name, url in urls.items():
         if not url.startswith("https://"):
-            raise request.Refused([Refusal("BAD_URL", name, f"{name} must be an https URL or a key of the inbox")])
+            raise request.Refused(
+                [Refusal("BAD_URL", name, f"{name} must be an https URL or a key of the inbox")]
+            )
     files = {name: _file(name, key) for name, key in places.items() if name not in urls}
     stem = drops.split(places.get("audio", asked.portrait).split("?")[0])[1]
     task = Task(
@@ -178,7 +202,9 @@ def _task(asked: NewTask, task_id: str, request_hash: str) -> Task:
 def _file(field: str, key: str) -> drops.File:
     file = drops.head(get().inbox, key)
     if file is None:
-        refusal = Refusal("NOT_FOUND", field, f"there is no {key!r} in the inbox {get().inbox}: upload it first")
+        refusal = Refusal(
+            "NOT_FOUND", field, f"there is no {key!r} in the inbox {get().inbox}: upload it first"
+        )
         raise request.Refused([refusal])
     return file
 
@@ -217,8 +243,16 @@ def _problem(problem: Problem) -> Response[str]:
 
 
 def _told(problem: Problem) -> Response[str]:
-    errors = [{"field": line.field, "code": line.code, "message": line.message} for line in problem.refusals]
-    body = {"type": "about:blank", "title": problem.status.phrase, "status": problem.status, "detail": str(problem)}
+    errors = [
+        {"field": line.field, "code": line.code, "message": line.message}
+        for line in problem.refusals
+    ]
+    body = {
+        "type": "about:blank",
+        "title": problem.status.phrase,
+        "status": problem.status,
+        "detail": str(problem),
+    }
     return Response(
         status_code=problem.status,
         content_type="application/problem+json",
@@ -233,4 +267,6 @@ def _refused(refused: request.Refused) -> Response[str]:
 
 @app.exception_handler(NotFoundError)  # type: ignore[untyped-decorator]
 def _no_such_route(_: NotFoundError) -> Response[str]:
-    return _told(Problem(HTTPStatus.NOT_FOUND, "there is no such address: use /tasks or /tasks/{task_id}"))
+    return _told(
+        Problem(HTTPStatus.NOT_FOUND, "there is no such address: use /tasks or /tasks/{task_id}")
+    )

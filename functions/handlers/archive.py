@@ -1,8 +1,10 @@
-"""A job is done: fetch its video, prove it, and put it into the archive, where nothing unproved is ever seen.
+"""A job is done: fetch its video, prove it, and put it into the archive, where nothing unproved is
+ever seen.
 
-One GET is relayed through one small buffer into one PutObject. What goes wrong leaves as an exception and no object:
-LinkDead, SourceUnreachable, ForbiddenAddress, Unwelcome (wire.py), NotAVideo (mp4.py), ArchiveUnavailable (bucket.py).
-The workflow waits and asks the provider for a fresh link.
+One GET is relayed through one small buffer into one PutObject. What goes wrong leaves as an
+exception and no object: LinkDead, SourceUnreachable, ForbiddenAddress, Unwelcome (wire.py),
+NotAVideo (mp4.py), ArchiveUnavailable (bucket.py). The workflow waits and asks the provider for a
+fresh link.
 """
 
 from __future__ import annotations
@@ -38,8 +40,8 @@ RESERVE_SECONDS = 20.0  # to complete an upload and to write the manifest
 REREAD_BYTES_PER_SECOND = 40 << 20  # from S3, in its own region: a careful guess
 JUDGE_AFTER_SECONDS = 10.0
 MOST_LOOKS = 50
-# Providers add a second or round up (kie: 12.267 s of video for 11.52 s of voice). What is far from the voice is not
-# this task's video.
+# Providers add a second or round up (kie: 12.267 s of video for 11.52 s of voice). What is far from
+# the voice is not this task's video.
 _SHORTEST, _LONGEST, _SLACK_SECONDS = 0.5, 2.0, 10.0
 _AVOIDED = re.compile(r'[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff/\\{}^%`\[\]"<>~#|]')
 _NO_TAG = re.compile(r"[^\w +\-=.:/@]", re.ASCII)
@@ -77,7 +79,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 def _told(place: Place) -> dict[str, Any] | None:
     try:
         return manifest.read(place)
-    except manifest.Damaged as error:  # the video does not suffer: it is proved anew; `verify` tells a person of it
+    except (
+        manifest.Damaged
+    ) as error:  # the video does not suffer: it is proved anew; `verify` tells a person of it
         logger.error("the manifest is damaged", key=place.manifest_key, reason=str(error))
         return None
 
@@ -89,23 +93,27 @@ def place_of(task: Task) -> Place:
 
 
 def safe_stem(stem: str) -> str:
-    """The stem without what S3's guide says to avoid in keys, and short enough; letters of any script stay."""
+    """The stem without what S3's guide says to avoid in keys, and short enough; letters of any
+    script stay."""
     name = _AVOIDED.sub("_", stem.rsplit("/", 1)[-1]).strip() or "video"
     return name.encode()[:200].decode(errors="ignore")
 
 
 @dataclass(frozen=True)
 class Brought:
-    """What was just uploaded. `sha256` is None where earlier invocations saw a part of the bytes; `checksum` is what S3
-    must say of it."""
+    """What was just uploaded. `sha256` is None where earlier invocations saw a part of the bytes;
+    `checksum` is what S3 must say of it."""
 
     sha256: bytes | None
     seconds: float
     checksum: str
 
 
-def _bring(task: Task, place: Place, standing: StoredObject | None, ends_at: float) -> dict[str, Any]:
-    """What an earlier invocation brought and did not live to say is not fetched again: its link may be dead."""
+def _bring(
+    task: Task, place: Place, standing: StoredObject | None, ends_at: float
+) -> dict[str, Any]:
+    """What an earlier invocation brought and did not live to say is not fetched again: its link may
+    be dead."""
     brought: Brought | None = None
     if standing is None:
         with suppress(AlreadyThere):  # another invocation was faster
@@ -145,13 +153,15 @@ def _relay(task: Task, place: Place, ends_at: float) -> Brought:
     found = multipart.find(place)
     upload = found or multipart.start(place, **_words(task))
     if found is None and time.monotonic() >= ends_at:
-        raise HandOver("too slow for one request")  # the upload just opened tells the next invocation: once only
+        raise HandOver(
+            "too slow for one request"
+        )  # the upload just opened tells the next invocation: once only
     return _in_parts(task, upload, ends_at)
 
 
 def _can_go_on(video: Download, reason: Exception) -> bool:
-    """What breaks off again and again must not begin anew each time: parts stay. S3 itself hangs up when the source keeps
-    it waiting for long; once it has all the bytes, its answer stands."""
+    """What breaks off again and again must not begin anew each time: parts stay. S3 itself hangs up
+    when the source keeps it waiting for long; once it has all the bytes, its answer stands."""
     if video.etag is None or isinstance(reason, Changed):
         return False
     return not isinstance(reason, ArchiveUnavailable) or video.position != video.length
@@ -160,7 +170,8 @@ def _can_go_on(video: Download, reason: Exception) -> bool:
 def _fits_into_one(video: Download, place: Place, ends_at: float) -> bool:
     if video.length is None or video.length > MOST_IN_ONE_PUT:
         return False
-    # Even the slowest source that we bear ends in time: no need to ask whether parts of it are there.
+    # Even the slowest source that we bear ends in time: no need to ask whether parts of it are
+    # there.
     surely = video.length < LEAST_BYTES_PER_SECOND * (ends_at - time.monotonic())
     return surely or multipart.find(place) is None
 
@@ -179,7 +190,9 @@ def _in_one(task: Task, place: Place, video: Download, ends_at: float) -> Brough
             owed = (length - video.position) * spent / video.position
             if spent > JUDGE_AFTER_SECONDS and owed > ends_at - time.monotonic() and video.etag:
                 raise TooSlow(f"{video.position} bytes in {spent:.0f} s of {length}")
-        _prove(walk, task)  # S3 has not had the last word yet: what is no video never becomes visible
+        _prove(
+            walk, task
+        )  # S3 has not had the last word yet: what is no video never becomes visible
         return digest.digest()
 
     bucket.put_stream(place, length, pour, **_words(task))
@@ -213,28 +226,36 @@ def _in_parts(task: Task, upload: Upload, ends_at: float) -> Brought:
             upload.abort()
             raise
     upload.complete()
-    return Brought(None if offset else digest.digest(), seconds, multipart.checksum_of_parts(upload.parts))
+    return Brought(
+        None if offset else digest.digest(), seconds, multipart.checksum_of_parts(upload.parts)
+    )
 
 
 def _rest(task: Task, upload: Upload, ends_at: float) -> Download | None:
-    """What the link gives from where the parts end, if that is the same file: the first and the last part tell. Whole
-    ones, since S3 gives a checksum of a whole part, and neither a part's bytes nor the metadata of an upload."""
+    """What the link gives from where the parts end, if that is the same file: the first and the
+    last part tell. Whole ones, since S3 gives a checksum of a whole part, and neither a part's
+    bytes nor the metadata of an upload."""
     try:
         for part in dict.fromkeys((upload.parts[0], upload.parts[-1])):
             start = (part.number - 1) * multipart.PART_BYTES
             with _open(task, ends_at, range_from=start, range_to=start + part.bytes) as piece:
                 content = memoryview(bytearray(part.bytes))
-                if piece.readinto(content) != part.bytes or multipart.checksum_of(content) != part.checksum:
+                if (
+                    piece.readinto(content) != part.bytes
+                    or multipart.checksum_of(content) != part.checksum
+                ):
                     return None
         if piece.length is not None and upload.total_bytes >= piece.length:
-            upload.parts.pop()  # it is all there: the last part is sent once more, since no source serves an empty rest
+            # it is all there: the last part is sent once more, since no source serves an empty rest
+            upload.parts.pop()
         return _open(task, ends_at, range_from=upload.total_bytes, validator=piece.etag)
     except Changed:
         return None
 
 
 def _look_ahead(task: Task, walk: mp4.Walk, offset: int, etag: str | None, ends_at: float) -> None:
-    """Walk the boxes of what earlier invocations uploaded: their headers are read from the source once more."""
+    """Walk the boxes of what earlier invocations uploaded: their headers are read from the source
+    once more."""
     looks = 0
     while walk.wants < offset:
         looks += 1
@@ -242,7 +263,13 @@ def _look_ahead(task: Task, walk: mp4.Walk, offset: int, etag: str | None, ends_
             raise NotAVideo("it has too many boxes to be gone on from")
         start = walk.wants
         walk.skip_to(start)
-        with _open(task, ends_at, range_from=start, range_to=min(start + (64 << 10), offset), validator=etag) as piece:
+        with _open(
+            task,
+            ends_at,
+            range_from=start,
+            range_to=min(start + (64 << 10), offset),
+            validator=etag,
+        ) as piece:
             buffer = memoryview(bytearray(64 << 10))
             walk.feed(buffer[: piece.readinto(buffer)])
     if walk.position < offset:
@@ -263,7 +290,11 @@ def _prove(walk: mp4.Walk, task: Task) -> float:
     """Its length in seconds, 0 where it does not say. Raises NotAVideo."""
     seconds = walk.finish()
     voice = float(task.audio.get("seconds") or 0)
-    if seconds and voice and not voice * _SHORTEST - 1 <= seconds <= voice * _LONGEST + _SLACK_SECONDS:
+    if (
+        seconds
+        and voice
+        and not voice * _SHORTEST - 1 <= seconds <= voice * _LONGEST + _SLACK_SECONDS
+    ):
         raise NotAVideo(f"it lasts {seconds:.1f} s for a voice of {voice:.1f} s")
     return seconds
 
@@ -280,10 +311,19 @@ def _open(task: Task, ends_at: float, **part: Any) -> Download:
 
 def _words(task: Task) -> Mapping[str, str | dict[str, str]]:
     """What stands on the object itself, for whoever finds it without its manifest."""
-    told = {"task-id": task.task_id, "provider": task.provider, "model": task.model, "job-id": task.job_id}
+    told = {
+        "task-id": task.task_id,
+        "provider": task.provider,
+        "model": task.model,
+        "job-id": task.job_id,
+    }
     tags = {"provider": task.provider, "model": task.model}
     return {
         "ContentType": "video/mp4",
-        "Metadata": {name: value.encode("ascii", "replace").decode() for name, value in told.items()},
-        "Tagging": urlencode({name: _NO_TAG.sub("_", value) for name, value in tags.items() if value}),
+        "Metadata": {
+            name: value.encode("ascii", "replace").decode() for name, value in told.items()
+        },
+        "Tagging": urlencode(
+            {name: _NO_TAG.sub("_", value) for name, value in tags.items() if value}
+        ),
     }

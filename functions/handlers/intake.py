@@ -1,7 +1,7 @@
 """Files arrived: which tasks do they make? Check the media, open the task.
 
-Whatever event comes, however often and in whatever order, the inbox is asked what lies there now, and the table is
-told that. A task that somebody may already have paid is never touched here.
+Whatever event comes, however often and in whatever order, the inbox is asked what lies there now,
+and the table is told that. A task that somebody may already have paid is never touched here.
 """
 
 from __future__ import annotations
@@ -48,11 +48,16 @@ def _message(record: SQSRecord) -> None:
 
 
 def _keys(said: dict[str, Any]) -> list[str]:
-    """The keys an event names, decoded once, as its transport demands: EventBridge's are raw, those of S3's own
-    notifications are form-encoded. What is not about our inbox (s3:TestEvent, another bucket) names none."""
+    """The keys an event names, decoded once, as its transport demands: EventBridge's are raw, those
+    of S3's own notifications are form-encoded. What is not about our inbox (s3:TestEvent, another
+    bucket) names none."""
     if "Records" in said:
         records = [record["s3"] for record in said["Records"] if "s3" in record]
-        return [unquote_plus(s3["object"]["key"]) for s3 in records if s3["bucket"]["name"] == get().inbox]
+        return [
+            unquote_plus(s3["object"]["key"])
+            for s3 in records
+            if s3["bucket"]["name"] == get().inbox
+        ]
     detail = said.get("detail") or {}
     if (detail.get("bucket") or {}).get("name") != get().inbox:
         logger.warning("not an event of the inbox", names=sorted(said))
@@ -72,16 +77,21 @@ def _look(voice_key: str) -> None:
     try:
         _see(voice_key)
     except ConditionFailed:
-        _see(voice_key)  # the row moved while we looked: look once more, then let the queue bring it again
+        _see(
+            voice_key
+        )  # the row moved while we looked: look once more, then let the queue bring it again
 
 
 def _see(voice_key: str) -> None:
     voice = drops.head(get().inbox, voice_key)
     if voice is None:
         return
-    # The row is read before the files: what is then seen can only be newer, and the write depends on the row.
+    # The row is read before the files: what is then seen can only be newer, and the write depends
+    # on the row.
     standing = queries.load(drops.task_id_of(voice.bucket, voice_key, voice.version_id))
-    if standing is not None and not (standing.never_intended and standing.status is not Status.COMPLETED):
+    if standing is not None and not (
+        standing.never_intended and standing.status is not Status.COMPLETED
+    ):
         return
     drop = drops.gather(get().inbox, voice_key)
     if drop is None or drop.voice.version_id != voice.version_id:
@@ -107,11 +117,14 @@ def _write(task: Task, standing: Task | None) -> Task:
 
 
 def _same(new: Any, old: Any) -> bool:
-    return json.dumps(new, sort_keys=True, default=float) == json.dumps(old, sort_keys=True, default=float)
+    return json.dumps(new, sort_keys=True, default=float) == json.dumps(
+        old, sort_keys=True, default=float
+    )
 
 
 def _task(drop: Drop) -> Task | None:
-    """The task that these files make; None if they make none (a settings file that carries no text to speak)."""
+    """The task that these files make; None if they make none (a settings file that carries no text
+    to speak)."""
     task = Task(
         task_id=drops.task_id_of(drop.voice.bucket, drop.voice.key, drop.voice.version_id),
         status=Status.FAILED,
@@ -155,8 +168,14 @@ def _leave_note(drop: Drop, task: Task) -> None:
     """A refused voice gets its reason beside it; a mended one loses it."""
     s3 = aws("s3")
     if task.status is Status.FAILED:
-        note = {"task_id": task.task_id, **task.error, "cure": "replace the file; this note goes when it is mended"}
+        note = {
+            "task_id": task.task_id,
+            **task.error,
+            "cure": "replace the file; this note goes when it is mended",
+        }
         body = json.dumps(note, ensure_ascii=False, indent=1).encode()
-        s3.put_object(Bucket=drop.voice.bucket, Key=drop.note_key, Body=body, ContentType="application/json")
+        s3.put_object(
+            Bucket=drop.voice.bucket, Key=drop.note_key, Body=body, ContentType="application/json"
+        )
     elif drop.has_note:
         s3.delete_object(Bucket=drop.voice.bucket, Key=drop.note_key)

@@ -21,10 +21,14 @@ metrics = Metrics()
 
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """`event`: task_id, attempt, archived. Raises when the task's row is busy: the workflow asks again."""
+    """`event`: task_id, attempt, archived. Raises when the task's row is busy: the workflow asks
+    again."""
     task = queries.load(event["task_id"])
-    is_ours = task is not None and task.status is Status.ARCHIVING and task.attempt == event["attempt"]
-    # Nothing archived: the archive saw the task elsewhere, so whoever brought it back here has an execution of his own.
+    is_ours = (
+        task is not None and task.status is Status.ARCHIVING and task.attempt == event["attempt"]
+    )
+    # Nothing archived: the archive saw the task elsewhere, so whoever brought it back here has an
+    # execution of his own.
     if task is None or not is_ours or not event["archived"]:
         return {"next": "done"}
     try:

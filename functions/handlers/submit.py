@@ -1,8 +1,8 @@
 """A task is ready: presign its media, pay once, remember.
 
-The order is the protocol. The claim stands in the table before anything leaves; then exactly one POST, which no layer
-repeats; then what came of it. A crash at any point leaves a task that says how far it came, and whoever finds it
-reconciles without a second POST.
+The order is the protocol. The claim stands in the table before anything leaves; then exactly one
+POST, which no layer repeats; then what came of it. A crash at any point leaves a task that says how
+far it came, and whoever finds it reconciles without a second POST.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ def _submit(task_id: str, turn: str) -> None:
 
 
 def _come_back(task: Task, shut: claims.ClaimDeferred) -> None:
-    # The message goes first: were the task written first, a crash between the two would strand it until the sweep.
+    # The message goes first: were the task written first, a crash between the two would strand it
+    # until the sweep.
     queues.submit(task.task_id, stamp(shut.until), shut.until)
     try:
         steps.postpone(task, shut.until, str(shut))
@@ -111,7 +112,8 @@ def _pay(claimed: claims.Claim) -> None:
 
 
 def _not_accepted(claimed: claims.Claim, error: base.ProviderError) -> None:
-    if error.bought:  # the speech was, the video was not: should the attempt be sent again, it is not bought twice
+    # the speech was, the video was not: should the attempt be sent again, it is not bought twice
+    if error.bought:
         claimed = replace(claimed, task=steps.keep(claimed.task, claimed.owner, error.bought))
     match error:
         case base.NotSent():
@@ -127,8 +129,14 @@ def _not_accepted(claimed: claims.Claim, error: base.ProviderError) -> None:
 
 
 def _request(task: Task) -> base.Request:
-    """What is sent, with media as this provider takes them, each tried by ourselves before anything is paid."""
-    delivery = cast(base.Delivery, options().media_delivery.get(task.provider, providers.get(task.provider).media_deliveries[0]))
+    """What is sent, with media as this provider takes them, each tried by ourselves before anything
+    is paid."""
+    delivery = cast(
+        base.Delivery,
+        options().media_delivery.get(
+            task.provider, providers.get(task.provider).media_deliveries[0]
+        ),
+    )
     bell = links.callback_url(task.provider, task.task_id, task.attempt, secrets.callback_keys())
     return base.Request(
         external_id=task.external_id,
@@ -162,7 +170,9 @@ def _try_link(url: str, name: str) -> None:
     """Ask for the first byte ourselves: a link that we cannot read, no provider can."""
     answer = httpx.get(url, headers={"Range": "bytes=0-0"}, timeout=10, trust_env=False)
     if answer.status_code in {403, 404}:
-        raise InputGone(f"{name} cannot be read from the inbox any more ({answer.status_code}): drop it again")
+        raise InputGone(
+            f"{name} cannot be read from the inbox any more ({answer.status_code}): drop it again"
+        )
     if answer.status_code >= 400:  # httpx's own error would quote the link, signature and all
         raise LinkBroken(f"S3 answered {answer.status_code} for {name}")
 
@@ -176,14 +186,22 @@ def _note_credit(task: Task, client: base.Provider) -> None:
 
 def _accepted(claimed: claims.Claim, job_id: str) -> None:
     task = claimed.task
-    # The log line comes before the write: should the write be lost, it is the second durable copy of what was bought.
-    logger.info("accepted", task_id=task.task_id, attempt=task.attempt, provider=task.provider, job_id=job_id)
+    # The log line comes before the write: should the write be lost, it is the second durable copy
+    # of what was bought.
+    logger.info(
+        "accepted",
+        task_id=task.task_id,
+        attempt=task.attempt,
+        provider=task.provider,
+        job_id=job_id,
+    )
     metrics.add_metric("Accepted", MetricUnit.Count, 1)
     try:
         claims.accept(claimed, job_id)
     except ConditionFailed as lost:
         if table.is_busy(lost):
-            raise  # nobody was first: the bell or the watch finds the job, and its id stands in the log
+            # nobody was first: the bell or the watch finds the job, and its id stands in the log
+            raise
         standing = queries.load(task.task_id)
         if standing is None or standing.job_id != job_id:
             _hold_stranger(task, job_id)
@@ -192,9 +210,13 @@ def _accepted(claimed: claims.Claim, job_id: str) -> None:
 
 
 def _hold_stranger(task: Task, job_id: str) -> None:
-    """The job belongs to another task, or ours has another job: somebody must look, nobody may overwrite."""
+    """The job belongs to another task, or ours has another job: somebody must look, nobody may
+    overwrite."""
     logger.error("the job id is not free", task_id=task.task_id, job_id=job_id)
-    message = f"{task.provider} answered with job {job_id}, which is another task's, or this task has another job"
+    message = (
+        f"{task.provider} answered with job {job_id}, which is another task's, or this task has "
+        "another job"
+    )
     steps.hold(task, "JOB_ID_TAKEN", message)
 
 
@@ -216,8 +238,9 @@ def _hand_back(claimed: claims.Claim, until: datetime, why: str, *, counted: boo
 
 
 def _stop(claimed: claims.Claim, error: base.AccountRejected) -> None:
-    """The account is refused, not the task: stop this provider, unless a new key has come since we read ours. The task
-    goes first: that nothing was accepted is known to nobody else, and a breaker left closed is opened by the next."""
+    """The account is refused, not the task: stop this provider, unless a new key has come since we
+    read ours. The task goes first: that nothing was accepted is known to nobody else, and a breaker
+    left closed is opened by the next."""
     provider = claimed.task.provider
     until = now() + timedelta(seconds=random.uniform(3, 10))  # noqa: S311 - spreads, hides nothing
     _hand_back(claimed, until, str(error), counted=False)
@@ -229,11 +252,19 @@ def _stop(claimed: claims.Claim, error: base.AccountRejected) -> None:
 
 def _refuse(claimed: claims.Claim, code: str, message: str) -> None:
     logger.warning("refused", task_id=claimed.task.task_id, code=code, why=message)
-    claims.fail(claimed.task, code, message, come_from=[Status.SUBMITTING], charge_usd=Decimal(0), owner=claimed.owner)
+    claims.fail(
+        claimed.task,
+        code,
+        message,
+        come_from=[Status.SUBMITTING],
+        charge_usd=Decimal(0),
+        owner=claimed.owner,
+    )
 
 
 def _doubt(claimed: claims.Claim, why: str) -> None:
-    """Sent, and we do not know: the workflow waits for the bell or asks by our own id. Never a second POST from here."""
+    """Sent, and we do not know: the workflow waits for the bell or asks by our own id. Never a
+    second POST from here."""
     logger.error("ambiguous", task_id=claimed.task.task_id, why=why)
     metrics.add_metric("Ambiguous", MetricUnit.Count, 1)
     try:

@@ -1,7 +1,9 @@
-"""On a clock: find what fell through and put it back on its way. Running twice is harmless; it never pays.
+"""On a clock: find what fell through and put it back on its way. Running twice is harmless; it
+never pays.
 
-Every step of a task says when somebody must look at it, should nothing else happen: those that are due are read anew
-and given the push that got lost. The inbox is walked too, for voices and portraits that no event told us of.
+Every step of a task says when somebody must look at it, should nothing else happen: those that are
+due are read anew and given the push that got lost. The inbox is walked too, for voices and
+portraits that no event told us of.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ _LEFT_MILLISECONDS = 60_000  # kept in hand for what one step may take
 _INBOX_PAGES = 20  # of 1,000 versions, a run; the next run goes on where this one stopped
 _WALK_AGAIN_SECONDS = 2700  # every voice costs a read each time round
 _SETTLED_SECONDS = 900  # an upload younger than this still has its event under way
-_SPOKEN_SECONDS = 6 * 3600  # so long a settings file without a task is opened each time round: it may carry a text
+_SPOKEN_SECONDS = (
+    6 * 3600
+)  # so long a settings file without a task is opened each time round: it may carry a text
 _SWEPT = "sweep#inbox"
 
 
@@ -57,7 +61,9 @@ def _is_late(context: LambdaContext) -> bool:
 
 
 def _push(task_id: str) -> int:
-    task = queries.load(task_id)  # the index lags behind: only the row itself says where the task stands
+    task = queries.load(
+        task_id
+    )  # the index lags behind: only the row itself says where the task stands
     if task is None or not task.due_at or instant(task.due_at) > now():
         return 0
     logger.info("due", task_id=task_id, status=task.status)
@@ -80,9 +86,15 @@ def _waiting(task: Task) -> None:
 
 
 def _send_to_submit(task: Task) -> None:
-    queues.submit(task.task_id, task.not_before, instant(task.not_before) if task.not_before else None)
-    rang = task.callbacks_received > task.callbacks_handled  # nothing is sent before somebody has asked what for
-    steps.still_looking(task, seconds=300, revived=executions.see_that_it_runs(task) if rang else "")
+    queues.submit(
+        task.task_id, task.not_before, instant(task.not_before) if task.not_before else None
+    )
+    rang = (
+        task.callbacks_received > task.callbacks_handled
+    )  # nothing is sent before somebody has asked what for
+    steps.still_looking(
+        task, seconds=300, revived=executions.see_that_it_runs(task) if rang else ""
+    )
 
 
 def _see_that_it_is_watched(task: Task) -> None:
@@ -90,7 +102,8 @@ def _see_that_it_is_watched(task: Task) -> None:
 
 
 def _see_that_it_is_announced(task: Task) -> None:
-    """A touch brings the row through the stream once more; whoever announced it already marked it."""
+    """A touch brings the row through the stream once more; whoever announced it already marked
+    it."""
     if task.announced != task.event_id:
         Update(key_of(task.task_id)).set(touched_at=stamp(now())).run()
         metrics.add_metric("AnnouncedLate", MetricUnit.Count, 1)
@@ -127,8 +140,8 @@ def _probe_stopped() -> None:
 
 
 def _walk_inbox(context: LambdaContext) -> int:
-    """Voices that lie in the inbox and have no task: a part of the inbox each run, by a cursor in the table; once round,
-    it rests for a while."""
+    """Voices that lie in the inbox and have no task: a part of the inbox each run, by a cursor in
+    the table; once round, it rests for a while."""
     cursor = table.read(_SWEPT) or {}
     if cursor.get("again_at", "") > stamp(now()):
         return 0
@@ -145,9 +158,14 @@ def _walk_inbox(context: LambdaContext) -> int:
         if not answer.get("IsTruncated"):
             start, again_at = {}, later(seconds=_WALK_AGAIN_SECONDS)
             break
-        start = {"KeyMarker": answer["NextKeyMarker"], "VersionIdMarker": answer.get("NextVersionIdMarker", "")}
+        start = {
+            "KeyMarker": answer["NextKeyMarker"],
+            "VersionIdMarker": answer.get("NextVersionIdMarker", ""),
+        }
     queues.look_at(missing + waiting)
-    Update(_SWEPT).set(**{"KeyMarker": "", "VersionIdMarker": "", "again_at": again_at, **start}).run()
+    Update(_SWEPT).set(
+        **{"KeyMarker": "", "VersionIdMarker": "", "again_at": again_at, **start}
+    ).run()
     if missing:
         logger.warning("voices that no event told us of", count=len(missing))
         metrics.add_metric("FoundInInbox", MetricUnit.Count, len(missing))
@@ -155,7 +173,8 @@ def _walk_inbox(context: LambdaContext) -> int:
 
 
 def _look_into(version: Any, missing: list[str], waiting: list[str]) -> None:
-    """Is this a voice, or a text to speak, that has no task; or one whose task waits for a portrait that may lie here?"""
+    """Is this a voice, or a text to speak, that has no task; or one whose task waits for a portrait
+    that may lie here?"""
     key, age = str(version["Key"]), now() - version["LastModified"]
     kind = drops.kind_of(key)
     if not version["IsLatest"] or kind not in {drops.Kind.VOICE, drops.Kind.SETTINGS}:
@@ -172,5 +191,8 @@ def _look_into(version: Any, missing: list[str], waiting: list[str]) -> None:
             waiting.append(key)
     elif kind is drops.Kind.VOICE:
         missing.append(key)
-    elif age < timedelta(seconds=_SPOKEN_SECONDS) and drops.split(key)[1] not in {"settings", "portrait"}:
+    elif age < timedelta(seconds=_SPOKEN_SECONDS) and drops.split(key)[1] not in {
+        "settings",
+        "portrait",
+    }:
         waiting.append(key)  # most are a voice's own settings, and make no task

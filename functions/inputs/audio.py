@@ -1,5 +1,6 @@
-"""How many seconds a sound really lasts. Frames and pages are counted where a format has them, and never guessed from
-the size: what a header says of the length is wrong in files that were cut, joined or streamed.
+"""How many seconds a sound really lasts. Frames and pages are counted where a format has them, and
+never guessed from the size: what a header says of the length is wrong in files that were cut,
+joined or streamed.
 
 Each reader raises Damaged for a sound that breaks off or does not say how long it is.
 """
@@ -13,19 +14,25 @@ from functools import lru_cache
 
 from functions.inputs.source import Damaged, Source
 
-# A frame of sound: its length in bytes, its samples, and samples per second. A reader gives None for what is none.
+# A frame of sound: its length in bytes, its samples, and samples per second. A reader gives None
+# for what is none.
 Frame = tuple[int, int, int]
 FrameReader = Callable[[bytes], Frame | None]
 
 FRAME_HEAD_BYTES = 7
 FIRST_FRAME_WITHIN_BYTES = 1 << 16  # encoders and taggers leave padding before the first frame
-MOST_JUNK_BYTES = 1 << 16  # between frames, in all: a few broken frames are played over, more is a broken file
-MOST_BREAKS = 1000  # places where frames do not follow one another: junk, or the tags of files that were joined
+MOST_JUNK_BYTES = (
+    1 << 16
+)  # between frames, in all: a few broken frames are played over, more is a broken file
+# places where frames do not follow one another: junk, or the tags of files that were joined
+MOST_BREAKS = 1000
 MOST_PARTS = 20_000  # of a WAV, or of one box of an MP4: fragments of a second, for hours
 MOST_SAMPLES = 200_000  # in one fragment of an MP4
 MOST_PAGES = 200_000  # of an Ogg: one for each 20 ms, as streams are written, for an hour
 LONGEST_SECONDS = 3600.0  # counting stops here: nobody makes a talking video of an hour
-STREAMED_BYTES = 0x7FFF0000  # a WAV written into a pipe claims this much or more: its writer could not know
+STREAMED_BYTES = (
+    0x7FFF0000  # a WAV written into a pipe claims this much or more: its writer could not know
+)
 
 # bits per second / 1000 of MPEG layer III: version 1, then versions 2 and 2.5
 _KBPS = (
@@ -33,7 +40,21 @@ _KBPS = (
     (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 0),
 )
 _MP3_HERTZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
-_AAC_HERTZ = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
+_AAC_HERTZ = (
+    96000,
+    88200,
+    64000,
+    48000,
+    44100,
+    32000,
+    24000,
+    22050,
+    16000,
+    12000,
+    11025,
+    8000,
+    7350,
+)
 _XING = re.compile(rb"Xing|Info")
 
 
@@ -42,7 +63,14 @@ def _layer_three(head: bytes) -> Frame | None:
     sync, second, third = head
     version, rate = second >> 3 & 3, third >> 2 & 3
     kbps = _KBPS[version != 3][third >> 4]
-    if sync != 0xFF or second >> 5 != 7 or second >> 1 & 3 != 1 or version == 1 or rate == 3 or not kbps:
+    if (
+        sync != 0xFF
+        or second >> 5 != 7
+        or second >> 1 & 3 != 1
+        or version == 1
+        or rate == 3
+        or not kbps
+    ):
         return None
     hertz = _MP3_HERTZ[version][rate]
     samples = 1152 if version == 3 else 576
@@ -65,7 +93,13 @@ def adts_frame(head: bytes) -> Frame | None:
 
 def is_free_format(head: bytes) -> bool:
     """An MP3 frame without a bit rate: legal, and played by almost nothing."""
-    return len(head) > 2 and head[0] == 0xFF and head[1] >> 5 == 7 and head[1] >> 1 & 3 == 1 and head[2] >> 4 == 0
+    return (
+        len(head) > 2
+        and head[0] == 0xFF
+        and head[1] >> 5 == 7
+        and head[1] >> 1 & 3 == 1
+        and head[2] >> 4 == 0
+    )
 
 
 def after_tags(source: Source, position: int = 0) -> int:
@@ -85,12 +119,15 @@ def _tag_bytes(head: bytes) -> int:
 
 
 def first_frame(source: Source, reader: FrameReader) -> int | None:
-    """Where the frames begin, if this is a sound made of such frames at all: three in a row, soon after any tags."""
+    """Where the frames begin, if this is a sound made of such frames at all: three in a row, soon
+    after any tags."""
     start = after_tags(source)
     return _next_frame(source, reader, start, start + FIRST_FRAME_WITHIN_BYTES, 3)
 
 
-def _next_frame(source: Source, reader: FrameReader, start: int, end: int, in_a_row: int) -> int | None:
+def _next_frame(
+    source: Source, reader: FrameReader, start: int, end: int, in_a_row: int
+) -> int | None:
     area = source.read(start, end - start)
     found = area.find(b"\xff")
     while found >= 0:
@@ -135,7 +172,8 @@ def framed(source: Source, reader: FrameReader, start: int) -> float:
 
 
 def _xing(source: Source, start: int) -> tuple[float, float, int]:
-    """The first frame, if it is an index and no sound: seconds it promises, seconds a player trims, where sound begins.
+    """The first frame, if it is an index and no sound: seconds it promises, seconds a player trims,
+    where sound begins.
 
     http://gabriel.mp3-tech.org/mp3infotag.html
     """
@@ -149,7 +187,11 @@ def _xing(source: Source, start: int) -> tuple[float, float, int]:
     frames = int.from_bytes(index[rest : rest + 4], "big") if flags & 1 else 0
     rest += 4 * (flags & 1) + 4 * (flags >> 1 & 1) + 100 * (flags >> 2 & 1) + 4 * (flags >> 3 & 1)
     trims = index[rest + 21 : rest + 24]
-    trimmed = (trims[0] << 4 | trims[1] >> 4) + ((trims[1] & 15) << 8 | trims[2]) if len(trims) == 3 else 0
+    trimmed = (
+        (trims[0] << 4 | trims[1] >> 4) + ((trims[1] & 15) << 8 | trims[2])
+        if len(trims) == 3
+        else 0
+    )
     return frames * samples / hertz, trimmed / hertz, start + length
 
 
@@ -161,8 +203,14 @@ def wav(source: Source) -> float:
         name, length = struct.unpack("<4sI", source.exactly(position, 8))
         position += 8
         if name == b"fmt ":
-            form, channels, hertz, stated, block = struct.unpack("<HHIIH", source.exactly(position, 14))
-            plain = form in (1, 3, 0xFFFE)  # PCM, float, extensible: the stated rate is often wrong, and not needed
+            form, channels, hertz, stated, block = struct.unpack(
+                "<HHIIH", source.exactly(position, 14)
+            )
+            plain = form in (
+                1,
+                3,
+                0xFFFE,
+            )  # PCM, float, extensible: the stated rate is often wrong, and not needed
             bytes_per_second = hertz * block if plain else stated
             if not channels or not bytes_per_second:
                 raise Damaged("its format chunk has no sample rate")
@@ -235,7 +283,11 @@ def boxes(source: Source, start: int, end: int) -> Iterator[Box]:
             length, content = int.from_bytes(source.exactly(content, 8), "big"), content + 8
         stop = end if length == 0 else start + length
         if stop < content or stop > end:
-            raise Damaged("it is cut off" if end == source.size else f"a box {name!r} in it is larger than its place")
+            raise Damaged(
+                "it is cut off"
+                if end == source.size
+                else f"a box {name!r} in it is larger than its place"
+            )
         yield name, content, stop
         start = stop
     raise Damaged(f"it has more than {MOST_PARTS:,} parts")
@@ -244,7 +296,9 @@ def boxes(source: Source, start: int, end: int) -> Iterator[Box]:
 def _inside(source: Source, box: Box, *path: bytes) -> list[Box]:
     found = [box]
     for name in path:
-        found = [inner for outer in found for inner in boxes(source, *outer[1:]) if inner[0] == name]
+        found = [
+            inner for outer in found for inner in boxes(source, *outer[1:]) if inner[0] == name
+        ]
     return found
 
 
@@ -261,8 +315,13 @@ def mp4_tracks(source: Source, moov: Box) -> list[tuple[str, str]]:
     tracks = []
     for trak in _inside(source, moov, b"trak"):
         kinds = [source.exactly(box[1] + 8, 4) for box in _inside(source, trak, b"mdia", b"hdlr")]
-        codes = [source.exactly(box[1] + 12, 4) for box in _inside(source, trak, b"mdia", b"minf", b"stbl", b"stsd")]
-        tracks.append((b"".join(kinds[:1]).decode("latin-1"), b"".join(codes[:1]).decode("latin-1")))
+        codes = [
+            source.exactly(box[1] + 12, 4)
+            for box in _inside(source, trak, b"mdia", b"minf", b"stbl", b"stsd")
+        ]
+        tracks.append(
+            (b"".join(kinds[:1]).decode("latin-1"), b"".join(codes[:1]).decode("latin-1"))
+        )
     return tracks
 
 
@@ -290,7 +349,8 @@ def _clock(source: Source, header: Box) -> tuple[int, int]:
 
 
 def _fragment(source: Source, moof: Box, preset: int) -> int:
-    """Units in one fragment: each run names every sample's, or its header one for all, or the file does."""
+    """Units in one fragment: each run names every sample's, or its header one for all, or the file
+    does."""
     units = 0
     for traf in _inside(source, moof, b"traf"):
         each = preset

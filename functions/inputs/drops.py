@@ -3,10 +3,11 @@
     hello.mp3  + hello.png            one task: the portrait with the voice's own stem
     01.mp3, 02.mp3, … + portrait.jpg  a task for each voice: the portrait of the folder
     hello.json (with "text") + …      a task whose voice the provider speaks
-    hello.txt, hello.json             the prompt and the settings of that voice; settings.json: of its folder
+    hello.txt, hello.json             the prompt and the settings of that voice; settings.json: of
+    its folder
 
-Nothing is remembered between events: S3 is asked what is there now, and its listings are strongly consistent
-(https://aws.amazon.com/s3/consistency/). Two portraits for one voice: the newest counts.
+Nothing is remembered between events: S3 is asked what is there now, and its listings are strongly
+consistent (https://aws.amazon.com/s3/consistency/). Two portraits for one voice: the newest counts.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ _PORTRAITS = frozenset({"jpg", "jpeg", "png", "webp", "gif", "bmp", "heic", "avi
 
 
 class Kind(StrEnum):
-    """What a file is by its name. Formats no provider takes are here too: they deserve a reason, not silence."""
+    """What a file is by its name. Formats no provider takes are here too: they deserve a reason,
+    not silence."""
 
     VOICE = "voice"
     PORTRAIT = "portrait"
@@ -53,7 +55,12 @@ class File:
 
     def named(self) -> dict[str, Any]:
         """As a task's row names it."""
-        return {"bucket": self.bucket, "key": self.key, "version_id": self.version_id, "etag": self.etag}
+        return {
+            "bucket": self.bucket,
+            "key": self.key,
+            "version_id": self.version_id,
+            "etag": self.etag,
+        }
 
     def source(self, name: str = "") -> source.Source:
         """To look into it, piece by piece; `name` is what messages call it."""
@@ -129,44 +136,71 @@ def gather(bucket: str, voice_key: str) -> Drop | None:
 
 
 def voices_for(bucket: str, key: str) -> Iterator[str]:
-    """The voices that a new file may concern: itself, those of its stem, or for a folder's own files the folder's."""
+    """The voices that a new file may concern: itself, those of its stem, or for a folder's own
+    files the folder's."""
     kind = kind_of(key)
     folder, stem, _ = split(key)
     if kind is Kind.VOICE:
         yield key
     elif kind is not Kind.OTHER:
-        found = [item["Key"] for item in _with_stem(bucket, folder, stem) if kind_of(item["Key"]) is Kind.VOICE]
+        found = [
+            item["Key"]
+            for item in _with_stem(bucket, folder, stem)
+            if kind_of(item["Key"]) is Kind.VOICE
+        ]
         yield from found
         if kind is not Kind.PROMPT and not found:
             yield from _spoken(bucket, folder, stem)
-    if (kind is Kind.PORTRAIT and stem == "portrait") or (kind is Kind.SETTINGS and stem == "settings"):
+    if (kind is Kind.PORTRAIT and stem == "portrait") or (
+        kind is Kind.SETTINGS and stem == "settings"
+    ):
         yield from _voices_in(bucket, folder, but=stem)
 
 
 def _spoken(bucket: str, folder: str, stem: str) -> Iterator[str]:
-    """`<stem>.json` may carry a text for the provider to speak; whether it does, whoever reads it decides."""
+    """`<stem>.json` may carry a text for the provider to speak; whether it does, whoever reads it
+    decides."""
     if stem not in {"settings", "portrait"}:
-        yield from (item["Key"] for item in _with_stem(bucket, folder, stem) if kind_of(item["Key"]) is Kind.SETTINGS)
+        yield from (
+            item["Key"]
+            for item in _with_stem(bucket, folder, stem)
+            if kind_of(item["Key"]) is Kind.SETTINGS
+        )
 
 
 def _voices_in(bucket: str, folder: str, but: str) -> Iterator[str]:
-    pages = aws("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=folder, Delimiter="/")
+    pages = (
+        aws("s3")
+        .get_paginator("list_objects_v2")
+        .paginate(Bucket=bucket, Prefix=folder, Delimiter="/")
+    )
     for page in pages:
         for item in page.get("Contents", []):
             key = item["Key"]
-            if kind_of(key) in {Kind.VOICE, Kind.SETTINGS} and split(key)[1] not in {"settings", but}:
+            if kind_of(key) in {Kind.VOICE, Kind.SETTINGS} and split(key)[1] not in {
+                "settings",
+                but,
+            }:
                 yield key
 
 
 def _with_stem(bucket: str, folder: str, stem: str) -> list[Any]:
-    """The objects with this stem, however the uploader's system composed its letters (é is one code point or two)."""
+    """The objects with this stem, however the uploader's system composed its letters (é is one code
+    point or two)."""
     forms = {stem, unicodedata.normalize("NFC", stem), unicodedata.normalize("NFD", stem)}
     found: dict[str, Any] = {}
     for form in sorted(forms):
-        pages = aws("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{folder}{form}.")
+        pages = (
+            aws("s3")
+            .get_paginator("list_objects_v2")
+            .paginate(Bucket=bucket, Prefix=f"{folder}{form}.")
+        )
         for page in pages:
             for item in page.get("Contents", []):
-                if split(item["Key"])[:2] == (folder, form) or item["Key"] == f"{folder}{form}.error.json":
+                if (
+                    split(item["Key"])[:2] == (folder, form)
+                    or item["Key"] == f"{folder}{form}.error.json"
+                ):
                     found[item["Key"]] = item
     return list(found.values())
 
@@ -188,14 +222,21 @@ def head(bucket: str, key: str) -> File | None:
         if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
             raise
         return None
-    return File(bucket, key, found.get("VersionId", ""), found["ContentLength"], found["ETag"].strip('"'))
+    return File(
+        bucket, key, found.get("VersionId", ""), found["ContentLength"], found["ETag"].strip('"')
+    )
 
 
 def read_text(file: File, *, most_bytes: int = 64 << 10) -> str:
-    """A small text beside a voice. Raises ValueError, with the cure, when it is too large or not UTF-8."""
+    """A small text beside a voice. Raises ValueError, with the cure, when it is too large or not
+    UTF-8."""
     if file.size > most_bytes:
         raise ValueError(f"{file.name} is {file.size:,} bytes; at most {most_bytes:,} are read")
-    body = aws("s3").get_object(Bucket=file.bucket, Key=file.key, VersionId=file.version_id)["Body"].read()
+    body = (
+        aws("s3")
+        .get_object(Bucket=file.bucket, Key=file.key, VersionId=file.version_id)["Body"]
+        .read()
+    )
     try:
         return body.decode("utf-8-sig")
     except UnicodeDecodeError as error:

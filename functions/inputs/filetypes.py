@@ -61,11 +61,20 @@ KINDS = tuple(
         (rb"PK\x03\x04", Kind("other", "a ZIP archive or an office document")),
         (rb"\x1f\x8b", Kind("other", "a gzip archive")),
         (rb"Rar!|7z\xbc\xaf", Kind("other", "an archive")),
-        (rb"version https://git-lfs", Kind("other", "a Git LFS pointer, not the file that it points to")),
+        (
+            rb"version https://git-lfs",
+            Kind("other", "a Git LFS pointer, not the file that it points to"),
+        ),
         (_TEXT + rb"<svg", Kind("picture", "an SVG drawing")),
         (_TEXT + rb"<(!doctype html|html|head|body)", Kind("other", "a web page")),
-        (_TEXT + rb"<(\?xml|error)", Kind("other", "XML, perhaps an error message in place of the file")),
-        (_TEXT + rb'[{\[]\s*["{\[\]}]', Kind("other", "JSON, perhaps an error message in place of the file")),
+        (
+            _TEXT + rb"<(\?xml|error)",
+            Kind("other", "XML, perhaps an error message in place of the file"),
+        ),
+        (
+            _TEXT + rb'[{\[]\s*["{\[\]}]',
+            Kind("other", "JSON, perhaps an error message in place of the file"),
+        ),
         (_TEXT + rb"data:[a-z]+/", Kind("other", "a data URL, which is text that spells the file")),
         (_TEXT + rb"[\t\n\r -~]{32}", Kind("other", "text")),
     )

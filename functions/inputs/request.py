@@ -1,4 +1,5 @@
-"""What is asked for: provider, model, prompt and settings, from files or from the API, checked the same way."""
+"""What is asked for: provider, model, prompt and settings, from files or from the API, checked the
+same way."""
 
 from __future__ import annotations
 
@@ -22,13 +23,19 @@ _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 _HALF_A_LETTER = re.compile("[\ud800-\udfff]")
 _LARGEST, _DEEPEST = 10**38, 16
 _MOST_REASONS = 4000  # characters: what is told of a refusal goes into a row, an event and a note
-_LETTERS_PER_SECOND = 14  # letters a voice speaks in a second, roughly: only to quote a price before it is known
-_VOICES = ("text", "audio_id")  # the settings that stand for an audio file, where a model takes them
+_LETTERS_PER_SECOND = (
+    14  # letters a voice speaks in a second, roughly: only to quote a price before it is known
+)
+_VOICES = (
+    "text",
+    "audio_id",
+)  # the settings that stand for an audio file, where a model takes them
 
 
 @dataclass(frozen=True)
 class TaskRequest:
-    """A provider and model that exist, a prompt made harmless, and the settings the model is to be given."""
+    """A provider and model that exist, a prompt made harmless, and the settings the model is to be
+    given."""
 
     provider: str
     model: str
@@ -43,7 +50,8 @@ class TaskRequest:
 
 @dataclass(frozen=True)
 class Validation:
-    """What was found in the media, and every reason against sending them; `quote_usd` where there is none."""
+    """What was found in the media, and every reason against sending them; `quote_usd` where there
+    is none."""
 
     image: media.Image | None
     audio: media.Audio | None
@@ -64,27 +72,70 @@ def parse(text: str, name: str) -> dict[str, Any]:
     try:
         told = json.loads(text or "{}")
     except (ValueError, RecursionError) as error:
-        raise Refused([Refusal("BAD_SETTINGS", "settings", f"{name} is not JSON ({error}): mend or remove it")]) from None
+        raise Refused(
+            [
+                Refusal(
+                    "BAD_SETTINGS", "settings", f"{name} is not JSON ({error}): mend or remove it"
+                )
+            ]
+        ) from None
     if not isinstance(told, dict):
-        raise Refused([Refusal("BAD_SETTINGS", "settings", f'{name} must be a JSON object such as {{"model": "…"}}')])
+        raise Refused(
+            [
+                Refusal(
+                    "BAD_SETTINGS",
+                    "settings",
+                    f'{name} must be a JSON object such as {{"model": "…"}}',
+                )
+            ]
+        )
     return told
 
 
 def compose(told: Mapping[str, Any], prompt: str | None = None) -> TaskRequest:
-    """A brief from flat settings; what is not provider, model or prompt belongs to the model. Raises Refused."""
+    """A brief from flat settings; what is not provider, model or prompt belongs to the model.
+    Raises Refused."""
     asked = dict(told)
     if not _can_be_kept(asked):
         cure = "numbers of at most 38 digits, no NaN, whole letters, and not deeply nested"
-        raise Refused([Refusal("BAD_SETTINGS", "settings", f"the settings hold what cannot be kept: {cure}, please")])
+        raise Refused(
+            [
+                Refusal(
+                    "BAD_SETTINGS",
+                    "settings",
+                    f"the settings hold what cannot be kept: {cure}, please",
+                )
+            ]
+        )
     provider = str(asked.pop("provider", None) or options().default_provider)
     if provider not in providers.NAMES:
         known = ", ".join(providers.NAMES)
-        raise Refused([Refusal("UNKNOWN_PROVIDER", "provider", f"there is no provider {provider!r}: use one of {known}")])
+        raise Refused(
+            [
+                Refusal(
+                    "UNKNOWN_PROVIDER",
+                    "provider",
+                    f"there is no provider {provider!r}: use one of {known}",
+                )
+            ]
+        )
     spoken_by = providers.get(provider)
-    model = str(asked.pop("model", None) or options().default_models.get(provider) or spoken_by.default_model)
+    model = str(
+        asked.pop("model", None)
+        or options().default_models.get(provider)
+        or spoken_by.default_model
+    )
     if model not in spoken_by.models:
         known = ", ".join(spoken_by.models)
-        raise Refused([Refusal("UNKNOWN_MODEL", "model", f"{provider} has no model {model!r}: use one of {known}")])
+        raise Refused(
+            [
+                Refusal(
+                    "UNKNOWN_MODEL",
+                    "model",
+                    f"{provider} has no model {model!r}: use one of {known}",
+                )
+            ]
+        )
     wished = asked.pop("prompt", "") if prompt is None else prompt
     if prompt is not None:
         asked.pop("prompt", None)
@@ -112,7 +163,8 @@ def clean(prompt: str) -> str:
 
 
 def judge(brief: TaskRequest, portrait: Source | None, voice: Source | None) -> Validation:
-    """Look at the media themselves, and say all that the provider would refuse, before any money is spent."""
+    """Look at the media themselves, and say all that the provider would refuse, before any money is
+    spent."""
     refusals: list[Refusal] = []
     image: media.Image | None = None
     audio: media.Audio | None = None
@@ -127,7 +179,12 @@ def judge(brief: TaskRequest, portrait: Source | None, voice: Source | None) -> 
     model = providers.get(brief.provider).models[brief.model]
     refusals += _one_voice(model, brief, voice is not None)
     refusals += media.check(
-        model, brief.provider, image=image, audio=audio, prompt=brief.prompt, settings=brief.settings
+        model,
+        brief.provider,
+        image=image,
+        audio=audio,
+        prompt=brief.prompt,
+        settings=brief.settings,
     )
     if refusals:
         return Validation(image, audio, tuple(refusals), None)
@@ -145,10 +202,17 @@ def without_media(brief: TaskRequest, *, has_audio: bool) -> list[Refusal]:
 
 def _one_voice(model: base.Model, brief: TaskRequest, has_audio: bool) -> list[Refusal]:
     named = [f"settings.{name}" for name in _VOICES if name in model.settings]
-    given = [f"settings.{name}" for name in _VOICES if name in model.settings and brief.settings.get(name) is not None]
+    given = [
+        f"settings.{name}"
+        for name in _VOICES
+        if name in model.settings and brief.settings.get(name) is not None
+    ]
     given += ["an audio file"] if has_audio else []
     if len(given) > 1:
-        message = f"there are {len(given)} voices, {' and '.join(given)}: leave one, {brief.provider} takes no more"
+        message = (
+            f"there are {len(given)} voices, {' and '.join(given)}: leave one, {brief.provider} "
+            "takes no more"
+        )
         return [Refusal("ONE_VOICE", "audio", message)]
     if given:
         return []
@@ -160,7 +224,8 @@ def _one_voice(model: base.Model, brief: TaskRequest, has_audio: bool) -> list[R
 
 
 def quote(model: base.Model, brief: TaskRequest, audio: media.Audio | None) -> Decimal:
-    """By the length of the voice; of one that only the provider knows (`audio_id`), by the longest it may be."""
+    """By the length of the voice; of one that only the provider knows (`audio_id`), by the longest
+    it may be."""
     if audio:
         seconds = audio.seconds
     elif brief.text:
@@ -171,11 +236,22 @@ def quote(model: base.Model, brief: TaskRequest, audio: media.Audio | None) -> D
 
 
 def apply(task: Task, judged: Validation) -> Task:
-    """The task with what was found in its media: READY with a quote, or FAILED with every reason."""
+    """The task with what was found in its media: READY with a quote, or FAILED with every
+    reason."""
     if judged.refusals:
         return refuse(task, list(judged.refusals))
-    portrait, audio = {**task.portrait, **_facts(judged.image)}, {**task.audio, **_facts(judged.audio)}
-    return replace(task, status=Status.READY, error={}, quote_usd=judged.quote_usd, portrait=portrait, audio=audio)
+    portrait, audio = (
+        {**task.portrait, **_facts(judged.image)},
+        {**task.audio, **_facts(judged.audio)},
+    )
+    return replace(
+        task,
+        status=Status.READY,
+        error={},
+        quote_usd=judged.quote_usd,
+        portrait=portrait,
+        audio=audio,
+    )
 
 
 def _facts(seen: media.Image | media.Audio | None) -> dict[str, Any]:

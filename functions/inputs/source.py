@@ -1,4 +1,5 @@
-"""A file that may be far away, read in pieces: a sniff of its head costs one request, a scan streams in flat memory."""
+"""A file that may be far away, read in pieces: a sniff of its head costs one request, a scan
+streams in flat memory."""
 
 from __future__ import annotations
 
@@ -9,17 +10,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
 
-FIRST_READ_BYTES = 1 << 18  # holds the header of nearly every picture and sound, at the price of one request
+FIRST_READ_BYTES = (
+    1 << 18
+)  # holds the header of nearly every picture and sound, at the price of one request
 LONGEST_READ_BYTES = 1 << 22  # a scan reads ahead twice as far each time, up to this
 
 
 class Damaged(Exception):
-    """The bytes break a promise that earlier bytes made. The text completes "voice.mp3 is damaged: …"."""
+    """The bytes break a promise that earlier bytes made. The text completes "voice.mp3 is damaged:
+    …"."""
 
 
 @dataclass
 class Source:
-    """`read_range(start, end)` gives the bytes from `start` up to, not including, `end`; it is never asked past `size`.
+    """`read_range(start, end)` gives the bytes from `start` up to, not including, `end`; it is
+    never asked past `size`.
 
     `name` is what a person calls the file: it begins every message.
     """
@@ -48,7 +53,8 @@ class Source:
         return found
 
     def find(self, mark: bytes, start: int = 0) -> int:
-        """Where `mark` stands first at or behind `start`; -1 if nowhere. Reads to the end if it must."""
+        """Where `mark` stands first at or behind `start`; -1 if nowhere. Reads to the end if it
+        must."""
         while start < self.size:
             piece = self.read(start, FIRST_READ_BYTES)
             found = piece.find(mark)
@@ -60,14 +66,17 @@ class Source:
         return -1
 
     def _look(self, start: int, end: int) -> None:
-        """Move the window. One that moves on steadily is a scan, and looks ever further ahead; a leap starts anew."""
+        """Move the window. One that moves on steadily is a scan, and looks ever further ahead; a
+        leap starts anew."""
         seen = self._start + len(self._window)
         goes_on = bool(self._window) and self._start < start <= seen + FIRST_READ_BYTES
         self._ahead = min(self._ahead * 2, LONGEST_READ_BYTES) if goes_on else FIRST_READ_BYTES
         end = min(max(end, start + self._ahead), self.size)
         window = self.read_range(start, end)
         if len(window) != end - start:
-            raise OSError(f"{self.name}: asked for {end - start} bytes from {start}, got {len(window)}")
+            raise OSError(
+                f"{self.name}: asked for {end - start} bytes from {start}, got {len(window)}"
+            )
         self._start, self._window = start, window
 
 

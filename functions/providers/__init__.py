@@ -1,4 +1,5 @@
-"""The providers, found by file name and loaded on first use: a Lambda imports only the one it talks to.
+"""The providers, found by file name and loaded on first use: a Lambda imports only the one it talks
+to.
 
 `kie.py` holds the class `Kie`, `some_vendor.py` the class `SomeVendor`.
 """
@@ -11,7 +12,11 @@ import pkgutil
 from functions.providers.base import Provider
 
 NAMES: tuple[str, ...] = tuple(
-    sorted(name for _, name, _ in pkgutil.iter_modules(__path__) if name != "base" and not name.startswith("_"))
+    sorted(
+        name
+        for _, name, _ in pkgutil.iter_modules(__path__)
+        if name != "base" and not name.startswith("_")
+    )
 )
 
 
@@ -20,5 +25,7 @@ def get(name: str) -> type[Provider]:
     if name not in NAMES:
         raise ValueError(f"there is no provider {name!r}; there are: {', '.join(NAMES)}")
     module = importlib.import_module(f"{__name__}.{name}")
-    provider: type[Provider] = getattr(module, "".join(part.capitalize() for part in name.split("_")))
+    provider: type[Provider] = getattr(
+        module, "".join(part.capitalize() for part in name.split("_"))
+    )
     return provider

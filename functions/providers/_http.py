@@ -1,12 +1,16 @@
-"""One call to a provider: how it is sent, and how it fails. Nothing here retries, follows a redirect or trusts a proxy.
+"""One call to a provider: how it is sent, and how it fails. Nothing here retries, follows a
+redirect or trusts a proxy.
 
-The *call* failing is an exception, named after what the caller must do; the *job* failing is a `Job` with an error.
+The *call* failing is an exception, named after what the caller must do; the *job* failing is a
+`Job` with an error.
 
     ProviderError
     ├── NotSent            nothing left the machine: the same attempt may be sent again
-    ├── RejectedLater      refused for now and not queued: the same attempt may be sent again after `retry_seconds`
+    ├── RejectedLater      refused for now and not queued: the same attempt may be sent again after
+    `retry_seconds`
     ├── Rejected           this input will never pass: fail the task and show the reason
-    ├── AccountRejected    key, credits or rights: stop this provider and ring the alarm; the task is not to blame
+    ├── AccountRejected    key, credits or rights: stop this provider and ring the alarm; the task
+    is not to blame
     ├── Ambiguous          sent, and we do not know: never send again without proof
     ├── JobNotFound        a query found no such job (yet)
     └── Unavailable        a query could not be answered now: ask again later
@@ -25,7 +29,9 @@ import httpx
 
 MAX_ANSWER_BYTES = 1 << 20
 ASK_SECONDS = 10.0  # a query that hangs longer than the next poll is away would never be heard
-ANSWER_SECONDS = 90.0  # httpx bounds each read, not their sum: a dripping body must not outlive the Lambda
+ANSWER_SECONDS = (
+    90.0  # httpx bounds each read, not their sum: a dripping body must not outlive the Lambda
+)
 _SECRETS = re.compile(
     r"(?i)(bearer\s+|X-Amz-(?:Signature|Security-Token|Credential)=|[?&](?:sig|signature|token|key)=)[^\s\"'&]+"
 )
@@ -37,8 +43,9 @@ _CALLBACK = re.compile(r"(/callbacks/[^/\s\"']+/[^/\s\"']+/[^/\s\"']+/)[^\s\"']+
 class ProviderError(Exception):
     """A call to a provider failed. `code` is the provider's own word for it, or ours in capitals.
 
-    `bought` is what this attempt has paid for already, as settings: whoever sends the attempt again adds them to the
-    request, so that it is not paid for twice (kling's speech, which comes before its video).
+    `bought` is what this attempt has paid for already, as settings: whoever sends the attempt again
+    adds them to the request, so that it is not paid for twice (kling's speech, which comes before
+    its video).
     """
 
     def __init__(self, message: str, *, code: str = "") -> None:
@@ -80,7 +87,8 @@ class Unavailable(ProviderError):
 
 
 def open_client(timeout_seconds: float = 60.0) -> httpx.Client:
-    """The wire to a provider: no retry in any layer, no redirect followed, no proxy from the environment."""
+    """The wire to a provider: no retry in any layer, no redirect followed, no proxy from the
+    environment."""
     return httpx.Client(
         transport=httpx.HTTPTransport(retries=0),
         timeout=httpx.Timeout(timeout_seconds, connect=10.0),
@@ -92,7 +100,8 @@ def open_client(timeout_seconds: float = 60.0) -> httpx.Client:
 
 @dataclass(frozen=True)
 class Answer:
-    """An HTTP answer, read up to a cap. `body` is the decoded JSON object; empty if it was anything else."""
+    """An HTTP answer, read up to a cap. `body` is the decoded JSON object; empty if it was anything
+    else."""
 
     status: int
     body: Mapping[str, Any]
@@ -107,13 +116,21 @@ class Answer:
         return " ".join(self.text[:300].split()) or "nothing"
 
 
-def paid_post(client: httpx.Client, url: str, *, headers: Mapping[str, str], json_body: Any) -> Answer:
+def paid_post(
+    client: httpx.Client, url: str, *, headers: Mapping[str, str], json_body: Any
+) -> Answer:
     """The paid POST. What certainly never left is NotSent; whatever else breaks is Ambiguous."""
-    return _send(client, "POST", url, headers, {"json": json_body}, unsent=NotSent, broken=Ambiguous)
+    return _send(
+        client, "POST", url, headers, {"json": json_body}, unsent=NotSent, broken=Ambiguous
+    )
 
 
 def ask(
-    client: httpx.Client, url: str, *, headers: Mapping[str, str], params: Mapping[str, str | int] | None = None
+    client: httpx.Client,
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    params: Mapping[str, str | int] | None = None,
 ) -> Answer:
     """A free GET; whatever breaks is Unavailable."""
     content = {"params": params, "timeout": ASK_SECONDS}
@@ -128,7 +145,8 @@ def call(
     broken: type[ProviderError] = NotSent,
     **content: Any,
 ) -> Answer:
-    """A free POST (an upload; `json=`, or `files=` and `data=`): whatever breaks, nothing was bought."""
+    """A free POST (an upload; `json=`, or `files=` and `data=`): whatever breaks, nothing was
+    bought."""
     return _send(client, "POST", url, headers, content, unsent=broken, broken=broken)
 
 
@@ -145,25 +163,37 @@ def _send(
     try:
         request = client.build_request(method, url, headers=dict(headers), **content)
     except httpx.InvalidURL as error:
-        raise unsent(f"the address of the provider is not a URL: {error}", code="InvalidURL") from error
+        raise unsent(
+            f"the address of the provider is not a URL: {error}", code="InvalidURL"
+        ) from error
     except (TypeError, ValueError) as error:
-        raise Rejected(f"the request cannot be written as JSON: {error}", code="NOT_JSON") from error
+        raise Rejected(
+            f"the request cannot be written as JSON: {error}", code="NOT_JSON"
+        ) from error
     try:
         response = client.send(request, stream=True)
         try:
             raw = _read_capped(response)
         finally:
             response.close()
-    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol) as error:
+    except (
+        httpx.ConnectError,
+        httpx.ConnectTimeout,
+        httpx.PoolTimeout,
+        httpx.UnsupportedProtocol,
+    ) as error:
         raise unsent(f"could not reach {_host(url)}: {error}", code=type(error).__name__) from error
     except httpx.HTTPError as error:
-        raise broken(f"{_host(url)} broke off: {error or type(error).__name__}", code=type(error).__name__) from error
+        raise broken(
+            f"{_host(url)} broke off: {error or type(error).__name__}", code=type(error).__name__
+        ) from error
     text = raw.decode("utf-8", "replace")
     return Answer(response.status_code, json_object(text), text, response.headers)
 
 
 def _read_capped(response: httpx.Response) -> bytes:
-    """The body up to the cap and the deadline; what is cut off is no longer JSON: it counts as a broken answer."""
+    """The body up to the cap and the deadline; what is cut off is no longer JSON: it counts as a
+    broken answer."""
     raw = b""
     deadline = time.monotonic() + ANSWER_SECONDS
     for chunk in response.iter_bytes():
@@ -181,7 +211,8 @@ def _host(url: str) -> str:
 
 
 def json_object(value: Any) -> dict[str, Any]:
-    """An object, or the object that a JSON text holds, twice wrapped at most; {} for anything else."""
+    """An object, or the object that a JSON text holds, twice wrapped at most; {} for anything
+    else."""
     for _ in range(2):
         if isinstance(value, (str, bytes)):
             try:
@@ -202,6 +233,9 @@ def retry_after(headers: Mapping[str, str], default: int) -> int:
 
 
 def redact(text: str) -> str:
-    """The text without keys, signed query strings and callback MACs, short enough for a table and a person."""
-    text = _CALLBACK.sub(r"\1…", _LONG_QUERY.sub(r"\1?…", _JWT.sub("…", _SECRETS.sub(r"\1…", text))))
+    """The text without keys, signed query strings and callback MACs, short enough for a table and a
+    person."""
+    text = _CALLBACK.sub(
+        r"\1…", _LONG_QUERY.sub(r"\1?…", _JWT.sub("…", _SECRETS.sub(r"\1…", text)))
+    )
     return text if len(text) <= 600 else text[:597] + "…"

@@ -1,4 +1,5 @@
-"""Signatures on what a provider posts to us: the time they carry, and Standard Webhooks, https://www.standardwebhooks.com"""
+"""Signatures on what a provider posts to us: the time they carry, and Standard Webhooks,
+https://www.standardwebhooks.com"""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ def is_fresh(stamp: str, now: float) -> bool:
 
 
 def standard_signature(secret: str, message_id: str, stamp: str, body: bytes) -> bytes:
-    """`v1,<base64>` over id, time and raw body; empty where the secret is no `whsec_` followed by base64."""
+    """`v1,<base64>` over id, time and raw body; empty where the secret is no `whsec_` followed by
+    base64."""
     try:
         key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
     except (binascii.Error, ValueError):
@@ -29,8 +31,11 @@ def standard_signature(secret: str, message_id: str, stamp: str, body: bytes) ->
     return b"v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)) if key else b""
 
 
-def standard_is_genuine(headers: Mapping[str, str], body: bytes, keys: tuple[str, ...], now: float) -> bool:
-    """Several signatures may stand in the header, and several keys may be ours, while a key is being changed."""
+def standard_is_genuine(
+    headers: Mapping[str, str], body: bytes, keys: tuple[str, ...], now: float
+) -> bool:
+    """Several signatures may stand in the header, and several keys may be ours, while a key is
+    being changed."""
     stamp = header(headers, "webhook-timestamp")
     if not is_fresh(stamp, now):
         return False

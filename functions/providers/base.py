@@ -1,7 +1,8 @@
 """The contract every provider keeps: three calls, a table of words, a table of limits.
 
-A provider never sleeps, loops or retries. How a call is sent, and the family of errors it fails with, stand in
-`_wire.py`, signatures in `_webhooks.py`; all are names of this module too: a provider imports nothing else of ours.
+A provider never sleeps, loops or retries. How a call is sent, and the family of errors it fails
+with, stand in `_wire.py`, signatures in `_webhooks.py`; all are names of this module too: a
+provider imports nothing else of ours.
 """
 
 from __future__ import annotations
@@ -73,8 +74,14 @@ __all__ = [
     "standard_is_genuine",
 ]
 
-MB = 1 << 20  # the larger reading of a vendor's "MB": what lies between the two readings is for the vendor to refuse
-_JOB_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}")  # it becomes a segment of a path: no dots alone
+MB = (
+    1 << 20
+    # the larger reading of a vendor's "MB": what lies between the two readings is for the vendor to
+    # refuse
+)
+_JOB_ID = re.compile(
+    r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}"
+)  # it becomes a segment of a path: no dots alone
 
 
 class JobStatus(StrEnum):
@@ -88,8 +95,9 @@ class Job:
     """What a provider says now about one unit of its work.
 
     `charge_usd` is what the provider says it took, None where it does not say.
-    `callback_url` is the URL the provider remembers having been given: proof that a job is ours (kie's `param`).
-    `unknown_word` is a status word that stands in no table of ours: it counts as running, and is worth a warning.
+    `callback_url` is the URL the provider remembers having been given: proof that a job is ours
+    (kie's `param`). `unknown_word` is a status word that stands in no table of ours: it counts as
+    running, and is worth a warning.
     """
 
     job_id: str
@@ -103,26 +111,31 @@ class Job:
     unknown_word: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "error", redact(self.error))  # providers quote the media URL they could not fetch
+        object.__setattr__(
+            self, "error", redact(self.error)
+        )  # providers quote the media URL they could not fetch
 
 
 @dataclass(frozen=True)
 class Hint:
-    """What a callback's body suggests. Nothing of it is believed; `final=False` only means that nobody need wake."""
+    """What a callback's body suggests. Nothing of it is believed; `final=False` only means that
+    nobody need wake."""
 
     job_id: str | None = None
     final: bool | None = None
 
 
-# How media reach a provider: by a link it fetches itself, as base64 in the request, or by its own upload service, which
-# takes them as they are, as base64, or fetches a link at once (that link need not outlast the provider's queue).
+# How media reach a provider: by a link it fetches itself, as base64 in the request, or by its own
+# upload service, which takes them as they are, as base64, or fetches a link at once (that link need
+# not outlast the provider's queue).
 Delivery = Literal["url", "base64", "upload", "upload-base64", "upload-url"]
 BY_LINK: frozenset[Delivery] = frozenset({"url", "upload-url"})
 
 
 @dataclass(frozen=True)
 class Media:
-    """A portrait or a voice on its way to the provider: a `url` where it goes by link, else its `content`."""
+    """A portrait or a voice on its way to the provider: a `url` where it goes by link, else its
+    `content`."""
 
     name: str
     content_type: str
@@ -133,7 +146,8 @@ class Media:
 
 @dataclass(frozen=True)
 class Request:
-    """One attempt. `external_id` is `<task_id>-<attempt>`: unique for ever, the key by which Kling finds a lost job."""
+    """One attempt. `external_id` is `<task_id>-<attempt>`: unique for ever, the key by which Kling
+    finds a lost job."""
 
     external_id: str
     model: str
@@ -148,8 +162,8 @@ class Request:
 class Limits:
     """What the provider's documentation refuses. `None`: no limit is documented.
 
-    Types are MIME types in one spelling: image/jpeg image/png image/webp, audio/mpeg audio/wav audio/aac audio/mp4
-    (m4a) audio/ogg.
+    Types are MIME types in one spelling: image/jpeg image/png image/webp, audio/mpeg audio/wav
+    audio/aac audio/mp4 (m4a) audio/ogg.
     """
 
     image_types: frozenset[str]
@@ -165,7 +179,8 @@ class Limits:
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting a model takes: its type, the values it allows, or its range; and the setting it `needs` beside it."""
+    """One setting a model takes: its type, the values it allows, or its range; and the setting it
+    `needs` beside it."""
 
     kind: type
     choices: tuple[Any, ...] = ()
@@ -178,8 +193,8 @@ class Setting:
 class Model:
     """One model: what it is called, refuses, takes and costs, and how long it is known to need.
 
-    `usd_per_second` is the price per second of voice, as of the date in the provider's table; for a model whose price
-    hangs on a setting, `price_by` names the setting and `prices` its values.
+    `usd_per_second` is the price per second of voice, as of the date in the provider's table; for a
+    model whose price hangs on a setting, `price_by` names the setting and `prices` its values.
     """
 
     id: str
@@ -192,19 +207,26 @@ class Model:
     usual_seconds: int = 360
 
     def price(self, seconds: float, settings: Mapping[str, Any]) -> Decimal:
-        """What this provider's price list asks for `seconds` of voice, in USD: begun seconds are counted whole."""
+        """What this provider's price list asks for `seconds` of voice, in USD: begun seconds are
+        counted whole."""
         rate = self.prices.get(str(settings.get(self.price_by, "")), self.usd_per_second)
         whole = int(seconds) + (seconds > int(seconds))
         return rate * max(whole, 1)
 
     def taken(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Those of `settings` that this model takes, each in its own type (a table gives numbers back as Decimal)."""
-        return {name: one.kind(settings[name]) for name, one in self.settings.items() if settings.get(name) is not None}
+        """Those of `settings` that this model takes, each in its own type (a table gives numbers
+        back as Decimal)."""
+        return {
+            name: one.kind(settings[name])
+            for name, one in self.settings.items()
+            if settings.get(name) is not None
+        }
 
 
 @dataclass(frozen=True)
 class RateLimit:
-    """How fast and how many: `submits` in any `seconds`, `running` jobs at once (None: not limited)."""
+    """How fast and how many: `submits` in any `seconds`, `running` jobs at once (None: not
+    limited)."""
 
     submits: int
     seconds: int
@@ -212,7 +234,8 @@ class RateLimit:
 
 
 class Provider:
-    """One vendor's dialect. `credentials` is the provider's secret, a JSON object; `client` is the wire."""
+    """One vendor's dialect. `credentials` is the provider's secret, a JSON object; `client` is the
+    wire."""
 
     name: ClassVar[str]
     states: ClassVar[Mapping[str, JobStatus]]
@@ -235,7 +258,10 @@ class Provider:
 
     def model(self, name: str) -> Model:
         if name not in self.models:
-            raise Rejected(f"{self.name} has no model {name!r}; it has: {', '.join(self.models)}", code="UNKNOWN_MODEL")
+            raise Rejected(
+                f"{self.name} has no model {name!r}; it has: {', '.join(self.models)}",
+                code="UNKNOWN_MODEL",
+            )
         return self.models[name]
 
     def key(self) -> str:
@@ -249,9 +275,15 @@ class Provider:
         return key
 
     def answered(
-        self, kind: type[ProviderError], word: str, said: str, advice: str, headers: Mapping[str, str] | None = None
+        self,
+        kind: type[ProviderError],
+        word: str,
+        said: str,
+        advice: str,
+        headers: Mapping[str, str] | None = None,
     ) -> ProviderError:
-        """Who, what they answered, and where to look; never with a key in it, though the provider may quote it."""
+        """Who, what they answered, and where to look; never with a key in it, though the provider
+        may quote it."""
         for name in ("api_key", "access_key", "secret_key"):
             if len(secret := str(self.credentials.get(name) or "").strip()) >= 4:
                 word, said = word.replace(secret, "…"), said.replace(secret, "…")
@@ -264,17 +296,25 @@ class Provider:
     def url(self, path: str) -> str:
         if not self.base_url:
             raise AccountRejected(
-                f'{self.name} has no address: write "base_url" into the secret of provider {self.name}', code="NO_ADDRESS"
+                f'{self.name} has no address: write "base_url" into the secret of provider {self.name}',
+                code="NO_ADDRESS",
             )
         return f"{self.base_url}{path}"
 
     def by_status(self, status: int) -> tuple[type[ProviderError], str]:
-        """What the bare HTTP status of a submit means, where the body is not in the provider's form."""
+        """What the bare HTTP status of a submit means, where the body is not in the provider's
+        form."""
         secret = f"(secret of provider {self.name})"
         if 300 <= status < 400 or status in (404, 405):
-            return AccountRejected, f"nothing was bought; this is not {self.name}'s API: check base_url {secret}"
+            return (
+                AccountRejected,
+                f"nothing was bought; this is not {self.name}'s API: check base_url {secret}",
+            )
         if status in (401, 402, 403):
-            return AccountRejected, f"nothing was bought; check the key, its rights and the account {secret}"
+            return (
+                AccountRejected,
+                f"nothing was bought; check the key, its rights and the account {secret}",
+            )
         if status in (400, 413, 414, 415, 422):
             return Rejected, "correct the task's settings, or its files"
         if status == 429:
@@ -282,7 +322,8 @@ class Provider:
         return Ambiguous, f"a job may have been made: look into the account at {self.name}"
 
     def submit(self, request: Request) -> Job:
-        """Create a job: the one call that costs money. Exactly one paid POST, or an exception of the family above."""
+        """Create a job: the one call that costs money. Exactly one paid POST, or an exception of
+        the family above."""
         raise NotImplementedError
 
     def fetch(self, job_id: str) -> Job:
@@ -290,11 +331,13 @@ class Provider:
         raise NotImplementedError
 
     def find(self, external_id: str) -> Job:
-        """The job that carries our own id; only where `finds_by_task_id`. Raises JobNotFound when there is none."""
+        """The job that carries our own id; only where `finds_by_task_id`. Raises JobNotFound when
+        there is none."""
         raise NotImplementedError
 
     def probe(self) -> None:
-        """A free call that passes when the account may work again; raises AccountRejected or Unavailable."""
+        """A free call that passes when the account may work again; raises AccountRejected or
+        Unavailable."""
         raise NotImplementedError
 
     def balance_usd(self) -> Decimal | None:
@@ -302,7 +345,8 @@ class Provider:
         return None
 
     def fresh_link(self, video_url: str) -> str:
-        """A link to the same video that works now, where the provider's links die before its files do."""
+        """A link to the same video that works now, where the provider's links die before its files
+        do."""
         return video_url
 
     @classmethod
@@ -318,22 +362,33 @@ class Provider:
         keys: tuple[str, ...],  # noqa: ARG003
         now: float,  # noqa: ARG003
     ) -> bool:
-        """The provider's own signature, checked against each of `keys`; header names come in lower case."""
+        """The provider's own signature, checked against each of `keys`; header names come in lower
+        case."""
         return True
 
 
 def amount(value: Any) -> Decimal | None:
-    """A number of units or credits as the provider wrote it (3, 3.5, "3.5"), if it is one and not negative."""
+    """A number of units or credits as the provider wrote it (3, 3.5, "3.5"), if it is one and not
+    negative."""
     try:
-        number = Decimal(str(value)) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else None
+        number = (
+            Decimal(str(value))
+            if isinstance(value, (int, float, str)) and not isinstance(value, bool)
+            else None
+        )
     except InvalidOperation:
         return None
     return number if number is not None and number.is_finite() and number >= 0 else None
 
 
 def link(value: Any) -> str | None:
-    """A URL as the provider gave it, if it is one; whether it may be opened is for `fetch` to judge."""
-    return value if isinstance(value, str) and re.match(r"https?://[^/\s]", value) and len(value) <= 4096 else None
+    """A URL as the provider gave it, if it is one; whether it may be opened is for `fetch` to
+    judge."""
+    return (
+        value
+        if isinstance(value, str) and re.match(r"https?://[^/\s]", value) and len(value) <= 4096
+        else None
+    )
 
 
 def opaque_id(value: Any) -> str | None:

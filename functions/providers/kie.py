@@ -1,7 +1,8 @@
 """kie.ai, the jobs API: https://docs.kie.ai/market/common/get-task-detail
 
-The HTTP status is nearly always 200 and the body's `code` is the real one, so the code is read first. There is no
-idempotency key and no way to search: what proves that a job is ours is the callback URL, which the record repeats.
+The HTTP status is nearly always 200 and the body's `code` is the real one, so the code is read
+first. There is no idempotency key and no way to search: what proves that a job is ours is the
+callback URL, which the record repeats.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ STATES = {
     "fail": JobStatus.FAILED,
 }
 
-# https://docs.kie.ai/market/infinitalk/from-audio and https://docs.kie.ai (error codes), June to August 2026; what 500
-# means was recorded in April 2026: it is what createTask says of a media URL that it cannot fetch, with no data.
+# https://docs.kie.ai/market/infinitalk/from-audio and https://docs.kie.ai (error codes), June to
+# August 2026; what 500 means was recorded in April 2026: it is what createTask says of a media URL
+# that it cannot fetch, with no data.
 CREATE_CODES: Mapping[int, tuple[type[base.ProviderError], str]] = {
     400: (base.Rejected, "correct the task's settings"),
     401: (base.AccountRejected, "check the api_key (secret of provider kie)"),
@@ -35,30 +37,46 @@ CREATE_CODES: Mapping[int, tuple[type[base.ProviderError], str]] = {
     403: (base.AccountRejected, "check the key's rights and its IP list at https://kie.ai/api-key"),
     404: (base.Rejected, "the model or the endpoint is not there; check the model's name"),
     408: (base.Ambiguous, "a job may have been made: look at https://kie.ai/logs"),
-    422: (base.Rejected, "correct the task's settings, or the model's name if it is no longer published"),
+    422: (
+        base.Rejected,
+        "correct the task's settings, or the model's name if it is no longer published",
+    ),
     429: (base.RejectedLater, "too many requests; it will be sent again"),
-    433: (base.AccountRejected, "the key has used up its own cap; raise it at https://kie.ai/api-key"),
+    433: (
+        base.AccountRejected,
+        "the key has used up its own cap; raise it at https://kie.ai/api-key",
+    ),
     451: (base.Rejected, "kie could not fetch the portrait"),
     455: (base.RejectedLater, "kie is being maintained; it will be sent again"),
-    500: (base.Rejected, "kie says this of a portrait or voice that it cannot fetch or will not take: check both"),
+    500: (
+        base.Rejected,
+        "kie says this of a portrait or voice that it cannot fetch or will not take: check both",
+    ),
     501: (base.Rejected, "kie could not generate this video"),
     505: (base.Rejected, "kie has switched this model off; choose another"),
 }
 MAINTENANCE_SECONDS = 300
 USD_PER_CREDIT = Decimal("0.005")  # https://kie.ai/pricing, June 2026
-UPLOAD_HOST = "https://kieai.redpandaai.co"  # https://docs.kie.ai/file-upload-api, June 2026; kept for 3 days
+UPLOAD_HOST = (
+    "https://kieai.redpandaai.co"  # https://docs.kie.ai/file-upload-api, June 2026; kept for 3 days
+)
 
 JPEG_PNG = frozenset({"image/jpeg", "image/png"})
 AUDIO = frozenset({"audio/mpeg", "audio/wav", "audio/aac", "audio/mp4", "audio/ogg"})
 # seeds of kie, and https://docs.kie.ai/market of 2026-06-11: webp, and 10 MB each
 OLD = Limits(image_types=JPEG_PNG | {"image/webp"}, audio_types=AUDIO)
 # https://docs.kie.ai/market/kling/ai-avatar-standard of 2026-06-30 and 2026-08-19
-AVATAR = Limits(image_types=JPEG_PNG, audio_types=AUDIO, audio_bytes=100 * MB, audio_max_seconds=300)
+AVATAR = Limits(
+    image_types=JPEG_PNG, audio_types=AUDIO, audio_bytes=100 * MB, audio_max_seconds=300
+)
 
 
-# Prices: kie's price list of 2026-06-30. Times: avatars took 300 to 355 s for clips up to 15 s; infinitalk's: unknown.
+# Prices: kie's price list of 2026-06-30. Times: avatars took 300 to 355 s for clips up to 15 s;
+# infinitalk's: unknown.
 def _avatar(name: str, limits: Limits, usd: str) -> Model:
-    return Model(id=name, limits=limits, usd_per_second=Decimal(usd), first_seconds=180, usual_seconds=360)
+    return Model(
+        id=name, limits=limits, usd_per_second=Decimal(usd), first_seconds=180, usual_seconds=360
+    )
 
 
 MODELS = (
@@ -73,7 +91,9 @@ MODELS = (
         price_by="resolution",
         prices={"480p": Decimal("0.015"), "720p": Decimal("0.06")},
     ),
-    _avatar("kling/v1-avatar-standard", OLD, "0.04"),  # the id of the seed: still accepted on 2026-09-29
+    _avatar(
+        "kling/v1-avatar-standard", OLD, "0.04"
+    ),  # the id of the seed: still accepted on 2026-09-29
     _avatar("kling/ai-avatar-standard", AVATAR, "0.04"),
     _avatar("kling/ai-avatar-pro", AVATAR, "0.08"),
     _avatar("kling/v1-avatar-pro", AVATAR, "0.08"),  # older ids of pro, found in clients only
@@ -87,13 +107,19 @@ class Kie(base.Provider):
     states: ClassVar[Mapping[str, JobStatus]] = STATES
     models: ClassVar[Mapping[str, Model]] = {model.id: model for model in MODELS}
     default_model: ClassVar[str] = "infinitalk/from-audio"
-    # 20 creates in 10 s an account, the excess refused and not queued; "typically 100+" running (docs.kie.ai, 2026-06)
+    # 20 creates in 10 s an account, the excess refused and not queued; "typically 100+" running
+    # (docs.kie.ai, 2026-06)
     rate_limit: ClassVar[RateLimit] = RateLimit(submits=18, seconds=10, running=100)
     retention_days: ClassVar[int] = 14  # the same docs say 24 hours of the links: see fresh_link
     proves_by_callback_url: ClassVar[bool] = True
     signs_callbacks: ClassVar[bool] = True
     tells_balance: ClassVar[bool] = True
-    media_deliveries: ClassVar[tuple[base.Delivery, ...]] = ("url", "upload", "upload-base64", "upload-url")
+    media_deliveries: ClassVar[tuple[base.Delivery, ...]] = (
+        "url",
+        "upload",
+        "upload-base64",
+        "upload-url",
+    )
 
     def submit(self, request: base.Request) -> Job:
         model = self.model(request.model)
@@ -129,7 +155,9 @@ class Kie(base.Provider):
         if not record.get("state") and not record.get("taskId"):
             raise self._query_error(answer)
         if (record.get("taskId") or job_id) != job_id:
-            raise self.answered(base.Unavailable, "OTHER_JOB", "the record of another job", f"asked for {job_id}")
+            raise self.answered(
+                base.Unavailable, "OTHER_JOB", "the record of another job", f"asked for {job_id}"
+            )
         return _job(job_id, record)
 
     def probe(self) -> None:
@@ -138,16 +166,25 @@ class Kie(base.Provider):
             raise self.answered(base.AccountRejected, "402", "no credits", CREATE_CODES[402][1])
 
     def balance_usd(self) -> Decimal | None:
-        answer = base.ask(self.client, f"{self.base_url}/api/v1/chat/credit", headers=self._headers())
+        answer = base.ask(
+            self.client, f"{self.base_url}/api/v1/chat/credit", headers=self._headers()
+        )
         credits = base.amount(answer.body.get("data"))
         if _code(answer) != 200:
             raise self._query_error(answer)
         return None if credits is None else credits * USD_PER_CREDIT
 
     def fresh_link(self, video_url: str) -> str:
-        """kie's links may die after a day, its files after 14: this asks for a link of 20 minutes to the same file."""
+        """kie's links may die after a day, its files after 14: this asks for a link of 20 minutes
+        to the same file."""
         url = f"{self.base_url}/api/v1/common/download-url"
-        answer = base.call(self.client, url, headers=self._headers(), broken=base.Unavailable, json={"url": video_url})
+        answer = base.call(
+            self.client,
+            url,
+            headers=self._headers(),
+            broken=base.Unavailable,
+            json={"url": video_url},
+        )
         return (base.link(answer.body.get("data")) if _code(answer) == 200 else None) or video_url
 
     @classmethod
@@ -162,11 +199,13 @@ class Kie(base.Provider):
         )
 
     @classmethod
-    def callback_is_genuine(cls, headers: Mapping[str, str], body: bytes, keys: tuple[str, ...], now: float) -> bool:
+    def callback_is_genuine(
+        cls, headers: Mapping[str, str], body: bytes, keys: tuple[str, ...], now: float
+    ) -> bool:
         """base64(HMAC-SHA256(key, taskId + "." + timestamp)); the body is not signed.
 
-        https://docs.kie.ai/common-api/webhook-verification, June 2026. The page finds the id in three places: they
-        must agree, or a signature for one job could carry the name of another.
+        https://docs.kie.ai/common-api/webhook-verification, June 2026. The page finds the id in
+        three places: they must agree, or a signature for one job could carry the name of another.
         """
         stamp = base.header(headers, "x-webhook-timestamp")
         ids = _ids(base.json_object(body))
@@ -182,10 +221,13 @@ class Kie(base.Provider):
     def _url(self, media: Media | None, external_id: str) -> str:
         if media is None:
             raise base.Rejected("kie needs a voice: it cannot speak a text", code="NO_VOICE")
-        return media.url if media.url and media.delivery == "url" else self._upload(media, external_id)
+        return (
+            media.url if media.url and media.delivery == "url" else self._upload(media, external_id)
+        )
 
     def _upload(self, media: Media, external_id: str) -> str:
-        """https://docs.kie.ai/file-upload-api, June 2026. The same name overwrites, and late; kept for three days."""
+        """https://docs.kie.ai/file-upload-api, June 2026. The same name overwrites, and late; kept
+        for three days."""
         host = str(self.credentials.get("upload_base_url") or UPLOAD_HOST).rstrip("/")
         place = {"uploadPath": f"talkdrop/{external_id}", "fileName": media.name}
         content: dict[str, Any]
@@ -205,14 +247,18 @@ class Kie(base.Provider):
             return url
         kind, advice = CREATE_CODES.get(code or answer.status, (base.NotSent, ""))
         if kind is not base.AccountRejected:
-            kind, advice = base.NotSent, "the upload failed and nothing was bought; it will be sent again"
+            kind, advice = (
+                base.NotSent,
+                "the upload failed and nothing was bought; it will be sent again",
+            )
         raise self.answered(kind, str(code or answer.status), _said(answer), advice)
 
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.key()}"}
 
     def _create_error(self, answer: base.Answer, job_id: str | None) -> base.ProviderError:
-        """Which refusal it was; a job's id, or any data, beside a refusal proves that we do not understand it."""
+        """Which refusal it was; a job's id, or any data, beside a refusal proves that we do not
+        understand it."""
         code = _code(answer)
         verdict: tuple[type[base.ProviderError], str]
         verdict = (base.Ambiguous, "a job may have been made: look at https://kie.ai/logs")
@@ -220,9 +266,13 @@ class Kie(base.Provider):
             if code is not None:
                 verdict = CREATE_CODES.get(code, verdict)
             else:
-                verdict = CREATE_CODES[455] if answer.status == 455 else self.by_status(answer.status)
+                verdict = (
+                    CREATE_CODES[455] if answer.status == 455 else self.by_status(answer.status)
+                )
         kind, advice = verdict
-        error = self.answered(kind, str(code or f"HTTP {answer.status}"), _said(answer), advice, answer.headers)
+        error = self.answered(
+            kind, str(code or f"HTTP {answer.status}"), _said(answer), advice, answer.headers
+        )
         if isinstance(error, base.RejectedLater) and 455 in (code, answer.status):
             error.retry_seconds = max(error.retry_seconds, MAINTENANCE_SECONDS)
         return error
@@ -235,7 +285,9 @@ class Kie(base.Provider):
             kind, advice = base.AccountRejected, CREATE_CODES[401][1]
         elif code in (200, 404, 422):
             kind, advice = base.JobNotFound, "no such job, or not yet"
-        return self.answered(kind, str(code or f"HTTP {answer.status}"), _said(answer), advice, answer.headers)
+        return self.answered(
+            kind, str(code or f"HTTP {answer.status}"), _said(answer), advice, answer.headers
+        )
 
 
 def sign(key: str, job_id: str, stamp: str) -> bytes:
@@ -243,7 +295,8 @@ def sign(key: str, job_id: str, stamp: str) -> bytes:
 
 
 def _job(job_id: str, record: Mapping[str, Any]) -> Job:
-    """Of `failCode` and `failMsg` we know strings, numbers and null; of `param`, single and double encoding."""
+    """Of `failCode` and `failMsg` we know strings, numbers and null; of `param`, single and double
+    encoding."""
     word = str(record.get("state"))
     status = STATES.get(word, JobStatus.RUNNING)
     failed = status is JobStatus.FAILED
@@ -263,7 +316,8 @@ def _job(job_id: str, record: Mapping[str, Any]) -> Job:
 
 
 def _code(answer: base.Answer) -> int | None:
-    """The body's code where there is kie's envelope, else None. Seen as a number; a string is read as well."""
+    """The body's code where there is kie's envelope, else None. Seen as a number; a string is read
+    as well."""
     text = str(answer.body.get("code"))
     return int(text) if re.fullmatch("[0-9]{3}", text) else None
 

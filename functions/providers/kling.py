@@ -1,12 +1,13 @@
 """Kling official, avatar: https://app.klingai.com/global/dev/document-api (the legacy /v1 APIs)
 
-Our own id is sent as `external_task_id`, which is unique for ever in an account, so a job whose answer was lost can be
-found again, and the same id sent again cannot buy twice.
+Our own id is sent as `external_task_id`, which is unique for ever in an account, so a job whose
+answer was lost can be found again, and the same id sent again cannot buy twice.
 
-A text can be the voice. Speech is bought first (`/v1/audio/tts`), in one call that has no id of ours and cannot be
-looked up. Where the video is then not accepted, the error carries the `audio_id` in `bought`, so that the next sending
-does not buy the speech again. Where the *speech's* answer is lost, the call is Ambiguous like any other: no video was
-asked for, the lookup will find none, and the same attempt is sent again, which costs the speech twice and the video once.
+A text can be the voice. Speech is bought first (`/v1/audio/tts`), in one call that has no id of
+ours and cannot be looked up. Where the video is then not accepted, the error carries the `audio_id`
+in `bought`, so that the next sending does not buy the speech again. Where the *speech's* answer is
+lost, the call is Ambiguous like any other: no video was asked for, the lookup will find none, and
+the same attempt is sent again, which costs the speech twice and the video once.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from functions.providers.base import MB, Job, JobStatus, Limits, Media, Model, R
 
 Verdict = tuple[type[base.ProviderError], str]
 
-# Seed of Kling, and https://app.klingai.com/global/dev/document-api (2026): any other word means that it runs.
+# Seed of Kling, and https://app.klingai.com/global/dev/document-api (2026): any other word means
+# that it runs.
 STATES = {
     "submitted": JobStatus.RUNNING,
     "processing": JobStatus.RUNNING,
@@ -37,16 +39,22 @@ STATES = {
     "failed": JobStatus.FAILED,
 }
 
-# https://app.klingai.com/global/dev/document-api, general information, error codes (2026). HTTP says 429 of 1100 to
-# 1102 and of 1304 too, which no waiting mends: only the body's code tells.
+# https://app.klingai.com/global/dev/document-api, general information, error codes (2026). HTTP
+# says 429 of 1100 to 1102 and of 1304 too, which no waiting mends: only the body's code tells.
 KEY = "check the key (secret of provider kling)"
 ACCOUNT = "top up the account, renew its pack or switch provider (secret of provider kling)"
 CODES: Mapping[int, Verdict] = {
     1000: (base.AccountRejected, KEY),
     1001: (base.AccountRejected, KEY),
     1002: (base.AccountRejected, KEY),
-    1003: (base.RejectedLater, "the clock here is ahead of Kling's; it will be signed and sent again"),
-    1004: (base.RejectedLater, "the clock here is behind Kling's; it will be signed and sent again"),
+    1003: (
+        base.RejectedLater,
+        "the clock here is ahead of Kling's; it will be signed and sent again",
+    ),
+    1004: (
+        base.RejectedLater,
+        "the clock here is behind Kling's; it will be signed and sent again",
+    ),
     1100: (base.AccountRejected, ACCOUNT),
     1101: (base.AccountRejected, ACCOUNT),
     1102: (base.AccountRejected, ACCOUNT),
@@ -56,7 +64,8 @@ CODES: Mapping[int, Verdict] = {
     1304: (base.AccountRejected, "this address is not on the account's list of IP addresses"),
     5001: (base.RejectedLater, "Kling is being maintained; it will be sent again"),
 }
-# What the hundreds mean, for a code that is not above. 5000 and 5002 (time-out) may have made a job.
+# What the hundreds mean, for a code that is not above. 5000 and 5002 (time-out) may have made a
+# job.
 HUNDREDS: Mapping[int, Verdict] = {
     10: (base.AccountRejected, KEY),
     11: (base.AccountRejected, ACCOUNT),
@@ -65,8 +74,11 @@ HUNDREDS: Mapping[int, Verdict] = {
 }
 DOUBT: Verdict = (base.Ambiguous, "a job may have been made; it is looked for by our own id")
 RETRY_SECONDS = {1303: 30, 5001: 300}
-# How a second use of an external_task_id is refused is documented nowhere; whoever says this may hold our job already.
-DUPLICATE = re.compile(r"(?i)duplicat|already (?:exist|used|in use)|must be unique|not unique|重复|已存在")
+# How a second use of an external_task_id is refused is documented nowhere; whoever says this may
+# hold our job already.
+DUPLICATE = re.compile(
+    r"(?i)duplicat|already (?:exist|used|in use)|must be unique|not unique|重复|已存在"
+)
 
 HOSTS = {  # https://app.klingai.com/global/dev/document-api, 2026-06
     "singapore": "https://api-singapore.klingai.com",
@@ -77,7 +89,8 @@ TOKEN_SKEW_SECONDS = 60  # the documentation's own five seconds are less than cl
 USD_PER_UNIT = Decimal("0.14")  # the 5,000-unit pack at $700 (third party, 2026)
 LIST_PAGE = 500
 
-# Seed of Kling: jpg/png up to 10 MB, at least 300 px, 1:2.5 to 2.5:1; mp3/wav/m4a/aac up to 5 MB, 2 to 300 s.
+# Seed of Kling: jpg/png up to 10 MB, at least 300 px, 1:2.5 to 2.5:1; mp3/wav/m4a/aac up to 5 MB, 2
+# to 300 s.
 LIMITS = Limits(
     image_types=frozenset({"image/jpeg", "image/png"}),
     audio_types=frozenset({"audio/mpeg", "audio/wav", "audio/mp4", "audio/aac"}),
@@ -101,7 +114,8 @@ AVATAR = Model(
         "voice_language": Setting(str, choices=("zh", "en")),
         "voice_speed": Setting(float, least=0.8, most=2.0),
     },
-    # 0.4 and 0.8 units a second (third party, 2026; Kling publishes no price of its own for avatars)
+    # 0.4 and 0.8 units a second (third party, 2026; Kling publishes no price of its own for
+    # avatars)
     usd_per_second=Decimal("0.056"),
     price_by="mode",
     prices={"std": Decimal("0.056"), "pro": Decimal("0.112")},
@@ -114,7 +128,9 @@ class Kling(base.Provider):
     host: ClassVar[str] = HOSTS["singapore"]
     models: ClassVar[Mapping[str, Model]] = {AVATAR.id: AVATAR}
     default_model: ClassVar[str] = AVATAR.id
-    rate_limit: ClassVar[RateLimit] = RateLimit(submits=10, seconds=10, running=5)  # 5 is the smallest pack's; no rate is documented
+    rate_limit: ClassVar[RateLimit] = RateLimit(
+        submits=10, seconds=10, running=5
+    )  # 5 is the smallest pack's; no rate is documented
     retention_days: ClassVar[int] = 30
     finds_by_task_id: ClassVar[bool] = True
     signs_callbacks: ClassVar[bool] = True
@@ -134,7 +150,9 @@ class Kling(base.Provider):
         settings = model.taken(request.settings)
         self._one_voice(request.voice, settings)
         url, headers = self.url(self.path), self.headers()
-        bought = {} if request.voice or "audio_id" in settings else {"audio_id": self._speak(settings)}
+        bought = (
+            {} if request.voice or "audio_id" in settings else {"audio_id": self._speak(settings)}
+        )
         body = self.body(request, {**settings, **bought})
         try:
             return self.accepted(base.paid_post(self.client, url, headers=headers, json_body=body))
@@ -146,22 +164,30 @@ class Kling(base.Provider):
         answer = base.ask(self.client, self.url(f"{self.path}/{job_id}"), headers=self.headers())
         record = self.record(answer)
         if (record.get("task_id") or job_id) != job_id:
-            raise self.answered(base.Unavailable, "OTHER_JOB", "the record of another job", f"asked for {job_id}")
+            raise self.answered(
+                base.Unavailable, "OTHER_JOB", "the record of another job", f"asked for {job_id}"
+            )
         return self.job(job_id, record)
 
     def find(self, external_id: str) -> Job:
-        """By our own id, and where that finds nothing, in the list: an older page of Kling's lets avatars be asked for
-        by Kling's id alone."""
+        """By our own id, and where that finds nothing, in the list: an older page of Kling's lets
+        avatars be asked for by Kling's id alone."""
         try:
-            answer = base.ask(self.client, self.url(f"{self.path}/{external_id}"), headers=self.headers())
+            answer = base.ask(
+                self.client, self.url(f"{self.path}/{external_id}"), headers=self.headers()
+            )
             found = [self.record(answer)]
         except base.JobNotFound:
-            found = [record for record in self._list(LIST_PAGE) if _external_id(record) == external_id]
+            found = [
+                record for record in self._list(LIST_PAGE) if _external_id(record) == external_id
+            ]
         job_id = base.opaque_id(found[0].get("task_id")) if found else None
         if job_id is None:
             raise base.JobNotFound(f"{self.name} knows no job with our id {external_id}")
         if _external_id(found[0]) not in (None, external_id):
-            raise self.answered(base.Unavailable, "OTHER_JOB", "another job", f"asked for {external_id}")
+            raise self.answered(
+                base.Unavailable, "OTHER_JOB", "another job", f"asked for {external_id}"
+            )
         return self.job(job_id, found[0])
 
     def probe(self) -> None:
@@ -177,7 +203,9 @@ class Kling(base.Provider):
         return base.Hint(job_id=base.opaque_id(record.get("task_id")), final=final)
 
     @classmethod
-    def callback_is_genuine(cls, headers: Mapping[str, str], body: bytes, keys: tuple[str, ...], now: float) -> bool:
+    def callback_is_genuine(
+        cls, headers: Mapping[str, str], body: bytes, keys: tuple[str, ...], now: float
+    ) -> bool:
         """Standard Webhooks; for 7 days after a change of the secret Kling signs with both."""
         return base.standard_is_genuine(headers, body, keys, now)
 
@@ -188,7 +216,11 @@ class Kling(base.Provider):
         secret = str(self.credentials.get("secret_key") or "").strip()
         if access and secret and not self.credentials.get("api_key"):
             now = int(time.time())
-            return {"Authorization": f"Bearer {token(access, secret, now - TOKEN_SKEW_SECONDS, now + TOKEN_SECONDS)}"}
+            return {
+                "Authorization": (
+                    f"Bearer {token(access, secret, now - TOKEN_SKEW_SECONDS, now + TOKEN_SECONDS)}"
+                )
+            }
         return {"Authorization": f"Bearer {self.key()}"}
 
     def body(self, request: base.Request, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -202,7 +234,9 @@ class Kling(base.Provider):
             "callback_url": request.callback_url,
             "external_task_id": request.external_id,
         }
-        return {name: value for name, value in wanted.items() if value}  # "" passes at relays; Kling does not say
+        return {
+            name: value for name, value in wanted.items() if value
+        }  # "" passes at relays; Kling does not say
 
     def accepted(self, answer: base.Answer) -> Job:
         data = base.json_object(answer.body.get("data"))
@@ -215,7 +249,9 @@ class Kling(base.Provider):
         code = code_of(answer.body)
         if code is None:
             kind, advice = self.by_status(answer.status)
-            return self.answered(kind, f"HTTP {answer.status}", answer.excerpt(), advice, answer.headers)
+            return self.answered(
+                kind, f"HTTP {answer.status}", answer.excerpt(), advice, answer.headers
+            )
         said = str(answer.body.get("message") or answer.excerpt())
         kind, advice = verdict(code, said)
         error = self.answered(kind, str(code), said, advice, answer.headers)
@@ -231,7 +267,8 @@ class Kling(base.Provider):
         raise self.query_error(answer)
 
     def query_error(self, answer: base.Answer) -> base.ProviderError:
-        """What an unknown id is answered is documented nowhere: 1200, 1201 and 1203 can mean nothing else here."""
+        """What an unknown id is answered is documented nowhere: 1200, 1201 and 1203 can mean
+        nothing else here."""
         code = code_of(answer.body)
         said = str(answer.body.get("message") or answer.excerpt())
         kind: type[base.ProviderError] = base.Unavailable
@@ -240,7 +277,9 @@ class Kling(base.Provider):
             kind, advice = base.AccountRejected, KEY.replace("kling", self.name)
         elif code in (0, 1200, 1201, 1203):
             kind, advice = base.JobNotFound, "no such job, or not yet"
-        return self.answered(kind, str(code if code is not None else f"HTTP {answer.status}"), said, advice)
+        return self.answered(
+            kind, str(code if code is not None else f"HTTP {answer.status}"), said, advice
+        )
 
     def job(self, job_id: str, record: Mapping[str, Any]) -> Job:
         word = str(record.get("task_status"))
@@ -252,21 +291,33 @@ class Kling(base.Provider):
             status,
             video_url=video_of(record) if status is JobStatus.SUCCEEDED else None,
             error_code=word if failed else "",
-            error=str(record.get("task_status_msg") or f"{self.name} gave no reason") if failed else "",
-            charge_usd=units * self.usd_per_unit if units is not None and self.usd_per_unit else None,
+            error=str(record.get("task_status_msg") or f"{self.name} gave no reason")
+            if failed
+            else "",
+            charge_usd=units * self.usd_per_unit
+            if units is not None and self.usd_per_unit
+            else None,
             external_id=_external_id(record),
             unknown_word="" if word in self.states else word[:40],
         )
 
     def _one_voice(self, voice: Media | None, settings: Mapping[str, Any]) -> None:
-        given = [bool(voice), "audio_id" in settings, "text" in settings and "audio_id" not in settings]
+        given = [
+            bool(voice),
+            "audio_id" in settings,
+            "text" in settings and "audio_id" not in settings,
+        ]
         if sum(given) != 1 or ("text" in settings and not self.speaks_text):
-            raise base.Rejected(f"{self.name} wants one voice: an audio file, an audio_id, or a text", code="ONE_VOICE")
+            raise base.Rejected(
+                f"{self.name} wants one voice: an audio file, an audio_id, or a text",
+                code="ONE_VOICE",
+            )
         if given[2] and "voice_id" not in settings:
             raise base.Rejected("a text needs a voice_id to speak it with", code="NO_VOICE_ID")
 
     def _speak(self, settings: Mapping[str, Any]) -> str:
-        """The text as speech, answered in one go. Speech without an id is paid for and lost: it is not bought again."""
+        """The text as speech, answered in one go. Speech without an id is paid for and lost: it is
+        not bought again."""
         text = str(settings["text"])
         chinese = re.search("[\u3400-\u9fff]", text)
         body = {
@@ -275,16 +326,22 @@ class Kling(base.Provider):
             "voice_language": settings.get("voice_language") or ("zh" if chinese else "en"),
             "voice_speed": settings.get("voice_speed", 1.0),
         }
-        answer = base.paid_post(self.client, self.url("/v1/audio/tts"), headers=self.headers(), json_body=body)
+        answer = base.paid_post(
+            self.client, self.url("/v1/audio/tts"), headers=self.headers(), json_body=body
+        )
         data = base.json_object(answer.body.get("data"))
         if code_of(answer.body) != 0:
             raise self.create_error(answer)
         audios = base.json_object(data.get("task_result")).get("audios")
-        first = audios[0] if isinstance(audios, list) and audios and isinstance(audios[0], dict) else {}
+        first = (
+            audios[0] if isinstance(audios, list) and audios and isinstance(audios[0], dict) else {}
+        )
         audio_id = base.opaque_id(first.get("id"))
         if audio_id is None:
             said = str(data.get("task_status_msg") or "no audio")
-            raise self.answered(base.Rejected, "NO_SPEECH", said, "the text was not spoken; change it or its voice")
+            raise self.answered(
+                base.Rejected, "NO_SPEECH", said, "the text was not spoken; change it or its voice"
+            )
         return audio_id
 
     def _list(self, size: int) -> list[dict[str, Any]]:
@@ -294,7 +351,9 @@ class Kling(base.Provider):
         if code_of(answer.body) == 0 and (data is None or isinstance(data, list)):
             return [one for one in data or [] if isinstance(one, dict)]
         error = self.query_error(answer)
-        if isinstance(error, base.JobNotFound):  # a list that was not given proves nothing about any job
+        if isinstance(
+            error, base.JobNotFound
+        ):  # a list that was not given proves nothing about any job
             raise base.Unavailable(str(error), code=error.code)
         raise error
 
@@ -309,8 +368,12 @@ def verdict(code: int, said: str) -> Verdict:
 def token(access_key: str, secret_key: str, not_before: int, expires: int) -> str:
     """A JSON Web Token, HS256, from an access key and its secret key."""
     claims = {"iss": access_key, "exp": expires, "nbf": not_before}
-    signed = b".".join(_segment(json.dumps(part, separators=(",", ":")).encode()) for part in (_JWT_HEADER, claims))
-    return (signed + b"." + _segment(hmac.digest(secret_key.encode(), signed, hashlib.sha256))).decode()
+    signed = b".".join(
+        _segment(json.dumps(part, separators=(",", ":")).encode()) for part in (_JWT_HEADER, claims)
+    )
+    return (
+        signed + b"." + _segment(hmac.digest(secret_key.encode(), signed, hashlib.sha256))
+    ).decode()
 
 
 def carried(media: Media) -> str:
@@ -326,7 +389,9 @@ def code_of(body: Mapping[str, Any]) -> int | None:
 def video_of(record: Mapping[str, Any]) -> str | None:
     """The video without watermark, which is the one that `url` names."""
     videos = base.json_object(record.get("task_result")).get("videos")
-    named = [one.get("url") or one.get("watermark_url") for one in videos or [] if isinstance(one, dict)]
+    named = [
+        one.get("url") or one.get("watermark_url") for one in videos or [] if isinstance(one, dict)
+    ]
     return next(filter(None, map(base.link, named)), None)
 
 

@@ -1,8 +1,10 @@
-"""Relay gateways that serve Kling's avatar under `/kling/v1`: any base_url, a Bearer key, and whose envelope you get.
+"""Relay gateways that serve Kling's avatar under `/kling/v1`: any base_url, a Bearer key, and whose
+envelope you get.
 
-Three families are told apart by shape: Kling's own answer passed through; new-api, which wraps the whole of it in a record
-of its own and gives ids of its own; and a flat record. Sources: seed of the relay, https://github.com/QuantumNous/new-api
-(2026), and the relays' own pages (yunwu.ai, OneLinkAI, modelsell; 2026).
+Three families are told apart by shape: Kling's own answer passed through; new-api, which wraps the
+whole of it in a record of its own and gives ids of its own; and a flat record. Sources: seed of the
+relay, https://github.com/QuantumNous/new-api (2026), and the relays' own pages (yunwu.ai,
+OneLinkAI, modelsell; 2026).
 """
 
 from __future__ import annotations
@@ -39,7 +41,12 @@ WORDS = {
     "2": JobStatus.FAILED,
     "3": JobStatus.SUCCEEDED,
 }
-ACCEPTED = {"0", "200", "success", "None"}  # `code` of an accepted create, where there is a code at all
+ACCEPTED = {
+    "0",
+    "200",
+    "success",
+    "None",
+}  # `code` of an accepted create, where there is a code at all
 
 AVATAR = Model(
     id="avatar",
@@ -61,7 +68,8 @@ class Relay(Comet):
     states: ClassVar[Mapping[str, JobStatus]] = WORDS
 
     def body(self, request: base.Request, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """All seven fields of the seed, empty where unused: it lists every one of them as required."""
+        """All seven fields of the seed, empty where unused: it lists every one of them as
+        required."""
         return {
             "image": kling.carried(request.portrait),
             "audio_id": settings.get("audio_id", ""),
@@ -96,12 +104,20 @@ class Relay(Comet):
         return super().create_error(answer)
 
     def judge(self, status: int, word: str, said: str) -> Verdict:
-        if word == "task_failed" and not comet.TOO_MANY.search(said) and not comet.CREDITS.search(said):
-            status = 400 if status < 300 else status  # Kling refused, and its code was lost on the way
+        if (
+            word == "task_failed"
+            and not comet.TOO_MANY.search(said)
+            and not comet.CREDITS.search(said)
+        ):
+            status = (
+                400 if status < 300 else status
+            )  # Kling refused, and its code was lost on the way
         return super().judge(status, word, said)
 
     def record(self, answer: base.Answer) -> dict[str, Any]:
-        records = [one for one in layers(answer.body) if one.get("task_id") or one.get("task_status")]
+        records = [
+            one for one in layers(answer.body) if one.get("task_id") or one.get("task_status")
+        ]
         if not records:
             raise self.query_error(answer)
         return _normal(records, self.states)
@@ -131,19 +147,27 @@ def layers(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _normal(records: list[Mapping[str, Any]], states: Mapping[str, JobStatus]) -> dict[str, Any]:
-    """One record in Kling's words out of the layers: the gateway's word on the state first, Kling's link to the video
-    first, since the gateway's own may want a key."""
+    """One record in Kling's words out of the layers: the gateway's word on the state first, Kling's
+    link to the video first, since the gateway's own may want a key."""
     words = [str(one.get("task_status") or one.get("status")) for one in records]
     word = next((one for one in words if one in states), words[0])
-    reasons = [one.get(name) for one in records for name in ("fail_reason", "task_status_msg", "error")]
+    reasons = [
+        one.get(name) for one in records for name in ("fail_reason", "task_status_msg", "error")
+    ]
     told = [base.json_object(reason).get("message") or reason for reason in reasons if reason]
     links = [kling.video_of(one) for one in reversed(records)]
-    links += [base.link(one.get(name)) for one in records for name in ("result_url", "url", "video_url", "fail_reason")]
+    links += [
+        base.link(one.get(name))
+        for one in records
+        for name in ("result_url", "url", "video_url", "fail_reason")
+    ]
     return {
         "task_status": word,
         "task_status_msg": next((one for one in told if isinstance(one, str)), ""),
         "task_result": {"videos": [{"url": next(filter(None, links), None)}]},
-        "task_info": next((one["task_info"] for one in reversed(records) if one.get("task_info")), {}),
+        "task_info": next(
+            (one["task_info"] for one in reversed(records) if one.get("task_info")), {}
+        ),
     }
 
 

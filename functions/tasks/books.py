@@ -1,7 +1,8 @@
-"""The books of a provider and of the account: the rate limit, leases of running jobs, the budgets, the circuit breaker.
+"""The books of a provider and of the account: the rate limit, leases of running jobs, the budgets,
+the circuit breaker.
 
-A claim writes them in its own transaction, and `close` settles them in the transaction that ends the attempt. A lease
-expires by itself, so that a crash leaks nothing and nothing can go below zero.
+A claim writes them in its own transaction, and `close` settles them in the transaction that ends
+the attempt. A lease expires by itself, so that a crash leaks nothing and nothing can go below zero.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ def rate_limit_of(provider: type[Provider]) -> RateLimit:
 
 
 def _slice(rate_limit: RateLimit) -> tuple[float, int]:
-    """Fixed windows that keep a sliding promise: any span of `seconds` touches at most five quarters, so each may
-    hold a fifth. A window counter needs no reading before the write, a token bucket would."""
+    """Fixed windows that keep a sliding promise: any span of `seconds` touches at most five
+    quarters, so each may hold a fifth. A window counter needs no reading before the write, a token
+    bucket would."""
     if rate_limit.submits >= 10:
         return rate_limit.seconds / 4, rate_limit.submits // 5
     return float(rate_limit.seconds), max(1, rate_limit.submits // 2)
@@ -44,18 +46,28 @@ def turn(provider: str, rate_limit: RateLimit) -> Update:
 
 
 def reserve_turn(provider: str, rate_limit: RateLimit) -> datetime:
-    """A time of one's own, spaced as the pace demands, so that a thousand waiting tasks each come back once."""
+    """A time of one's own, spaced as the pace demands, so that a thousand waiting tasks each come
+    back once."""
     seconds, most = _slice(rate_limit)
     spacing = int(seconds / most * 1000)
     earliest = int((now().timestamp() + seconds) * 1000)
     queue = f"turns#{provider}"
     try:
-        taken = Update(queue).add(next_ms=spacing).given("{next_ms} >= :earliest", earliest=earliest).run()
+        taken = (
+            Update(queue)
+            .add(next_ms=spacing)
+            .given("{next_ms} >= :earliest", earliest=earliest)
+            .run()
+        )
     except ConditionFailed:
         try:
             fresh = Update(queue).set(next_ms=earliest + spacing)
-            taken = fresh.given("attribute_not_exists({next_ms}) OR {next_ms} < :now", now=earliest).run()
-        except ConditionFailed:  # somebody opened the queue between our two writes: stand behind him
+            taken = fresh.given(
+                "attribute_not_exists({next_ms}) OR {next_ms} < :now", now=earliest
+            ).run()
+        except (
+            ConditionFailed
+        ):  # somebody opened the queue between our two writes: stand behind him
             taken = Update(queue).add(next_ms=spacing).run()
     return datetime.fromtimestamp((taken["next_ms"] - spacing) / 1000, UTC)
 
@@ -67,13 +79,19 @@ def breaker_closed(provider: str) -> dict[str, Any]:
 
 
 def stop(provider: str, why: str) -> None:
-    """Open the breaker: no more submits to this provider until a query shows that its account works again."""
+    """Open the breaker: no more submits to this provider until a query shows that its account works
+    again."""
     Update(f"breaker#{provider}").set(open=True, why=why, opened_at=stamp(now())).run()
 
 
 def reopen(provider: str, who: str = "talkdrop") -> bool:
-    """Close the breaker again, after a free query passed or by a person's word. False if it was not open."""
-    update = Update(f"breaker#{provider}").set(reopened_at=stamp(now()), reopened_by=who).remove("open", "why")
+    """Close the breaker again, after a free query passed or by a person's word. False if it was not
+    open."""
+    update = (
+        Update(f"breaker#{provider}")
+        .set(reopened_at=stamp(now()), reopened_by=who)
+        .remove("open", "why")
+    )
     try:
         update.given("attribute_exists({open})").run()
     except ConditionFailed:
@@ -88,7 +106,9 @@ def stopped_since(provider: str) -> str | None:
 
 
 def lease(provider: str, external_id: str, running: int) -> Update:
-    update = Update(f"slots#{provider}").put_in("leases", external_id, later(seconds=_LEASE_HOURS * 3600))
+    update = Update(f"slots#{provider}").put_in(
+        "leases", external_id, later(seconds=_LEASE_HOURS * 3600)
+    )
     return update.given("size({leases}) < :running", running=running)
 
 
@@ -121,28 +141,47 @@ def caps() -> dict[str, Decimal]:
 def booking(period: str, cap: Decimal, quote_usd: Decimal) -> Update:
     update = Update(f"budget#{period}").add(spent_usd=quote_usd)
     if quote_usd > cap:
-        return update.given("attribute_exists({pk}) AND attribute_not_exists({pk})")  # can never fit
-    return update.given("attribute_not_exists({spent_usd}) OR {spent_usd} <= :room", room=cap - quote_usd)
+        return update.given(
+            "attribute_exists({pk}) AND attribute_not_exists({pk})"
+        )  # can never fit
+    return update.given(
+        "attribute_not_exists({spent_usd}) OR {spent_usd} <= :room", room=cap - quote_usd
+    )
 
 
 def next_period(period: str) -> datetime:
-    first = datetime.strptime(period if len(period) == 10 else f"{period}-01", "%Y-%m-%d").replace(tzinfo=UTC)
-    following = first + timedelta(days=1) if len(period) == 10 else (first + timedelta(days=32)).replace(day=1)
-    return min(following, now() + timedelta(hours=1))  # a raised cap should not have to wait for the morning
+    first = datetime.strptime(period if len(period) == 10 else f"{period}-01", "%Y-%m-%d").replace(
+        tzinfo=UTC
+    )
+    following = (
+        first + timedelta(days=1)
+        if len(period) == 10
+        else (first + timedelta(days=32)).replace(day=1)
+    )
+    return min(
+        following, now() + timedelta(hours=1)
+    )  # a raised cap should not have to wait for the morning
 
 
 def close(update: Update, task: Task, charge_usd: Decimal | None) -> Task:
-    """The step, the lease given back and the quote settled to the charge, in one transaction. A charge nobody told us
-    is taken to be the quote: a cap must never be passed for want of an answer."""
+    """The step, the lease given back and the quote settled to the charge, in one transaction. A
+    charge nobody told us is taken to be the quote: a cap must never be passed for want of an
+    answer."""
     current = queries.load(task.task_id) or task
     quote = Decimal(current.quote_usd or 0)
     charge = quote if charge_usd is None else charge_usd
     # What was booked is part of the condition: these books are closed once, by one hand.
-    update.set(booked=[], counted_usd=charge).given("{booked} = :booked", booked=list(current.booked))
+    update.set(booked=[], counted_usd=charge).given(
+        "{booked} = :booked", booked=list(current.booked)
+    )
     writes: list[Update | dict[str, Any]] = [update]
     if current.counted_usd is not None and charge != current.counted_usd:
-        # Closed before, when it was thought to have failed: what it cost after all belongs to the day on which it came.
-        writes += [Update(f"budget#{period}").add(spent_usd=charge - current.counted_usd) for period in caps()]
+        # Closed before, when it was thought to have failed: what it cost after all belongs to the
+        # day on which it came.
+        writes += [
+            Update(f"budget#{period}").add(spent_usd=charge - current.counted_usd)
+            for period in caps()
+        ]
     for pk in current.booked:
         if pk.startswith("slots#"):
             writes.append(Update(pk).drop_from("leases", current.external_id))

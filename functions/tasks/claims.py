@@ -1,9 +1,9 @@
 """The gate before the paid POST, and the books behind it.
 
-One transaction claims the task (READY → SUBMITTING) together with its turn in the provider's pace, a lease for a
-running job, the budget of the day and the month, and a closed breaker: all of it or none. The transaction that ends an
-attempt gives the lease back and settles the quote to the actual charge. A lease expires by itself, so that a crash
-leaks nothing and nothing can go below zero.
+One transaction claims the task (READY → SUBMITTING) together with its turn in the provider's pace,
+a lease for a running job, the budget of the day and the month, and a closed breaker: all of it or
+none. The transaction that ends an attempt gives the lease back and settles the quote to the actual
+charge. A lease expires by itself, so that a crash leaks nothing and nothing can go below zero.
 """
 
 from __future__ import annotations
@@ -44,12 +44,18 @@ class Claim:
 
 
 def claim(task: Task, provider: type[Provider], quote_usd: Decimal) -> Claim:
-    """Intend to pay. Raises AlreadyClaimed, or ClaimDeferred with the time of the task's next turn."""
+    """Intend to pay. Raises AlreadyClaimed, or ClaimDeferred with the time of the task's next
+    turn."""
     if not options().submit_enabled:
-        raise ClaimDeferred("submitting is switched off (option submit_enabled)", now() + timedelta(minutes=15))
+        raise ClaimDeferred(
+            "submitting is switched off (option submit_enabled)", now() + timedelta(minutes=15)
+        )
     owner = table.nonce()
     rate_limit = books.rate_limit_of(provider)
-    bookings = {f"budget {period}": books.booking(period, cap, quote_usd) for period, cap in books.caps().items()}
+    bookings = {
+        f"budget {period}": books.booking(period, cap, quote_usd)
+        for period, cap in books.caps().items()
+    }
     if rate_limit.running is not None:
         bookings["slots"] = books.lease(provider.name, task.external_id, rate_limit.running)
     booked = tuple(booking.pk for booking in bookings.values())
@@ -74,26 +80,42 @@ def _intent(task: Task, owner: str, quote_usd: Decimal) -> Update:
     lease = later(seconds=options().lease_seconds)
     intent = steps.step(task, Status.SUBMITTING, come_from=[Status.READY], due_at=lease)
     intent.set(owner=owner, lease_until=lease, intended_at=stamp(now()), quote_usd=quote_usd)
-    # What is sent is the row as it was read: a file replaced since has made another one of it. And a bell that nobody
-    # has looked into may say that this attempt was accepted already.
-    intent.given("{changed_at} = :seen AND {callbacks_received} = {callbacks_handled}", seen=task.changed_at)
+    # What is sent is the row as it was read: a file replaced since has made another one of it. And
+    # a bell that nobody has looked into may say that this attempt was accepted already.
+    intent.given(
+        "{changed_at} = :seen AND {callbacks_received} = {callbacks_handled}", seen=task.changed_at
+    )
     return intent.remove("doubt", "sent_at", "not_before", "waits_for", "counted_usd", "error")
 
 
-def _explain(task: Task, provider: type[Provider], rate_limit: RateLimit, failed: Mapping[str, str]) -> None:
-    """Say which condition shut the gate, and when to come back; raises AlreadyClaimed or ClaimDeferred."""
+def _explain(
+    task: Task, provider: type[Provider], rate_limit: RateLimit, failed: Mapping[str, str]
+) -> None:
+    """Say which condition shut the gate, and when to come back; raises AlreadyClaimed or
+    ClaimDeferred."""
     if failed.get("task") == "ConditionalCheckFailed":
         raise AlreadyClaimed(task.task_id)
     if "breaker" in failed and failed["breaker"] == "ConditionalCheckFailed":
-        raise ClaimDeferred(f"{provider.name} is stopped until its account works again", now() + timedelta(minutes=5))
+        raise ClaimDeferred(
+            f"{provider.name} is stopped until its account works again",
+            now() + timedelta(minutes=5),
+        )
     for name, why in failed.items():
         if name.startswith("budget") and why == "ConditionalCheckFailed":
-            raise ClaimDeferred(f"the budget of {name.split()[1]} is used up", books.next_period(name.split()[1]))
+            raise ClaimDeferred(
+                f"the budget of {name.split()[1]} is used up", books.next_period(name.split()[1])
+            )
     if failed.get("slots") == "ConditionalCheckFailed":
         books.drop_expired_leases(provider.name)
-        raise ClaimDeferred(f"{provider.name} runs all the jobs it may", now() + timedelta(seconds=random.uniform(10, 40)))  # noqa: S311
+        raise ClaimDeferred(
+            f"{provider.name} runs all the jobs it may",
+            now() + timedelta(seconds=random.uniform(10, 40)),  # noqa: S311
+        )
     if failed.get("rate_limit") == "ConditionalCheckFailed":
-        raise ClaimDeferred(f"{provider.name} takes no more creates this moment", books.reserve_turn(provider.name, rate_limit))
+        raise ClaimDeferred(
+            f"{provider.name} takes no more creates this moment",
+            books.reserve_turn(provider.name, rate_limit),
+        )
     raise ClaimDeferred("the books were busy", now() + timedelta(seconds=random.uniform(1, 4)))  # noqa: S311
 
 
@@ -109,9 +131,11 @@ def accept(claimed: Claim, job_id: str) -> Task:
 def adopt(
     task: Task, job_id: str, *, come_from: Iterable[Status], who: str = "talkdrop", why: str = ""
 ) -> Task:
-    """A job that is proved to be this attempt's, found by its bell, by our id at the provider, or by a person.
+    """A job that is proved to be this attempt's, found by its bell, by our id at the provider, or
+    by a person.
 
-    Raises ConditionFailed; reasons[0] tells that the task is elsewhere or has another job, reasons[1] that the job is another's.
+    Raises ConditionFailed; reasons[0] tells that the task is elsewhere or has another job,
+    reasons[1] that the job is another's.
     """
     return _adopt(task, job_id, come_from, None, who, why)
 
@@ -124,7 +148,8 @@ def _adopt(
     update = steps.step(task, Status.SUBMITTED, come_from=come_from, why=told, who=who, due_at=soon)
     update.set(job_id=job_id, submitted_at=stamp(now()))
     if owner is None and task.never_intended:
-        # A person knows of a job that the table never heard of: now nobody may take the task for one unpaid.
+        # A person knows of a job that the table never heard of: now nobody may take the task for
+        # one unpaid.
         update.set(intended_at=stamp(now()))
     update.given("attribute_not_exists({job_id}) OR {job_id} = :job", job=job_id)
     if owner:
@@ -142,10 +167,16 @@ def _adopt(
 def hand_back(
     task: Task, owner: str, until: datetime, why: str, *, unsent: bool = False, counted: bool = True
 ) -> Task:
-    """It is known that nothing was accepted: READY again, the same attempt, and the books as before. `unsent`: known
-    because its row says that the POST never came, which then must still be so. `counted`: the task itself was refused,
-    and is given up when that happens too often."""
-    update = steps.step(task, Status.READY, come_from=[Status.SUBMITTING], why=why, due_at=stamp(until + timedelta(minutes=5)))
+    """It is known that nothing was accepted: READY again, the same attempt, and the books as
+    before. `unsent`: known because its row says that the POST never came, which then must still be
+    so. `counted`: the task itself was refused, and is given up when that happens too often."""
+    update = steps.step(
+        task,
+        Status.READY,
+        come_from=[Status.SUBMITTING],
+        why=why,
+        due_at=stamp(until + timedelta(minutes=5)),
+    )
     update.set(not_before=stamp(until)).remove("owner", "lease_until", "doubt", "sent_at")
     if counted:
         update.add(returns=1)
@@ -164,7 +195,8 @@ def fail(
     who: str = "talkdrop",
     owner: str = "",
 ) -> Task:
-    """The final word is no. `charge_usd` is what it cost all the same, None when the provider does not say."""
+    """The final word is no. `charge_usd` is what it cost all the same, None when the provider does
+    not say."""
     update = steps.step(task, Status.FAILED, come_from=come_from, why=f"{code}: {message}", who=who)
     update.set(error={"code": code, "message": message})
     if charge_usd is not None:
@@ -175,18 +207,42 @@ def fail(
 
 
 def resubmit(task: Task, *, who: str, why: str) -> Task:
-    """A person wants one more attempt: READY again, under the next number, with nothing of the last one but its trace
-    in `past`. Holds only for the row as that person saw it, with no bell since. Raises ConditionFailed.
+    """A person wants one more attempt: READY again, under the next number, with nothing of the last
+    one but its trace in `past`. Holds only for the row as that person saw it, with no bell since.
+    Raises ConditionFailed.
 
     What the last attempt booked stays spent, for nobody can tell that it was not."""
-    update = steps.step(task, Status.READY, come_from=[Status.FAILED, Status.HELD], why=why, who=who)
-    update.given("{changed_at} = :seen AND {callbacks_received} = :callbacks_received", seen=task.changed_at, callbacks_received=task.callbacks_received)
+    update = steps.step(
+        task, Status.READY, come_from=[Status.FAILED, Status.HELD], why=why, who=who
+    )
+    update.given(
+        "{changed_at} = :seen AND {callbacks_received} = :callbacks_received",
+        seen=task.changed_at,
+        callbacks_received=task.callbacks_received,
+    )
     update.given("{booked} = :booked", booked=list(task.booked))
-    trace = {"attempt": task.attempt, "job_id": task.job_id, "charge_usd": task.charge_usd, "error": dict(task.error)}
+    trace = {
+        "attempt": task.attempt,
+        "job_id": task.job_id,
+        "charge_usd": task.charge_usd,
+        "error": dict(task.error),
+    }
     update.append("past", trace)
-    update.set(attempt=task.attempt + 1, booked=[], callbacks_received=0, callbacks_handled=0, polls_done=0, returns=0, job_hints={})
+    update.set(
+        attempt=task.attempt + 1,
+        booked=[],
+        callbacks_received=0,
+        callbacks_handled=0,
+        polls_done=0,
+        returns=0,
+        job_hints={},
+    )
     update.remove(*_OF_ONE_ATTEMPT)
-    slots = [Update(pk).drop_from("leases", task.external_id) for pk in task.booked if pk.startswith("slots#")]
+    slots = [
+        Update(pk).drop_from("leases", task.external_id)
+        for pk in task.booked
+        if pk.startswith("slots#")
+    ]
     table.transact(update, *slots)
     ready = queries.load(task.task_id)
     if ready is None:
@@ -207,5 +263,3 @@ def complete(task: Task, archived: Mapping[str, Any]) -> Task:
     update.set(archived=dict(archived)).remove("error", "task_token", "video_url")
     charge = task.charge_usd
     return books.close(update, task, None if charge is None else Decimal(charge))
-
-

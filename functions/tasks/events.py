@@ -1,4 +1,5 @@
-"""The facts we announce: one model, versioned, and no link in it that grants access. Samples: tests/events/."""
+"""The facts we announce: one model, versioned, and no link in it that grants access. Samples:
+tests/events/."""
 
 from __future__ import annotations
 
@@ -52,7 +53,8 @@ class Trouble(_Said):
 
 
 class TaskEvent(_Said):
-    """`detail` of every event. `event_id` is the same however often the event is delivered: consumers drop repeats."""
+    """`detail` of every event. `event_id` is the same however often the event is delivered:
+    consumers drop repeats."""
 
     version: Literal["1"] = "1"
     event_id: str

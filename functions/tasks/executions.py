@@ -1,4 +1,5 @@
-"""The workflow's executions: one a task and attempt, started twice without harm, woken by its task token."""
+"""The workflow's executions: one a task and attempt, started twice without harm, woken by its task
+token."""
 
 from __future__ import annotations
 
@@ -13,8 +14,8 @@ from functions.settings import aws, get, options
 from functions.tasks.table import instant, now
 from functions.tasks.task import Task
 
-# A task token that nobody waits for any more: timed out, used, or of an execution that is gone. The bell was noted in
-# the table, so the next look sees it.
+# A task token that nobody waits for any more: timed out, used, or of an execution that is gone. The
+# bell was noted in the table, so the next look sees it.
 _ASLEEP = frozenset({"TaskTimedOut", "TaskDoesNotExist", "InvalidToken"})
 _MOST_LATE = 50
 
@@ -24,24 +25,30 @@ def start(task: Task, suffix: str = "") -> None:
     name = f"{task.task_id}-{task.attempt}{suffix}"
     told = {"task_id": task.task_id, "attempt": task.attempt, "polls": polls(task)}
     try:
-        aws("stepfunctions").start_execution(stateMachineArn=get().workflow_arn, name=name, input=json.dumps(told))
+        aws("stepfunctions").start_execution(
+            stateMachineArn=get().workflow_arn, name=name, input=json.dumps(told)
+        )
     except ClientError as error:
         if error.response["Error"]["Code"] != "ExecutionAlreadyExists":
             raise
 
 
 def polls(task: Task) -> dict[str, float]:
-    """When to ask, in seconds: `first` after the model's known minimum, then every `steady`, and every `slow` when the
-    job is older than `slow_after`. Growing delays would be the wrong shape: the chance that it is done rises with age."""
-    model = providers.get(task.provider).models.get(task.model)  # a deployment may have taken it away meanwhile
+    """When to ask, in seconds: `first` after the model's known minimum, then every `steady`, and
+    every `slow` when the job is older than `slow_after`. Growing delays would be the wrong shape:
+    the chance that it is done rises with age."""
+    model = providers.get(task.provider).models.get(
+        task.model
+    )  # a deployment may have taken it away meanwhile
     first, usual = (model.first_seconds, model.usual_seconds) if model else (60, 360)
     schedule = {"first": first, "steady": 15, "slow": 300, "slow_after": 4 * usual}
     return {**schedule, **options().polls}
 
 
 def see_that_it_runs(task: Task) -> str:
-    """Some execution watches this task: its own, that of a late bell, the one last started in place of a dead one, or
-    a new one, at most one an hour. The suffix of the one last started so, for the task to remember."""
+    """Some execution watches this task: its own, that of a late bell, the one last started in place
+    of a dead one, or a new one, at most one an hour. The suffix of the one last started so, for the
+    task to remember."""
     if running(task):
         return task.revived
     start(task)
@@ -53,8 +60,9 @@ def see_that_it_runs(task: Task) -> str:
 
 
 def late(task: Task) -> str:
-    """The suffix of the execution that a late bell starts: another for each ring, since one that looked too early has
-    ended, and its name is taken for 90 days. No more than a few, however often somebody rings."""
+    """The suffix of the execution that a late bell starts: another for each ring, since one that
+    looked too early has ended, and its name is taken for 90 days. No more than a few, however often
+    somebody rings."""
     return f"-late{min(task.callbacks_received, _MOST_LATE)}"
 
 
@@ -74,7 +82,9 @@ def may_still_come(task: Task) -> bool:
 
 def _status(task: Task, suffix: str) -> str:
     machine = get().workflow_arn
-    arn = f"{machine.replace(':stateMachine:', ':execution:')}:{task.task_id}-{task.attempt}{suffix}"
+    arn = (
+        f"{machine.replace(':stateMachine:', ':execution:')}:{task.task_id}-{task.attempt}{suffix}"
+    )
     try:
         return str(aws("stepfunctions").describe_execution(executionArn=arn)["status"])
     except ClientError as error:
@@ -84,7 +94,8 @@ def _status(task: Task, suffix: str) -> str:
 
 
 def wake(task_token: str, **said: Any) -> bool:
-    """Answer the workflow's task token: `next` is watch, archive or done. False if nobody waits for it any more."""
+    """Answer the workflow's task token: `next` is watch, archive or done. False if nobody waits for
+    it any more."""
     try:
         aws("stepfunctions").send_task_success(taskToken=task_token, output=json.dumps(said))
     except ClientError as error:

@@ -1,4 +1,5 @@
-"""Many tasks at once, by the table's two indexes. An index lags behind: who acts on a task reads its row anew."""
+"""Many tasks at once, by the table's two indexes. An index lags behind: who acts on a task reads
+its row anew."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ def _query_page(shard: str, before: str, limit: int) -> list[dict[str, Any]]:
         TableName=get().table,
         IndexName="by-status",
         KeyConditionExpression=f"status_shard = :shard{bounded}",
-        ExpressionAttributeValues={":shard": {"S": shard}} | ({":before": {"S": before}} if before else {}),
+        ExpressionAttributeValues={":shard": {"S": shard}}
+        | ({":before": {"S": before}} if before else {}),
         ScanIndexForward=False,
         Limit=limit,
     )
@@ -44,11 +46,18 @@ def _query_page(shard: str, before: str, limit: int) -> list[dict[str, Any]]:
 def due(at: datetime) -> Iterator[str]:
     """The ids of the tasks that somebody must look at, the longest due first in each shard."""
     for shard in range(SHARDS):
-        pages = aws("dynamodb").get_paginator("query").paginate(
-            TableName=get().table,
-            IndexName="due",
-            KeyConditionExpression="due_shard = :shard AND due_at <= :at",
-            ExpressionAttributeValues={":shard": {"S": f"due#{shard}"}, ":at": {"S": stamp(at)}},
+        pages = (
+            aws("dynamodb")
+            .get_paginator("query")
+            .paginate(
+                TableName=get().table,
+                IndexName="due",
+                KeyConditionExpression="due_shard = :shard AND due_at <= :at",
+                ExpressionAttributeValues={
+                    ":shard": {"S": f"due#{shard}"},
+                    ":at": {"S": stamp(at)},
+                },
+            )
         )
         for answer in pages:
             yield from (str(item["pk"]["S"]).removeprefix("task#") for item in answer["Items"])

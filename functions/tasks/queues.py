@@ -8,7 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.batch import (
+    BatchProcessor,
+    EventType,
+    process_partial_response,
+)
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -22,9 +26,14 @@ _LONGEST_DELAY_SECONDS = 900  # of SQS; a message for later than that is sent on
 
 
 def submit(task_id: str, turn: str = "", at: datetime | None = None) -> None:
-    """Ask for this task to be submitted, at a time if one is given. `turn` is the task's `not_before`: a message with
-    an older turn is a leftover and is dropped, so that however often messages double, one is followed."""
-    delay = 0 if at is None else max(0, min(_LONGEST_DELAY_SECONDS, round((at - now()).total_seconds() + 0.5)))
+    """Ask for this task to be submitted, at a time if one is given. `turn` is the task's
+    `not_before`: a message with an older turn is a leftover and is dropped, so that however often
+    messages double, one is followed."""
+    delay = (
+        0
+        if at is None
+        else max(0, min(_LONGEST_DELAY_SECONDS, round((at - now()).total_seconds() + 0.5)))
+    )
     send(get().submissions_queue_url, {"task_id": task_id, "turn": turn}, delay_seconds=delay)
 
 
@@ -40,10 +49,16 @@ def look_at(audio_keys: Iterable[str]) -> None:
         batch = entries[first : first + 10]
         answer = aws("sqs").send_message_batch(
             QueueUrl=get().uploads_queue_url,
-            Entries=[{"Id": str(number), "MessageBody": json.dumps(body)} for number, body in enumerate(batch)],
+            Entries=[
+                {"Id": str(number), "MessageBody": json.dumps(body)}
+                for number, body in enumerate(batch)
+            ],
         )
         if answer.get("Failed"):
-            raise RuntimeError(f"{len(answer['Failed'])} of {len(batch)} messages to the uploads queue were refused")
+            raise RuntimeError(
+                f"{len(answer['Failed'])} of {len(batch)} messages to the uploads queue were "
+                "refused"
+            )
 
 
 def bring_in(task_id: str) -> None:
@@ -65,14 +80,20 @@ def each(
                 _come_again(record)
             raise
 
-    return process_partial_response(event, told, BatchProcessor(kind, raise_on_entire_batch_failure=False), context)
+    return process_partial_response(
+        event, told, BatchProcessor(kind, raise_on_entire_batch_failure=False), context
+    )
 
 
 def _come_again(record: SQSRecord) -> None:
-    """Soon at first, then ever later. A queue's visibility timeout is made for what dies without a word, and is long."""
+    """Soon at first, then ever later. A queue's visibility timeout is made for what dies without a
+    word, and is long."""
     tries = int(record.attributes.get("ApproximateReceiveCount") or 1)
     name = record.event_source_arn.rpartition(":")[2]
-    urls = {url.rpartition("/")[2]: url for url in (get().uploads_queue_url, get().submissions_queue_url)}
+    urls = {
+        url.rpartition("/")[2]: url
+        for url in (get().uploads_queue_url, get().submissions_queue_url)
+    }
     if name in urls:
         seconds = min(_LONGEST_DELAY_SECONDS, 15 * 4 ** (tries - 1))
         aws("sqs").change_message_visibility(
@@ -81,4 +102,6 @@ def _come_again(record: SQSRecord) -> None:
 
 
 def send(queue_url: str, body: Mapping[str, Any], *, delay_seconds: int = 0) -> None:
-    aws("sqs").send_message(QueueUrl=queue_url, MessageBody=json.dumps(body), DelaySeconds=delay_seconds)
+    aws("sqs").send_message(
+        QueueUrl=queue_url, MessageBody=json.dumps(body), DelaySeconds=delay_seconds
+    )

@@ -1,7 +1,8 @@
 """The one table at its wire: typed items in, plain values out, and every write conditional.
 
-A conditional write that AWS's client repeated after a lost answer fails although it was ours (seen in the field:
-aws-sdk-java#2667). So each step carries a nonce of its own, and a refusal that shows our nonce is a success.
+A conditional write that AWS's client repeated after a lost answer fails although it was ours (seen
+in the field: aws-sdk-java#2667). So each step carries a nonce of its own, and a refusal that shows
+our nonce is a success.
 """
 
 from __future__ import annotations
@@ -22,14 +23,16 @@ from functions.settings import aws, get
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
 
-# Nobody's condition was looked at. AWS's client does not repeat these by itself, and the books of a provider are in every
-# one of its claims. https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
+# Nobody's condition was looked at. AWS's client does not repeat these by itself, and the books of a
+# provider are in every one of its claims.
+# https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
 _BUSY = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
 _TRIES = 6  # within a second or two
 
 
 class ConditionFailed(Exception):
-    """Somebody was first: the condition did not hold. `item` is what stands there now, `reasons` a transaction's."""
+    """Somebody was first: the condition did not hold. `item` is what stands there now, `reasons` a
+    transaction's."""
 
     def __init__(self, item: dict[str, Any] | None = None, reasons: Sequence[str] = ()) -> None:
         super().__init__(", ".join(reasons) or "the condition did not hold")
@@ -88,7 +91,8 @@ def _readable(value: Any) -> Any:
 
 
 class Update:
-    """One conditional update of one item, put together by name; `sets` and `condition` share one set of values."""
+    """One conditional update of one item, put together by name; `sets` and `condition` share one
+    set of values."""
 
     def __init__(self, pk: str) -> None:
         self.pk = pk
@@ -120,7 +124,10 @@ class Update:
 
     def append(self, name: str, entry: Any) -> Update:
         path = self._name(name)
-        self._sets.append(f"{path} = list_append(if_not_exists({path}, {self._value([])}), {self._value([entry])})")
+        self._sets.append(
+            f"{path} = list_append(if_not_exists({path}, {self._value([])}), "
+            f"{self._value([entry])})"
+        )
         return self
 
     def add(self, **amounts: Any) -> Update:
@@ -133,14 +140,17 @@ class Update:
         return self
 
     def given(self, condition: str, **values: Any) -> Update:
-        """A condition in DynamoDB's words, with `{name}` for each attribute and `:name` for each value given."""
+        """A condition in DynamoDB's words, with `{name}` for each attribute and `:name` for each
+        value given."""
         for name, value in values.items():
             self._values[f":{name}"] = typed(value)
         self._conditions.append(f"({_Names(self).fill(condition)})")
         return self
 
     def given_in(self, name: str, allowed: Iterable[Any]) -> Update:
-        self._conditions.append(f"{self._name(name)} IN ({', '.join(self._value(value) for value in allowed)})")
+        self._conditions.append(
+            f"{self._name(name)} IN ({', '.join(self._value(value) for value in allowed)})"
+        )
         return self
 
     def request(self) -> dict[str, Any]:
@@ -148,7 +158,9 @@ class Update:
         request: dict[str, Any] = {
             "TableName": get().table,
             "Key": {"pk": {"S": self.pk}},
-            "UpdateExpression": " ".join(f"{verb} {', '.join(terms)}" for verb, terms in parts if terms),
+            "UpdateExpression": " ".join(
+                f"{verb} {', '.join(terms)}" for verb, terms in parts if terms
+            ),
         }
         if self._conditions:
             request["ConditionExpression"] = " AND ".join(self._conditions)
@@ -159,7 +171,8 @@ class Update:
         return request
 
     def run(self) -> dict[str, Any]:
-        """Write it; the item as it is afterwards. Raises ConditionFailed with the item as it stands when the condition fails."""
+        """Write it; the item as it is afterwards. Raises ConditionFailed with the item as it stands
+        when the condition fails."""
         self.set(step=self.step)
         for tried in range(1, _TRIES):
             try:
@@ -173,7 +186,9 @@ class Update:
     def _write(self) -> dict[str, Any]:
         try:
             answer = aws("dynamodb").update_item(
-                **self.request(), ReturnValues="ALL_NEW", ReturnValuesOnConditionCheckFailure="ALL_OLD"
+                **self.request(),
+                ReturnValues="ALL_NEW",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except ClientError as error:
             if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
@@ -212,7 +227,9 @@ class _Names(dict[str, str]):
 
 def read(pk: str) -> dict[str, Any] | None:
     """The item as it is now: strongly consistent, since streams and indexes may lag."""
-    answer = aws("dynamodb").get_item(TableName=get().table, Key={"pk": {"S": pk}}, ConsistentRead=True)
+    answer = aws("dynamodb").get_item(
+        TableName=get().table, Key={"pk": {"S": pk}}, ConsistentRead=True
+    )
     return plain(answer["Item"]) if answer.get("Item") else None
 
 
@@ -235,9 +252,10 @@ def put_new(item: Mapping[str, Any]) -> None:
 
 
 def transact(*steps: Update | dict[str, Any], tries: int = _TRIES) -> None:
-    """All of these or none, once: the token makes AWS's own repeats harmless. Raises ConditionFailed with a reason a step
-    (`None`, `ConditionalCheckFailed`, `TransactionConflict`, `ThrottlingError`, `ValidationError`). What was only busy
-    is asked again, later each time, since losing the write may lose what was bought."""
+    """All of these or none, once: the token makes AWS's own repeats harmless. Raises
+    ConditionFailed with a reason a step (`None`, `ConditionalCheckFailed`, `TransactionConflict`,
+    `ThrottlingError`, `ValidationError`). What was only busy is asked again, later each time, since
+    losing the write may lose what was bought."""
     for tried in range(1, tries):
         try:
             return _transact(steps)
@@ -254,7 +272,8 @@ def is_busy(lost: ConditionFailed) -> bool:
 
 
 def _pause(tried: int) -> None:
-    """Waiting here, against the rule of the house, since what an invocation knows of a paid call is known nowhere else."""
+    """Waiting here, against the rule of the house, since what an invocation knows of a paid call is
+    known nowhere else."""
     time.sleep(min(random.uniform(0.01, 0.03) * 2**tried, 2.0))  # noqa: S311 - spreads, hides nothing
 
 
@@ -268,5 +287,7 @@ def _transact(steps: Sequence[Update | dict[str, Any]]) -> None:
             raise ConditionFailed(None, ["TransactionConflict"]) from error
         if code != "TransactionCanceledException":
             raise
-        reasons = [reason.get("Code", "None") for reason in error.response.get("CancellationReasons", [])]
+        reasons = [
+            reason.get("Code", "None") for reason in error.response.get("CancellationReasons", [])
+        ]
         raise ConditionFailed(None, reasons) from error

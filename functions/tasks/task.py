@@ -1,6 +1,7 @@
 """A task: the row as the table has it, its statuses, and the names of its keys.
 
-    WAITING → READY → SUBMITTING → SUBMITTED → ARCHIVING → COMPLETED          beside them FAILED · HELD · EXPIRED
+WAITING → READY → SUBMITTING → SUBMITTED → ARCHIVING → COMPLETED          beside them FAILED · HELD
+· EXPIRED
 """
 
 from __future__ import annotations
@@ -33,12 +34,13 @@ TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.EXPIRED})
 
 @dataclass(frozen=True)
 class Task:
-    """A task as the table has it. `portrait` and `audio` name the exact object version and what was found in it;
-    `attempt` is the attempt that is or would be paid next; `sent_at` when its POST was about to leave; `counted_usd` is
-    what its closed books were settled to;
-    `returns` how often it came back unsent; `callbacks_received` counts genuine bells and `callbacks_handled` those that a query has answered;
-    `archived` says where the video lies; `revived` is the suffix of the execution that was last started in place of a
-    dead one; `past` are the attempts before this one."""
+    """A task as the table has it. `portrait` and `audio` name the exact object version and what was
+    found in it; `attempt` is the attempt that is or would be paid next; `sent_at` when its POST was
+    about to leave; `counted_usd` is what its closed books were settled to;
+    `returns` how often it came back unsent; `callbacks_received` counts genuine bells and
+    `callbacks_handled` those that a query has answered; `archived` says where the video lies;
+    `revived` is the suffix of the execution that was last started in place of a dead one; `past`
+    are the attempts before this one."""
 
     task_id: str
     status: Status
@@ -97,7 +99,8 @@ class Task:
 
     @property
     def event_id(self) -> str:
-        """One id for one fact: a status entered again within an attempt (refused, mended, refused) counts on."""
+        """One id for one fact: a status entered again within an attempt (refused, mended, refused)
+        counts on."""
         times = self.entered.get(f"{self.status}#{self.attempt}", 1)
         return f"{self.task_id}#{self.status}#{self.attempt}" + (f"#{times}" if times > 1 else "")
 

@@ -1,8 +1,8 @@
 """The archive bucket at its wire: an object appears there once, whole, and proved, or not at all.
 
-botocore words, signs and understands the request; only the carrying of the bytes is ours, since its own way holds a
-part in memory or copies every 16 KiB. The bytes go out as they come in, the SHA-256 follows them as a trailer, and S3
-makes the object visible only if it agrees
+botocore words, signs and understands the request; only the carrying of the bytes is ours, since its
+own way holds a part in memory or copies every 16 KiB. The bytes go out as they come in, the SHA-256
+follows them as a trailer, and S3 makes the object visible only if it agrees
 (https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming-trailers.html).
 """
 
@@ -55,7 +55,8 @@ class Place:
 
 @dataclass(frozen=True)
 class StoredObject:
-    """An object that is there. `checksum` is S3's own SHA-256, base64; of an upload in parts, that of the parts'."""
+    """An object that is there. `checksum` is S3's own SHA-256, base64; of an upload in parts, that
+    of the parts'."""
 
     version_id: str
     etag: str
@@ -65,7 +66,8 @@ class StoredObject:
 
 
 def put_stream(place: Place, length: int, pour: Callable[[Send], bytes], **words: Any) -> None:
-    """Create the object from `length` bytes that `pour` sends; it gives back their SHA-256, or raises and nothing was.
+    """Create the object from `length` bytes that `pour` sends; it gives back their SHA-256, or
+    raises and nothing was.
 
     Raises AlreadyThere, ArchiveUnavailable, and whatever `pour` raises.
     """
@@ -77,7 +79,11 @@ def put_stream(place: Place, length: int, pour: Callable[[Send], bytes], **words
         carried.append(True)
         return _carry(request, length, pour)
 
-    with _hooked("before-call.s3.PutObject", _trail), _hooked("before-send.s3.PutObject", carry), refusals():
+    with (
+        _hooked("before-call.s3.PutObject", _trail),
+        _hooked("before-send.s3.PutObject", carry),
+        refusals(),
+    ):
         aws("s3").put_object(
             Bucket=place.bucket,
             Key=place.key,
@@ -91,7 +97,14 @@ def put_stream(place: Place, length: int, pour: Callable[[Send], bytes], **words
 def put_small(bucket: str, key: str, content: bytes, **words: Any) -> None:
     """Create a small object. Raises AlreadyThere or ArchiveUnavailable."""
     with refusals():
-        aws("s3").put_object(Bucket=bucket, Key=key, Body=content, IfNoneMatch="*", ChecksumAlgorithm="SHA256", **words)
+        aws("s3").put_object(
+            Bucket=bucket,
+            Key=key,
+            Body=content,
+            IfNoneMatch="*",
+            ChecksumAlgorithm="SHA256",
+            **words,
+        )
 
 
 def get_small(bucket: str, key: str) -> bytes | None:
@@ -131,7 +144,11 @@ def read_back(place: Place, version_id: str) -> Iterator[bytes]:
     """The archived bytes themselves."""
     version: Any = {"VersionId": version_id} if version_id else {}
     with refusals():
-        yield from aws("s3").get_object(Bucket=place.bucket, Key=place.key, **version)["Body"].iter_chunks(1 << 18)
+        yield from (
+            aws("s3")
+            .get_object(Bucket=place.bucket, Key=place.key, **version)["Body"]
+            .iter_chunks(1 << 18)
+        )
 
 
 @contextmanager
@@ -164,7 +181,8 @@ def _hooked(event: str, act: Callable[..., Any]) -> Iterator[None]:
 
 
 def _trail(params: dict[str, Any], **_: Any) -> None:
-    """The checksum follows the body even over plain http, where botocore would read the body twice to sign it."""
+    """The checksum follows the body even over plain http, where botocore would read the body twice
+    to sign it."""
     params["context"]["checksum"]["request_algorithm"]["in"] = "trailer"
 
 
@@ -189,7 +207,8 @@ class _Broken(Exception):
 
 
 def _carry(request: AWSPreparedRequest, length: int, pour: Callable[[Send], bytes]) -> AWSResponse:
-    """Send the signed request with the body that `pour` gives. It goes out as one aws-chunk, as AWS's Go SDK does."""
+    """Send the signed request with the body that `pour` gives. It goes out as one aws-chunk, as
+    AWS's Go SDK does."""
     connection = _connection(request.url)
     before, after = f"{length:x}\r\n".encode() if length else b"", b"\r\n" if length else b""
     trailer_bytes = len(f"0\r\nx-amz-checksum-sha256:{'=' * 44}\r\n\r\n")
@@ -219,10 +238,14 @@ def _carry(request: AWSPreparedRequest, length: int, pour: Callable[[Send], byte
         connection.close()  # before the last byte, this is what makes that there is no object
 
 
-def _start(connection: http.client.HTTPConnection, request: AWSPreparedRequest, length: int) -> None:
+def _start(
+    connection: http.client.HTTPConnection, request: AWSPreparedRequest, length: int
+) -> None:
     parts = urlsplit(request.url)
     connection.putrequest(
-        request.method, f"{parts.path}?{parts.query}" if parts.query else parts.path, skip_accept_encoding=True
+        request.method,
+        f"{parts.path}?{parts.query}" if parts.query else parts.path,
+        skip_accept_encoding=True,
     )
     for name, value in request.headers.items():
         if name.lower() not in ("transfer-encoding", "expect", "content-length"):
@@ -233,7 +256,12 @@ def _start(connection: http.client.HTTPConnection, request: AWSPreparedRequest, 
 
 def _answer(connection: http.client.HTTPConnection, url: str) -> AWSResponse:
     response = connection.getresponse()
-    return AWSResponse(url, response.status, cast(Any, dict(response.headers)), _Raw(response.read(_MOST_ANSWER_BYTES)))
+    return AWSResponse(
+        url,
+        response.status,
+        cast(Any, dict(response.headers)),
+        _Raw(response.read(_MOST_ANSWER_BYTES)),
+    )
 
 
 class _Raw(io.BytesIO):
@@ -255,7 +283,9 @@ def _connection(url: str) -> http.client.HTTPConnection:
     parts = urlsplit(url)
     if parts.scheme == "http":  # an emulator: AWS's endpoints are https
         return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=ANSWER_SECONDS)
-    return http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=ANSWER_SECONDS, context=_tls())
+    return http.client.HTTPSConnection(
+        parts.hostname or "", parts.port, timeout=ANSWER_SECONDS, context=_tls()
+    )
 
 
 @cache

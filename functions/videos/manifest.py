@@ -1,4 +1,5 @@
-"""The manifest: the JSON beside an archived video. It is written last, so where it lies the video lies, proved."""
+"""The manifest: the JSON beside an archived video. It is written last, so where it lies the video
+lies, proved."""
 
 from __future__ import annotations
 
@@ -35,10 +36,15 @@ def read(place: Place) -> dict[str, Any] | None:
 
 
 def write(task: Task, place: Place, video: Mapping[str, Any], standing: StoredObject) -> None:
-    """Written once; whoever comes second leaves it. Written again from the same facts it would say the same."""
-    content = json.dumps(_words(task, video, standing), ensure_ascii=False, indent=1, sort_keys=True, default=float)
+    """Written once; whoever comes second leaves it. Written again from the same facts it would say
+    the same."""
+    content = json.dumps(
+        _words(task, video, standing), ensure_ascii=False, indent=1, sort_keys=True, default=float
+    )
     try:
-        bucket.put_small(place.bucket, place.manifest_key, content.encode(), ContentType="application/json")
+        bucket.put_small(
+            place.bucket, place.manifest_key, content.encode(), ContentType="application/json"
+        )
     except AlreadyThere:
         return
 

@@ -1,4 +1,5 @@
-"""Is it a video, whole? The boxes of an MP4, walked while the bytes stream by; nothing but a few headers is kept.
+"""Is it a video, whole? The boxes of an MP4, walked while the bytes stream by; nothing but a few
+headers is kept.
 
 Box layout: ISO/IEC 14496-12, as in https://www.w3.org/TR/mse-byte-stream-format-isobmff/ and
 https://developer.apple.com/documentation/quicktime-file-format.
@@ -21,7 +22,8 @@ class NotAVideo(Exception):
 class Walk:
     """Feed it the file from the start and ask `finish` at the end; either raises NotAVideo.
 
-    `wants` is the offset of the next byte it will look at: what lies before may be left out with `skip_to`.
+    `wants` is the offset of the next byte it will look at: what lies before may be left out with
+    `skip_to`.
     """
 
     def __init__(self) -> None:
@@ -59,14 +61,17 @@ class Walk:
         self.position = offset
 
     def finish(self) -> float:
-        """The bytes are at their end: the video's length in seconds, 0 where the file does not say (fragments)."""
+        """The bytes are at their end: the video's length in seconds, 0 where the file does not say
+        (fragments)."""
         if self.position == 0:
             raise NotAVideo("it is empty")
         missing = [name.decode() for name in (b"ftyp", b"moov", b"mdat") if name not in self._found]
         if missing:
             raise NotAVideo(f"it has no {' and no '.join(missing)}")
         if self._kept or (self._at > self.position and not self._open_end):
-            raise NotAVideo(f"it is cut off: {self.position} bytes, and its boxes promise at least {self._at}")
+            raise NotAVideo(
+                f"it is cut off: {self.position} bytes, and its boxes promise at least {self._at}"
+            )
         if not self._found[b"mdat"] and not self._open_end:
             raise NotAVideo("it holds no pictures")
         if not self._has_pictures:

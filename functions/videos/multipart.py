@@ -1,7 +1,8 @@
-"""An upload in parts: for a video whose length is not known, or that does not fit into one request or one invocation.
+"""An upload in parts: for a video whose length is not known, or that does not fit into one request
+or one invocation.
 
-Nothing about it is remembered on our side: its key is the task's, and S3 knows which parts it has. An upload that
-nobody completes is ended by the bucket's lifecycle rule.
+Nothing about it is remembered on our side: its key is the task's, and S3 knows which parts it has.
+An upload that nobody completes is ended by the bucket's lifecycle rule.
 """
 
 from __future__ import annotations
@@ -38,23 +39,34 @@ class Upload:
         return sum(part.bytes for part in self.parts)
 
     def add(self, content: bytes | bytearray) -> None:
-        """The next part. Every part but the last has PART_BYTES, so that where a part begins need not be kept."""
+        """The next part. Every part but the last has PART_BYTES, so that where a part begins need
+        not be kept."""
         number, checksum = len(self.parts) + 1, checksum_of(content)
         with refusals():
             answer = aws("s3").upload_part(
-                **self._names(), PartNumber=number, Body=cast(bytes, content), ChecksumSHA256=checksum
+                **self._names(),
+                PartNumber=number,
+                Body=cast(bytes, content),
+                ChecksumSHA256=checksum,
             )
         if answer.get("ChecksumSHA256", checksum) != checksum:
             raise ArchiveUnavailable(f"S3 stored another part {number} than it was sent")
         self.parts.append(Part(number, len(content), answer["ETag"], checksum))
 
     def complete(self) -> None:
-        """Make the object of its parts. Raises AlreadyThere, and the parts are gone, if somebody was first."""
-        told: Any = [{"PartNumber": p.number, "ETag": p.etag, "ChecksumSHA256": p.checksum} for p in self.parts]
+        """Make the object of its parts. Raises AlreadyThere, and the parts are gone, if somebody
+        was first."""
+        told: Any = [
+            {"PartNumber": p.number, "ETag": p.etag, "ChecksumSHA256": p.checksum}
+            for p in self.parts
+        ]
         try:
             with refusals():
                 aws("s3").complete_multipart_upload(
-                    **self._names(), MultipartUpload={"Parts": told}, IfNoneMatch="*", MpuObjectSize=self.total_bytes
+                    **self._names(),
+                    MultipartUpload={"Parts": told},
+                    IfNoneMatch="*",
+                    MpuObjectSize=self.total_bytes,
                 )
         except AlreadyThere:
             self.abort()
@@ -78,7 +90,8 @@ def checksum_of(content: bytes | bytearray | memoryview) -> str:
 
 
 def checksum_of_parts(parts: list[Part]) -> str:
-    """What S3 says of an object made of these parts: the SHA-256 of their SHA-256s, and how many they were."""
+    """What S3 says of an object made of these parts: the SHA-256 of their SHA-256s, and how many
+    they were."""
     return _composite([base64.b64decode(part.checksum) for part in parts])
 
 
@@ -87,7 +100,8 @@ def _composite(digests: list[bytes]) -> str:
 
 
 class Reading:
-    """Bytes that are read back, held against what S3 says of them: the checksum of the whole, or that of its parts."""
+    """Bytes that are read back, held against what S3 says of them: the checksum of the whole, or
+    that of its parts."""
 
     def __init__(self, checksum: str) -> None:
         self.sha256 = hashlib.sha256()
@@ -113,9 +127,15 @@ class Reading:
         """Also where S3 says nothing, or where others uploaded it in parts of another size."""
         if self._is_in_parts and self.bytes % PART_BYTES:
             self._end_part()
-        if not self._said or (self._is_in_parts and not self._said.endswith(f"-{len(self._digests)}")):
+        if not self._said or (
+            self._is_in_parts and not self._said.endswith(f"-{len(self._digests)}")
+        ):
             return True
-        told = _composite(self._digests) if self._is_in_parts else base64.b64encode(self.sha256.digest()).decode()
+        told = (
+            _composite(self._digests)
+            if self._is_in_parts
+            else base64.b64encode(self.sha256.digest()).decode()
+        )
         return told == self._said
 
     def _end_part(self) -> None:
@@ -126,13 +146,18 @@ class Reading:
 def start(place: Place, **words: Any) -> Upload:
     with refusals():
         answer = aws("s3").create_multipart_upload(
-            Bucket=place.bucket, Key=place.key, ChecksumAlgorithm="SHA256", ChecksumType="COMPOSITE", **words
+            Bucket=place.bucket,
+            Key=place.key,
+            ChecksumAlgorithm="SHA256",
+            ChecksumType="COMPOSITE",
+            **words,
         )
     return Upload(place, answer["UploadId"])
 
 
 def find(place: Place) -> Upload | None:
-    """The upload that an earlier invocation left open for this place, with the parts that can be gone on from."""
+    """The upload that an earlier invocation left open for this place, with the parts that can be
+    gone on from."""
     with refusals():
         listed = aws("s3").list_multipart_uploads(Bucket=place.bucket, Prefix=place.key)
     ours = [entry for entry in listed.get("Uploads", []) if entry["Key"] == place.key]
@@ -145,5 +170,12 @@ def find(place: Place) -> Upload | None:
             for part in page.get("Parts", []):
                 if part["PartNumber"] != len(upload.parts) + 1 or part["Size"] != PART_BYTES:
                     return upload
-                upload.parts.append(Part(part["PartNumber"], part["Size"], part["ETag"], part.get("ChecksumSHA256", "")))
+                upload.parts.append(
+                    Part(
+                        part["PartNumber"],
+                        part["Size"],
+                        part["ETag"],
+                        part.get("ChecksumSHA256", ""),
+                    )
+                )
     return upload

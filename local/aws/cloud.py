@@ -1,6 +1,8 @@
-"""The emulated AWS: one child process on 127.0.0.1 that knows nothing of a real account, and is stopped for certain.
+"""The emulated AWS: one child process on 127.0.0.1 that knows nothing of a real account, and is
+stopped for certain.
 
-`start(state)` gets a directory of its own for objects, log and unpacked code; `Cloud.client("s3")` talks to it.
+`start(state)` gets a directory of its own for objects, log and unpacked code; `Cloud.client("s3")`
+talks to it.
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ class CloudError(Exception):
 
 @dataclass(frozen=True)
 class Cloud:
-    """A running emulator. `stock` is one without our patches: only the tests of the patches want it."""
+    """A running emulator. `stock` is one without our patches: only the tests of the patches want
+    it."""
 
     url: str
     state: Path
@@ -61,11 +64,17 @@ class Cloud:
         atexit.unregister(self.stop)
 
     def lambda_processes(self) -> list[int]:
-        """The sandboxes: those processes that run in our unpacked bundle. None but on Linux, whose /proc tells it."""
-        return [int(one.name) for one in Path("/proc").glob("[0-9]*") if _place(one).startswith(f"{self.state}/")]
+        """The sandboxes: those processes that run in our unpacked bundle. None but on Linux, whose
+        /proc tells it."""
+        return [
+            int(one.name)
+            for one in Path("/proc").glob("[0-9]*")
+            if _place(one).startswith(f"{self.state}/")
+        ]
 
     def resident_mb(self) -> tuple[float, int]:
-        """Memory in RAM of the emulator and its Lambda processes, in MB, and how many processes that is."""
+        """Memory in RAM of the emulator and its Lambda processes, in MB, and how many processes
+        that is."""
         return resident_mb(self.process.pid)
 
 
@@ -79,7 +88,8 @@ _CLIENT = Config(
 
 
 def start(state: Path, *, processes: int = 3, stock: bool = False) -> Cloud:
-    """Start an emulator on a free port. `processes`: how many may run one Lambda function at a time."""
+    """Start an emulator on a free port. `processes`: how many may run one Lambda function at a
+    time."""
     state.mkdir(parents=True, exist_ok=True)
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -92,7 +102,8 @@ def start(state: Path, *, processes: int = 3, stock: bool = False) -> Cloud:
             stdout=log,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
-            start_new_session=True,  # its own process group: one signal reaches every Lambda process too
+            # its own process group: one signal reaches every Lambda process too
+            start_new_session=True,
         )
     cloud = Cloud(url, state, process)
     atexit.register(cloud.stop)
@@ -101,7 +112,8 @@ def start(state: Path, *, processes: int = 3, stock: bool = False) -> Cloud:
 
 
 def forget_aws() -> None:
-    """Take every trace of a real AWS account, and a proxy's claim to this machine, out of this process' environment."""
+    """Take every trace of a real AWS account, and a proxy's claim to this machine, out of this
+    process' environment."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
     os.environ.update(_NO_AWS)
@@ -118,8 +130,11 @@ _NO_AWS = {
 
 @cache
 def _client(service: str, url: str) -> Any:
-    """Made once: making one reads megabytes of service models, and a client may be used by any number of threads."""
-    session: Any = boto3.session.Session(aws_access_key_id=KEY, aws_secret_access_key=KEY, region_name=REGION)
+    """Made once: making one reads megabytes of service models, and a client may be used by any
+    number of threads."""
+    session: Any = boto3.session.Session(
+        aws_access_key_id=KEY, aws_secret_access_key=KEY, region_name=REGION
+    )
     return session.client(service, endpoint_url=url, config=_CLIENT)
 
 
@@ -164,11 +179,14 @@ def _wait_until_healthy(cloud: Cloud) -> None:
         except (urllib.error.URLError, OSError):
             time.sleep(0.05)
     cloud.stop()
-    raise CloudError(f"the emulated AWS did not answer within {START_SECONDS} s; its log: {cloud.log}")
+    raise CloudError(
+        f"the emulated AWS did not answer within {START_SECONDS} s; its log: {cloud.log}"
+    )
 
 
 def stop_group(process: subprocess.Popen[bytes]) -> None:
-    """End a process that leads its own group, politely, then for certain; then whatever is left of its group."""
+    """End a process that leads its own group, politely, then for certain; then whatever is left of
+    its group."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
         try:
@@ -207,14 +225,17 @@ def tail(log: Path, lines: int = 20) -> str:
 
 
 def resident_mb(pid: int) -> tuple[float, int]:
-    """Memory in RAM of a process and all that descend from it, in MB, and their number; nothing but on Linux."""
+    """Memory in RAM of a process and all that descend from it, in MB, and their number; nothing but
+    on Linux."""
     if not Path("/proc/self/status").exists():
         return 0.0, 0
     children: dict[int, list[int]] = defaultdict(list)
     memory: dict[int, int] = {}
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
-            fields = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
+            fields = dict(
+                line.split(":", 1) for line in status.read_text().splitlines() if ":" in line
+            )
         except OSError:  # it ended while we looked
             continue
         one = int(status.parent.name)

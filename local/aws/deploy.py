@@ -1,4 +1,5 @@
-"""A cloud assembly onto the emulator: assets to S3, the template through CloudFormation, then what it forgot."""
+"""A cloud assembly onto the emulator: assets to S3, the template through CloudFormation, then what
+it forgot."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ class DeployError(Exception):
 
 @dataclass(frozen=True)
 class Stack:
-    """A deployed stack: its outputs, the physical name of each resource, and what the emulator made us change."""
+    """A deployed stack: its outputs, the physical name of each resource, and what the emulator made
+    us change."""
 
     name: str
     outputs: Mapping[str, str]
@@ -41,7 +43,9 @@ def deploy(cloud: Cloud, assembly: Path, options: Mapping[str, Any] | None = Non
     """Deploy the assembly's one stack; `options` are laid over the functions' own."""
     manifest = next(assembly.glob("*.assets.json"))
     name = manifest.name.removesuffix(".assets.json")
-    template, changes = localise(json.loads((assembly / f"{name}.template.json").read_text()), cloud.url, options)
+    template, changes = localise(
+        json.loads((assembly / f"{name}.template.json").read_text()), cloud.url, options
+    )
     _publish_assets(cloud, assembly, json.loads(manifest.read_text()))
     outputs = _create(cloud, name, template)
     physical = _physical_names(cloud, name)
@@ -74,7 +78,8 @@ def _ensure_bucket(s3: Any, bucket: str) -> None:
 
 
 def _bundle(directory: Path) -> bytes:
-    """The asset, zipped with the runtime's bootstrap and byte-compiled; kept beside the assembly for the next run."""
+    """The asset, zipped with the runtime's bootstrap and byte-compiled; kept beside the assembly
+    for the next run."""
     kept = synthesis.BUILD / f"{directory.name}-{directory.parent.name}.zip"
     if not kept.exists():
         making = kept.with_suffix(f".{os.getpid()}")
@@ -89,9 +94,13 @@ def _zipped(directory: Path) -> bytes:
         boot = zipfile.ZipInfo("bootstrap", EPOCH)
         boot.external_attr = 0o755 << 16
         archive.writestr(boot, runtime.BOOTSTRAP)
-        for path in sorted(one for one in directory.rglob("*") if one.is_file() and one.suffix != ".pyc"):
+        for path in sorted(
+            one for one in directory.rglob("*") if one.is_file() and one.suffix != ".pyc"
+        ):
             name = path.relative_to(directory)
-            archive.writestr(zipfile.ZipInfo(str(name), EPOCH), path.read_bytes(), zipfile.ZIP_DEFLATED)
+            archive.writestr(
+                zipfile.ZipInfo(str(name), EPOCH), path.read_bytes(), zipfile.ZIP_DEFLATED
+            )
             if path.suffix == ".py" and (code := _compiled(path)):
                 cached = name.parent / "__pycache__" / f"{path.stem}.{_TAG}.pyc"
                 archive.writestr(zipfile.ZipInfo(str(cached), EPOCH), code, zipfile.ZIP_DEFLATED)
@@ -102,23 +111,33 @@ _TAG = sys.implementation.cache_tag
 
 
 def _compiled(path: Path) -> bytes | None:
-    """Byte code that is believed without a look at the source's time: unpacking would change that."""
+    """Byte code that is believed without a look at the source's time: unpacking would change
+    that."""
     with tempfile.TemporaryDirectory() as directory:
         target = Path(directory) / "code.pyc"
         mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
         try:
-            py_compile.compile(str(path), str(target), dfile=path.name, doraise=True, invalidation_mode=mode)
+            py_compile.compile(
+                str(path), str(target), dfile=path.name, doraise=True, invalidation_mode=mode
+            )
         except py_compile.PyCompileError:
             return None  # a wheel may carry files for other Pythons; nobody imports them
         return target.read_bytes()
 
 
 def _create(cloud: Cloud, name: str, template: dict[str, Any]) -> dict[str, str]:
-    """Through a template URL, as the CDK does it: a template in the request itself may only be small."""
+    """Through a template URL, as the CDK does it: a template in the request itself may only be
+    small."""
     bucket = _resolved("cdk-hnb659fds-assets-${AWS::AccountId}-${AWS::Region}")
-    s3, cloudformation, ssm = cloud.client("s3"), cloud.client("cloudformation"), cloud.client("ssm")
+    s3, cloudformation, ssm = (
+        cloud.client("s3"),
+        cloud.client("cloudformation"),
+        cloud.client("ssm"),
+    )
     _ensure_bucket(s3, bucket)
-    ssm.put_parameter(Name="/cdk-bootstrap/hnb659fds/version", Value="30", Type="String", Overwrite=True)
+    ssm.put_parameter(
+        Name="/cdk-bootstrap/hnb659fds/version", Value="30", Type="String", Overwrite=True
+    )
     key = f"{name}.template.json"
     s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(template).encode())
     url = f"{cloud.url}/{bucket}/{key}"
@@ -137,29 +156,44 @@ def _settled(cloudformation: Any, name: str) -> dict[str, Any]:
         if not stack["StackStatus"].endswith("IN_PROGRESS"):
             return stack
         time.sleep(0.1)
-    raise DeployError(f"the stack was not created within {SECONDS} s:\n{_reasons(cloudformation, name)}")
+    raise DeployError(
+        f"the stack was not created within {SECONDS} s:\n{_reasons(cloudformation, name)}"
+    )
 
 
 def _reasons(cloudformation: Any, name: str) -> str:
     events = cloudformation.describe_stack_events(StackName=name)["StackEvents"]
     bad = [one for one in events if "FAILED" in one["ResourceStatus"]]
     return "\n".join(
-        f"  {one['LogicalResourceId']} ({one['ResourceType']}): {one.get('ResourceStatusReason', '')}" for one in bad
+        f"  {one['LogicalResourceId']} ({one['ResourceType']}): "
+        f"{one.get('ResourceStatusReason', '')}"
+        for one in bad
     )
 
 
 def _physical_names(cloud: Cloud, name: str) -> dict[str, str]:
-    pages = cloud.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=name)
+    pages = (
+        cloud.client("cloudformation")
+        .get_paginator("list_stack_resources")
+        .paginate(StackName=name)
+    )
     found = [one for page in pages for one in page["StackResourceSummaries"]]
     return {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in found}
 
 
-def _apply_what_was_ignored(cloud: Cloud, template: dict[str, Any], physical: Mapping[str, str]) -> list[Change]:
-    """The emulator's CloudFormation silently ignores a time to live; its DynamoDB knows it, so we tell it."""
+def _apply_what_was_ignored(
+    cloud: Cloud, template: dict[str, Any], physical: Mapping[str, str]
+) -> list[Change]:
+    """The emulator's CloudFormation silently ignores a time to live; its DynamoDB knows it, so we
+    tell it."""
     changes = []
     for name, resource in template["Resources"].items():
         properties = resource.get("Properties", {})
-        if resource["Type"] == "AWS::DynamoDB::Table" and (ttl := properties.get("TimeToLiveSpecification")):
-            cloud.client("dynamodb").update_time_to_live(TableName=physical[name], TimeToLiveSpecification=ttl)
+        if resource["Type"] == "AWS::DynamoDB::Table" and (
+            ttl := properties.get("TimeToLiveSpecification")
+        ):
+            cloud.client("dynamodb").update_time_to_live(
+                TableName=physical[name], TimeToLiveSpecification=ttl
+            )
             changes.append(Change(name, "TimeToLiveSpecification set after the deployment"))
     return changes

@@ -1,6 +1,8 @@
-"""What AWS's own Python runtime would bring: boto3 and the runtime client, linked into a directory of their own.
+"""What AWS's own Python runtime would bring: boto3 and the runtime client, linked into a directory
+of their own.
 
-A function sees its bundle and these, as on AWS; what only this project's virtual environment has, it cannot import.
+A function sees its bundle and these, as on AWS; what only this project's virtual environment has,
+it cannot import.
 """
 
 from __future__ import annotations

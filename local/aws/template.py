@@ -1,7 +1,8 @@
-"""The synthesised template, changed where the emulator cannot take it as it is: pure, JSON in, JSON and a list out.
+"""The synthesised template, changed where the emulator cannot take it as it is: pure, JSON in, JSON
+and a list out.
 
-Whatever is not changed here is deployed as AWS would get it. A resource type that neither the emulator nor DROPPED
-knows makes the deployment fail.
+Whatever is not changed here is deployed as AWS would get it. A resource type that neither the
+emulator nor DROPPED knows makes the deployment fail.
 """
 
 from __future__ import annotations
@@ -33,13 +34,19 @@ def summary(changes: Iterable[Change]) -> list[str]:
     places: dict[str, list[str]] = {}
     for change in changes:
         places.setdefault(change.what, []).append(change.where)
-    return [f"{what} ({', '.join(where) if len(where) < 3 else len(where)})" for what, where in places.items()]
+    return [
+        f"{what} ({', '.join(where) if len(where) < 3 else len(where)})"
+        for what, where in places.items()
+    ]
 
 
-def localise(template: Json, endpoint: str, options: Mapping[str, Any] | None = None) -> tuple[Json, list[Change]]:
+def localise(
+    template: Json, endpoint: str, options: Mapping[str, Any] | None = None
+) -> tuple[Json, list[Change]]:
     """The template for the emulator at `endpoint`, and what was changed.
 
-    `options` are laid over the functions' own TALKDROP_OPTIONS: the embedded run polls faster than a bill would like.
+    `options` are laid over the functions' own TALKDROP_OPTIONS: the embedded run polls faster than
+    a bill would like.
     """
     ours = copy.deepcopy(template)
     changes = [
@@ -56,11 +63,16 @@ def localise(template: Json, endpoint: str, options: Mapping[str, Any] | None = 
 def _drop(template: Json) -> list[Change]:
     resources: Json = template["Resources"]
     dropped = {name: reason for name, one in resources.items() if (reason := _why_dropped(one))}
-    changes = [Change(name, f"{resources[name]['Type']} dropped: {reason}") for name, reason in dropped.items()]
+    changes = [
+        Change(name, f"{resources[name]['Type']} dropped: {reason}")
+        for name, reason in dropped.items()
+    ]
     for name in dropped:
         del resources[name]
     _forget_dependencies(template, set(dropped))
-    template["Outputs"] = {k: v for k, v in template.get("Outputs", {}).items() if not _refers_to(v, dropped)}
+    template["Outputs"] = {
+        k: v for k, v in template.get("Outputs", {}).items() if not _refers_to(v, dropped)
+    }
     return changes
 
 
@@ -76,13 +88,18 @@ def _refers_to(value: Any, names: Mapping[str, str]) -> bool:
 
 
 def _run_on_this_machine(template: Json) -> list[Change]:
-    """`provided` makes the emulator start our bootstrap, and so AWS's own runtime client under this interpreter."""
+    """`provided` makes the emulator start our bootstrap, and so AWS's own runtime client under this
+    interpreter."""
     changes = []
     for name, function in _of_type(template, "AWS::Lambda::Function"):
         runtime = str(function.get("Runtime", ""))
         if runtime.startswith("python"):
             function["Runtime"] = "provided.al2023"
-            changes.append(Change(name, f"runtime {runtime} → AWS's runtime client under this machine's Python"))
+            changes.append(
+                Change(
+                    name, f"runtime {runtime} → AWS's runtime client under this machine's Python"
+                )
+            )
     return changes
 
 
@@ -103,12 +120,17 @@ def _name_secrets_by_arn(template: Json) -> list[Change]:
 
 
 def _allow_plain_http(template: Json) -> list[Change]:
-    """The emulator speaks plain HTTP on the loopback interface; a policy that only refuses that goes as a whole."""
+    """The emulator speaks plain HTTP on the loopback interface; a policy that only refuses that
+    goes as a whole."""
     changes = []
     for kind in ("AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy", "AWS::SNS::TopicPolicy"):
         for name, policy in _of_type(template, kind):
             statements = policy["PolicyDocument"]["Statement"]
-            kept = [one for one in statements if "aws:SecureTransport" not in json.dumps(one.get("Condition", {}))]
+            kept = [
+                one
+                for one in statements
+                if "aws:SecureTransport" not in json.dumps(one.get("Condition", {}))
+            ]
             if len(kept) == len(statements):
                 continue
             changes.append(Change(name, "statement that refuses plain HTTP left out"))
@@ -122,12 +144,15 @@ def _allow_plain_http(template: Json) -> list[Change]:
 def _forget_dependencies(template: Json, gone: set[str]) -> None:
     for one in template["Resources"].values():
         wanted = one.pop("DependsOn", [])
-        if kept := [name for name in ([wanted] if isinstance(wanted, str) else wanted) if name not in gone]:
+        if kept := [
+            name for name in ([wanted] if isinstance(wanted, str) else wanted) if name not in gone
+        ]:
             one["DependsOn"] = kept
 
 
 def _address_the_api(template: Json, endpoint: str) -> list[Change]:
-    """`https://<id>.execute-api.<region>…` is a name on the internet; the emulator serves the API by path."""
+    """`https://<id>.execute-api.<region>…` is a name on the internet; the emulator serves the API
+    by path."""
     apis = {name for name, _ in _of_type(template, "AWS::ApiGatewayV2::Api")}
     found: list[Change] = []
 
@@ -137,7 +162,9 @@ def _address_the_api(template: Json, endpoint: str) -> list[Change]:
             return None
         if not found:
             found.append(Change(api, "its address → a path of the emulator"))
-        return {"Fn::Join": ["", [f"{endpoint}/_aws/execute-api/", {"Ref": api}, f"/$default{after}"]]}
+        return {
+            "Fn::Join": ["", [f"{endpoint}/_aws/execute-api/", {"Ref": api}, f"/$default{after}"]]
+        }
 
     _replace(template, by_path)
     return found
@@ -149,7 +176,12 @@ def _api_address(node: Json, apis: set[str]) -> tuple[str | None, str]:
     if attribute and attribute[0] in apis and attribute[1] == "ApiEndpoint":
         return attribute[0], ""
     parts = node.get("Fn::Join", ["", []])[1]
-    if isinstance(parts, list) and len(parts) > 2 and parts[0] == "https://" and ".execute-api." in str(parts[2]):
+    if (
+        isinstance(parts, list)
+        and len(parts) > 2
+        and parts[0] == "https://"
+        and ".execute-api." in str(parts[2])
+    ):
         path = parts[-1] if isinstance(parts[-1], str) and parts[-1].startswith("/") else ""
         return parts[1]["Ref"], path
     return None, ""
@@ -160,7 +192,9 @@ def _lay_over_options(template: Json, options: Mapping[str, Any]) -> list[Change
     for name, function in _of_type(template, "AWS::Lambda::Function") if options else []:
         variables = function.get("Environment", {}).get("Variables", {})
         if "TALKDROP_OPTIONS" in variables:
-            variables["TALKDROP_OPTIONS"] = json.dumps({**json.loads(variables["TALKDROP_OPTIONS"]), **options})
+            variables["TALKDROP_OPTIONS"] = json.dumps(
+                {**json.loads(variables["TALKDROP_OPTIONS"]), **options}
+            )
             changes.append(Change(name, f"options {json.dumps(dict(options))}"))
     return changes
 

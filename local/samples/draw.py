@@ -1,4 +1,5 @@
-"""Draws portrait.png, the sample face: `python local/samples/draw.py` (Pillow is in the `dev` extra)."""
+"""Draws portrait.png, the sample face: `python local/samples/draw.py` (Pillow is in the `dev`
+extra)."""
 
 from __future__ import annotations
 
@@ -95,7 +96,9 @@ def _head(sheet: Sheet) -> None:
 
 def _fringe(sheet: Sheet) -> None:
     sheet.chord((196, 112, 572, 470), 180, 360, HAIR)
-    sheet.polygon([(200, 290), (568, 290), (574, 400), (548, 330), (504, 292), (396, 292), (360, 306)], HAIR)
+    sheet.polygon(
+        [(200, 290), (568, 290), (574, 400), (548, 330), (504, 292), (396, 292), (360, 306)], HAIR
+    )
     sheet.polygon([(200, 290), (360, 306), (236, 316), (196, 400)], HAIR)
     sheet.arc((236, 150, 520, 420), 205, 268, HAIR_LIGHT, 9)
     sheet.arc((268, 172, 520, 420), 210, 260, HAIR_LIGHT, 6)
@@ -118,4 +121,6 @@ def _nose_and_mouth(sheet: Sheet) -> None:
 
 
 if __name__ == "__main__":
-    draw().quantize(192, dither=Image.Dither.NONE).save(Path(__file__).with_name("portrait.png"), optimize=True)
+    draw().quantize(192, dither=Image.Dither.NONE).save(
+        Path(__file__).with_name("portrait.png"), optimize=True
+    )

@@ -1,4 +1,5 @@
-"""Pretended providers of talking videos: kie.ai, Kling, CometAPI and relay gateways, over real HTTP.
+"""Pretended providers of talking videos: kie.ai, Kling, CometAPI and relay gateways, over real
+HTTP.
 
 with simulator.start(speed=60) as world:
     world.addresses["kie"], world.keys["kie"], world.ledger()
@@ -41,7 +42,9 @@ class Simulator:
         self._listeners: list[Listener] = []
         try:
             for name, port in self._ports(options).items():
-                self._listeners.append(Listener(name, (options.bind, port), doors[name], options.verbose))
+                self._listeners.append(
+                    Listener(name, (options.bind, port), doors[name], options.verbose)
+                )
         except OSError:
             self.stop()
             raise
@@ -50,7 +53,10 @@ class Simulator:
         self.engine.book.put("fact", "ports", {door.name: door.port for door in self._listeners})
         self.engine.results_address = self.addresses["results"]
         self.keys = {name: provider.key for name, provider in self.engine.providers.items()}
-        self.keys |= {"kling-access": options.kling_access_key, "kling-secret": options.kling_secret_key}
+        self.keys |= {
+            "kling-access": options.kling_access_key,
+            "kling-secret": options.kling_secret_key,
+        }
 
     def start(self) -> None:
         self.engine.start()
@@ -70,7 +76,9 @@ class Simulator:
 
     def fault(self, fault: str, **settings: Any) -> str:
         """Make something go wrong, as `POST /control/faults`; gives its id."""
-        return str(self.engine.faults.add({"fault": fault} | settings, self.engine.clock.now())["id"])
+        return str(
+            self.engine.faults.add({"fault": fault} | settings, self.engine.clock.now())["id"]
+        )
 
     def clear_faults(self) -> None:
         self.engine.faults.remove()
@@ -79,7 +87,10 @@ class Simulator:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
     ) -> None:
         self.stop()
 
@@ -92,10 +103,17 @@ class Simulator:
 
 
 def start(
-    *, port: int = 0, speed: float = 1.0, state: str | Path | None = None, callbacks: bool = True, **more: Any
+    *,
+    port: int = 0,
+    speed: float = 1.0,
+    state: str | Path | None = None,
+    callbacks: bool = True,
+    **more: Any,
 ) -> Simulator:
     """A simulator in threads of this process; `more` are fields of `Options`."""
-    simulator = Simulator(Options(port=port, speed=speed, state=str(state or ""), callbacks=callbacks, **more))
+    simulator = Simulator(
+        Options(port=port, speed=speed, state=str(state or ""), callbacks=callbacks, **more)
+    )
     simulator.start()
     return simulator
 

@@ -39,7 +39,8 @@ def _announce(simulator: Simulator, as_json: bool) -> None:
         key = simulator.keys.get(name)
         print(f"{name:<8} {address}" + (f"  key {key}" if key else ""))
     print(
-        f"kling also takes a JWT of access key {simulator.keys['kling-access']}, secret key {simulator.keys['kling-secret']}"
+        f"kling also takes a JWT of access key {simulator.keys['kling-access']}, secret key "
+        f"{simulator.keys['kling-secret']}"
     )
     print("ctrl-C stops it", flush=True)
 
@@ -52,14 +53,23 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Faults, by POST /control/faults on the control port: "
         + " · ".join(f"{kind}: {does}" for kind, (does, _) in KINDS.items()),
     )
-    parser.add_argument("--json", action="store_true", help="print addresses and keys as one line of JSON")
+    parser.add_argument(
+        "--json", action="store_true", help="print addresses and keys as one line of JSON"
+    )
     for option in dataclasses.fields(Options):
         flag, about = "--" + option.name.replace("_", "-"), option.metadata["help"]
-        how: dict[str, Any] = {"default": option.default, "help": f"{about} (default: {_quoted(option.default)})"}
+        how: dict[str, Any] = {
+            "default": option.default,
+            "help": f"{about} (default: {_quoted(option.default)})",
+        }
         if isinstance(option.default, bool):
             how["action"] = argparse.BooleanOptionalAction
         else:
-            how |= {"type": type(option.default), "choices": option.metadata["among"] or None, "metavar": "X"}
+            how |= {
+                "type": type(option.default),
+                "choices": option.metadata["among"] or None,
+                "metavar": "X",
+            }
         parser.add_argument(flag, **how)
     return parser
 

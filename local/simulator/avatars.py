@@ -1,4 +1,5 @@
-"""What a request for an avatar must look like in Kling's dialect: seven fields, a face and a voice."""
+"""What a request for an avatar must look like in Kling's dialect: seven fields, a face and a
+voice."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ EXAMPLE_AUDIO_ID = "825455158141661278"
 NOT_BASE64 = "File is not in a valid base64 format"
 TOO_SMALL = "Image pixel is invalid"
 BAD_RATIO = (
-    "The resolution or aspect ratio of the input image is invalid. Please ensure it meets the required specifications."
+    "The resolution or aspect ratio of the input image is invalid. Please ensure it meets the "
+    "required specifications."
 )
 
 
@@ -54,25 +56,41 @@ class Asked:
             raise Trouble("The image format is invalid, only .jpg, .jpeg and .png are supported")
         if portrait.size > 10 * MB:
             raise Trouble("The image file size must not exceed 10MB")
-        voice = _spoken(self.audio_id, provider) if self.audio_id else _file(self.sound_file, provider)
+        voice = (
+            _spoken(self.audio_id, provider) if self.audio_id else _file(self.sound_file, provider)
+        )
         if voice.kind not in SOUNDS or not voice.seconds:
-            raise Trouble("The audio format is invalid, only .mp3, .wav, .m4a and .aac are supported")
+            raise Trouble(
+                "The audio format is invalid, only .mp3, .wav, .m4a and .aac are supported"
+            )
         if voice.size > 5 * MB and not self.audio_id:
             raise Trouble("The audio file size must not exceed 5MB")
         if not 2 <= voice.seconds <= provider.longest_voice:
-            raise Trouble(f"The audio duration must be between 2 and {provider.longest_voice:.0f} seconds")
+            raise Trouble(
+                f"The audio duration must be between 2 and {provider.longest_voice:.0f} seconds"
+            )
         return portrait, voice, _found_later(portrait)
 
 
 def asked_for(body: dict[str, Any], provider: KlingDialect) -> Asked:
     """Trouble says which field is wrong."""
-    names = ("image", "audio_id", "sound_file", "prompt", "mode", "callback_url", "external_task_id")
+    names = (
+        "image",
+        "audio_id",
+        "sound_file",
+        "prompt",
+        "mode",
+        "callback_url",
+        "external_task_id",
+    )
     for name in names:
         if not isinstance(body.get(name) or "", str):
             raise Trouble(f"{name} must be a string")
         if provider.blanks_refused and body.get(name) == "":
             raise Trouble(f"{name} must not be empty")
-    image, audio_id, sound_file, prompt, mode, callback, external = (body.get(name) or "" for name in names)
+    image, audio_id, sound_file, prompt, mode, callback, external = (
+        body.get(name) or "" for name in names
+    )
     if not image:
         raise Trouble("image is required")
     if bool(audio_id) == bool(sound_file):
@@ -88,7 +106,8 @@ def asked_for(body: dict[str, Any], provider: KlingDialect) -> Asked:
 
 
 def _watermark(given: Any) -> bool:
-    """The seed's table says array, its own answer and the newer documentation an object: both are taken."""
+    """The seed's table says array, its own answer and the newer documentation an object: both are
+    taken."""
     if given in (None, "", []):
         return False
     info = given[0] if isinstance(given, list) else given

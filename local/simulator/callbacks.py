@@ -1,4 +1,5 @@
-"""Callbacks: signed, sent in order, sent again when nobody answers; remembered until they are through."""
+"""Callbacks: signed, sent in order, sent again when nobody answers; remembered until they are
+through."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ from local.simulator.clock import Clock
 from local.simulator.jobs import Book, Job
 from local.simulator.media import trusted
 
-# kie: 15 s, stop after the third failed retry (documented for its siblings). How long it waits between: nobody knows.
+# kie: 15 s, stop after the third failed retry (documented for its siblings). How long it waits
+# between: nobody knows.
 TIMEOUT = httpx.Timeout(15.0)
 RETRY_AFTER = (30.0, 60.0, 120.0)
 SENDERS = 16
@@ -41,17 +43,24 @@ Sign = Callable[[Letter], dict[str, str]]
 
 
 class Post:
-    """Each callback is a record from the moment it is decided on until it is delivered or given up."""
+    """Each callback is a record from the moment it is decided on until it is delivered or given
+    up."""
 
     def __init__(self, book: Book, clock: Clock, sign: Sign) -> None:
         self._book, self._clock, self._sign = book, clock, sign
         self._lock = threading.Lock()
         self._waiting: dict[str, deque[dict[str, Any]]] = {}
         self._senders = ThreadPoolExecutor(SENDERS, thread_name_prefix="simulator-callbacks")
-        self._client = httpx.Client(timeout=TIMEOUT, verify=trusted(), trust_env=False, follow_redirects=False)
-        self._number = itertools.count(1 + max((int(notice["id"]) for notice in book.all("notice")), default=0))
+        self._client = httpx.Client(
+            timeout=TIMEOUT, verify=trusted(), trust_env=False, follow_redirects=False
+        )
+        self._number = itertools.count(
+            1 + max((int(notice["id"]) for notice in book.all("notice")), default=0)
+        )
 
-    def send(self, job: Job, body: dict[str, Any], due: float, *, genuine: bool = True, url: str = "") -> None:
+    def send(
+        self, job: Job, body: dict[str, Any], due: float, *, genuine: bool = True, url: str = ""
+    ) -> None:
         """Decide on a callback. It leaves at `due`, a simulator time."""
         with self._lock:
             number = f"{next(self._number):09d}"
@@ -78,7 +87,8 @@ class Post:
         self._client.close()
 
     def _line_up(self, notice: dict[str, Any]) -> None:
-        """One callback of a job at a time, so that they arrive in order unless a fault says otherwise."""
+        """One callback of a job at a time, so that they arrive in order unless a fault says
+        otherwise."""
         with self._lock:
             line = self._waiting.setdefault(notice["job_id"], deque())
             line.append(notice)
@@ -110,7 +120,9 @@ class Post:
 
     def _post(self, notice: dict[str, Any]) -> bool:
         content = json.dumps(notice["body"], ensure_ascii=False, separators=(",", ":")).encode()
-        signed = self._sign(Letter(notice["provider"], notice["id"], notice["body"], content, notice["genuine"]))
+        signed = self._sign(
+            Letter(notice["provider"], notice["id"], notice["body"], content, notice["genuine"])
+        )
         headers = {"Content-Type": "application/json"} | signed
         try:
             return self._client.post(notice["url"], content=content, headers=headers).is_success
@@ -123,7 +135,9 @@ def kie_signature(key: str, task_id: str, timestamp: int) -> str:
 
     https://docs.kie.ai/common-api/webhook-verification
     """
-    return base64.b64encode(hmac.digest(key.encode(), f"{task_id}.{timestamp}".encode(), hashlib.sha256)).decode()
+    return base64.b64encode(
+        hmac.digest(key.encode(), f"{task_id}.{timestamp}".encode(), hashlib.sha256)
+    ).decode()
 
 
 def standard_webhooks_signature(secret: str, message_id: str, timestamp: int, body: bytes) -> str:

@@ -14,7 +14,8 @@ WORKERS = 16
 
 
 class Clock:
-    """Simulator seconds since 1970. It starts at the real time and goes on while the simulator is down."""
+    """Simulator seconds since 1970. It starts at the real time and goes on while the simulator is
+    down."""
 
     def __init__(self, speed: float, anchor: tuple[float, float] | None = None) -> None:
         real = time.time()

@@ -49,7 +49,9 @@ class Comet(KlingDialect):
             return self.create(_as_documented(request))
         if (request.method, path) in (("POST", TTS), ("GET", VOICES)):
             return self.speech.answer(request)
-        paths = (AVATAR + "/", FALLBACK + "/") if self.options.comet_avatar_query else (FALLBACK + "/",)
+        paths = (
+            (AVATAR + "/", FALLBACK + "/") if self.options.comet_avatar_query else (FALLBACK + "/",)
+        )
         if request.method == "GET" and path.startswith(paths):
             return self._one(path.rpartition("/")[2])
         return html_response(200, "CometAPI")
@@ -61,7 +63,12 @@ class Comet(KlingDialect):
             return json_response({"code": code, "message": why or text}, status)
         stamp = f"{datetime.now(UTC):%Y%m%d%H%M%S}{secrets.token_hex(8)}"
         message = f"{why or TEXTS.get(code, 'error')} (request id: {stamp})"
-        error = {"message": message, "type": "comet_api_error", "param": "", "code": "invalid_request"}
+        error = {
+            "message": message,
+            "type": "comet_api_error",
+            "param": "",
+            "code": "invalid_request",
+        }
         if code in (401, 429):
             error["code"] = ""
         return json_response({"error": error}, code)
@@ -76,7 +83,8 @@ class Comet(KlingDialect):
 
 
 def _as_documented(request: Request) -> Request:
-    """The example on the documentation's page is only `{"image": "example"}`: it is completed, so that it can be tried.
+    """The example on the documentation's page is only `{"image": "example"}`: it is completed, so
+    that it can be tried.
 
     Every other request is taken as it is.
     """

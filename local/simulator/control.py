@@ -32,7 +32,9 @@ class Control:
             return json_response({"removed": gone}, 200 if gone else 404)
         act = known.get((method, path))
         if act is None:
-            return json_response({"error": "there is: " + ", ".join(f"{verb} {where}" for verb, where in known)}, 404)
+            return json_response(
+                {"error": "there is: " + ", ".join(f"{verb} {where}" for verb, where in known)}, 404
+            )
         try:
             body = request.json() if method == "POST" else {}
             if not isinstance(body, dict):
@@ -53,10 +55,15 @@ class Control:
 
     def _ledger(self, _: dict[str, Any]) -> dict[str, Any]:
         book = self._engine.book
-        return {"charges": book.ledger(), "spent": {name: book.spent(name) for name in self._engine.providers}}
+        return {
+            "charges": book.ledger(),
+            "spent": {name: book.spent(name) for name in self._engine.providers},
+        }
 
     def _faults(self, _: dict[str, Any]) -> dict[str, Any]:
-        kinds = {kind: {"does": does, "settings": settings} for kind, (does, settings) in KINDS.items()}
+        kinds = {
+            kind: {"does": does, "settings": settings} for kind, (does, settings) in KINDS.items()
+        }
         return {"faults": self._engine.faults.all(), "kinds": kinds}
 
     def _add_fault(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -88,4 +95,6 @@ def _shown(job: Job) -> dict[str, Any]:
         "id", "provider", "model", "mode", "external_id", "upstream_id", "status", "created", "processing_at", "ends_at",
         "ended", "seconds", "price", "unit", "error", "link", "flaw",
     )  # fmt: skip
-    return {name: getattr(job, name) for name in names} | {"callback_url": without_secrets(job.callback_url)}
+    return {name: getattr(job, name) for name in names} | {
+        "callback_url": without_secrets(job.callback_url)
+    }

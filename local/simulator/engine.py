@@ -1,4 +1,5 @@
-"""What is the same behind every provider: jobs advance with the clock, are rendered, charged and told about."""
+"""What is the same behind every provider: jobs advance with the clock, are rendered, charged and
+told about."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ from local.simulator.rendering import Renderer
 from local.simulator.server import Response, html_response
 
 REFUSED_LATE_SECONDS = 90.0  # "accepted at create, failed 1-2 min later"
-# The callback address in kie's examples; somebody owns that name, and did not ask for our callbacks.
+# The callback address in kie's examples; somebody owns that name, and did not ask for our
+# callbacks.
 EXAMPLE_CALLBACK = "https://your-domain.com/"
 FORGED_LINK = "http://169.254.169.254/latest/meta-data/video.mp4"
 
@@ -32,12 +34,17 @@ class Engine:
         self.options, self.folder = options, folder
         self.book = Book(folder)
         kept = self.book.get("fact", "clock") or {}
-        self.clock = Clock(kept.get("speed", options.speed), tuple(kept["anchor"]) if kept else None)
+        self.clock = Clock(
+            kept.get("speed", options.speed), tuple(kept["anchor"]) if kept else None
+        )
         if self.clock.speed != options.speed:
             self.clock.set_speed(options.speed)
         self._remember_clock()
         self.born = self.clock.now()
-        self.faults = Faults(lambda all_: self.book.put("fact", "faults", all_), self.book.get("fact", "faults") or [])
+        self.faults = Faults(
+            lambda all_: self.book.put("fact", "faults", all_),
+            self.book.get("fact", "faults") or [],
+        )
         self.library = Library(folder / "media")
         self.renderer = Renderer(folder / "videos", self.library, options.renderers)
         self.post = Post(self.book, self.clock, self._sign)
@@ -65,8 +72,11 @@ class Engine:
 
     # A create comes in
 
-    def receive(self, provider: Provider, subject: Subject, make: Callable[[], Response]) -> Response:
-        """`make` is the provider at work; around it is what can happen to a create. RefusalError: no job was made."""
+    def receive(
+        self, provider: Provider, subject: Subject, make: Callable[[], Response]
+    ) -> Response:
+        """`make` is the provider at work; around it is what can happen to a create. RefusalError:
+        no job was made."""
         self.faults.see_create(subject)
         disturbed = self.disturb(provider, subject, "create")
         if disturbed:
@@ -126,7 +136,8 @@ class Engine:
         self._schedule(job)
 
     def _afflict(self, job: Job) -> None:
-        """Faults that belong to the job are decided when it is made, so that they survive a restart."""
+        """Faults that belong to the job are decided when it is made, so that they survive a
+        restart."""
         if failed := self.faults.strike("failed", job.subject):
             job.error = self.providers[job.provider].failure(failed["reason"])
         for flaw in ("empty_result", "malformed_result"):
@@ -179,10 +190,14 @@ class Engine:
             job.ended = job.updated = planned if planned < self.born else self.clock.now()
             if status == SUCCEEDED:
                 job.link = provider.new_link(job)
-                self.publish(job.link, f"videos/{job.video}", "video/mp4", provider.link_hours, job.id)
+                self.publish(
+                    job.link, f"videos/{job.video}", "video/mp4", provider.link_hours, job.id
+                )
                 if not provider.prepaid:
                     self.book.charge(job, job.ended, job.price)
-            elif provider.prepaid and not (job.provider.startswith("relay") and self.options.relay_charges_failures):
+            elif provider.prepaid and not (
+                job.provider.startswith("relay") and self.options.relay_charges_failures
+            ):
                 self.book.charge(job, job.ended, -job.price, "refund")
             # Last: queries read the job without waiting for us, and one that ended has its link.
             job.status = status
@@ -193,7 +208,12 @@ class Engine:
 
     def _tell(self, job: Job) -> None:
         body = self.providers[job.provider].notice(job)
-        if body is None or not self.callbacks or not job.callback_url or job.callback_url.startswith(EXAMPLE_CALLBACK):
+        if (
+            body is None
+            or not self.callbacks
+            or not job.callback_url
+            or job.callback_url.startswith(EXAMPLE_CALLBACK)
+        ):
             return
         if self.faults.strike("callback_missing", job.subject):
             return

@@ -9,28 +9,46 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-# kind -> (what it does, its own settings with their defaults). Seconds on the wire are real ones, because it is a real
-# client that waits; every other time is the simulator's.
+# kind -> (what it does, its own settings with their defaults). Seconds on the wire are real ones,
+# because it is a real client that waits; every other time is the simulator's.
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "lost_answer": ("the job is accepted and the connection cut before the answer", {}),
     "truncated_answer": ("the job is accepted and half of the answer arrives", {}),
-    "hang": ("the job is accepted and nothing is answered for so many real seconds", {"seconds": 60.0}),
+    "hang": (
+        "the job is accepted and nothing is answered for so many real seconds",
+        {"seconds": 60.0},
+    ),
     "slow_create": ("the answer takes so many real seconds longer", {"seconds": 5.0}),
     "late_create": ("the answer fails, the job appears so many seconds later", {"seconds": 30.0}),
-    "throttle": ("refused with this code (null: the provider's own for too fast)", {"code": None, "at": "create"}),
-    "maintenance": ("every call is refused, for so many seconds (null: until deleted)", {"seconds": None}),
+    "throttle": (
+        "refused with this code (null: the provider's own for too fast)",
+        {"code": None, "at": "create"},
+    ),
+    "maintenance": (
+        "every call is refused, for so many seconds (null: until deleted)",
+        {"seconds": None},
+    ),
     "html": ("an HTML page with this status", {"status": 502, "at": "create", "accepted": False}),
     "not_found": ("a job younger than this cannot be found", {"milliseconds": 10_000}),
     "unknown_status": ("a running job shows a word nobody documented", {"word": "pending_review"}),
     "stuck": ("the job runs for ever", {}),
     "failed": ("the job fails", {"reason": "internal"}),
-    "empty_result": ("success without a link, in the first so many queries (null: all)", {"queries": None}),
-    "malformed_result": ("success with a broken result, in the first so many queries (null: all)", {"queries": None}),
+    "empty_result": (
+        "success without a link, in the first so many queries (null: all)",
+        {"queries": None},
+    ),
+    "malformed_result": (
+        "success with a broken result, in the first so many queries (null: all)",
+        {"queries": None},
+    ),
     "callback_missing": ("no callback", {}),
     "callback_late": ("the callback comes so many seconds later", {"seconds": 120.0}),
     "callback_duplicate": ("the callback comes so many times", {"times": 2}),
     "callback_reordered": ("the callback of a running job comes after that of its end", {}),
-    "callback_forged": ("and a forged one: early_success, other_job or wrong_address", {"as": "early_success"}),
+    "callback_forged": (
+        "and a forged one: early_success, other_job or wrong_address",
+        {"as": "early_success"},
+    ),
     "link_expired": ("the result link answers with this status", {"status": 403}),
     "wrong_content": ("the link gives html, json, empty, truncated or not_a_video", {"as": "html"}),
     "huge": ("the link gives so many bytes", {"bytes": 6_000_000_000}),
@@ -92,16 +110,23 @@ class Fault:
         return self.probability >= 1 or self._dice.random() < self.probability
 
     def _fits(self, subject: Subject) -> bool:
-        said = {"external_id": subject.external_id, "callback": subject.callback_url, "prompt": subject.prompt}
+        said = {
+            "external_id": subject.external_id,
+            "callback": subject.callback_url,
+            "prompt": subject.prompt,
+        }
         return self.provider in (None, subject.provider) and all(
             str(self.match[name]) in value for name, value in said.items() if name in self.match
         )
 
 
 class Faults:
-    """The list, and the one question the rest of the simulator asks it: does this one strike here?"""
+    """The list, and the one question the rest of the simulator asks it: does this one strike
+    here?"""
 
-    def __init__(self, keep: Callable[[list[dict[str, Any]]], None], kept: list[dict[str, Any]]) -> None:
+    def __init__(
+        self, keep: Callable[[list[dict[str, Any]]], None], kept: list[dict[str, Any]]
+    ) -> None:
         self._lock = threading.Lock()
         self._keep = keep
         self._faults = [Fault(**body) for body in kept]
@@ -114,7 +139,9 @@ class Faults:
         if kind not in KINDS:
             raise ValueError(f"fault is one of: {', '.join(KINDS)}")
         common: dict[str, Any] = {
-            name: asked.pop(name) for name in ("provider", "match", "count", "probability", "seed") if name in asked
+            name: asked.pop(name)
+            for name in ("provider", "match", "count", "probability", "seed")
+            if name in asked
         }
         _check(kind, asked, common)
         with self._lock:
@@ -144,14 +171,23 @@ class Faults:
                 fault.see_create(subject)
 
     def strike(
-        self, kind: str, subject: Subject, at: str = "", now: float | None = None, age: float | None = None
+        self,
+        kind: str,
+        subject: Subject,
+        at: str = "",
+        now: float | None = None,
+        age: float | None = None,
     ) -> dict[str, Any] | None:
         """The settings of the fault that strikes, or None.
 
-        `at` is the place; `now` is for faults that pass with time, `age` for those that a job outgrows.
+        `at` is the place; `now` is for faults that pass with time, `age` for those that a job
+        outgrows.
         """
         with self._lock:
-            struck = next((fault for fault in self._faults if _strikes(fault, kind, subject, at, now, age)), None)
+            struck = next(
+                (fault for fault in self._faults if _strikes(fault, kind, subject, at, now, age)),
+                None,
+            )
             if struck is None:
                 return None
             struck.struck += 1
@@ -165,7 +201,9 @@ class Faults:
         self._keep(self.all())
 
 
-def _strikes(fault: Fault, kind: str, subject: Subject, at: str, now: float | None, age: float | None) -> bool:
+def _strikes(
+    fault: Fault, kind: str, subject: Subject, at: str, now: float | None, age: float | None
+) -> bool:
     if fault.kind != kind or fault.count == 0 or not fault.meets(subject):
         return False
     if at and fault.settings["at"] not in (at, "any"):
@@ -181,16 +219,22 @@ def _check(kind: str, settings: dict[str, Any], common: dict[str, Any]) -> None:
     unknown = set(settings) - set(KINDS[kind][1])
     if unknown:
         raise ValueError(
-            f"{kind} has no setting {', '.join(sorted(unknown))}; it has {', '.join(KINDS[kind][1]) or 'none'}"
+            f"{kind} has no setting {', '.join(sorted(unknown))}; it has "
+            f"{', '.join(KINDS[kind][1]) or 'none'}"
         )
     match = common.get("match", {})
     if not isinstance(match, dict) or set(match) - {"external_id", "callback", "prompt", "nth"}:
-        raise ValueError("match is an object with external_id, callback, prompt (substrings) and nth (a number)")
+        raise ValueError(
+            "match is an object with external_id, callback, prompt (substrings) and nth (a number)"
+        )
     if settings.get("at", "any") not in PLACES:
         raise ValueError(f"at is one of: {', '.join(PLACES)}")
     if "as" in settings and settings["as"] not in MANNERS[kind]:
         raise ValueError(f"as is one of: {', '.join(MANNERS[kind])}")
-    if not isinstance(common.get("probability", 1.0), int | float) or not 0 <= common.get("probability", 1.0) <= 1:
+    if (
+        not isinstance(common.get("probability", 1.0), int | float)
+        or not 0 <= common.get("probability", 1.0) <= 1
+    ):
         raise ValueError("probability is a number from 0 to 1")
     count = common.get("count")
     if count is not None and (not isinstance(count, int) or count < 1):

@@ -1,4 +1,5 @@
-"""What the simulator remembers: jobs, charges, callbacks to send, links. On disk, so that a restart forgets nothing."""
+"""What the simulator remembers: jobs, charges, callbacks to send, links. On disk, so that a restart
+forgets nothing."""
 
 from __future__ import annotations
 
@@ -82,12 +83,16 @@ class Book:
     def __init__(self, folder: Path) -> None:
         self.lock = threading.RLock()
         folder.mkdir(parents=True, exist_ok=True)
-        self._file = sqlite3.connect(folder / "simulator.db", check_same_thread=False, isolation_level=None)
+        self._file = sqlite3.connect(
+            folder / "simulator.db", check_same_thread=False, isolation_level=None
+        )
         self._file.execute("PRAGMA journal_mode=WAL")
-        # What a killed process wrote, the operating system still writes; only a power cut is not our subject.
+        # What a killed process wrote, the operating system still writes; only a power cut is not
+        # our subject.
         self._file.execute("PRAGMA synchronous=OFF")
         self._file.execute(
-            "CREATE TABLE IF NOT EXISTS records (kind TEXT, id TEXT, body TEXT, PRIMARY KEY (kind, id)) WITHOUT ROWID"
+            "CREATE TABLE IF NOT EXISTS records (kind TEXT, id TEXT, body TEXT, PRIMARY KEY "
+            "(kind, id)) WITHOUT ROWID"
         )
         self._jobs = {body["id"]: _job(body) for body in self.all("job")}
         self._charges = [Charge(**body) for body in self.all("charge")]
@@ -98,7 +103,8 @@ class Book:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """What is written inside is on disk together or not at all, also when the process is killed."""
+        """What is written inside is on disk together or not at all, also when the process is
+        killed."""
         with self.lock:
             if self._file.in_transaction:
                 yield
@@ -111,11 +117,15 @@ class Book:
 
     def put(self, kind: str, name: str, body: Any) -> None:
         with self.lock:
-            self._file.execute("INSERT OR REPLACE INTO records VALUES (?,?,?)", (kind, name, json.dumps(body)))
+            self._file.execute(
+                "INSERT OR REPLACE INTO records VALUES (?,?,?)", (kind, name, json.dumps(body))
+            )
 
     def get(self, kind: str, name: str) -> Any:
         with self.lock:
-            row = self._file.execute("SELECT body FROM records WHERE kind=? AND id=?", (kind, name)).fetchone()
+            row = self._file.execute(
+                "SELECT body FROM records WHERE kind=? AND id=?", (kind, name)
+            ).fetchone()
         return None if row is None else json.loads(row[0])
 
     def drop(self, kind: str, name: str) -> None:
@@ -124,7 +134,9 @@ class Book:
 
     def all(self, kind: str) -> list[Any]:
         with self.lock:
-            rows = self._file.execute("SELECT body FROM records WHERE kind=? ORDER BY id", (kind,)).fetchall()
+            rows = self._file.execute(
+                "SELECT body FROM records WHERE kind=? ORDER BY id", (kind,)
+            ).fetchall()
         return [json.loads(row[0]) for row in rows]
 
     def save(self, job: Job) -> None:
@@ -140,7 +152,10 @@ class Book:
         return self._jobs.get(job_id)
 
     def by_external_id(self, provider: str, external_id: str) -> Job | None:
-        return next((job for job in self.jobs(provider) if external_id and job.external_id == external_id), None)
+        return next(
+            (job for job in self.jobs(provider) if external_id and job.external_id == external_id),
+            None,
+        )
 
     def jobs(self, provider: str | None = None) -> list[Job]:
         """Newest first."""
@@ -153,7 +168,14 @@ class Book:
 
     def charge(self, job: Job, at: float, amount: float, kind: str = "charge") -> None:
         line = Charge(
-            at, job.provider, job.id, job.external_id, without_secrets(job.callback_url), amount, job.unit, kind
+            at,
+            job.provider,
+            job.id,
+            job.external_id,
+            without_secrets(job.callback_url),
+            amount,
+            job.unit,
+            kind,
         )
         with self.lock:
             self.put("charge", f"{len(self._charges):09d}", dataclasses.asdict(line))
@@ -169,13 +191,16 @@ class Book:
 
 
 def without_secrets(url: str) -> str:
-    """A callback address fit for eyes: no query, and no token in its last segment (they are what makes it secret)."""
+    """A callback address fit for eyes: no query, and no token in its last segment (they are what
+    makes it secret)."""
     parts = urlsplit(url)
     head, _, last = parts.path.rpartition("/")
     if len(last) >= 16 or "." in last:
         last = last.partition(".")[0][:8] + "…"
     return (
-        f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{head}/{last}" if url else ""
+        f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{head}/{last}"
+        if url
+        else ""
     )
 
 

@@ -1,6 +1,7 @@
 """kie.ai's job API: infinitalk and the Kling avatars behind one createTask and one recordInfo.
 
-https://docs.kie.ai · the seeds of both models · recorded traffic, where it differs from the documentation.
+https://docs.kie.ai · the seeds of both models · recorded traffic, where it differs from the
+documentation.
 """
 
 from __future__ import annotations
@@ -46,8 +47,10 @@ NO_KEY = (
     "Please check that your Authorization and Content-Type headers are correctly set."
 )
 
+
 class Kie(Provider):
-    """createTask, recordInfo, credit, download-url, and the file upload host on the same listener."""
+    """createTask, recordInfo, credit, download-url, and the file upload host on the same
+    listener."""
 
     name = "kie"
     too_fast, closed = 429, 455
@@ -86,7 +89,9 @@ class Kie(Provider):
 
     def refuse(self, code: int, why: str = "") -> Response:
         status = code if self.options.kie_status == "real" and code >= 400 else 200
-        return json_response({"code": code, "msg": why or TEXTS.get(code, "error"), "data": None}, status)
+        return json_response(
+            {"code": code, "msg": why or TEXTS.get(code, "error"), "data": None}, status
+        )
 
     def failure(self, reason: str) -> tuple[str, str]:
         known = {
@@ -113,7 +118,10 @@ class Kie(Provider):
             return self.refuse(422, "The request body is not valid JSON")
         if not isinstance(body, dict) or not isinstance(body.get("input"), dict):
             return self.refuse(422, "input is required")
-        job_id, prompt = self._fresh_id(str(body.get("model", ""))), str(body["input"].get("prompt", ""))
+        job_id, prompt = (
+            self._fresh_id(str(body.get("model", ""))),
+            str(body["input"].get("prompt", "")),
+        )
         subject = Subject(self.name, job_id, "", str(body.get("callBackUrl") or ""), prompt)
         try:
             return self.engine.receive(self, subject, lambda: self._make(job_id, body))
@@ -165,14 +173,21 @@ class Kie(Provider):
             self._invalid("resolution is not within the range of allowed options")
         seed = asked.get("seed")
         number = isinstance(seed, int | float) and not isinstance(seed, bool)
-        if "" not in model.prices and seed is not None and not (number and 10_000 <= seed <= 1_000_000):
+        if (
+            "" not in model.prices
+            and seed is not None
+            and not (number and 10_000 <= seed <= 1_000_000)
+        ):
             self._invalid("seed must be between 10000 and 1000000")
         return model
 
     def _pace(self) -> None:
-        """A sliding window over what was let through; what is refused is not queued and does not count."""
+        """A sliding window over what was let through; what is refused is not queued and does not
+        count."""
         with self._counting:
-            passed = _let_through(self._creates, self.engine.clock.now(), 10.0, self.options.kie_creates_per_10s)
+            passed = _let_through(
+                self._creates, self.engine.clock.now(), 10.0, self.options.kie_creates_per_10s
+            )
         if not passed:
             raise RefusalError(self.refuse(429))
 
@@ -192,7 +207,9 @@ class Kie(Provider):
         if voice.size > model.audio_bytes:
             self._invalid(f"audio_url: File size exceeds the limit of {model.audio_bytes // MB}MB")
         if voice.seconds > model.audio_seconds:
-            self._invalid(f"audio_url: The audio must not be longer than {model.audio_seconds:.0f} seconds")
+            self._invalid(
+                f"audio_url: The audio must not be longer than {model.audio_seconds:.0f} seconds"
+            )
 
     def _invalid(self, why: str) -> NoReturn:
         raise RefusalError(self.refuse(422, why))
@@ -217,7 +234,9 @@ class Kie(Provider):
         if not job_id:
             return self.refuse(400)
         job = self.engine.find(self.name, job_id)
-        if disturbed := self.engine.disturb(self, job.subject if job else Subject(self.name), "query"):
+        if disturbed := self.engine.disturb(
+            self, job.subject if job else Subject(self.name), "query"
+        ):
             return disturbed
         return self._ok(self._record(job, asked=True)) if job else self.refuse(422)
 
@@ -225,7 +244,9 @@ class Kie(Provider):
         if job.status not in (SUCCEEDED, FAILED):
             return None
         record = self._record(job, asked=False)
-        record["param"] = _compact({"callBackUrl": job.callback_url, "model": job.model, "input": job.asked["input"]})
+        record["param"] = _compact(
+            {"callBackUrl": job.callback_url, "model": job.model, "input": job.asked["input"]}
+        )
         record["updateTime"] = _ms((job.ended or 0) + 0.1)
         if job.status == FAILED:
             record |= {"resultJson": None, "costTime": 0, "consumeCredits": 0}
@@ -237,7 +258,9 @@ class Kie(Provider):
         key, timestamp = self.options.kie_hmac_key, int(time.time())
         if not key:
             return {}
-        signed = kie_signature(key if letter.genuine else "a forger's guess", letter.body["data"]["taskId"], timestamp)
+        signed = kie_signature(
+            key if letter.genuine else "a forger's guess", letter.body["data"]["taskId"], timestamp
+        )
         return {"X-Webhook-Timestamp": str(timestamp), "X-Webhook-Signature": signed}
 
     def _record(self, job: Job, *, asked: bool) -> dict[str, Any]:
@@ -258,7 +281,10 @@ class Kie(Provider):
         }
         if not self._recorded:
             record |= {"failCode": code or "", "failMsg": why or "", "updateTime": _ms(job.updated)}
-            record |= {"costTime": int(took * 1000) if done else 0, "completeTime": record["completeTime"] or 0}
+            record |= {
+                "costTime": int(took * 1000) if done else 0,
+                "completeTime": record["completeTime"] or 0,
+            }
             record["creditsConsumed"] = int(job.price) if done else 0
         return record
 
@@ -267,7 +293,9 @@ class Kie(Provider):
             return "success" if job.status == SUCCEEDED else "fail"
         if self.options.kie_states == "all":
             early = self.engine.clock.now() < (job.processing_at + job.created) / 2
-            return {SUBMITTED: "waiting" if early else "queuing", PROCESSING: "generating"}[job.status]
+            return {SUBMITTED: "waiting" if early else "queuing", PROCESSING: "generating"}[
+                job.status
+            ]
         return self.options.kie_states
 
     def _param(self, job: Job) -> str:
@@ -282,7 +310,9 @@ class Kie(Provider):
         flaw = self.engine.flaw(job, asked=asked)
         if flaw == "malformed_result":
             return '{"resultUrls":["http'
-        return _compact({"resultUrls": [] if flaw == "empty_result" else [self.engine.url(job.link)]})
+        return _compact(
+            {"resultUrls": [] if flaw == "empty_result" else [self.engine.url(job.link)]}
+        )
 
     # The rest
 
@@ -296,7 +326,9 @@ class Kie(Provider):
         if not url.startswith(self.engine.results_address) or link is None:
             return self.refuse(422, "url is wrong")
         path = f"/temporary/{secrets.token_hex(8)}/{url.rpartition('/')[2]}"
-        return self._ok(self.engine.publish(path, link["file"], link["type"], 20 / 60, link["job_id"]))
+        return self._ok(
+            self.engine.publish(path, link["file"], link["type"], 20 / 60, link["job_id"])
+        )
 
     @property
     def _recorded(self) -> bool:

@@ -52,7 +52,11 @@ class Files:
 
     def _stream(self, request: Request) -> tuple[dict[str, Any], str, Medium]:
         parts = multipart(request.headers.get("content-type", ""), request.body)
-        fields = {name: content.decode(errors="replace") for name, (_, content) in parts.items() if name != "file"}
+        fields = {
+            name: content.decode(errors="replace")
+            for name, (_, content) in parts.items()
+            if name != "file"
+        }
         if "file" not in parts:
             raise UploadError("Missing required parameter: file")
         filename, content = parts["file"]
@@ -79,7 +83,9 @@ class Files:
     def _stored(self, fields: dict[str, Any], named: str, medium: Medium) -> Response:
         folder = str(_needed(fields, "uploadPath")).strip("/")
         guessed = mimetypes.guess_extension(medium.kind or "application/octet-stream") or ""
-        name = PurePosixPath(str(fields.get("fileName") or named or f"{medium.name[:16]}{guessed}")).name
+        name = PurePosixPath(
+            str(fields.get("fileName") or named or f"{medium.name[:16]}{guessed}")
+        ).name
         kind = medium.kind or mimetypes.guess_type(name)[0] or "application/octet-stream"
         path = f"{ACCOUNT}/{folder}/{name}"
         self._engine.publish(f"/{path}", f"media/{medium.name}", kind, LIVES_HOURS)
@@ -93,7 +99,9 @@ class Files:
             "mimeType": kind,
             "uploadedAt": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         }
-        return json_response({"success": True, "code": 200, "msg": "File uploaded successfully", "data": data})
+        return json_response(
+            {"success": True, "code": 200, "msg": "File uploaded successfully", "data": data}
+        )
 
 
 def multipart(content_type: str, body: bytes) -> dict[str, tuple[str, bytes]]:
@@ -105,7 +113,10 @@ def multipart(content_type: str, body: bytes) -> dict[str, tuple[str, bytes]]:
     for part in (b"\r\n" + body).split(b"\r\n--" + found[1].encode())[1:-1]:
         head, _, content = part.partition(b"\r\n\r\n")
         said = head.decode(errors="replace")
-        name, filename = re.search(r'[; ]name="([^"]*)"', said), re.search(r'filename="([^"]*)"', said)
+        name, filename = (
+            re.search(r'[; ]name="([^"]*)"', said),
+            re.search(r'filename="([^"]*)"', said),
+        )
         if name:
             fields[name[1]] = (filename[1] if filename else "", content)
     return fields

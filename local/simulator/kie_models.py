@@ -16,17 +16,23 @@ SOUNDS = ("audio/mpeg", "audio/wav", "audio/aac", "audio/mp4", "audio/ogg")
 
 @dataclass(frozen=True)
 class Model:
-    """A model's limits and its credits per second; `prices` by resolution where there is a choice."""
+    """A model's limits and its credits per second; `prices` by resolution where there is a
+    choice."""
 
     images: tuple[str, ...]
     audio_bytes: int
     prices: dict[str, int]
     audio_seconds: float = math.inf
-    seconds: tuple[float, float] = (290.0, 2.5)  # 300 to 355 s were recorded for clips of up to 15 s
+    seconds: tuple[float, float] = (
+        290.0,
+        2.5,
+    )  # 300 to 355 s were recorded for clips of up to 15 s
 
 
 MODELS = {
-    "infinitalk/from-audio": Model(WITH_WEBP, 10 * MB, {"480p": 3, "720p": 12}, seconds=(120.0, 6.0)),
+    "infinitalk/from-audio": Model(
+        WITH_WEBP, 10 * MB, {"480p": 3, "720p": 12}, seconds=(120.0, 6.0)
+    ),
     "kling/v1-avatar-standard": Model(WITH_WEBP, 10 * MB, {"": 8}),
     "kling/ai-avatar-standard": Model(JPEG_PNG, 100 * MB, {"": 8}, audio_seconds=300.0),
     "kling/ai-avatar-pro": Model(JPEG_PNG, 100 * MB, {"": 16}, audio_seconds=300.0),

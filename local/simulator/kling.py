@@ -1,6 +1,7 @@
 """Kling's official avatar API, and the dialect that CometAPI and the relays took over from it.
 
-https://app.klingai.com/global/dev/document-api (the legacy /v1 APIs) · the seed of the official API.
+https://app.klingai.com/global/dev/document-api (the legacy /v1 APIs) · the seed of the official
+API.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ USUAL_SECONDS = {"std": (150.0, 5.0), "pro": (200.0, 8.0)}
 
 
 class KlingDialect(Provider):
-    """Create, query and callbacks in Kling's words; who speaks it differs in paths, refusals and prices."""
+    """Create, query and callbacks in Kling's words; who speaks it differs in paths, refusals and
+    prices."""
 
     prefix = ""
     longest_voice = 300.0
@@ -75,7 +77,10 @@ class KlingDialect(Provider):
         return said | ({"request_id": str(uuid.uuid4())} if request_id else {}) | {"data": data}
 
     def failure(self, reason: str) -> tuple[str, str]:
-        known = {"internal": "Server internal error", "moderation": "Failure to pass the risk control system"}
+        known = {
+            "internal": "Server internal error",
+            "moderation": "Failure to pass the risk control system",
+        }
         return "", known.get(reason, reason)
 
     def new_id(self) -> str:
@@ -93,7 +98,9 @@ class KlingDialect(Provider):
         if not isinstance(body, dict):
             return self.refuse(1200)
         job_id = self.new_id()
-        said = [str(body.get(name) or "") for name in ("external_task_id", "callback_url", "prompt")]
+        said = [
+            str(body.get(name) or "") for name in ("external_task_id", "callback_url", "prompt")
+        ]
         subject = Subject(self.name, job_id, *said)
         try:
             return self.engine.receive(self, subject, lambda: self._make(job_id, body))
@@ -107,7 +114,8 @@ class KlingDialect(Provider):
         return json_response(self.envelope(data, request_id=self.request_id_on_create))
 
     def admit(self, asked: Asked) -> None:
-        """Refuse what has nothing to do with the request itself: balance, slots, an id used before."""
+        """Refuse what has nothing to do with the request itself: balance, slots, an id used
+        before."""
 
     def _make(self, job_id: str, body: dict[str, Any]) -> Response:
         try:
@@ -139,7 +147,8 @@ class KlingDialect(Provider):
         return self.created(job)
 
     def _accept(self, asked: Asked, job: Job) -> None:
-        """While the files were fetched somebody else may have taken the slot, or the same external id."""
+        """While the files were fetched somebody else may have taken the slot, or the same external
+        id."""
         with self.engine.book.lock:
             try:
                 self.admit(asked)
@@ -156,14 +165,20 @@ class KlingDialect(Provider):
         """The raw object, at every change, with the upstream's id also behind a relay."""
         record = self.record(job)
         told = {
-            name: record[name] for name in ("task_id", "task_status", "task_status_msg", "created_at", "updated_at")
+            name: record[name]
+            for name in ("task_id", "task_status", "task_status_msg", "created_at", "updated_at")
         }
         told["task_info"] = {"parent_video": {}} | record["task_info"]
         if job.status == SUCCEEDED:
-            told |= {name: record[name] for name in ("final_unit_deduction", "final_balance_deduction")}
+            told |= {
+                name: record[name] for name in ("final_unit_deduction", "final_balance_deduction")
+            }
             videos = (record["task_result"] or {"videos": []})["videos"]
             kept = ("id", "url", "duration")
-            told["task_result"] = {"images": [], "videos": [{name: video[name] for name in kept} for video in videos]}
+            told["task_result"] = {
+                "images": [],
+                "videos": [{name: video[name] for name in kept} for video in videos],
+            }
         return told
 
     def signature(self, letter: Letter) -> dict[str, str]:
@@ -175,7 +190,11 @@ class KlingDialect(Provider):
             keys = ["whsec_" + base64.b64encode(b"a forger's guess").decode()]
         message, now = f"msg_{letter.id}", int(time.time())
         signed = [standard_webhooks_signature(key, message, now, letter.content) for key in keys]
-        return {"webhook-id": message, "webhook-timestamp": str(now), "webhook-signature": " ".join(signed)}
+        return {
+            "webhook-id": message,
+            "webhook-timestamp": str(now),
+            "webhook-signature": " ".join(signed),
+        }
 
     def webhook_secrets(self) -> list[str]:
         """Behind a relay it is the relay's account that could have one; its customer does not."""
@@ -208,7 +227,12 @@ class KlingDialect(Provider):
             return {"videos": []} if flaw == "empty_result" else None
         url = self.engine.url(job.link)
         marked = url if job.asked.get("watermark") else ""
-        video = {"id": job.video_id, "url": url, "watermark_url": marked, "duration": f"{job.seconds:.2f}"}
+        video = {
+            "id": job.video_id,
+            "url": url,
+            "watermark_url": marked,
+            "duration": f"{job.seconds:.2f}",
+        }
         return {"videos": [video]}
 
 
@@ -244,7 +268,9 @@ class Kling(KlingDialect):
 
     def refuse(self, code: int, why: str = "") -> Response:
         status, text = CODES.get(code, (400, "Error"))
-        return json_response({"code": code, "message": why or text, "request_id": str(uuid.uuid4())}, status)
+        return json_response(
+            {"code": code, "message": why or text, "request_id": str(uuid.uuid4())}, status
+        )
 
     def late(self) -> Response:
         return self.refuse(5002)
@@ -274,7 +300,10 @@ class Kling(KlingDialect):
         if disturbed := self.engine.disturb(self, Subject(self.name), "query"):
             return disturbed
         try:
-            page, size = int(request.query.get("pageNum", 1)), int(request.query.get("pageSize", 30))
+            page, size = (
+                int(request.query.get("pageNum", 1)),
+                int(request.query.get("pageSize", 30)),
+            )
         except ValueError:
             return self.refuse(1201, "pageNum and pageSize must be integers")
         if not 1 <= page <= 1000 or not 1 <= size <= 500:
@@ -297,13 +326,19 @@ class Kling(KlingDialect):
         """A JWT by HS256. Its times are the client's, so they are compared with the real time."""
         head, body, signature = token.split(".")
         try:
-            header, claims, given = json.loads(_decoded(head)), json.loads(_decoded(body)), _decoded(signature)
+            header, claims, given = (
+                json.loads(_decoded(head)),
+                json.loads(_decoded(body)),
+                _decoded(signature),
+            )
             issuer, ends, begins = claims["iss"], float(claims["exp"]), float(claims.get("nbf", 0))
         except (ValueError, TypeError, KeyError):
             return 1002
         if issuer != self.options.kling_access_key:
             return 1000
-        genuine = hmac.digest(self.options.kling_secret_key.encode(), f"{head}.{body}".encode(), "sha256")
+        genuine = hmac.digest(
+            self.options.kling_secret_key.encode(), f"{head}.{body}".encode(), "sha256"
+        )
         if header.get("alg") != "HS256" or not hmac.compare_digest(genuine, given):
             return 1002
         now = time.time()

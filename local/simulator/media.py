@@ -1,4 +1,5 @@
-"""The files a provider is given: fetched or decoded, kept by their hash, and looked at for what they really are."""
+"""The files a provider is given: fetched or decoded, kept by their hash, and looked at for what
+they really are."""
 
 from __future__ import annotations
 
@@ -18,13 +19,18 @@ from pathlib import Path
 import httpx
 import imageio_ffmpeg
 
-MOST_BYTES = 105 * 1024 * 1024  # nobody here takes more than 100 MB; what lies beyond is only known to be too much
+MOST_BYTES = (
+    105 * 1024 * 1024
+)  # nobody here takes more than 100 MB; what lies beyond is only known to be too much
 FETCH_TIMEOUT = httpx.Timeout(30.0)
 FETCHES = 24  # at the same time
 
-# The files of the providers' own examples are not fetched from the internet: our sample stands for them, so that the
-# examples work as they stand in the documentation.
-EXAMPLE_FILES = ("https://file.aiquickdraw.com/custom-page/", "https://h2.inkwai.com/bs2/upload-ylab-stunt/")
+# The files of the providers' own examples are not fetched from the internet: our sample stands for
+# them, so that the examples work as they stand in the documentation.
+EXAMPLE_FILES = (
+    "https://file.aiquickdraw.com/custom-page/",
+    "https://h2.inkwai.com/bs2/upload-ylab-stunt/",
+)
 SAMPLES = Path(__file__).parents[1] / "samples"
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
@@ -78,7 +84,8 @@ class Library:
         return self._folder / name
 
     def fetch(self, url: str) -> Medium:
-        """As providers do: one GET, no redirects, 30 seconds. UnreachableError tells why there is no file."""
+        """As providers do: one GET, no redirects, 30 seconds. UnreachableError tells why there is
+        no file."""
         if url.startswith(EXAMPLE_FILES):
             return self.sample("voice.mp3" if url.endswith(".mp3") else "portrait.png")
         try:
@@ -133,7 +140,11 @@ def sniff(head: bytes) -> str:
     if head[:4] == b"RIFF" and head[8:12] in (b"WEBP", b"WAVE"):
         return "image/webp" if head[8:12] == b"WEBP" else "audio/wav"
     if head[4:8] == b"ftyp":
-        return "video/mp4" if b"vide" in head or (b"soun" not in head and head[8:11] != b"M4A") else "audio/mp4"
+        return (
+            "video/mp4"
+            if b"vide" in head or (b"soun" not in head and head[8:11] != b"M4A")
+            else "audio/mp4"
+        )
     if head.startswith(b"OggS"):
         return "audio/ogg"
     if head.startswith(b"fLaC"):
@@ -153,7 +164,9 @@ def pixels(kind: str, head: bytes) -> tuple[int, int]:
         return _jpeg_pixels(head)
     if kind == "image/webp" and len(head) >= 30:
         if head[12:16] == b"VP8X":
-            return 1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little")
+            return 1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(
+                head[27:30], "little"
+            )
         if head[12:16] == b"VP8L":
             bits = int.from_bytes(head[21:25], "little")
             return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
@@ -175,8 +188,23 @@ def _jpeg_pixels(head: bytes) -> tuple[int, int]:
 
 def seconds(path: Path) -> float:
     """How long it plays, by decoding all of it: headers lie. 0 for what does not decode."""
-    command = [FFMPEG, "-hide_banner", "-nostdin", "-threads", "1", "-i", str(path), "-map", "0:a:0", "-f", "null", "-"]
-    said = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False).stderr
+    command = [
+        FFMPEG,
+        "-hide_banner",
+        "-nostdin",
+        "-threads",
+        "1",
+        "-i",
+        str(path),
+        "-map",
+        "0:a:0",
+        "-f",
+        "null",
+        "-",
+    ]
+    said = subprocess.run(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False
+    ).stderr
     times = re.findall(rb"time=(\d+):(\d\d):(\d\d\.\d+)", said)
     if not times:
         return 0.0

@@ -1,4 +1,5 @@
-"""Everything about the simulator that can be set: by keyword in `start()`, by flag on the command line."""
+"""Everything about the simulator that can be set: by keyword in `start()`, by flag on the command
+line."""
 
 from __future__ import annotations
 
@@ -12,47 +13,82 @@ def _option(default: Any, says: str, among: tuple[str, ...] = ()) -> Any:
 
 @dataclass(frozen=True)
 class Options:
-    """The defaults are what evidence says about the real providers; each switch has a documented alternative."""
+    """The defaults are what evidence says about the real providers; each switch has a documented
+    alternative."""
 
-    port: int = _option(0, "first port; the listeners take this one and the next seven (0: free ports)")
+    port: int = _option(
+        0, "first port; the listeners take this one and the next seven (0: free ports)"
+    )
     bind: str = _option("127.0.0.1", "address to listen on")
-    advertise: str = _option("", "host name or address written into result links, if not the bound one")
+    advertise: str = _option(
+        "", "host name or address written into result links, if not the bound one"
+    )
     speed: float = _option(1.0, "simulator seconds that pass in a real second")
-    state: str = _option("", "directory that keeps jobs, ledger, videos and ports over a restart (empty: forget)")
+    state: str = _option(
+        "", "directory that keeps jobs, ledger, videos and ports over a restart (empty: forget)"
+    )
     callbacks: bool = _option(True, "send callbacks (no: every one is lost)")
     renderers: int = _option(2, "videos rendered at the same time")
-    job_seconds: float = _option(-1.0, "how long a job takes, without its voice (-1: each provider's usual time)")
-    job_seconds_per_second: float = _option(-1.0, "and how much longer for each second of voice (-1: as above)")
-    verbose: bool = _option(False, "print one line for each request (never a key or a query string)")
+    job_seconds: float = _option(
+        -1.0, "how long a job takes, without its voice (-1: each provider's usual time)"
+    )
+    job_seconds_per_second: float = _option(
+        -1.0, "and how much longer for each second of voice (-1: as above)"
+    )
+    verbose: bool = _option(
+        False, "print one line for each request (never a key or a query string)"
+    )
 
     kie_key: str = _option("kie-simulated-key", "the API key kie accepts")
     kie_credits: float = _option(100_000.0, "credits on the kie account at the start")
-    kie_shape: str = _option("recorded", "answers as recorded on the wire or as documented", ("recorded", "documented"))
-    kie_status: str = _option("body", "refusals under HTTP 200, or under their own status", ("body", "real"))
+    kie_shape: str = _option(
+        "recorded", "answers as recorded on the wire or as documented", ("recorded", "documented")
+    )
+    kie_status: str = _option(
+        "body", "refusals under HTTP 200, or under their own status", ("body", "real")
+    )
     kie_states: str = _option(
-        "waiting", "words of a running job: only one of them, or one after the other", ("waiting", "generating", "all")
+        "waiting",
+        "words of a running job: only one of them, or one after the other",
+        ("waiting", "generating", "all"),
     )
     kie_creates_per_10s: int = _option(20, "creates kie takes in any 10 seconds")
     kie_queries_per_second: int = _option(10, "queries kie answers in any second (0: no limit)")
     kie_hmac_key: str = _option("", "sign kie's callbacks with this key (empty: not signed)")
-    kie_link_hours: float = _option(24.0, "hours a kie result link lives (its documentation says 24 hours and 14 days)")
+    kie_link_hours: float = _option(
+        24.0, "hours a kie result link lives (its documentation says 24 hours and 14 days)"
+    )
 
     kling_key: str = _option("kling-simulated-key", "the API key Kling accepts")
     kling_access_key: str = _option("AK_simulated", "the access key of Kling's older JWT way")
     kling_secret_key: str = _option("SK_simulated", "and its secret key")
     kling_units: float = _option(5_000.0, "units in Kling's resource pack at the start")
     kling_slots: int = _option(5, "jobs Kling runs at the same time (0: no limit)")
-    kling_webhook_secret: str = _option("", "sign Kling's callbacks with this whsec_… secret; two, by comma: both sign")
-    kling_duplicates: str = _option("refuse", "the same external_task_id twice", ("refuse", "accept"))
-    kling_blanks: str = _option("accept", "an empty string in a field that is not used", ("accept", "refuse"))
-    kling_unknown_task: str = _option("1203", "what a query for an unknown job gets", ("1203", "1201"))
+    kling_webhook_secret: str = _option(
+        "", "sign Kling's callbacks with this whsec_… secret; two, by comma: both sign"
+    )
+    kling_duplicates: str = _option(
+        "refuse", "the same external_task_id twice", ("refuse", "accept")
+    )
+    kling_blanks: str = _option(
+        "accept", "an empty string in a field that is not used", ("accept", "refuse")
+    )
+    kling_unknown_task: str = _option(
+        "1203", "what a query for an unknown job gets", ("1203", "1201")
+    )
 
     comet_key: str = _option("comet-simulated-key", "the API key CometAPI accepts")
-    comet_avatar_query: bool = _option(True, "answer on …/videos/avatar/image2video/{id} (no: only on the fallback)")
+    comet_avatar_query: bool = _option(
+        True, "answer on …/videos/avatar/image2video/{id} (no: only on the fallback)"
+    )
 
     relay_key: str = _option("relay-simulated-key", "the API key the three relays accept")
     relay_rewrites: str = _option(
-        "usual", "ids of the relay's own: usual is no for A, yes for B and D", ("usual", "yes", "no")
+        "usual",
+        "ids of the relay's own: usual is no for A, yes for B and D",
+        ("usual", "yes", "no"),
     )
-    relay_external_ids: str = _option("keep", "what a relay does with external_task_id", ("keep", "drop"))
+    relay_external_ids: str = _option(
+        "keep", "what a relay does with external_task_id", ("keep", "drop")
+    )
     relay_charges_failures: bool = _option(False, "a relay keeps the money of a failed job")

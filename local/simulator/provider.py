@@ -53,14 +53,16 @@ class Provider(ABC):
 
     @abstractmethod
     def notice(self, job: Job) -> dict[str, Any] | None:
-        """The body of a callback about this job as it is now; None: this provider is silent about this status."""
+        """The body of a callback about this job as it is now; None: this provider is silent about
+        this status."""
 
     @abstractmethod
     def signature(self, letter: Letter) -> dict[str, str]:
         """Headers that sign a callback, none if no key is set. A forger does not have the key."""
 
     def failure(self, reason: str) -> tuple[str, str]:
-        """Code and message of a job that the fault `failed` strikes; other words are taken as the message."""
+        """Code and message of a job that the fault `failed` strikes; other words are taken as the
+        message."""
         return "500", reason
 
     def late(self) -> Response:

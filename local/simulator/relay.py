@@ -1,4 +1,5 @@
-"""Relay gateways that resell Kling's avatar: envelopes A (passed through), B (new-api) and D (flat).
+"""Relay gateways that resell Kling's avatar: envelopes A (passed through), B (new-api) and D
+(flat).
 
 The seed of one such gateway; new-api's source for B; a reseller's pages for D.
 """
@@ -62,17 +63,23 @@ class Relay(KlingDialect):
     def new_id(self) -> str:
         wish = self.options.relay_rewrites
         if wish == "yes" or (wish == "usual" and self.rewrites):
-            return "task_" + "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(32))
+            return "task_" + "".join(
+                secrets.choice(string.ascii_letters + string.digits) for _ in range(32)
+            )
         return super().new_id()
 
     def refuse(self, code: int, why: str = "") -> Response:
         """The gateway's own refusals in new-api's envelope, the upstream's as they are."""
         if code >= 1000:
             status, text = CODES.get(code, (400, "Error"))
-            return json_response({"code": code, "message": why or text, "request_id": str(uuid.uuid4())}, status)
+            return json_response(
+                {"code": code, "message": why or text, "request_id": str(uuid.uuid4())}, status
+            )
         stamp = f"{datetime.now(UTC):%Y%m%d%H%M%S}{secrets.token_hex(8)}"
         message = f"{why or TEXTS.get(code, 'error')} (request id: {stamp})"
-        return json_response({"error": {"message": message, "type": "new_api_error", "code": ""}}, code)
+        return json_response(
+            {"error": {"message": message, "type": "new_api_error", "code": ""}}, code
+        )
 
     def found(self, job: Job) -> dict[str, Any]:
         """The body of a query's answer."""
@@ -84,7 +91,9 @@ class Relay(KlingDialect):
         if disturbed:
             return disturbed
         if job is None:
-            return json_response({"code": "task_not_exist", "message": "task_not_exist", "data": None}, 400)
+            return json_response(
+                {"code": "task_not_exist", "message": "task_not_exist", "data": None}, 400
+            )
         return json_response(self.found(job))
 
     def _task_info(self, job: Job) -> dict[str, str]:
@@ -92,29 +101,48 @@ class Relay(KlingDialect):
 
 
 class NewApiRelay(Relay):
-    """B: stock new-api around Kling: a task record in seconds and percent, the upstream's envelope nested in it."""
+    """B: stock new-api around Kling: a task record in seconds and percent, the upstream's envelope
+    nested in it."""
 
     name = "relay-b"
     rewrites = True
     finds_external_ids = False
 
     def created(self, job: Job) -> Response:
-        said = {"id": job.id, "task_id": job.id, "object": "video", "model": "kling-v1", "status": "queued"}
+        said = {
+            "id": job.id,
+            "task_id": job.id,
+            "object": "video",
+            "model": "kling-v1",
+            "status": "queued",
+        }
         return json_response(said | {"progress": 0, "created_at": int(job.created)})
 
     def new_link(self, job: Job) -> str:
-        self.engine.publish(_content(job), f"videos/{job.video}", "video/mp4", self.link_hours, job.id)
+        self.engine.publish(
+            _content(job), f"videos/{job.video}", "video/mp4", self.link_hours, job.id
+        )
         return super().new_link(job)
 
     def refuse(self, code: int, why: str = "") -> Response:
         if code < 1000:
             return super().refuse(code, why)
         return json_response(
-            {"code": "task_failed", "message": why or CODES.get(code, (400, "Error"))[1], "data": None}, 400
+            {
+                "code": "task_failed",
+                "message": why or CODES.get(code, (400, "Error"))[1],
+                "data": None,
+            },
+            400,
         )
 
     def found(self, job: Job) -> dict[str, Any]:
-        words = {SUBMITTED: "SUBMITTED", PROCESSING: "IN_PROGRESS", SUCCEEDED: "SUCCESS", FAILED: "FAILURE"}
+        words = {
+            SUBMITTED: "SUBMITTED",
+            PROCESSING: "IN_PROGRESS",
+            SUCCEEDED: "SUCCESS",
+            FAILED: "FAILURE",
+        }
         upstream = self.record(job)
         done = job.status == SUCCEEDED and self.engine.flaw(job) == ""
         data = {
@@ -134,7 +162,11 @@ class NewApiRelay(Relay):
             "submit_time": int(job.created),
             "start_time": int(job.processing_at) if job.status != SUBMITTED else 0,
             "finish_time": int(job.ended or 0),
-            "progress": "100%" if job.status in ENDED else "30%" if job.status == PROCESSING else "10%",
+            "progress": "100%"
+            if job.status in ENDED
+            else "30%"
+            if job.status == PROCESSING
+            else "10%",
             "properties": {},
             "data": self.envelope(upstream),
         }
@@ -159,14 +191,26 @@ class FlatRelay(Relay):
         if code < 1000:
             return super().refuse(code, why)
         status, text = CODES.get(code, (400, "Error"))
-        return json_response({"error": {"message": why or text, "type": "upstream_error", "code": str(code)}}, status)
+        return json_response(
+            {"error": {"message": why or text, "type": "upstream_error", "code": str(code)}}, status
+        )
 
     def found(self, job: Job) -> dict[str, Any]:
-        words = {SUBMITTED: "queued", PROCESSING: "in_progress", SUCCEEDED: "completed", FAILED: "failed"}
-        said: dict[str, Any] = {"task_id": job.id, "status": self.engine.word(job) or words[job.status]}
+        words = {
+            SUBMITTED: "queued",
+            PROCESSING: "in_progress",
+            SUCCEEDED: "completed",
+            FAILED: "failed",
+        }
+        said: dict[str, Any] = {
+            "task_id": job.id,
+            "status": self.engine.word(job) or words[job.status],
+        }
         if job.status == SUCCEEDED:
             flaw = self.engine.flaw(job)
-            url: Any = {"empty_result": "", "malformed_result": json.dumps({})}.get(flaw, self.engine.url(job.link))
+            url: Any = {"empty_result": "", "malformed_result": json.dumps({})}.get(
+                flaw, self.engine.url(job.link)
+            )
             said |= {
                 "url": url,
                 "format": "mp4",

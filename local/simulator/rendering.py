@@ -1,4 +1,5 @@
-"""A real video from a portrait and a voice, and a voice from a text: ffmpeg, as cheaply as it goes."""
+"""A real video from a portrait and a voice, and a voice from a text: ffmpeg, as cheaply as it
+goes."""
 
 from __future__ import annotations
 
@@ -39,31 +40,49 @@ class Renderer:
         name = hashlib.sha256(f"{portrait} {voice} {mode}".encode()).hexdigest()[:32] + ".mp4"
         with self._lock:
             if name not in self._ordered:
-                self._ordered[name] = self._pool.submit(self._render, name, portrait, voice, seconds)
+                self._ordered[name] = self._pool.submit(
+                    self._render, name, portrait, voice, seconds
+                )
             return self._ordered[name]
 
     def speech(self, text: str, language: str, pace: float) -> Medium:
-        """Not speech, but a buzz of a voice's pitch in the rhythm of syllables, as long as the text would take."""
-        length = max(0.4, len(text) / LETTERS_PER_SECOND.get(language, LETTERS_PER_SECOND["en"]) / pace)
+        """Not speech, but a buzz of a voice's pitch in the rhythm of syllables, as long as the text
+        would take."""
+        length = max(
+            0.4, len(text) / LETTERS_PER_SECOND.get(language, LETTERS_PER_SECOND["en"]) / pace
+        )
         pitch = 110 + int(hashlib.sha256(text.encode()).hexdigest()[:2], 16) // 4
         wave = "+".join(f"{1 / n:.3f}*sin({n}*2*PI*{pitch}*t)" for n in range(1, 9))
         name = hashlib.sha256(f"{text} {language} {pace}".encode()).hexdigest()[:32] + ".mp3"
         if not self.path(name).exists():
-            source = f"aevalsrc='0.25*({wave})*pow(sin(PI*{4 * pace:.2f}*t),2)':s=24000:d={length:.2f}"
+            source = (
+                f"aevalsrc='0.25*({wave})*pow(sin(PI*{4 * pace:.2f}*t),2)':s=24000:d={length:.2f}"
+            )
             self._make(name, ["-f", "lavfi", "-i", source, "-c:a", "libmp3lame", "-b:a", "48k"])
         return self._library.keep(self.path(name).read_bytes())
 
     def _render(self, name: str, portrait: str, voice: str, seconds: float) -> str:
         if not self.path(name).exists():
-            size = f"scale='min({WIDEST},iw)':'min({HIGHEST},ih)':force_original_aspect_ratio=decrease"
-            # One decoded picture that repeats; `-loop 1` would decode the file for each frame.
-            still = (
-                f"{size},scale='max(2,trunc(iw/2)*2)':'max(2,trunc(ih/2)*2)',format=yuv420p,loop=loop=-1:size=1:start=0"
+            size = (
+                f"scale='min({WIDEST},iw)':'min({HIGHEST},ih)':force_original_aspect_ratio=decrease"
             )
+            # One decoded picture that repeats; `-loop 1` would decode the file for each frame.
+            still = f"{size},scale='max(2,trunc(iw/2)*2)':'max(2,trunc(ih/2)*2)',format=yuv420p,loop=loop=-1:size=1:start=0"
             pace = f"setpts=N/{FRAMES_PER_SECOND}/TB,fps={FRAMES_PER_SECOND}"
             how = ["-i", str(self._library.path(portrait)), "-i", str(self._library.path(voice))]
             how += ["-filter_complex", f"[0:v:0]{still},{pace}[v]", "-map", "[v]", "-map", "1:a:0"]
-            how += ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "stillimage", "-crf", "30", "-g", "300"]
+            how += [
+                "-c:v",
+                "libx264",
+                "-preset",
+                "ultrafast",
+                "-tune",
+                "stillimage",
+                "-crf",
+                "30",
+                "-g",
+                "300",
+            ]
             how += [
                 "-c:a",
                 "aac",

@@ -30,7 +30,11 @@ class Results:
         if link is None:
             return _xml(404, "NoSuchKey", "The specified key does not exist.")
         if request.method not in ("GET", "HEAD"):
-            return _xml(405, "MethodNotAllowed", "The specified method is not allowed against this resource.")
+            return _xml(
+                405,
+                "MethodNotAllowed",
+                "The specified method is not allowed against this resource.",
+            )
         if self._engine.clock.now() > link["dies"]:
             return _xml(404, "NoSuchKey", "The specified key does not exist.")
         job = self._engine.book.by_id(link["job_id"])
@@ -52,7 +56,9 @@ class Results:
             return Response(wire="truncated") if wrong["as"] == "truncated" else WRONG[wrong["as"]]
         if huge := faults.strike("huge", subject):
             start = b"\x00\x00\x00\x20ftypisom\x00\x00\x02\x00isomiso2avc1mp41" + bytes(1 << 16)
-            return Response(200, start, {"Content-Type": "video/mp4"}, wire="huge", amount=huge["bytes"])
+            return Response(
+                200, start, {"Content-Type": "video/mp4"}, wire="huge", amount=huge["bytes"]
+            )
         if drip := faults.strike("drip", subject):
             return Response(wire="drip", amount=drip["bytes_per_second"])
         return None

@@ -60,7 +60,10 @@ def json_response(body: Any, status: int = 200, **headers: str) -> Response:
 
 
 def html_response(status: int, title: str) -> Response:
-    page = f"<!DOCTYPE html><html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>\n"
+    page = (
+        "<!DOCTYPE "
+        f"html><html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>\n"
+    )
     return Response(status, page.encode(), {"Content-Type": "text/html; charset=UTF-8"})
 
 
@@ -68,13 +71,19 @@ class Listener:
     """One provider on one port."""
 
     def __init__(
-        self, name: str, address: tuple[str, int], answer: Callable[[Request], Response], verbose: bool
+        self,
+        name: str,
+        address: tuple[str, int],
+        answer: Callable[[Request], Response],
+        verbose: bool,
     ) -> None:
         self.name = name
         known = {"name": name, "answer": staticmethod(answer), "verbose": verbose}
         self._server = _Server(address, type("Handler", (_Handler,), known))
         self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        )
 
     def start(self) -> None:
         self._thread.start()
@@ -145,7 +154,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self.verbose:
             took = int((time.monotonic() - began) * 1000)
             print(
-                f"{self.name} {request.method} {request.path} {response.status} {response.wire} {took} ms", flush=True
+                f"{self.name} {request.method} {request.path} {response.status} {response.wire} "
+                f"{took} ms",
+                flush=True,
             )
         self._write(request, response)
 
@@ -195,7 +206,9 @@ class _Handler(BaseHTTPRequestHandler):
             length //= 2
             self.close_connection = True
         slow = response.wire == "drip"
-        for piece in _pieces(response, length, max(1, int(response.amount / 10)) if slow else 1 << 16):
+        for piece in _pieces(
+            response, length, max(1, int(response.amount / 10)) if slow else 1 << 16
+        ):
             self.wfile.write(piece)
             if slow:
                 self.wfile.flush()
@@ -212,7 +225,9 @@ def _length(response: Response) -> int:
 def _pieces(response: Response, length: int, size: int) -> Any:
     if response.wire == "huge":
         for at in range(0, length, size):
-            yield (response.body or bytes(size))[: min(size, length - at)].ljust(min(size, length - at), b"\0")
+            yield (response.body or bytes(size))[: min(size, length - at)].ljust(
+                min(size, length - at), b"\0"
+            )
     elif response.file:
         with response.file.open("rb") as content:
             content.seek(response.first)

@@ -11,7 +11,8 @@ from local.simulator.server import Request, Response, json_response
 if TYPE_CHECKING:
     from local.simulator.kling import KlingDialect
 
-# Some of the voices that public clients name. The real list is longer, so an unknown voice is taken too.
+# Some of the voices that public clients name. The real list is longer, so an unknown voice is taken
+# too.
 NAMES = {
     "genshin_vindi2": "Sunny Boy",
     "zhinen_xuesheng": "Sensible Younger Brother",
@@ -44,16 +45,27 @@ class Speech:
         wrong = _wrong(body)
         if wrong:
             return self._provider.refuse(1201, wrong)
-        spoken = self._engine.renderer.speech(body["text"], body["voice_language"], body.get("voice_speed", 1.0))
+        spoken = self._engine.renderer.speech(
+            body["text"], body["voice_language"], body.get("voice_speed", 1.0)
+        )
         audio_id, now = digits(18, "82"), self._engine.clock.now()
-        kept = {"id": audio_id, "provider": self._provider.name, "file": spoken.name, "created": now}
+        kept = {
+            "id": audio_id,
+            "provider": self._provider.name,
+            "file": spoken.name,
+            "created": now,
+        }
         self._engine.book.put("speech", audio_id, kept)
-        url = self._engine.publish(f"/tts/{audio_id}.mp3", f"media/{spoken.name}", "audio/mpeg", 24.0 * 30)
+        url = self._engine.publish(
+            f"/tts/{audio_id}.mp3", f"media/{spoken.name}", "audio/mpeg", 24.0 * 30
+        )
         data = {
             "task_id": digits(18, "88"),
             "task_status": "succeed",
             "task_status_msg": "",
-            "task_result": {"audios": [{"id": audio_id, "url": url, "duration": f"{spoken.seconds:.3f}"}]},
+            "task_result": {
+                "audios": [{"id": audio_id, "url": url, "duration": f"{spoken.seconds:.3f}"}]
+            },
             "final_unit_deduction": "0",
             "created_at": int(now * 1000),
             "updated_at": int(now * 1000),
@@ -62,7 +74,10 @@ class Speech:
 
     def _voices(self, request: Request) -> Response:
         try:
-            page, size = int(request.query.get("pageNum", 1)), int(request.query.get("pageSize", 30))
+            page, size = (
+                int(request.query.get("pageNum", 1)),
+                int(request.query.get("pageSize", 30)),
+            )
         except ValueError:
             return self._provider.refuse(1201, "pageNum and pageSize must be integers")
         now = int(self._engine.clock.now() * 1000)
@@ -71,7 +86,14 @@ class Speech:
                 "task_id": str(880000000000000100 + number),
                 "task_status": "succeed",
                 "task_result": {
-                    "voices": [{"voice_id": voice, "voice_name": name, "trial_url": "", "owned_by": "kling"}]
+                    "voices": [
+                        {
+                            "voice_id": voice,
+                            "voice_name": name,
+                            "trial_url": "",
+                            "owned_by": "kling",
+                        }
+                    ]
                 },
                 "created_at": now,
                 "updated_at": now,
@@ -83,7 +105,11 @@ class Speech:
 
 def _wrong(body: Any) -> str:
     """What is wrong with the request, or ""."""
-    if not isinstance(body, dict) or not isinstance(body.get("text"), str) or not body["text"].strip():
+    if (
+        not isinstance(body, dict)
+        or not isinstance(body.get("text"), str)
+        or not body["text"].strip()
+    ):
         return "text is required"
     if len(body["text"]) > 1000:
         return "text must not exceed 1000 characters"

@@ -22,11 +22,17 @@ def send_on(status: str, location: str):
     return lambda visit: visit.head(status, Location=location, Content_Length=0)
 
 
-def get(url: str = URL, *, max_bytes: int = 1 << 20, seconds: float = 20.0, trusted_host: str = "") -> bytes:
-    return download.read(url, max_bytes=max_bytes, deadline_seconds=seconds, trusted_host=trusted_host)
+def get(
+    url: str = URL, *, max_bytes: int = 1 << 20, seconds: float = 20.0, trusted_host: str = ""
+) -> bytes:
+    return download.read(
+        url, max_bytes=max_bytes, deadline_seconds=seconds, trusted_host=trusted_host
+    )
 
 
-def refused(url: str = URL, kind: type[download.FetchError] = download.ForbiddenAddress, **how: object) -> str:
+def refused(
+    url: str = URL, kind: type[download.FetchError] = download.ForbiddenAddress, **how: object
+) -> str:
     with pytest.raises(kind) as raised:
         get(url, **how)  # type: ignore[arg-type]
     assert type(raised.value) is kind

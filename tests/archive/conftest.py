@@ -27,7 +27,8 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture
 def flat_memory() -> Iterator[None]:
-    """This process grows by no more than 64 MB, whatever earlier tests needed: the kernel's mark is set back."""
+    """This process grows by no more than 64 MB, whatever earlier tests needed: the kernel's mark is
+    set back."""
     mark, process = Path("/proc/self/clear_refs"), Path("/proc/self/status")
     if not mark.exists():
         pytest.skip("only Linux tells the peak of a while")
@@ -101,7 +102,13 @@ class Vault:
             "prompt": "Speak calmly.",
             "settings": {"mode": "std"},
             "portrait": {"bucket": "inbox", "key": "hello.png", "version_id": "p1", "etag": "aa"},
-            "audio": {"bucket": "inbox", "key": "hello.mp3", "version_id": "a1", "etag": "bb", "seconds": 11.52},
+            "audio": {
+                "bucket": "inbox",
+                "key": "hello.mp3",
+                "version_id": "a1",
+                "etag": "bb",
+                "seconds": 11.52,
+            },
             "video_url": url,
             **told,
         }
@@ -113,7 +120,10 @@ class Vault:
         return archive.handler(event, Context(seconds))  # type: ignore[arg-type]
 
     def keys(self) -> list[str]:
-        return [entry["Key"] for entry in self.s3.list_objects_v2(Bucket=self.bucket).get("Contents", [])]
+        return [
+            entry["Key"]
+            for entry in self.s3.list_objects_v2(Bucket=self.bucket).get("Contents", [])
+        ]
 
     def versions(self) -> int:
         return len(self.s3.list_object_versions(Bucket=self.bucket).get("Versions", []))
@@ -127,7 +137,9 @@ class Vault:
 
 
 @pytest.fixture
-def vault(emulator: cloud.Cloud, s3: Any, internet: Internet, monkeypatch: pytest.MonkeyPatch) -> Vault:
+def vault(
+    emulator: cloud.Cloud, s3: Any, internet: Internet, monkeypatch: pytest.MonkeyPatch
+) -> Vault:
     address = urlsplit(emulator.url)
     internet.house.add((address.hostname or "", address.port or 0))
     name = uuid.uuid4().hex
@@ -145,6 +157,8 @@ def vault(emulator: cloud.Cloud, s3: Any, internet: Internet, monkeypatch: pytes
         monkeypatch.setenv(variable, value)
     settings.get.cache_clear()  # the clients stay: all tests here speak to the same emulator
     vault = Vault(s3, name)
-    vault.s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": cloud.REGION})
+    vault.s3.create_bucket(
+        Bucket=name, CreateBucketConfiguration={"LocationConstraint": cloud.REGION}
+    )
     vault.s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
     return vault

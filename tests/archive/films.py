@@ -10,11 +10,16 @@ def box(name: bytes, content: bytes = b"") -> bytes:
 
 
 def movie_header(seconds: float, *, timescale: int = 1000) -> bytes:
-    return box(b"mvhd", bytes(12) + timescale.to_bytes(4) + int(seconds * timescale).to_bytes(4) + bytes(80))
+    return box(
+        b"mvhd",
+        bytes(12) + timescale.to_bytes(4) + int(seconds * timescale).to_bytes(4) + bytes(80),
+    )
 
 
 def track(kind: bytes = b"vide") -> bytes:
-    return box(b"trak", box(b"tkhd", bytes(84)) + box(b"mdia", box(b"hdlr", bytes(8) + kind + bytes(13))))
+    return box(
+        b"trak", box(b"tkhd", bytes(84)) + box(b"mdia", box(b"hdlr", bytes(8) + kind + bytes(13)))
+    )
 
 
 def moov(seconds: float = 12.267, *tracks: bytes) -> bytes:
@@ -24,7 +29,9 @@ def moov(seconds: float = 12.267, *tracks: bytes) -> bytes:
 FTYP = box(b"ftyp", b"isom\x00\x00\x02\x00isomiso2avc1mp41")
 
 
-def film(size: int = 100_000, *, seconds: float = 12.267, seed: int = 7, moov_first: bool = True) -> bytes:
+def film(
+    size: int = 100_000, *, seconds: float = 12.267, seed: int = 7, moov_first: bool = True
+) -> bytes:
     """A whole film of about this size; the same seed gives the same bytes."""
     pictures = box(b"mdat", random.Random(seed).randbytes(size))
     return FTYP + (moov(seconds) + pictures if moov_first else pictures + moov(seconds))

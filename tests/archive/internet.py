@@ -1,7 +1,9 @@
-"""A pretended internet: names, public addresses, and https servers that behave as badly as a test wants.
+"""A pretended internet: names, public addresses, and https servers that behave as badly as a test
+wants.
 
-Only the wire is replaced: the resolver and the call that connects. A public address leads to a server on this machine;
-every address anybody tried is kept, and one that no test gave a server cannot be reached.
+Only the wire is replaced: the resolver and the call that connects. A public address leads to a
+server on this machine; every address anybody tried is kept, and one that no test gave a server
+cannot be reached.
 """
 
 from __future__ import annotations
@@ -46,7 +48,8 @@ class Visit:
 
 
 class Server:
-    """Answers each connection in a thread of its own, as the test says. `visits` are the requests it saw."""
+    """Answers each connection in a thread of its own, as the test says. `visits` are the requests
+    it saw."""
 
     def __init__(self, answer: Answer, tls: ssl.SSLContext | None) -> None:
         self.answer = answer
@@ -80,7 +83,10 @@ class Server:
                     request += piece
                 head, _, rest = request.partition(b"\r\n\r\n")
                 first, *lines = head.decode("latin-1").split("\r\n")
-                headers = {n.lower(): v.strip() for n, _, v in (line.partition(":") for line in lines if ":" in line)}
+                headers = {
+                    n.lower(): v.strip()
+                    for n, _, v in (line.partition(":") for line in lines if ":" in line)
+                }
                 visit = Visit(connection, first.split(" ")[1], headers, rest)
                 self.visits.append(visit)
                 self.answer(visit)
@@ -88,7 +94,8 @@ class Server:
 
 @dataclass
 class Internet:
-    """`names` are the resolver's answers: a list of addresses, or a function that gives one each time it is asked."""
+    """`names` are the resolver's answers: a list of addresses, or a function that gives one each
+    time it is asked."""
 
     authority: Authority
     names: dict[str, list[str] | Callable[[], list[str]]] = field(default_factory=dict)
@@ -97,7 +104,9 @@ class Internet:
     tried: list[tuple[str, int]] = field(default_factory=list)
     servers: list[Server] = field(default_factory=list)
 
-    def site(self, name: str, answer: Answer, *, address: str = "93.184.216.34", tls: bool = True) -> Server:
+    def site(
+        self, name: str, answer: Answer, *, address: str = "93.184.216.34", tls: bool = True
+    ) -> Server:
         """A server under this name and address, on port 443 as the world sees it."""
         server = Server(answer, self.authority.context(name) if tls else None)
         self.servers.append(server)
@@ -121,7 +130,9 @@ class Internet:
             addresses = _literal(host)
         return [_entry(address, int(port)) for address in addresses]
 
-    def connect(self, connection: socket.socket, address: Any, dial: Callable[[Any, Any], None]) -> None:
+    def connect(
+        self, connection: socket.socket, address: Any, dial: Callable[[Any, Any], None]
+    ) -> None:
         place = (str(address[0]), int(address[1]))
         if place in self.house:
             return dial(connection, address)
@@ -136,7 +147,8 @@ class Internet:
 
 
 def _literal(host: str) -> list[str]:
-    """A host that is a number, in any of the ways that inet_aton reads (decimal, octal, hex, short)."""
+    """A host that is a number, in any of the ways that inet_aton reads (decimal, octal, hex,
+    short)."""
     with suppress(OSError):
         return [socket.inet_ntoa(socket.inet_aton(host))]
     with suppress(OSError):
@@ -145,8 +157,15 @@ def _literal(host: str) -> list[str]:
 
 
 def _entry(address: str, port: int) -> tuple[Any, ...]:
-    """The family is always v4: the socket made for it leads to 127.0.0.1, and not every machine has v6."""
-    return socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port, 0, 0)[: 4 if ":" in address else 2]
+    """The family is always v4: the socket made for it leads to 127.0.0.1, and not every machine has
+    v6."""
+    return (
+        socket.AF_INET,
+        socket.SOCK_STREAM,
+        6,
+        "",
+        (address, port, 0, 0)[: 4 if ":" in address else 2],
+    )
 
 
 class Authority:
@@ -155,7 +174,9 @@ class Authority:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Talkdrop's test authority")])
+        self._name = x509.Name(
+            [x509.NameAttribute(NameOID.COMMON_NAME, "Talkdrop's test authority")]
+        )
         certificate = self._certificate(self._name, self._key.public_key(), is_authority=True)
         self.path = folder / "authority.pem"
         self.path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
@@ -167,7 +188,11 @@ class Authority:
         place = self._folder / f"{name}.pem"
         place.write_bytes(
             certificate.public_bytes(serialization.Encoding.PEM)
-            + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+            + key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
         )
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(place)
@@ -187,7 +212,9 @@ class Authority:
             .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
         )
         if not is_authority:
-            builder = builder.add_extension(x509.SubjectAlternativeName([_alternative(str(name))]), critical=False)
+            builder = builder.add_extension(
+                x509.SubjectAlternativeName([_alternative(str(name))]), critical=False
+            )
         return builder.sign(self._key, hashes.SHA256())
 
 
@@ -201,6 +228,8 @@ def pretend(monkeypatch: Any, authority: Authority) -> Iterator[Internet]:
     internet = Internet(authority)
     dial = socket.socket.connect
     monkeypatch.setattr(socket, "getaddrinfo", internet.resolve)
-    monkeypatch.setattr(socket.socket, "connect", lambda self, address: internet.connect(self, address, dial))
+    monkeypatch.setattr(
+        socket.socket, "connect", lambda self, address: internet.connect(self, address, dial)
+    )
     yield internet
     internet.close()

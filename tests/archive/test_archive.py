@@ -7,7 +7,13 @@ import json
 
 import pytest
 
-from functions.download.connection import FetchError, ForbiddenAddress, LinkDead, SourceUnreachable, Unwelcome
+from functions.download.connection import (
+    FetchError,
+    ForbiddenAddress,
+    LinkDead,
+    SourceUnreachable,
+    Unwelcome,
+)
 from functions.videos.bucket import ArchiveUnavailable
 from functions.videos.mp4 import NotAVideo
 from tests.archive.asking import URL, chunked, serve
@@ -34,7 +40,10 @@ def test_a_video_lands_in_the_archive_beside_its_manifest(vault: Vault, internet
     assert head["Metadata"]["job-id"] == "281e5b0f39b9"
     assert "ContentEncoding" not in head
     tags = vault.s3.get_object_tagging(Bucket=vault.bucket, Key=f"{folder}/hello.mp4")["TagSet"]
-    assert {tag["Key"]: tag["Value"] for tag in tags} == {"provider": "kie", "model": "kling/ai-avatar-standard"}
+    assert {tag["Key"]: tag["Value"] for tag in tags} == {
+        "provider": "kie",
+        "model": "kling/ai-avatar-standard",
+    }
     assert answer == {
         "next": "settle",
         "archived": {
@@ -58,7 +67,9 @@ def test_a_video_lands_in_the_archive_beside_its_manifest(vault: Vault, internet
     assert "hush" not in json.dumps(manifest)
 
 
-def test_the_same_task_archived_again_gives_the_same_answer_and_fetches_nothing(vault: Vault, internet: Internet) -> None:
+def test_the_same_task_archived_again_gives_the_same_answer_and_fetches_nothing(
+    vault: Vault, internet: Internet
+) -> None:
     site = internet.site("files.example.com", serve(FILM))
     vault.open_task(URL)
     first = vault.run()
@@ -94,7 +105,9 @@ def test_who_comes_second_leaves_what_the_first_put_there(vault: Vault, internet
         ("ü" * 300, "ü" * 100),
     ],
 )  # fmt: skip
-def test_the_stem_stays_readable_in_the_key(vault: Vault, internet: Internet, stem: str, name: str) -> None:
+def test_the_stem_stays_readable_in_the_key(
+    vault: Vault, internet: Internet, stem: str, name: str
+) -> None:
     internet.site("files.example.com", serve(FILM))
     vault.open_task(URL, stem=stem)
     key = vault.run()["archived"]["key"]
@@ -130,16 +143,24 @@ WRONG = {
     "a blink": film(5000, seconds=1),
     "a box too small": FTYP + b"\x00\x00\x00\x07moov" + PICTURES,
     "a long box too small": FTYP + b"\x00\x00\x00\x01moov" + (8).to_bytes(8) + PICTURES,
-    "a box past its parent": FTYP + box(b"moov", movie_header(12.0) + b"\x00\x00\xff\xfftrak" + bytes(40)) + PICTURES,
+    "a box past its parent": FTYP
+    + box(b"moov", movie_header(12.0) + b"\x00\x00\xff\xfftrak" + bytes(40))
+    + PICTURES,
     "a box without end": FTYP + b"\x00\x00\x00\x00moov" + bytes(100),
-    "a promise past the end": FTYP + moov() + b"\x00\x00\x00\x01mdat" + (1 << 60).to_bytes(8) + bytes(100),
+    "a promise past the end": FTYP
+    + moov()
+    + b"\x00\x00\x00\x01mdat"
+    + (1 << 60).to_bytes(8)
+    + bytes(100),
     "crumbs": FTYP + box(b"free") * 250_000,
 }
 
 
 @pytest.mark.parametrize("wrong", WRONG)
 @pytest.mark.parametrize("how", [serve, chunked])
-def test_what_is_not_a_whole_video_of_this_voice_is_never_seen(vault: Vault, internet: Internet, wrong: str, how) -> None:
+def test_what_is_not_a_whole_video_of_this_voice_is_never_seen(
+    vault: Vault, internet: Internet, wrong: str, how
+) -> None:
     internet.site("files.example.com", how(WRONG[wrong]))
     vault.open_task(URL)
     with pytest.raises(NotAVideo):
@@ -153,15 +174,23 @@ RIGHT = {
     "pictures to the end": FTYP + moov() + b"\x00\x00\x00\x00mdat" + bytes(9000),
     "a long box": FTYP + moov() + b"\x00\x00\x00\x01mdat" + (16 + 9000).to_bytes(8) + bytes(9000),
     "in fragments": FTYP
-    + box(b"moov", movie_header(0) + track() + box(b"mvex", box(b"mehd", bytes(4) + (12_000).to_bytes(4))))
+    + box(
+        b"moov",
+        movie_header(0) + track() + box(b"mvex", box(b"mehd", bytes(4) + (12_000).to_bytes(4))),
+    )
     + (box(b"moof", bytes(50)) + box(b"mdat", bytes(500))) * 12,
-    "in fragments without a length": FTYP + box(b"moov", movie_header(0) + track()) + box(b"moof", bytes(50)) + PICTURES,
+    "in fragments without a length": FTYP
+    + box(b"moov", movie_header(0) + track())
+    + box(b"moof", bytes(50))
+    + PICTURES,
 }
 
 
 @pytest.mark.parametrize("right", RIGHT)
 @pytest.mark.parametrize("how", [serve, chunked])
-def test_every_way_to_write_a_film_is_taken(vault: Vault, internet: Internet, right: str, how) -> None:
+def test_every_way_to_write_a_film_is_taken(
+    vault: Vault, internet: Internet, right: str, how
+) -> None:
     internet.site("files.example.com", how(RIGHT[right]))
     vault.open_task(URL)
     archived = vault.run()["archived"]
@@ -175,11 +204,20 @@ def test_every_way_to_write_a_film_is_taken(vault: Vault, internet: Internet, ri
         (lambda visit: visit.head("403 Forbidden", Content_Length=0), LinkDead),
         (lambda visit: visit.head("410 Gone", Content_Length=0), LinkDead),
         (lambda visit: visit.head("503 Busy", Content_Length=0), SourceUnreachable),
-        (lambda visit: visit.head("302 Found", Location="http://169.254.169.254/"), ForbiddenAddress),
+        (
+            lambda visit: visit.head("302 Found", Location="http://169.254.169.254/"),
+            ForbiddenAddress,
+        ),
         (lambda visit: visit.head(Content_Length=20 << 30), Unwelcome),
         (lambda visit: visit.head(Content_Encoding="gzip", Content_Length=5), Unwelcome),
-        (lambda visit: (visit.head(Content_Length=len(FILM)), visit.send(FILM[:-1])), SourceUnreachable),
-        (lambda visit: (visit.head(Transfer_Encoding="chunked"), visit.send(b"ff\r\n")), SourceUnreachable),
+        (
+            lambda visit: (visit.head(Content_Length=len(FILM)), visit.send(FILM[:-1])),
+            SourceUnreachable,
+        ),
+        (
+            lambda visit: (visit.head(Transfer_Encoding="chunked"), visit.send(b"ff\r\n")),
+            SourceUnreachable,
+        ),
     ],
 )
 def test_a_source_that_fails_leaves_nothing_behind(
@@ -204,7 +242,9 @@ def test_an_archive_that_refuses_is_said_to_be_unavailable(
         vault.run()
 
 
-def test_a_task_that_is_not_to_be_archived_is_left_to_settle(vault: Vault, internet: Internet) -> None:
+def test_a_task_that_is_not_to_be_archived_is_left_to_settle(
+    vault: Vault, internet: Internet
+) -> None:
     vault.open_task(URL, status="COMPLETED")
     assert vault.run() == {"next": "settle", "archived": {}}
     vault.open_task(URL)
@@ -213,7 +253,10 @@ def test_a_task_that_is_not_to_be_archived_is_left_to_settle(vault: Vault, inter
 
 
 def test_no_log_line_holds_a_query(
-    vault: Vault, internet: Internet, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    vault: Vault,
+    internet: Internet,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     internet.site("files.example.com", serve(FILM))
     vault.open_task(URL)

@@ -1,4 +1,5 @@
-"""The door is `bucket.put_stream`: what we carry by hand is what was signed, and S3 has the last word."""
+"""The door is `bucket.put_stream`: what we carry by hand is what was signed, and S3 has the last
+word."""
 
 from __future__ import annotations
 
@@ -54,14 +55,27 @@ def speak_to(endpoint: Internet, answer, monkeypatch: pytest.MonkeyPatch):
 
 
 def signature_of(method: str, visit: Visit) -> str:
-    """SigV4 worked out anew from what arrived (https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html)."""
-    told = dict(part.strip().split("=", 1) for part in visit.headers["authorization"].split(" ", 1)[1].split(","))
+    """SigV4 worked out anew from what arrived
+    (https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html)."""
+    told = dict(
+        part.strip().split("=", 1)
+        for part in visit.headers["authorization"].split(" ", 1)[1].split(",")
+    )
     names = told["SignedHeaders"].split(";")
     path, _, query = visit.path.partition("?")
     lines = "".join(f"{name}:{' '.join(visit.headers[name].split())}\n" for name in names)
-    asked = "\n".join([method, path, query, lines, told["SignedHeaders"], visit.headers["x-amz-content-sha256"]])
+    asked = "\n".join(
+        [method, path, query, lines, told["SignedHeaders"], visit.headers["x-amz-content-sha256"]]
+    )
     scope = told["Credential"].partition("/")[2]
-    text = "\n".join(["AWS4-HMAC-SHA256", visit.headers["x-amz-date"], scope, hashlib.sha256(asked.encode()).hexdigest()])
+    text = "\n".join(
+        [
+            "AWS4-HMAC-SHA256",
+            visit.headers["x-amz-date"],
+            scope,
+            hashlib.sha256(asked.encode()).hexdigest(),
+        ]
+    )
     key = f"AWS4{cloud.KEY}".encode()
     for word in scope.split("/"):
         key = hmac.new(key, word.encode(), hashlib.sha256).digest()
@@ -69,7 +83,9 @@ def signature_of(method: str, visit: Visit) -> str:
     return told["SignedHeaders"]
 
 
-def test_what_is_carried_is_what_was_signed(endpoint: Internet, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_carried_is_what_was_signed(
+    endpoint: Internet, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bodies: list[bytes] = []
 
     def answer(visit: Visit) -> None:
@@ -81,7 +97,12 @@ def test_what_is_carried_is_what_was_signed(endpoint: Internet, monkeypatch: pyt
 
     server = speak_to(endpoint, answer, monkeypatch)
     bucket.put_stream(
-        place("vault"), len(CONTENT), pour, ContentType="video/mp4", Metadata={"job-id": "1"}, Tagging="provider=kie"
+        place("vault"),
+        len(CONTENT),
+        pour,
+        ContentType="video/mp4",
+        Metadata={"job-id": "1"},
+        Tagging="provider=kie",
     )
     signed = signature_of("PUT", server.visits[0])
     for name in (
@@ -102,7 +123,9 @@ def test_what_is_carried_is_what_was_signed(endpoint: Internet, monkeypatch: pyt
     assert rest.endswith(b"=\r\n\r\n")
 
 
-def test_an_s3_that_is_busy_is_not_sent_the_same_bytes_twice(endpoint: Internet, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_s3_that_is_busy_is_not_sent_the_same_bytes_twice(
+    endpoint: Internet, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def busy(visit: Visit) -> None:
         left = int(visit.headers["content-length"]) - len(visit.rest)
         while left > 0:
@@ -116,7 +139,9 @@ def test_an_s3_that_is_busy_is_not_sent_the_same_bytes_twice(endpoint: Internet,
 
 
 @pytest.mark.parametrize("refusal", ["403 Forbidden", "400 Bad Request"])
-def test_an_s3_that_refuses_at_once_is_heard(endpoint: Internet, monkeypatch: pytest.MonkeyPatch, refusal: str) -> None:
+def test_an_s3_that_refuses_at_once_is_heard(
+    endpoint: Internet, monkeypatch: pytest.MonkeyPatch, refusal: str
+) -> None:
     def refuse(visit: Visit) -> None:
         body = b"<Error><Code>AccessDenied</Code></Error>"
         visit.head(refusal, Content_Length=len(body), Connection="close")
@@ -128,23 +153,34 @@ def test_an_s3_that_refuses_at_once_is_heard(endpoint: Internet, monkeypatch: py
         bucket.put_stream(place("vault"), len(CONTENT), pour)
 
 
-def test_an_s3_that_hangs_up_is_unavailable(endpoint: Internet, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_s3_that_hangs_up_is_unavailable(
+    endpoint: Internet, monkeypatch: pytest.MonkeyPatch
+) -> None:
     speak_to(endpoint, lambda visit: None, monkeypatch)
     with pytest.raises(ArchiveUnavailable):
         bucket.put_stream(place("vault"), len(CONTENT), pour)
 
 
-def test_an_s3_that_cannot_be_reached_is_unavailable(endpoint: Internet, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_s3_that_cannot_be_reached_is_unavailable(
+    endpoint: Internet, monkeypatch: pytest.MonkeyPatch
+) -> None:
     speak_to(endpoint, lambda visit: None, monkeypatch)
     endpoint.routes.clear()
     with pytest.raises(ArchiveUnavailable):
         bucket.put_stream(place("vault"), len(CONTENT), pour)
 
 
-def test_an_upload_that_was_completed_unheard_is_already_there(endpoint: Internet, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upload_that_was_completed_unheard_is_already_there(
+    endpoint: Internet, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def answer(visit: Visit) -> None:
-        is_completion = visit.headers.get("content-type", "").endswith("xml") or "if-none-match" in visit.headers
-        code, status = ("PreconditionFailed", "412 No") if is_completion else ("NoSuchUpload", "404 Not Found")
+        is_completion = (
+            visit.headers.get("content-type", "").endswith("xml")
+            or "if-none-match" in visit.headers
+        )
+        code, status = (
+            ("PreconditionFailed", "412 No") if is_completion else ("NoSuchUpload", "404 Not Found")
+        )
         body = f"<Error><Code>{code}</Code></Error>".encode()
         visit.head(status, Content_Length=len(body))
         visit.send(body)

@@ -1,4 +1,5 @@
-"""The archive function runs in a process of its own and is killed, without a word, wherever it happens to be."""
+"""The archive function runs in a process of its own and is killed, without a word, wherever it
+happens to be."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ KILLS = 10
 
 
 class Assassin:
-    """Serves the film, and kills whoever fetches it after `at` bytes; past the end, a little later."""
+    """Serves the film, and kills whoever fetches it after `at` bytes; past the end, a little
+    later."""
 
     def __init__(self, *, chunked: bool) -> None:
         self.at: int | None = None
@@ -39,7 +41,9 @@ class Assassin:
         self._chunked = chunked
 
     def __call__(self, visit: Visit) -> None:
-        headers = {"Transfer_Encoding": "chunked"} if self._chunked else {"Content_Length": len(FILM)}
+        headers = (
+            {"Transfer_Encoding": "chunked"} if self._chunked else {"Content_Length": len(FILM)}
+        )
         visit.head(ETag='"v1"', **headers)
         for start in range(0, len(FILM), 1 << 16):
             if self.at is not None and start >= self.at:
@@ -71,7 +75,9 @@ def run(vault: Vault, assassin: Assassin) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_killed_at_any_byte_it_leaves_no_object_or_the_whole_one(vault: Vault, internet: Internet, chunked: bool) -> None:
+def test_killed_at_any_byte_it_leaves_no_object_or_the_whole_one(
+    vault: Vault, internet: Internet, chunked: bool
+) -> None:
     assassin = Assassin(chunked=chunked)
     server = internet.plain(assassin)
     place = f"127.0.0.1:{server.port}"

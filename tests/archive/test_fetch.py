@@ -1,4 +1,5 @@
-"""The door is `fetch.open_url` and `fetch.read`; behind it stand resolvers and redirects that mean us harm."""
+"""The door is `fetch.open_url` and `fetch.read`; behind it stand resolvers and redirects that mean
+us harm."""
 
 from __future__ import annotations
 
@@ -136,7 +137,9 @@ def test_the_next_address_is_tried_when_the_first_does_not_answer(internet: Inte
     assert get() == b"hello"
 
 
-def test_proxies_of_the_environment_are_not_asked(internet: Internet, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxies_of_the_environment_are_not_asked(
+    internet: Internet, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "https_proxy", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9001")
     internet.site("files.example.com", give(b"hello"))
@@ -152,9 +155,13 @@ TARGETS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"])
+@pytest.mark.parametrize(
+    "status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"]
+)
 @pytest.mark.parametrize("target", TARGETS)
-def test_a_redirect_opens_no_door_that_was_shut(internet: Internet, status: str, target: str) -> None:
+def test_a_redirect_opens_no_door_that_was_shut(
+    internet: Internet, status: str, target: str
+) -> None:
     internet.site("files.example.com", send_on(status, target))
     internet.names["house.example.com"] = ["10.0.0.7"]
     with pytest.raises(download.FetchError):
@@ -170,7 +177,9 @@ def test_other_answers_mean_that_the_link_is_dead(internet: Internet, status: st
     assert set(internet.tried) == {("93.184.216.34", 443)}
 
 
-@pytest.mark.parametrize("status", ["408 Late", "425 Early", "429 Busy", "500 Broken", "502 Bad", "503 Busy", "504 Late"])
+@pytest.mark.parametrize(
+    "status", ["408 Late", "425 Early", "429 Busy", "500 Broken", "502 Bad", "503 Busy", "504 Late"]
+)
 def test_a_source_in_trouble_is_asked_again_later(internet: Internet, status: str) -> None:
     internet.site("files.example.com", send_on(status, ""))
     refused(kind=download.SourceUnreachable)
@@ -217,7 +226,9 @@ def test_only_the_trusted_host_may_be_private_and_plain(internet: Internet) -> N
     assert other.visits == []
 
 
-def test_the_trusted_host_may_send_us_on_but_no_stranger_may_send_us_to_it(internet: Internet) -> None:
+def test_the_trusted_host_may_send_us_on_but_no_stranger_may_send_us_to_it(
+    internet: Internet,
+) -> None:
     ours = internet.plain(lambda visit: send_on("302 Found", "https://files.example.com/")(visit))
     trusted = f"127.0.0.1:{ours.port}"
     internet.site("files.example.com", give(b"hello"))

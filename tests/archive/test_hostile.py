@@ -1,4 +1,5 @@
-"""The door is `fetch.open_url` and `fetch.read`; behind it stand servers that bomb, drip, lie, stall and break off."""
+"""The door is `fetch.open_url` and `fetch.read`; behind it stand servers that bomb, drip, lie,
+stall and break off."""
 
 from __future__ import annotations
 
@@ -42,7 +43,9 @@ def test_an_endless_body_is_cut_at_the_cap(internet: Internet, headers: dict[str
     refused(kind=download.Unwelcome, max_bytes=32 << 20)
 
 
-@pytest.mark.parametrize("length", ["-5", "ten", "1e3", "99999999999999999999999999", "0x10", "5, 5"])
+@pytest.mark.parametrize(
+    "length", ["-5", "ten", "1e3", "99999999999999999999999999", "0x10", "5, 5"]
+)
 def test_a_senseless_length_does_no_harm(internet: Internet, length: str) -> None:
     def answer(visit: Visit) -> None:
         visit.head(Content_Length=length)
@@ -55,26 +58,41 @@ def test_a_senseless_length_does_no_harm(internet: Internet, length: str) -> Non
 
 def test_two_lengths_are_one_too_many(internet: Internet) -> None:
     internet.site(
-        "files.example.com", lambda v: v.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 9\r\n\r\nhello")
+        "files.example.com",
+        lambda v: v.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 9\r\n\r\nhello"),
     )
     refused(kind=download.Unwelcome)
 
 
 def test_a_promise_of_more_than_comes_is_broken_off(internet: Internet) -> None:
-    internet.site("files.example.com", lambda visit: (visit.head(Content_Length=1000), visit.send(b"hello"))[0])
+    internet.site(
+        "files.example.com",
+        lambda visit: (visit.head(Content_Length=1000), visit.send(b"hello"))[0],
+    )
     refused(kind=download.SourceUnreachable)
 
 
 @pytest.mark.parametrize(
-    "body", [b"5\r\nhel", b"zz\r\nhello\r\n0\r\n\r\n", b"5\r\nhello\r\n", b"-5\r\nhello", b"5;" + b"x" * 70000]
+    "body",
+    [
+        b"5\r\nhel",
+        b"zz\r\nhello\r\n0\r\n\r\n",
+        b"5\r\nhello\r\n",
+        b"-5\r\nhello",
+        b"5;" + b"x" * 70000,
+    ],
 )
 def test_a_broken_chunk_is_never_a_whole_file(internet: Internet, body: bytes) -> None:
-    internet.site("files.example.com", lambda v: (v.head(Transfer_Encoding="chunked"), v.send(body))[0])
+    internet.site(
+        "files.example.com", lambda v: (v.head(Transfer_Encoding="chunked"), v.send(body))[0]
+    )
     refused(kind=download.SourceUnreachable)
 
 
 @pytest.mark.parametrize("says_goodbye", [True, False])
-def test_a_body_without_a_length_is_whole_only_if_tls_says_goodbye(internet: Internet, says_goodbye: bool) -> None:
+def test_a_body_without_a_length_is_whole_only_if_tls_says_goodbye(
+    internet: Internet, says_goodbye: bool
+) -> None:
     def answer(visit: Visit) -> None:
         visit.head()
         visit.send(b"hello")
@@ -89,9 +107,14 @@ def test_a_body_without_a_length_is_whole_only_if_tls_says_goodbye(internet: Int
         refused(kind=download.SourceUnreachable)
 
 
-@pytest.mark.parametrize("span", ["bytes 0-" + "9" * 5000 + "/5", "bytes 0-4/" + "9" * 5000, "bytes 0-4/*", "all"])
+@pytest.mark.parametrize(
+    "span", ["bytes 0-" + "9" * 5000 + "/5", "bytes 0-4/" + "9" * 5000, "bytes 0-4/*", "all"]
+)
 def test_a_part_that_says_no_sensible_extent_is_not_taken(internet: Internet, span: str) -> None:
-    internet.site("files.example.com", lambda visit: visit.head("206 Partial", Content_Range=span, Content_Length=5))
+    internet.site(
+        "files.example.com",
+        lambda visit: visit.head("206 Partial", Content_Range=span, Content_Length=5),
+    )
     refused(kind=download.SourceUnreachable)
 
 
@@ -112,7 +135,15 @@ def test_a_flood_of_headers_is_dammed(internet: Internet, flood: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [b"", b"\r\n", b"hello\r\n\r\n", b"HTTP/9.9 200 OK\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n", b"SSH-2.0-x\r\n"]
+    "answer",
+    [
+        b"",
+        b"\r\n",
+        b"hello\r\n\r\n",
+        b"HTTP/9.9 200 OK\r\n\r\n",
+        b"HTTP/1.1 abc\r\n\r\n",
+        b"SSH-2.0-x\r\n",
+    ],
 )
 def test_what_does_not_speak_http_is_unreachable(internet: Internet, answer: bytes) -> None:
     internet.site("files.example.com", lambda visit: visit.send(answer))
@@ -185,7 +216,9 @@ def broken_at(content: bytes, *breaks: int, etag: str = '"v1"', honest: bool = T
         start = int(visit.headers.get("range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
         if start and honest:
             span = f"bytes {start}-{len(content) - 1}/{len(content)}"
-            visit.head("206 Partial", Content_Range=span, Content_Length=len(content) - start, ETag=etag)
+            visit.head(
+                "206 Partial", Content_Range=span, Content_Length=len(content) - start, ETag=etag
+            )
         else:
             start = 0
             visit.head(Content_Length=len(content), ETag=etag)
@@ -198,18 +231,30 @@ def test_what_breaks_off_goes_on_by_range(internet: Internet) -> None:
     content = bytes(range(256)) * 2000
     site = internet.site("files.example.com", broken_at(content, 1, 70_000, 300_000))
     assert get() == content
-    assert [visit.headers.get("if-range") for visit in site.visits] == [None, '"v1"', '"v1"', '"v1"']
+    assert [visit.headers.get("if-range") for visit in site.visits] == [
+        None,
+        '"v1"',
+        '"v1"',
+        '"v1"',
+    ]
 
 
 @pytest.mark.parametrize("is_chunked", [False, True])
-def test_what_came_before_a_break_is_not_asked_for_again(internet: Internet, is_chunked: bool) -> None:
+def test_what_came_before_a_break_is_not_asked_for_again(
+    internet: Internet, is_chunked: bool
+) -> None:
     content = bytes(range(256)) * 2000
     whole, visits = broken_at(content), itertools.count(1)
 
     def answer(visit: Visit) -> None:
         if next(visits) > 1:
             return whole(visit)
-        visit.head(ETag='"v1"', **({"Transfer_Encoding": "chunked"} if is_chunked else {"Content_Length": len(content)}))
+        visit.head(
+            ETag='"v1"',
+            **(
+                {"Transfer_Encoding": "chunked"} if is_chunked else {"Content_Length": len(content)}
+            ),
+        )
         for start in range(0, 70_000, 10_000):
             piece = content[start : start + 10_000]
             visit.send(b"2710\r\n" + piece + b"\r\n" if is_chunked else piece)
@@ -220,9 +265,13 @@ def test_what_came_before_a_break_is_not_asked_for_again(internet: Internet, is_
     assert site.visits[1].headers["range"].startswith("bytes=70000-")
 
 
-def test_a_source_that_ends_every_connection_is_gone_on_from_as_long_as_it_gives_something(internet: Internet) -> None:
+def test_a_source_that_ends_every_connection_is_gone_on_from_as_long_as_it_gives_something(
+    internet: Internet,
+) -> None:
     content = bytes(range(256)) * 40_000
-    site = internet.site("files.example.com", broken_at(content, *range(1_200_000, len(content), 1_200_000)))
+    site = internet.site(
+        "files.example.com", broken_at(content, *range(1_200_000, len(content), 1_200_000))
+    )
     assert get(max_bytes=len(content)) == content
     assert len(site.visits) == 9
 
@@ -232,7 +281,9 @@ def test_a_source_that_cannot_be_reached_again_at_once_is_asked_again(internet: 
     whole, visits = broken_at(content, 70_000), itertools.count(1)
     internet.site(
         "files.example.com",
-        lambda visit: visit.head("503 Busy", Content_Length=0) if next(visits) in (2, 3) else whole(visit),
+        lambda visit: (
+            visit.head("503 Busy", Content_Length=0) if next(visits) in (2, 3) else whole(visit)
+        ),
     )
     assert get() == content
 
@@ -241,7 +292,9 @@ def test_whose_time_is_up_does_not_wait_to_go_on(internet: Internet) -> None:
     whole, visits = broken_at(bytes(200_000), 70_000), itertools.count(1)
     internet.site(
         "files.example.com",
-        lambda visit: visit.head("503 Busy", Content_Length=0) if next(visits) > 1 else whole(visit),
+        lambda visit: (
+            visit.head("503 Busy", Content_Length=0) if next(visits) > 1 else whole(visit)
+        ),
     )
     began = time.monotonic()
     refused(kind=download.DeadlinePassed, seconds=1)
@@ -256,7 +309,9 @@ def test_what_breaks_off_for_ever_is_given_up(internet: Internet) -> None:
 
 
 @pytest.mark.parametrize("etag", ["", 'W/"v1"'])
-def test_without_a_strong_validator_nothing_is_patched_together(internet: Internet, etag: str) -> None:
+def test_without_a_strong_validator_nothing_is_patched_together(
+    internet: Internet, etag: str
+) -> None:
     site = internet.site("files.example.com", broken_at(bytes(200_000), 70_000, etag=etag))
     refused(kind=download.SourceUnreachable)
     assert len(site.visits) == 1

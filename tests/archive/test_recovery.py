@@ -1,4 +1,5 @@
-"""The door is the Lambda's handler: what broke off, was killed or ran out of time is gone on from by the next."""
+"""The door is the Lambda's handler: what broke off, was killed or ran out of time is gone on from
+by the next."""
 
 from __future__ import annotations
 
@@ -28,7 +29,9 @@ FILM = film(3_000_000)
 def open_upload(vault: Vault, content: bytes, parts: int) -> None:
     """What an earlier invocation left: the film's first parts."""
     upload = vault.s3.create_multipart_upload(
-        Bucket=vault.bucket, Key=f"videos/2026/11/21/{vault.bucket}/hello.mp4", ChecksumAlgorithm="SHA256"
+        Bucket=vault.bucket,
+        Key=f"videos/2026/11/21/{vault.bucket}/hello.mp4",
+        ChecksumAlgorithm="SHA256",
     )
     for number in range(1, parts + 1):
         vault.s3.upload_part(
@@ -37,20 +40,28 @@ def open_upload(vault: Vault, content: bytes, parts: int) -> None:
         )  # fmt: skip
 
 
-def test_who_died_before_the_manifest_is_finished_by_the_next(vault: Vault, internet: Internet) -> None:
+def test_who_died_before_the_manifest_is_finished_by_the_next(
+    vault: Vault, internet: Internet
+) -> None:
     site = internet.site("files.example.com", serve(FILM))
     vault.open_task(URL)
     first = vault.run()
     before = vault.read(first["archived"]["manifest_key"])
-    version = vault.s3.head_object(Bucket=vault.bucket, Key=first["archived"]["manifest_key"])["VersionId"]
-    vault.s3.delete_object(Bucket=vault.bucket, Key=first["archived"]["manifest_key"], VersionId=version)
+    version = vault.s3.head_object(Bucket=vault.bucket, Key=first["archived"]["manifest_key"])[
+        "VersionId"
+    ]
+    vault.s3.delete_object(
+        Bucket=vault.bucket, Key=first["archived"]["manifest_key"], VersionId=version
+    )
     assert vault.run() == first
     assert vault.read(first["archived"]["manifest_key"]) == before
     assert vault.versions() == 2
     assert len(site.visits) == 1
 
 
-def test_a_video_that_breaks_off_goes_on_within_the_same_object(vault: Vault, internet: Internet) -> None:
+def test_a_video_that_breaks_off_goes_on_within_the_same_object(
+    vault: Vault, internet: Internet
+) -> None:
     def answer(visit: Visit) -> None:
         whole = serve(FILM, ETag='"v1"')
         if len(site.visits) > 1:
@@ -63,11 +74,16 @@ def test_a_video_that_breaks_off_goes_on_within_the_same_object(vault: Vault, in
     archived = vault.run()["archived"]
     assert vault.read(archived["key"]) == FILM
     assert "-" not in archived["etag"]
-    assert [visit.headers.get("range") for visit in site.visits] == [None, f"bytes=1234567-{len(FILM) - 1}"]
+    assert [visit.headers.get("range") for visit in site.visits] == [
+        None,
+        f"bytes=1234567-{len(FILM) - 1}",
+    ]
 
 
 @pytest.mark.parametrize("moov_first", [True, False])
-def test_a_video_that_does_not_end_in_our_time_is_handed_over(vault: Vault, internet: Internet, moov_first: bool) -> None:
+def test_a_video_that_does_not_end_in_our_time_is_handed_over(
+    vault: Vault, internet: Internet, moov_first: bool
+) -> None:
     content = film(30_000_000, moov_first=moov_first)
 
     def falls_silent(visit: Visit) -> None:
@@ -81,7 +97,9 @@ def test_a_video_that_does_not_end_in_our_time_is_handed_over(vault: Vault, inte
     assert vault.uploads() == 1
     while answers[-1]["next"] == "archive" and len(answers) < 20:
         assert vault.keys() == []
-        with suppress(DeadlinePassed):  # on a slow machine: not a part further, and the workflow comes again
+        with suppress(
+            DeadlinePassed
+        ):  # on a slow machine: not a part further, and the workflow comes again
             answers.append(vault.run(seconds=archive.RESERVE_SECONDS + 3))
     archived = answers[-1]["archived"]
     assert len(answers) > 2
@@ -94,7 +112,9 @@ def test_a_video_that_does_not_end_in_our_time_is_handed_over(vault: Vault, inte
 
 @pytest.mark.parametrize("how", [serve, chunked])
 @pytest.mark.parametrize("seed", [1, 2])
-def test_parts_are_gone_on_from_only_if_the_file_is_the_same(vault: Vault, internet: Internet, how, seed: int) -> None:
+def test_parts_are_gone_on_from_only_if_the_file_is_the_same(
+    vault: Vault, internet: Internet, how, seed: int
+) -> None:
     old, new = film(20_000_000, seed=1), film(20_000_000, seed=seed)
     open_upload(vault, old, parts=2)
     internet.site("files.example.com", how(new))
@@ -105,7 +125,9 @@ def test_parts_are_gone_on_from_only_if_the_file_is_the_same(vault: Vault, inter
     assert vault.uploads() == 0
 
 
-def test_a_slow_source_that_cannot_be_gone_on_from_is_not_handed_over_for_ever(vault: Vault, internet: Internet) -> None:
+def test_a_slow_source_that_cannot_be_gone_on_from_is_not_handed_over_for_ever(
+    vault: Vault, internet: Internet
+) -> None:
     def drip(visit: Visit) -> None:
         visit.head(Content_Length=len(FILM))
         for start in range(0, len(FILM), 1000):
@@ -126,8 +148,12 @@ def test_the_only_part_is_compared_once(vault: Vault, internet: Internet) -> Non
     open_upload(vault, content, parts=1)
     site = internet.site("files.example.com", serve(content, ETag='"v1"'))
     vault.open_task(URL)
-    assert vault.read(vault.run(seconds=archive.RESERVE_SECONDS + 100)["archived"]["key"]) == content
-    compared = [visit for visit in site.visits if visit.headers.get("range") == f"bytes=0-{PART_BYTES - 1}"]
+    assert (
+        vault.read(vault.run(seconds=archive.RESERVE_SECONDS + 100)["archived"]["key"]) == content
+    )
+    compared = [
+        visit for visit in site.visits if visit.headers.get("range") == f"bytes=0-{PART_BYTES - 1}"
+    ]
     assert len(compared) == 1
 
 
@@ -158,7 +184,9 @@ def test_a_source_that_breaks_off_and_stays_away_does_not_cost_what_is_there(
     assert vault.uploads() == 0
 
 
-def test_who_comes_no_further_is_handed_over_once_and_then_waits(vault: Vault, internet: Internet) -> None:
+def test_who_comes_no_further_is_handed_over_once_and_then_waits(
+    vault: Vault, internet: Internet
+) -> None:
     content = film(60_000)
 
     def falls_silent(visit: Visit) -> None:
@@ -173,7 +201,10 @@ def test_who_comes_no_further_is_handed_over_once_and_then_waits(vault: Vault, i
     assert vault.uploads() == 1
 
 
-@pytest.mark.parametrize("manifest", [b"", b'{"video": {"key"', b"[]", b"null", b'{"video": {}}', b'{"video": 5}', b"\xff"])
+@pytest.mark.parametrize(
+    "manifest",
+    [b"", b'{"video": {"key"', b"[]", b"null", b'{"video": {}}', b'{"video": 5}', b"\xff"],
+)
 def test_a_damaged_manifest_does_not_hold_up_a_video_that_is_there(
     vault: Vault, internet: Internet, manifest: bytes
 ) -> None:
@@ -187,7 +218,8 @@ def test_a_damaged_manifest_does_not_hold_up_a_video_that_is_there(
 
 @pytest.fixture
 def forgetful(vault: Vault, internet: Internet, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vault]:
-    """An S3 in which the film has turned into another of the same length since its checksum was taken."""
+    """An S3 in which the film has turned into another of the same length since its checksum was
+    taken."""
     wrong = film(3_000_000, seed=8)
     part = base64.b64encode(hashlib.sha256(hashlib.sha256(FILM).digest()).digest()).decode()
 
@@ -208,7 +240,9 @@ def forgetful(vault: Vault, internet: Internet, monkeypatch: pytest.MonkeyPatch)
     settings.forget()
 
 
-def test_bytes_that_are_not_those_of_the_checksum_are_never_said_to_be_archived(forgetful: Vault) -> None:
+def test_bytes_that_are_not_those_of_the_checksum_are_never_said_to_be_archived(
+    forgetful: Vault,
+) -> None:
     forgetful.open_task(URL)
     for _ in range(2):
         with pytest.raises(ArchiveUnavailable, match="other bytes"):
@@ -217,12 +251,18 @@ def test_bytes_that_are_not_those_of_the_checksum_are_never_said_to_be_archived(
 
 @pytest.mark.usefixtures("flat_memory")
 @pytest.mark.parametrize("is_chunked", [False, True])
-def test_memory_does_not_grow_with_the_film(vault: Vault, internet: Internet, is_chunked: bool) -> None:
+def test_memory_does_not_grow_with_the_film(
+    vault: Vault, internet: Internet, is_chunked: bool
+) -> None:
     block, blocks = bytes(1 << 20), 150
     begin = FTYP + moov() + (8 + blocks * len(block)).to_bytes(4) + b"mdat"
 
     def answer(visit: Visit) -> None:
-        length = {"Transfer_Encoding": "chunked"} if is_chunked else {"Content_Length": len(begin) + blocks * len(block)}
+        length = (
+            {"Transfer_Encoding": "chunked"}
+            if is_chunked
+            else {"Content_Length": len(begin) + blocks * len(block)}
+        )
         visit.head(**length)
         for piece in (begin, *[block] * blocks):
             visit.send(f"{len(piece):x}\r\n".encode() if is_chunked else b"")

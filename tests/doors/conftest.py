@@ -1,7 +1,8 @@
-"""A workshop for the handlers: an emulated table, buckets, queues, bus and workflow, and a provider on paper.
+"""A workshop for the handlers: an emulated table, buckets, queues, bus and workflow, and a provider
+on paper.
 
-The handlers run in this process, unmodified; AWS is the emulator's, the provider a real HTTP server that gives the
-answers a test writes down and remembers what it was asked.
+The handlers run in this process, unmodified; AWS is the emulator's, the provider a real HTTP server
+that gives the answers a test writes down and remembers what it was asked.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[cloud.Cloud]:
 
 
 class Paper:
-    """The provider on paper: `answers` are given in turn, the last one for ever; `asked` is what came."""
+    """The provider on paper: `answers` are given in turn, the last one for ever; `asked` is what
+    came."""
 
     def __init__(self) -> None:
         self.answers: list[Any] = []
@@ -122,28 +124,52 @@ class Workshop:
         running = self.cloud
         self.s3, self.sqs = running.client("s3"), running.client("sqs")
         for bucket in (self.inbox, self.archive):
-            self.s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": cloud.REGION})
-            self.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+            self.s3.create_bucket(
+                Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": cloud.REGION}
+            )
+            self.s3.put_bucket_versioning(
+                Bucket=bucket, VersioningConfiguration={"Status": "Enabled"}
+            )
         self._make_table()
         self.uploads = self.sqs.create_queue(QueueName=f"uploads-{mark}")["QueueUrl"]
         self.submissions = self.sqs.create_queue(QueueName=f"submissions-{mark}")["QueueUrl"]
-        self.bus = running.client("events").create_event_bus(Name=f"bus-{mark}")["EventBusArn"].split("/")[-1]
+        self.bus = (
+            running.client("events")
+            .create_event_bus(Name=f"bus-{mark}")["EventBusArn"]
+            .split("/")[-1]
+        )
         secrets = running.client("secretsmanager")
-        key = {"api_key": "sk-canary-key", "base_url": paper.url, "result_hosts": [paper.url.removeprefix("http://")]}
+        key = {
+            "api_key": "sk-canary-key",
+            "base_url": paper.url,
+            "result_hosts": [paper.url.removeprefix("http://")],
+        }
         bell = {"current": "k1", "k1": "a bell key of forty-eight characters, more or less"}
-        self.provider_secret = secrets.create_secret(Name=f"kie-{mark}", SecretString=json.dumps(key))["ARN"]
-        self.bell_secret = secrets.create_secret(Name=f"bell-{mark}", SecretString=json.dumps(bell))["ARN"]
+        self.provider_secret = secrets.create_secret(
+            Name=f"kie-{mark}", SecretString=json.dumps(key)
+        )["ARN"]
+        self.bell_secret = secrets.create_secret(
+            Name=f"bell-{mark}", SecretString=json.dumps(bell)
+        )["ARN"]
         self.states = running.client("stepfunctions")
         trust = {"Version": "2012-10-17", "Statement": []}
-        role = running.client("iam").create_role(RoleName=f"states-{mark}", AssumeRolePolicyDocument=json.dumps(trust))
-        asleep = {"StartAt": "Sleep", "States": {"Sleep": {"Type": "Wait", "Seconds": 600, "End": True}}}
+        role = running.client("iam").create_role(
+            RoleName=f"states-{mark}", AssumeRolePolicyDocument=json.dumps(trust)
+        )
+        asleep = {
+            "StartAt": "Sleep",
+            "States": {"Sleep": {"Type": "Wait", "Seconds": 600, "End": True}},
+        }
         self.workflow = self.states.create_state_machine(
             name=f"watch-{mark}", definition=json.dumps(asleep), roleArn=role["Role"]["Arn"]
         )["stateMachineArn"]
 
     def _make_table(self) -> None:
         def indexed(name: str, partition: str, sort: str) -> dict[str, Any]:
-            schema = [{"AttributeName": partition, "KeyType": "HASH"}, {"AttributeName": sort, "KeyType": "RANGE"}]
+            schema = [
+                {"AttributeName": partition, "KeyType": "HASH"},
+                {"AttributeName": sort, "KeyType": "RANGE"},
+            ]
             return {"IndexName": name, "KeySchema": schema, "Projection": {"ProjectionType": "ALL"}}
 
         names = ("pk", "status_shard", "created", "due_shard", "due_at")
@@ -180,7 +206,9 @@ class Workshop:
     def messages(self, queue: str) -> list[dict[str, Any]]:
         """What lies in a queue, taken out; delayed messages stay."""
         found: list[dict[str, Any]] = []
-        while got := self.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
+        while got := self.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get(
+            "Messages"
+        ):
             for message in got:
                 found.append(json.loads(message["Body"]))
                 self.sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
@@ -197,15 +225,22 @@ class Workshop:
     def at_once(self, task: Task) -> None:
         """The task's turn is now."""
         self.cloud.client("dynamodb").update_item(
-            TableName=self.table, Key={"pk": {"S": f"task#{task.task_id}"}}, UpdateExpression="REMOVE not_before"
+            TableName=self.table,
+            Key={"pk": {"S": f"task#{task.task_id}"}},
+            UpdateExpression="REMOVE not_before",
         )
 
     def executions(self) -> list[str]:
-        return sorted(one["name"] for one in self.states.list_executions(stateMachineArn=self.workflow)["executions"])
+        return sorted(
+            one["name"]
+            for one in self.states.list_executions(stateMachineArn=self.workflow)["executions"]
+        )
 
 
 @pytest.fixture
-def shop(emulator: cloud.Cloud, paper: Paper, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workshop]:
+def shop(
+    emulator: cloud.Cloud, paper: Paper, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Workshop]:
     workshop = Workshop(emulator, paper)
     for name, value in workshop.environment().items():
         monkeypatch.setenv(name, value)
@@ -215,7 +250,8 @@ def shop(emulator: cloud.Cloud, paper: Paper, monkeypatch: pytest.MonkeyPatch) -
 
 
 def _forget() -> None:
-    """What was read of the environment; the clients may stay, all of them talk to the one emulator."""
+    """What was read of the environment; the clients may stay, all of them talk to the one
+    emulator."""
     settings.get.cache_clear()
     settings.options.cache_clear()
     secrets.forget()
@@ -234,8 +270,14 @@ def sqs_event(*bodies: Any) -> dict[str, Any]:
     """What Lambda hands to a function that a queue feeds."""
     return {
         "Records": [
-            {"messageId": str(number), "eventSource": "aws:sqs", "body": json.dumps(body), "attributes": {},
-             "eventSourceARN": "arn:aws:sqs:eu-central-1:000000000000:none", "receiptHandle": "none"}
+            {
+                "messageId": str(number),
+                "eventSource": "aws:sqs",
+                "body": json.dumps(body),
+                "attributes": {},
+                "eventSourceARN": "arn:aws:sqs:eu-central-1:000000000000:none",
+                "receiptHandle": "none",
+            }
             for number, body in enumerate(bodies)
         ]
     }

@@ -13,7 +13,15 @@ from functions.tasks.task import Status
 from tests.doors.conftest import CONTEXT, PORTRAIT, VOICE, Workshop, dropped, sqs_event
 
 
-def call(method: str, path: str, body: Any = None, *, raw: str | None = None, key: str = "", query: str = "") -> Any:
+def call(
+    method: str,
+    path: str,
+    body: Any = None,
+    *,
+    raw: str | None = None,
+    key: str = "",
+    query: str = "",
+) -> Any:
     headers = {"content-type": "application/json"} | ({"idempotency-key": key} if key else {})
     event = {
         "version": "2.0", "rawPath": path, "rawQueryString": query, "headers": headers,
@@ -40,12 +48,18 @@ def test_a_task_is_opened_judged_and_sent_on_its_way(shop: Workshop, body: dict[
     assert shop.messages(shop.submissions) == [{"task_id": task["task_id"], "turn": ""}]
 
 
-def test_the_same_key_and_body_are_the_same_task_and_another_body_is_refused(shop: Workshop, body: dict[str, Any]) -> None:
+def test_the_same_key_and_body_are_the_same_task_and_another_body_is_refused(
+    shop: Workshop, body: dict[str, Any]
+) -> None:
     first = call("POST", "/tasks", body, key="order-7")
     again = call("POST", "/tasks", body, key="order-7")
     assert (first[0], again[0], first[1]["task_id"]) == (201, 200, again[1]["task_id"])
     status, problem, kind = call("POST", "/tasks", {**body, "prompt": "Frown."}, key="order-7")
-    assert (status, kind, problem["errors"][0]["field"]) == (422, "application/problem+json", "Idempotency-Key")
+    assert (status, kind, problem["errors"][0]["field"]) == (
+        422,
+        "application/problem+json",
+        "Idempotency-Key",
+    )
     assert len(shop.all_tasks()) == 1
 
 
@@ -61,10 +75,26 @@ def test_the_same_key_and_body_are_the_same_task_and_another_body_is_refused(sho
         ({"settings": {"resolution": "8k"}}, "media", "480p"),
         ({"audio": None}, "media", "audio file"),
         ({"audio": None, "settings": {"text": "Hello"}}, "media", "only kling can speak a text"),
-        ({"audio": None, "provider": "kling"}, "media", "an audio file or settings.text or settings.audio_id"),
-        ({"audio": None, "provider": "kling", "settings": {"text": "Hello"}}, "media", "needs settings.voice_id"),
-        ({"provider": "kling", "settings": {"text": "Hello", "voice_id": "v"}}, "media", "leave one"),
-        ({"provider": "comet", "settings": {"audio_id": "8"}}, "media", "settings.audio_id and an audio file"),
+        (
+            {"audio": None, "provider": "kling"},
+            "media",
+            "an audio file or settings.text or settings.audio_id",
+        ),
+        (
+            {"audio": None, "provider": "kling", "settings": {"text": "Hello"}},
+            "media",
+            "needs settings.voice_id",
+        ),
+        (
+            {"provider": "kling", "settings": {"text": "Hello", "voice_id": "v"}},
+            "media",
+            "leave one",
+        ),
+        (
+            {"provider": "comet", "settings": {"audio_id": "8"}},
+            "media",
+            "settings.audio_id and an audio file",
+        ),
         ({"colour": "red"}, "colour", "not permitted"),
         ({"portrait": "in/voice.mp3"}, "media", "not a picture"),
     ],
@@ -93,13 +123,17 @@ def test_a_body_too_large_is_told_so(shop: Workshop) -> None:
     assert call("POST", "/tasks", raw='{"portrait":"' + "a" * 300_000 + '"}')[0] == 413
 
 
-def test_tasks_are_shown_and_listed_newest_first_page_by_page(shop: Workshop, body: dict[str, Any]) -> None:
+def test_tasks_are_shown_and_listed_newest_first_page_by_page(
+    shop: Workshop, body: dict[str, Any]
+) -> None:
     made = [call("POST", "/tasks", body)[1]["task_id"] for _ in range(5)]
     status, task, _ = call("GET", f"/tasks/{made[0]}")
     assert (status, task["history"][0]["what"]) == (200, "READY")
     seen, cursor = [], ""
     while True:
-        _, page, _ = call("GET", "/tasks", query=f"status=ready&limit=2{cursor and '&cursor=' + cursor}")
+        _, page, _ = call(
+            "GET", "/tasks", query=f"status=ready&limit=2{cursor and '&cursor=' + cursor}"
+        )
         seen += [one["task_id"] for one in page["tasks"]]
         cursor = page["cursor"]
         if not cursor:
@@ -119,13 +153,19 @@ def test_tasks_are_shown_and_listed_newest_first_page_by_page(shop: Workshop, bo
         ("/tasks", "cursor=%%%", 400),
     ],
 )
-def test_a_question_that_has_no_answer_is_a_problem_detail(shop: Workshop, path: str, query: str, status: int) -> None:
+def test_a_question_that_has_no_answer_is_a_problem_detail(
+    shop: Workshop, path: str, query: str, status: int
+) -> None:
     told, problem, kind = call("GET", path, query=query)
     assert (told, problem["status"], kind) == (status, status, "application/problem+json")
 
 
-def test_media_by_url_wait_until_they_are_fetched_or_refused(shop: Workshop, body: dict[str, Any]) -> None:
-    status, task, _ = call("POST", "/tasks", {**body, "portrait": "https://127.0.0.1/face.png?sig=secret"})
+def test_media_by_url_wait_until_they_are_fetched_or_refused(
+    shop: Workshop, body: dict[str, Any]
+) -> None:
+    status, task, _ = call(
+        "POST", "/tasks", {**body, "portrait": "https://127.0.0.1/face.png?sig=secret"}
+    )
     assert (status, task["status"]) == (201, "WAITING")
     asked = shop.messages(shop.uploads)
     assert asked == [{"import": task["task_id"]}]
@@ -148,7 +188,9 @@ def test_media_by_url_wait_until_they_are_fetched_or_refused(shop: Workshop, bod
 def test_a_voice_that_is_no_file_is_quoted_as_long_as_it_may_be(
     shop: Workshop, body: dict[str, Any], provider: str, settings: dict[str, Any], usd: float
 ) -> None:
-    status, task, _ = call("POST", "/tasks", {**body, "audio": None, "provider": provider, "settings": settings})
+    status, task, _ = call(
+        "POST", "/tasks", {**body, "audio": None, "provider": provider, "settings": settings}
+    )
     assert (status, task["status"], task["quote_usd"]) == (201, "READY", pytest.approx(usd))
 
 

@@ -34,8 +34,12 @@ def test_a_voice_and_its_portrait_make_one_ready_task_with_a_quote(shop: Worksho
     assert shop.messages(shop.submissions) == [{"task_id": task.task_id, "turn": ""}]
 
 
-@pytest.mark.parametrize("order", list(itertools.permutations(["hello.mp3", "hello.png", "hello.txt"])))
-def test_any_order_of_uploads_and_doubled_events_make_the_same_task(shop: Workshop, order: Any) -> None:
+@pytest.mark.parametrize(
+    "order", list(itertools.permutations(["hello.mp3", "hello.png", "hello.txt"]))
+)
+def test_any_order_of_uploads_and_doubled_events_make_the_same_task(
+    shop: Workshop, order: Any
+) -> None:
     contents = {"hello.mp3": VOICE, "hello.png": PORTRAIT, "hello.txt": b"Smile."}
     for name in order:
         shop.drop(f"in/{name}", contents[name])
@@ -47,10 +51,23 @@ def test_any_order_of_uploads_and_doubled_events_make_the_same_task(shop: Worksh
 def test_keys_survive_both_transports_each_decoded_once(shop: Workshop) -> None:
     shop.drop(f"{ODD_KEY}.mp3", VOICE)
     shop.drop(f"{ODD_KEY}.png", PORTRAIT)
-    notification = {"Records": [{"s3": {"bucket": {"name": shop.inbox}, "object": {"key": quote_plus(f"{ODD_KEY}.mp3")}}}]}
+    notification = {
+        "Records": [
+            {
+                "s3": {
+                    "bucket": {"name": shop.inbox},
+                    "object": {"key": quote_plus(f"{ODD_KEY}.mp3")},
+                }
+            }
+        ]
+    }
     intake.handler(sqs_event(dropped(shop.inbox, f"{ODD_KEY}.png"), notification), CONTEXT)
     task = shop.the_task()
-    assert (task.status, task.audio["key"], task.portrait["key"]) == ("READY", f"{ODD_KEY}.mp3", f"{ODD_KEY}.png")
+    assert (task.status, task.audio["key"], task.portrait["key"]) == (
+        "READY",
+        f"{ODD_KEY}.mp3",
+        f"{ODD_KEY}.png",
+    )
 
 
 def test_a_portrait_composed_otherwise_than_its_voice_is_still_found(shop: Workshop) -> None:
@@ -66,7 +83,11 @@ def test_a_folders_portrait_serves_each_of_its_voices(shop: Workshop) -> None:
     shop.drop("in/portrait.png", PORTRAIT)
     arrive(shop, "in/portrait.png")
     asked = shop.messages(shop.uploads)
-    assert sorted(message["audio"]["key"] for message in asked) == ["in/01.mp3", "in/02.mp3", "in/03.mp3"]
+    assert sorted(message["audio"]["key"] for message in asked) == [
+        "in/01.mp3",
+        "in/02.mp3",
+        "in/03.mp3",
+    ]
     intake.handler(sqs_event(*asked), CONTEXT)
     assert [task.status for task in shop.all_tasks()] == ["READY"] * 3
 
@@ -123,13 +144,20 @@ def test_two_refusals_of_one_task_are_two_facts_with_two_event_ids(shop: Worksho
 
 
 def test_settings_of_the_folder_and_of_the_voice_come_together(shop: Workshop) -> None:
-    shop.drop("in/settings.json", b'{"model": "infinitalk/from-audio", "resolution": "720p", "prompt": "calm"}')
+    shop.drop(
+        "in/settings.json",
+        b'{"model": "infinitalk/from-audio", "resolution": "720p", "prompt": "calm"}',
+    )
     shop.drop("in/hello.json", b'{"seed": 12345}')
     shop.drop("in/hello.mp3", VOICE)
     shop.drop("in/hello.png", PORTRAIT)
     arrive(shop, "in/hello.mp3")
     task = shop.the_task()
-    assert (task.status, task.prompt, dict(task.settings)) == ("READY", "calm", {"resolution": "720p", "seed": 12345})
+    assert (task.status, task.prompt, dict(task.settings)) == (
+        "READY",
+        "calm",
+        {"resolution": "720p", "seed": 12345},
+    )
 
 
 @pytest.mark.parametrize(
@@ -146,7 +174,10 @@ def test_settings_of_the_folder_and_of_the_voice_come_together(shop: Workshop) -
         (b'{"seed": 100000000000000000000000000000000000000000}', "cannot be kept"),
         (b'{"seed": "\\ud800"}', "cannot be kept"),
         (b'{"seed": ' + b"[" * 40 + b"]" * 40 + b"}", "cannot be kept"),
-        (json.dumps({f"unknown {number}": "" for number in range(3000)}).encode(), "3000 reasons in all"),
+        (
+            json.dumps({f"unknown {number}": "" for number in range(3000)}).encode(),
+            "3000 reasons in all",
+        ),
     ],
 )
 def test_bad_settings_are_refused_with_the_cure(shop: Workshop, settings: bytes, says: str) -> None:
@@ -162,7 +193,11 @@ def test_bad_settings_are_refused_with_the_cure(shop: Workshop, settings: bytes,
     ("settings", "status", "says"),
     [
         (b'{"provider": "kling", "text": "Hello", "voice_id": "genshin_vindi2"}', "READY", ""),
-        (b'{"provider": "kling", "text": "Hello"}', "FAILED", "settings.text needs settings.voice_id"),
+        (
+            b'{"provider": "kling", "text": "Hello"}',
+            "FAILED",
+            "settings.text needs settings.voice_id",
+        ),
         (b'{"text": "Hello"}', "FAILED", "only kling can speak a text"),
     ],
 )
@@ -199,7 +234,9 @@ def test_what_is_not_about_the_inbox_is_ignored(shop: Workshop, event: Any) -> N
     assert shop.all_tasks() == []
 
 
-@pytest.mark.parametrize("key", ["in/", "in/hello.error.json", "in/readme.pdf", "_talkdrop/x/audio.mp3", ".mp3"])
+@pytest.mark.parametrize(
+    "key", ["in/", "in/hello.error.json", "in/readme.pdf", "_talkdrop/x/audio.mp3", ".mp3"]
+)
 def test_files_that_are_nobodys_voice_make_no_task(shop: Workshop, key: str) -> None:
     shop.drop(key, b"{}")
     arrive(shop, key)
@@ -227,7 +264,9 @@ def test_one_poisonous_message_does_not_hold_up_the_others(shop: Workshop) -> No
     assert len(shop.all_tasks()) == 1
 
 
-def test_a_message_that_failed_comes_again_soon_and_not_after_the_whole_visibility_timeout(shop: Workshop) -> None:
+def test_a_message_that_failed_comes_again_soon_and_not_after_the_whole_visibility_timeout(
+    shop: Workshop,
+) -> None:
     poison = {"detail": {"bucket": {"name": shop.inbox}, "object": {}}}
     shop.sqs.set_queue_attributes(QueueUrl=shop.uploads, Attributes={"VisibilityTimeout": "900"})
     shop.sqs.send_message(QueueUrl=shop.uploads, MessageBody=json.dumps(poison))

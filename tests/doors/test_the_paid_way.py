@@ -37,33 +37,62 @@ def pay(shop: Workshop, *answers: Any, times: int = 1) -> Task:
 def record(shop: Workshop, state: str, **more: Any) -> dict[str, Any]:
     """kie's record of the job, as it stood in recorded traffic: `input` encoded twice."""
     bell = links.callback_url("kie", shop.the_task().task_id, 1, secrets.callback_keys())
-    param = json.dumps({"input": json.dumps({"prompt": ""}), "callBackUrl": bell, "model": "infinitalk/from-audio"})
-    told = {"taskId": JOB, "state": state, "param": param, "resultJson": "", "failCode": None, "failMsg": None}
+    param = json.dumps(
+        {"input": json.dumps({"prompt": ""}), "callBackUrl": bell, "model": "infinitalk/from-audio"}
+    )
+    told = {
+        "taskId": JOB,
+        "state": state,
+        "param": param,
+        "resultJson": "",
+        "failCode": None,
+        "failMsg": None,
+    }
     return {"code": 200, "msg": "success", "data": {**told, **more}}
 
 
 def done(shop: Workshop) -> dict[str, Any]:
-    return record(shop, "success", resultJson=json.dumps({"resultUrls": [f"{shop.paper.url}/video.mp4"]}))
+    return record(
+        shop, "success", resultJson=json.dumps({"resultUrls": [f"{shop.paper.url}/video.mp4"]})
+    )
 
 
 def look(task: Task, polls_done: int = 1, token: str = "a task token nobody waits for") -> None:
-    watch.handler({"task_id": task.task_id, "attempt": task.attempt, "task_token": token, "polls_done": polls_done}, CONTEXT)
+    watch.handler(
+        {
+            "task_id": task.task_id,
+            "attempt": task.attempt,
+            "task_token": token,
+            "polls_done": polls_done,
+        },
+        CONTEXT,
+    )
 
 
 def ring(shop: Workshop, *, url: str | None = None, body: Any = None, attempt: int = 1) -> int:
-    url = url or links.callback_url("kie", shop.the_task().task_id, attempt, secrets.callback_keys())
+    url = url or links.callback_url(
+        "kie", shop.the_task().task_id, attempt, secrets.callback_keys()
+    )
     names = ("provider", "task_id", "attempt", "signature")
     path = dict(zip(names, url.split("/callbacks/")[1].split("/"), strict=False))
-    event = {"pathParameters": path, "headers": {"content-type": "application/json"}, "body": json.dumps(body)}
+    event = {
+        "pathParameters": path,
+        "headers": {"content-type": "application/json"},
+        "body": json.dumps(body),
+    }
     return int(callback.handler(event, CONTEXT)["statusCode"])
 
 
-def test_an_accepted_task_has_its_job_and_an_execution_after_exactly_one_post(shop: Workshop, ready: Task) -> None:
+def test_an_accepted_task_has_its_job_and_an_execution_after_exactly_one_post(
+    shop: Workshop, ready: Task
+) -> None:
     task = pay(shop, ACCEPTED, times=3)
     assert (task.status, task.job_id, shop.paper.posts) == (Status.SUBMITTED, JOB, 1)
     assert shop.executions() == [f"{task.task_id}-1"]
     sent = shop.paper.asked[0][2]
-    assert sent["callBackUrl"].startswith(f"https://bells.example.test/callbacks/kie/{task.task_id}/1/k1.")
+    assert sent["callBackUrl"].startswith(
+        f"https://bells.example.test/callbacks/kie/{task.task_id}/1/k1."
+    )
     assert f"versionId={ready.audio['version_id']}" in sent["input"]["audio_url"]
 
 
@@ -105,13 +134,19 @@ def test_no_credits_stop_the_provider_and_blame_no_task(shop: Workshop, ready: T
     assert pay(shop, ACCEPTED).status is Status.SUBMITTED
 
 
-def test_media_gone_from_the_inbox_fail_the_task_before_anything_is_paid(shop: Workshop, ready: Task) -> None:
-    shop.s3.delete_object(Bucket=shop.inbox, Key="in/hello.mp3", VersionId=ready.audio["version_id"])
+def test_media_gone_from_the_inbox_fail_the_task_before_anything_is_paid(
+    shop: Workshop, ready: Task
+) -> None:
+    shop.s3.delete_object(
+        Bucket=shop.inbox, Key="in/hello.mp3", VersionId=ready.audio["version_id"]
+    )
     task = pay(shop, ACCEPTED)
     assert (task.status, task.error["code"], shop.paper.posts) == (Status.FAILED, "INPUT_GONE", 0)
 
 
-def test_a_budget_that_is_used_up_lets_nothing_out(shop: Workshop, ready: Task, with_options: Any) -> None:
+def test_a_budget_that_is_used_up_lets_nothing_out(
+    shop: Workshop, ready: Task, with_options: Any
+) -> None:
     with_options(budget_usd_per_day="0.10")
     task = pay(shop, ACCEPTED)
     assert (task.status, shop.paper.posts) == (Status.READY, 0)
@@ -122,7 +157,9 @@ def test_switched_off_nothing_is_submitted(shop: Workshop, ready: Task, with_opt
     assert (pay(shop, ACCEPTED).status, shop.paper.posts) == (Status.READY, 0)
 
 
-def test_a_job_id_that_is_another_tasks_is_held_and_nothing_is_overwritten(shop: Workshop, ready: Task) -> None:
+def test_a_job_id_that_is_another_tasks_is_held_and_nothing_is_overwritten(
+    shop: Workshop, ready: Task
+) -> None:
     first = pay(shop, ACCEPTED)
     shop.drop("in/two.mp3", VOICE)
     shop.drop("in/two.png", PORTRAIT)
@@ -134,7 +171,9 @@ def test_a_job_id_that_is_another_tasks_is_held_and_nothing_is_overwritten(shop:
     assert (standing.status, standing.error["code"]) == (Status.HELD, "JOB_ID_TAKEN")
 
 
-def test_the_watch_waits_while_the_job_runs_and_goes_on_when_it_is_done(shop: Workshop, ready: Task) -> None:
+def test_the_watch_waits_while_the_job_runs_and_goes_on_when_it_is_done(
+    shop: Workshop, ready: Task
+) -> None:
     task = pay(shop, ACCEPTED)
     shop.paper.answers = [record(shop, "waiting")]
     look(task)
@@ -146,11 +185,16 @@ def test_the_watch_waits_while_the_job_runs_and_goes_on_when_it_is_done(shop: Wo
     assert after.trusted_host == shop.paper.url.removeprefix("http://")
 
 
-def test_a_link_that_did_not_serve_is_exchanged_for_a_fresh_one(shop: Workshop, ready: Task) -> None:
+def test_a_link_that_did_not_serve_is_exchanged_for_a_fresh_one(
+    shop: Workshop, ready: Task
+) -> None:
     task = pay(shop, ACCEPTED)
     shop.paper.answers = [done(shop)]
     look(task)
-    shop.paper.answers = [done(shop), {"code": 200, "msg": "success", "data": f"{shop.paper.url}/fresh.mp4"}]
+    shop.paper.answers = [
+        done(shop),
+        {"code": 200, "msg": "success", "data": f"{shop.paper.url}/fresh.mp4"},
+    ]
     look(task)
     assert shop.the_task().video_url == f"{shop.paper.url}/fresh.mp4"
     assert shop.paper.asked[-1][:2] == ("POST", "/api/v1/common/download-url")
@@ -186,7 +230,9 @@ def test_a_forged_bell_is_nobody_and_costs_no_look_up(shop: Workshop, ready: Tas
     assert shop.the_task().callbacks_received == 0
 
 
-def test_a_bell_before_our_own_write_finds_the_job_by_its_proof(shop: Workshop, ready: Task) -> None:
+def test_a_bell_before_our_own_write_finds_the_job_by_its_proof(
+    shop: Workshop, ready: Task
+) -> None:
     pay(shop, "cut")
     assert ring(shop, body={"code": 200, "data": {"taskId": JOB, "state": "success"}}) == 200
     shop.paper.answers = [done(shop)]
@@ -207,21 +253,32 @@ def test_a_bell_that_names_somebody_elses_job_proves_nothing(shop: Workshop, rea
 
 def test_a_callback_body_is_not_believed(shop: Workshop, ready: Task) -> None:
     task = pay(shop, ACCEPTED)
-    evil = {"code": 200, "data": {"taskId": JOB, "state": "success", "resultJson": '{"resultUrls":["https://evil.test/x"]}'}}
+    evil = {
+        "code": 200,
+        "data": {
+            "taskId": JOB,
+            "state": "success",
+            "resultJson": '{"resultUrls":["https://evil.test/x"]}',
+        },
+    }
     assert ring(shop, body=evil) == 200
     shop.paper.answers = [record(shop, "waiting")]
     look(task)
     assert shop.the_task().status is Status.SUBMITTED
 
 
-@pytest.mark.parametrize("body", [None, [], "text", {"data": []}, {"taskId": {"a": 1}}, {"data": {"taskId": "x" * 500}}])
+@pytest.mark.parametrize(
+    "body", [None, [], "text", {"data": []}, {"taskId": {"a": 1}}, {"data": {"taskId": "x" * 500}}]
+)
 def test_a_bell_is_a_bell_whatever_is_written_on_it(shop: Workshop, ready: Task, body: Any) -> None:
     pay(shop, ACCEPTED)
     assert ring(shop, body=body) == 200
     assert shop.the_task().callbacks_received == 1
 
 
-def test_a_late_bell_on_a_failed_task_brings_the_paid_video_after_all(shop: Workshop, ready: Task) -> None:
+def test_a_late_bell_on_a_failed_task_brings_the_paid_video_after_all(
+    shop: Workshop, ready: Task
+) -> None:
     task = pay(shop, {"code": 500, "msg": "Server exception, please try again later", "data": None})
     assert task.status is Status.FAILED
     ring(shop, body={"code": 200, "data": {"taskId": JOB, "state": "success"}})
@@ -231,14 +288,18 @@ def test_a_late_bell_on_a_failed_task_brings_the_paid_video_after_all(shop: Work
     assert shop.the_task().status is Status.ARCHIVING
 
 
-def test_each_late_bell_is_looked_into_even_where_an_earlier_one_came_to_nothing(shop: Workshop, ready: Task) -> None:
+def test_each_late_bell_is_looked_into_even_where_an_earlier_one_came_to_nothing(
+    shop: Workshop, ready: Task
+) -> None:
     task = pay(shop, {"code": 500, "msg": "Server exception, please try again later", "data": None})
     for _ in range(2):
         ring(shop, body={"code": 200, "data": {"taskId": JOB, "state": "success"}})
     assert shop.executions() == [f"{task.task_id}-1-late1", f"{task.task_id}-1-late2"]
 
 
-def test_a_bell_for_a_task_that_waits_its_turn_is_looked_into_before_anything_is_paid(shop: Workshop, ready: Task) -> None:
+def test_a_bell_for_a_task_that_waits_its_turn_is_looked_into_before_anything_is_paid(
+    shop: Workshop, ready: Task
+) -> None:
     """It was refused for now, they said, and made a job all the same."""
     task = pay(shop, {"code": 429, "msg": "too many requests"})
     assert task.status is Status.READY
@@ -273,8 +334,12 @@ def test_a_key_that_is_refused_for_a_day_ends_in_held_and_not_in_silence(
     assert (shop.the_task().status, shop.the_task().error["code"]) == (Status.HELD, "SILENT")
 
 
-def test_a_secret_that_is_no_key_stops_the_provider_and_blames_no_task(shop: Workshop, ready: Task) -> None:
-    shop.cloud.client("secretsmanager").put_secret_value(SecretId=shop.provider_secret, SecretString="sk-pasted-as-it-is")
+def test_a_secret_that_is_no_key_stops_the_provider_and_blames_no_task(
+    shop: Workshop, ready: Task
+) -> None:
+    shop.cloud.client("secretsmanager").put_secret_value(
+        SecretId=shop.provider_secret, SecretString="sk-pasted-as-it-is"
+    )
     secrets.forget()
     task = pay(shop, ACCEPTED)
     assert (task.status, task.returns, shop.paper.posts) == (Status.READY, 0, 0)
@@ -295,19 +360,30 @@ def test_a_late_callback_does_not_reopen_a_settled_task(shop: Workshop, ready: T
     task = pay(shop, ACCEPTED)
     shop.paper.answers = [done(shop)]
     look(task)
-    archived = {"bucket": shop.archive, "key": "videos/x.mp4", "sha256": "00", "bytes": 1, "seconds": 1.0}
+    archived = {
+        "bucket": shop.archive,
+        "key": "videos/x.mp4",
+        "sha256": "00",
+        "bytes": 1,
+        "seconds": 1.0,
+    }
     for _ in range(2):
         settle.handler({"task_id": task.task_id, "attempt": 1, "archived": archived}, CONTEXT)
     before = shop.the_task()
     assert before.status is Status.COMPLETED
     assert ring(shop) == 200
     look(task)
-    assert (shop.the_task().status, shop.the_task().changed_at) == (Status.COMPLETED, before.changed_at)
+    assert (shop.the_task().status, shop.the_task().changed_at) == (
+        Status.COMPLETED,
+        before.changed_at,
+    )
 
 
 def test_a_lease_is_given_back_when_the_task_settles(shop: Workshop, ready: Task) -> None:
     def leases() -> int:
-        item = shop.cloud.client("dynamodb").get_item(TableName=shop.table, Key={"pk": {"S": "slots#kie"}})["Item"]
+        item = shop.cloud.client("dynamodb").get_item(
+            TableName=shop.table, Key={"pk": {"S": "slots#kie"}}
+        )["Item"]
         return len(item["leases"]["M"])
 
     task = pay(shop, ACCEPTED)
@@ -317,7 +393,9 @@ def test_a_lease_is_given_back_when_the_task_settles(shop: Workshop, ready: Task
     assert leases() == 0
 
 
-def test_no_key_link_or_bell_stands_in_any_log(shop: Workshop, ready: Task, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_key_link_or_bell_stands_in_any_log(
+    shop: Workshop, ready: Task, capsys: pytest.CaptureFixture[str]
+) -> None:
     pay(shop, (502, b"<html>bad gateway</html>"))
     ring(shop, body={"code": 200, "data": {"taskId": JOB}})
     shop.paper.answers = [done(shop)]

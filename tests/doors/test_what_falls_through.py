@@ -1,4 +1,5 @@
-"""The sweep, by its door: what fell through is put back on its way; and what comes late changes nothing wrongly."""
+"""The sweep, by its door: what fell through is put back on its way; and what comes late changes
+nothing wrongly."""
 
 from __future__ import annotations
 
@@ -22,8 +23,17 @@ RUNNING = {"code": 200, "msg": "success", "data": {"taskId": "job-1", "state": "
 def standing(status: Status, number: int = 1, **facts: Any) -> Task:
     """A task in this status that somebody should have looked at long ago."""
     task_id = f"{number:032x}"
-    said: dict[str, Any] = {"stem": "ada", "provider": "kie", "model": providers.get("kie").default_model, "origin": "api"}
-    steps.open_task(Task(task_id=task_id, status=status, created_at=table.stamp(table.now()), **{**said, **facts}))
+    said: dict[str, Any] = {
+        "stem": "ada",
+        "provider": "kie",
+        "model": providers.get("kie").default_model,
+        "origin": "api",
+    }
+    steps.open_task(
+        Task(
+            task_id=task_id, status=status, created_at=table.stamp(table.now()), **{**said, **facts}
+        )
+    )
     Update(key_of(task_id)).set(due_at=PAST).run()
     return the(task_id)
 
@@ -35,7 +45,12 @@ def the(task_id: str) -> Task:
 
 
 def sent(**facts: Any) -> dict[str, Any]:
-    return {"job_id": "job-1", "submitted_at": table.stamp(table.now()), "intended_at": table.stamp(table.now()), **facts}
+    return {
+        "job_id": "job-1",
+        "submitted_at": table.stamp(table.now()),
+        "intended_at": table.stamp(table.now()),
+        **facts,
+    }
 
 
 def test_a_ready_task_whose_message_was_lost_is_sent_to_submit(shop: Workshop) -> None:
@@ -56,10 +71,15 @@ def test_one_bad_row_does_not_hide_the_others(shop: Workshop) -> None:
 
 def test_what_nobody_watches_gets_an_execution_in_place_of_the_dead_one(shop: Workshop) -> None:
     task = standing(Status.SUBMITTED, **sent())
-    own = shop.states.start_execution(stateMachineArn=shop.workflow, name=f"{task.task_id}-1", input="{}")["executionArn"]
+    own = shop.states.start_execution(
+        stateMachineArn=shop.workflow, name=f"{task.task_id}-1", input="{}"
+    )["executionArn"]
     shop.states.stop_execution(executionArn=own)
     sweep.handler({}, CONTEXT)
-    assert shop.executions() == [f"{task.task_id}-1", f"{task.task_id}-1{the(task.task_id).revived}"]
+    assert shop.executions() == [
+        f"{task.task_id}-1",
+        f"{task.task_id}-1{the(task.task_id).revived}",
+    ]
 
 
 def test_an_execution_that_replaced_a_dead_one_hours_ago_is_not_doubled(shop: Workshop) -> None:
@@ -99,7 +119,9 @@ def test_a_portrait_or_a_text_that_no_event_told_us_of_is_found(
     voice = shop.drop("in/late.mp3", VOICE)
     intake.handler(sqs_event(dropped(shop.inbox, "in/late.mp3")), CONTEXT)
     shop.drop("in/late.png", PORTRAIT)
-    shop.drop("in/said.json", b'{"provider": "kling", "text": "Hello.", "voice_id": "genshin_vindi2"}')
+    shop.drop(
+        "in/said.json", b'{"provider": "kling", "text": "Hello.", "voice_id": "genshin_vindi2"}'
+    )
     sweep.handler({}, CONTEXT)
     found = shop.messages(shop.uploads)
     assert sorted(one["audio"]["key"] for one in found) == ["in/late.mp3", "in/said.json"]
@@ -117,14 +139,20 @@ def test_a_held_task_that_no_provider_keeps_is_watched_no_more(shop: Workshop) -
 
 def test_a_task_is_never_completed_with_nothing_archived(shop: Workshop) -> None:
     task = standing(Status.ARCHIVING, **sent())
-    assert settle.handler({"task_id": task.task_id, "attempt": 1, "archived": {}}, CONTEXT) == {"next": "done"}
+    assert settle.handler({"task_id": task.task_id, "attempt": 1, "archived": {}}, CONTEXT) == {
+        "next": "done"
+    }
     assert the(task.task_id).status is Status.ARCHIVING
 
 
 def test_a_failed_task_whose_job_runs_after_all_is_watched_on(shop: Workshop) -> None:
     shop.paper.answers = [RUNNING]
-    task = standing(Status.FAILED, **sent(callbacks_received=1), error={"code": "500", "message": "…"})
-    watch.handler({"task_id": task.task_id, "attempt": 1, "task_token": "the token", "polls_done": 1}, CONTEXT)
+    task = standing(
+        Status.FAILED, **sent(callbacks_received=1), error={"code": "500", "message": "…"}
+    )
+    watch.handler(
+        {"task_id": task.task_id, "attempt": 1, "task_token": "the token", "polls_done": 1}, CONTEXT
+    )
     assert the(task.task_id).task_token == "the token"
 
 
@@ -139,6 +167,13 @@ def test_a_job_that_is_lost_is_held_once(shop: Workshop) -> None:
     shop.paper.answers = [{"code": 422, "msg": "recordInfo is null", "data": None}]
     task = standing(Status.SUBMITTED, **sent(submitted_at=PAST))
     for polls_done in (1, 2):
-        watch.handler({"task_id": task.task_id, "attempt": 1, "task_token": "t", "polls_done": polls_done}, CONTEXT)
+        watch.handler(
+            {"task_id": task.task_id, "attempt": 1, "task_token": "t", "polls_done": polls_done},
+            CONTEXT,
+        )
     after = the(task.task_id)
-    assert (after.status, after.error["code"], after.entered["HELD#1"]) == (Status.HELD, "JOB_LOST", 1)
+    assert (after.status, after.error["code"], after.entered["HELD#1"]) == (
+        Status.HELD,
+        "JOB_LOST",
+        1,
+    )

@@ -1,6 +1,8 @@
-"""The events' schema, version 1. The samples stay for ever: who has read them can read every later event of version 1.
+"""The events' schema, version 1. The samples stay for ever: who has read them can read every later
+event of version 1.
 
-A new field is added to the model and to the samples, with a default; a field that goes or changes is version 2.
+A new field is added to the model and to the samples, with a default; a field that goes or changes
+is version 2.
 """
 
 from __future__ import annotations
@@ -15,7 +17,10 @@ import pytest
 from functions.tasks import events
 from functions.tasks.task import Status, Task
 
-SAMPLES = {path.stem: json.loads(path.read_text()) for path in sorted((Path(__file__).parent / "v1").glob("*.json"))}
+SAMPLES = {
+    path.stem: json.loads(path.read_text())
+    for path in sorted((Path(__file__).parent / "v1").glob("*.json"))
+}
 TASK_ID = "5f3ac9e1b7d84c2e9a6f0b1d2c3e4f5a"
 BUCKET = "talkdrop-inbox-1a2b3c"
 
@@ -86,8 +91,13 @@ def test_no_event_grants_access_to_anything(name: str) -> None:
 
 def test_a_status_entered_again_is_another_fact_with_another_id() -> None:
     assert events.of(TASKS["task-failed"]).event_id == f"{TASK_ID}#FAILED#1#2"
-    assert events.of(task(Status.READY, attempt=2, entered={"READY#2": 1})).event_id == f"{TASK_ID}#READY#2"
+    assert (
+        events.of(task(Status.READY, attempt=2, entered={"READY#2": 1})).event_id
+        == f"{TASK_ID}#READY#2"
+    )
 
 
 def test_a_second_delivery_of_a_fact_has_the_same_id() -> None:
-    assert events.of(TASKS["task-completed"]).event_id == events.of(TASKS["task-completed"]).event_id
+    assert (
+        events.of(TASKS["task-completed"]).event_id == events.of(TASKS["task-completed"]).event_id
+    )

@@ -14,7 +14,9 @@ from tests.faults import mutants, series
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=["random", "singles", "pairs", "replay", "mutants"])
     parser.add_argument("rest", nargs="*")
     parser.add_argument("--profile", action="append", choices=series.PROFILES)

@@ -1,4 +1,5 @@
-"""The customer's AWS account, in memory: what the stack deploys, with the real handlers in its functions."""
+"""The customer's AWS account, in memory: what the stack deploys, with the real handlers in its
+functions."""
 
 from __future__ import annotations
 
@@ -33,10 +34,14 @@ Done = Callable[[Any, Any], None]
 class Account:
     """`on_write`, `on_event` and `on_line` are where the invariants listen."""
 
-    def __init__(self, clock: Clock, plan: Any, callback_keys: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, clock: Clock, plan: Any, callback_keys: dict[str, Any] | None = None
+    ) -> None:
         self.clock = clock
         self.plan = plan
-        self.on_write: Callable[[str, Item | None, Item | None], None] = lambda _pk, _old, _new: None
+        self.on_write: Callable[[str, Item | None, Item | None], None] = lambda _pk, _old, _new: (
+            None
+        )
         self.on_event: Callable[[dict[str, Any]], None] = lambda _entry: None
         self.lines: list[tuple[str, str]] = []
         self.events: list[dict[str, Any]] = []
@@ -60,9 +65,16 @@ class Account:
             self.stream.add(pk, old, new)
 
     def _dropped(self, bucket: str, stored: Stored) -> None:
-        if bucket != INBOX or stored.key.startswith("_talkdrop/") or stored.key.endswith(".error.json"):
+        if (
+            bucket != INBOX
+            or stored.key.startswith("_talkdrop/")
+            or stored.key.endswith(".error.json")
+        ):
             return
-        event = {"source": "aws.s3", "detail": {"bucket": {"name": bucket}, "object": {"key": stored.key}}}
+        event = {
+            "source": "aws.s3",
+            "detail": {"bucket": {"name": bucket}, "object": {"key": stored.key}},
+        }
         for more in self.plan.deliveries("event of the inbox"):
             self.clock.after(more, lambda: self.uploads.send(json.dumps(event)))
 
@@ -70,7 +82,8 @@ class Account:
         self.clock.after(SWEEP_SECONDS, self._sweep)
 
     def _sweep(self) -> None:
-        """A turn that can find nothing changes nothing, so most of those are not played: one an hour is, always."""
+        """A turn that can find nothing changes nothing, so most of those are not played: one an
+        hour is, always."""
         self.turns += 1
         if self.turns % 12 == 0 or self._has_work():
             self.invoke("sweep", {}, lambda _result, _error: None)
@@ -93,17 +106,30 @@ class Account:
 
     # The two HTTP doors.
 
-    def ring(self, path: str, headers: dict[str, str], body: str, done: Callable[[int], None]) -> None:
+    def ring(
+        self, path: str, headers: dict[str, str], body: str, done: Callable[[int], None]
+    ) -> None:
         """POST to a callback URL, as API Gateway brings it to the function."""
         parts = path.strip("/").split("/")
         if len(parts) != 5 or parts[0] != "callbacks":
             done(404)
             return
         named = dict(zip(("provider", "task_id", "attempt", "signature"), parts[1:], strict=True))
-        event = {"pathParameters": named, "headers": headers, "body": body, "isBase64Encoded": False}
-        self.invoke("callback", event, lambda result, error: done(500 if error is not None else result["statusCode"]))
+        event = {
+            "pathParameters": named,
+            "headers": headers,
+            "body": body,
+            "isBase64Encoded": False,
+        }
+        self.invoke(
+            "callback",
+            event,
+            lambda result, error: done(500 if error is not None else result["statusCode"]),
+        )
 
-    def post_task(self, body: dict[str, Any], key: str, done: Callable[[int, dict[str, Any]], None]) -> None:
+    def post_task(
+        self, body: dict[str, Any], key: str, done: Callable[[int, dict[str, Any]], None]
+    ) -> None:
         event = {
             "version": "2.0", "routeKey": "$default", "rawPath": "/tasks", "rawQueryString": "",
             "headers": {"content-type": "application/json", "idempotency-key": key},
@@ -126,7 +152,10 @@ class Account:
             asked.pop("TableName", None)
             asked.pop("ReturnValues", None)
             if operation == "TransactWriteItems":
-                asked = {**asked, "TransactItems": [_nameless(one) for one in asked["TransactItems"]]}
+                asked = {
+                    **asked,
+                    "TransactItems": [_nameless(one) for one in asked["TransactItems"]],
+                }
             return getattr(self.table, _snake(operation))(**asked)
         if service == "s3":
             return getattr(self.buckets, _snake(operation))(**asked)
@@ -135,7 +164,9 @@ class Account:
             return getattr(self.workflow, _snake(operation))(**asked)
         return getattr(self, f"_{_snake(operation)}")(**asked)
 
-    def _send_message(self, QueueUrl: str, MessageBody: str, DelaySeconds: float | None = None) -> dict[str, Any]:
+    def _send_message(
+        self, QueueUrl: str, MessageBody: str, DelaySeconds: float | None = None
+    ) -> dict[str, Any]:
         self._queue(QueueUrl).send(MessageBody, DelaySeconds)
         return {"MessageId": "m"}
 
@@ -144,7 +175,9 @@ class Account:
             self._queue(QueueUrl).send(entry["MessageBody"])
         return {"Successful": [{"Id": entry["Id"]} for entry in Entries]}
 
-    def _change_message_visibility(self, QueueUrl: str, ReceiptHandle: str, VisibilityTimeout: float) -> dict[str, Any]:
+    def _change_message_visibility(
+        self, QueueUrl: str, ReceiptHandle: str, VisibilityTimeout: float
+    ) -> dict[str, Any]:
         self._queue(QueueUrl).change_visibility(ReceiptHandle, VisibilityTimeout)
         return {}
 
@@ -156,16 +189,24 @@ class Account:
 
     def _put_events(self, Entries: list[dict[str, Any]]) -> dict[str, Any]:
         if self.plan.refuses_events():
-            refused = [{"ErrorCode": "ThrottlingException", "ErrorMessage": "slow down"} for _ in Entries]
+            refused = [
+                {"ErrorCode": "ThrottlingException", "ErrorMessage": "slow down"} for _ in Entries
+            ]
             return {"FailedEntryCount": len(Entries), "Entries": refused}
         for entry in Entries:
             self.events.append(entry)
             self.on_event(entry)
-        return {"FailedEntryCount": 0, "Entries": [{"EventId": str(len(self.events))} for _ in Entries]}
+        return {
+            "FailedEntryCount": 0,
+            "Entries": [{"EventId": str(len(self.events))} for _ in Entries],
+        }
 
 
 def _nameless(one: dict[str, Any]) -> dict[str, Any]:
-    return {verb: {name: value for name, value in asked.items() if name != "TableName"} for verb, asked in one.items()}
+    return {
+        verb: {name: value for name, value in asked.items() if name != "TableName"}
+        for verb, asked in one.items()
+    }
 
 
 _SNAKES: dict[str, str] = {}

@@ -64,11 +64,17 @@ class Buckets:
                 return stored
         return None
 
-    def put_object(self, Bucket: str, Key: str, Body: bytes = b"", IfNoneMatch: str = "", **_: Any) -> dict[str, Any]:
+    def put_object(
+        self, Bucket: str, Key: str, Body: bytes = b"", IfNoneMatch: str = "", **_: Any
+    ) -> dict[str, Any]:
         if IfNoneMatch == "*" and self.latest(Bucket, Key) is not None:
             raise Refused("PreconditionFailed", status=412)
         stored = self.put(Bucket, Key, Body)
-        return {"ETag": stored.etag, "VersionId": stored.version_id, "ChecksumSHA256": stored.checksum}
+        return {
+            "ETag": stored.etag,
+            "VersionId": stored.version_id,
+            "ChecksumSHA256": stored.checksum,
+        }
 
     def get_object(
         self, Bucket: str, Key: str, VersionId: str | None = None, Range: str = "", **_: Any
@@ -81,9 +87,16 @@ class Buckets:
             first, last = Range.removeprefix("bytes=").split("-")
             body = body[int(first) : int(last) + 1]
         told = StreamingBody(io.BytesIO(body), len(body))  # type: ignore[arg-type]
-        return {"Body": told, "ContentLength": len(body), "ETag": stored.etag, "VersionId": stored.version_id}
+        return {
+            "Body": told,
+            "ContentLength": len(body),
+            "ETag": stored.etag,
+            "VersionId": stored.version_id,
+        }
 
-    def head_object(self, Bucket: str, Key: str, VersionId: str | None = None, **_: Any) -> dict[str, Any]:
+    def head_object(
+        self, Bucket: str, Key: str, VersionId: str | None = None, **_: Any
+    ) -> dict[str, Any]:
         stored = self.find(Bucket, Key, VersionId)
         if stored is None:
             raise Refused("404", "Not Found", status=404)
@@ -97,20 +110,40 @@ class Buckets:
             self.versions[Bucket][Key].append(None)
         return {}
 
-    def list_objects_v2(self, Bucket: str, Prefix: str = "", Delimiter: str = "", **_: Any) -> dict[str, Any]:
+    def list_objects_v2(
+        self, Bucket: str, Prefix: str = "", Delimiter: str = "", **_: Any
+    ) -> dict[str, Any]:
         found = []
         for key in sorted(self.versions.get(Bucket, {})):
             stored = self.latest(Bucket, key)
-            if stored is None or not key.startswith(Prefix) or (Delimiter and Delimiter in key[len(Prefix) :]):
+            if (
+                stored is None
+                or not key.startswith(Prefix)
+                or (Delimiter and Delimiter in key[len(Prefix) :])
+            ):
                 continue
             found.append(
-                {"Key": key, "LastModified": stored.modified_at, "ETag": stored.etag, "Size": len(stored.body)}
+                {
+                    "Key": key,
+                    "LastModified": stored.modified_at,
+                    "ETag": stored.etag,
+                    "Size": len(stored.body),
+                }
             )
-        return {"Contents": found, "KeyCount": len(found), "IsTruncated": False} if found else {"IsTruncated": False}
+        return (
+            {"Contents": found, "KeyCount": len(found), "IsTruncated": False}
+            if found
+            else {"IsTruncated": False}
+        )
 
     def list_object_versions(self, Bucket: str, **_: Any) -> dict[str, Any]:
         found = [
-            {"Key": key, "VersionId": one.version_id, "LastModified": one.modified_at, "IsLatest": one is versions[-1]}
+            {
+                "Key": key,
+                "VersionId": one.version_id,
+                "LastModified": one.modified_at,
+                "IsLatest": one is versions[-1],
+            }
             for key, versions in sorted(self.versions.get(Bucket, {}).items())
             for one in reversed(versions)
             if one is not None

@@ -1,7 +1,8 @@
 """Virtual time, and invocations that are interleaved at every call they make to the world outside.
 
-Each invocation of a handler is a greenlet. A call over the wire gives control back to the clock, which comes back to it
-after the call's delay; what happens in between is everybody else's. So one seed is one schedule, and replays.
+Each invocation of a handler is a greenlet. A call over the wire gives control back to the clock,
+which comes back to it after the call's delay; what happens in between is everybody else's. So one
+seed is one schedule, and replays.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ START = 1_772_359_200.0  # 2026-03-01T10:00:00Z
 
 
 class Broke(BaseException):
-    """An invariant does not hold. `rule` is its short name. No Exception: no handler may swallow it."""
+    """An invariant does not hold. `rule` is its short name. No Exception: no handler may swallow
+    it."""
 
     def __init__(self, rule: str, said: str) -> None:
         super().__init__(f"{rule}: {said}")
@@ -27,8 +29,8 @@ class Broke(BaseException):
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens to one call. `what`: crash-before, crash-after, error, error-after, twice, slow, late, freeze-before,
-    freeze-after, stale, conflict; `seconds` where it takes time."""
+    """What happens to one call. `what`: crash-before, crash-after, error, error-after, twice, slow,
+    late, freeze-before, freeze-after, stale, conflict; `seconds` where it takes time."""
 
     what: str
     seconds: float = 0.0
@@ -80,14 +82,17 @@ Wire = Callable[[], Any]
 
 
 class Clock:
-    """The heap of what happens next. `plan` says which calls are struck, `sink` swaps what is a sandbox's own."""
+    """The heap of what happens next. `plan` says which calls are struck, `sink` swaps what is a
+    sandbox's own."""
 
     def __init__(self, seed: int, plan: Any) -> None:
         self.now = START
         self.random = random.Random(seed)
         self.plan = plan
         self.current: Invocation | None = None
-        self.before_switch: Callable[[Invocation | None, Invocation | None], None] = lambda _old, _new: None
+        self.before_switch: Callable[[Invocation | None, Invocation | None], None] = (
+            lambda _old, _new: None
+        )
         self.trace: list[str] | None = None
         self.calls = 0
         self.invocations = 0
@@ -123,7 +128,8 @@ class Clock:
         timeout: float,
         done: Callable[[Any, BaseException | str | None], None],
     ) -> Invocation:
-        """Start a handler; `done` hears its result, or its error: an exception, "crashed" or "timed out"."""
+        """Start a handler; `done` hears its result, or its error: an exception, "crashed" or "timed
+        out"."""
         self.invocations += 1
         one = Invocation(self, name, handler, event, timeout, done, number=self.invocations)
         one.let = greenlet(lambda: self._live(one), parent=self._hub)
@@ -155,8 +161,15 @@ class Clock:
         self.before_switch(one, old)
         self.current = old
 
-    def wire(self, site: str, effect: Wire, failing: Callable[[bool], Exception], latency: float | None = None) -> Any:
-        """A call to the world: wait, strike, do it. `failing(after)` words how it fails, with or without effect."""
+    def wire(
+        self,
+        site: str,
+        effect: Wire,
+        failing: Callable[[bool], Exception],
+        latency: float | None = None,
+    ) -> Any:
+        """A call to the world: wait, strike, do it. `failing(after)` words how it fails, with or
+        without effect."""
         one = self.current
         if one is None:
             return effect()
@@ -180,7 +193,12 @@ class Clock:
             self._sleep(self.current, seconds)
 
     def _struck(
-        self, one: Invocation, fault: Fault, effect: Wire, failing: Callable[[bool], Exception], delay: float
+        self,
+        one: Invocation,
+        fault: Fault,
+        effect: Wire,
+        failing: Callable[[bool], Exception],
+        delay: float,
     ) -> Any:
         what = fault.what
         if what == "slow":
@@ -217,7 +235,9 @@ class Clock:
         return answer()
 
     def _sleep(self, one: Invocation, seconds: float) -> None:
-        self.after(min(seconds, max(0.0, one.deadline - self.now) + 0.001), lambda: self._switch(one))
+        self.after(
+            min(seconds, max(0.0, one.deadline - self.now) + 0.001), lambda: self._switch(one)
+        )
         self._hub.switch()
         if one.is_dead:
             raise GreenletExit

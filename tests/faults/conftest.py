@@ -1,4 +1,5 @@
-"""The pretended world begins with nothing remembered: clients of an emulator that other tests spoke to lead elsewhere."""
+"""The pretended world begins with nothing remembered: clients of an emulator that other tests spoke
+to lead elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The task table, in memory: conditional writes, transactions, indexes that may lag, a stream of what changed."""
+"""The task table, in memory: conditional writes, transactions, indexes that may lag, a stream of
+what changed."""
 
 from __future__ import annotations
 
@@ -28,7 +29,9 @@ class Refused(Exception):
 class Table:
     """`on_write` hears every change of an item: its old image and its new one."""
 
-    def __init__(self, clock: Clock, on_write: Callable[[str, Item | None, Item | None], None]) -> None:
+    def __init__(
+        self, clock: Clock, on_write: Callable[[str, Item | None, Item | None], None]
+    ) -> None:
         self.clock = clock
         self.items: dict[str, Item] = {}
         self.on_write = on_write
@@ -55,7 +58,9 @@ class Table:
         self._write(pk, made)
         return {"Attributes": made}
 
-    def transact_write_items(self, TransactItems: list[dict[str, Any]], ClientRequestToken: str = "") -> dict[str, Any]:
+    def transact_write_items(
+        self, TransactItems: list[dict[str, Any]], ClientRequestToken: str = ""
+    ) -> dict[str, Any]:
         said = json.dumps(TransactItems, sort_keys=True, default=str)
         at, known = self._tokens.get(ClientRequestToken, (0.0, ""))
         if known and self.clock.now - at < _TOKEN_SECONDS:
@@ -68,7 +73,10 @@ class Table:
             ((verb, asked),) = one.items()
             pk = (asked.get("Key") or asked["Item"])["pk"]["S"]
             if pk in made:
-                raise Refused("ValidationException", "Transaction request cannot include multiple operations on one item")
+                raise Refused(
+                    "ValidationException",
+                    "Transaction request cannot include multiple operations on one item",
+                )
             reasons.append(self._reason(verb, pk, asked, made))
         if any(reason["Code"] != "None" for reason in reasons):
             raise Refused("TransactionCanceledException", str(reasons), CancellationReasons=reasons)
@@ -96,10 +104,15 @@ class Table:
             item = self._as_of(pk, lag) if lag else self.items[pk]
             if item is None or partition not in item or sort not in item:
                 continue
-            if expressions.condition(KeyConditionExpression)(Scope(item, {}, ExpressionAttributeValues)):
+            if expressions.condition(KeyConditionExpression)(
+                Scope(item, {}, ExpressionAttributeValues)
+            ):
                 found.append({"pk": item["pk"]} if IndexName == "due" else item)
         order = {pk: self.items[pk] for pk in self.items}
-        found.sort(key=lambda one: order[one["pk"]["S"]].get(sort, {"S": ""})["S"], reverse=not ScanIndexForward)
+        found.sort(
+            key=lambda one: order[one["pk"]["S"]].get(sort, {"S": ""})["S"],
+            reverse=not ScanIndexForward,
+        )
         return {"Items": found[:Limit]}
 
     def forget(self, pk: str) -> None:
@@ -111,7 +124,9 @@ class Table:
     def _reason(self, verb: str, pk: str, asked: Item, made: dict[str, Any]) -> dict[str, Any]:
         made[pk] = None
         scope = self._scope(pk, asked)
-        if "ConditionExpression" in asked and not expressions.condition(asked["ConditionExpression"])(scope):
+        if "ConditionExpression" in asked and not expressions.condition(
+            asked["ConditionExpression"]
+        )(scope):
             return {"Code": "ConditionalCheckFailed"}
         try:
             if verb == "Update":
@@ -136,8 +151,13 @@ class Table:
     def _updated(self, pk: str, asked: Mapping[str, Any]) -> Item:
         if "UpdateExpression" not in asked:
             raise Invalid("an update without an expression")
-        names, values = asked.get("ExpressionAttributeNames", {}), asked.get("ExpressionAttributeValues", {})
-        return expressions.apply(self.items.get(pk) or {"pk": {"S": pk}}, asked["UpdateExpression"], names, values)
+        names, values = (
+            asked.get("ExpressionAttributeNames", {}),
+            asked.get("ExpressionAttributeValues", {}),
+        )
+        return expressions.apply(
+            self.items.get(pk) or {"pk": {"S": pk}}, asked["UpdateExpression"], names, values
+        )
 
     def _write(self, pk: str, item: Item) -> None:
         old = self.items.get(pk)

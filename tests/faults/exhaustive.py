@@ -18,7 +18,10 @@ ANYWHERE = (
 )  # fmt: skip
 CALM = Script()
 # A schedule whose end is that a person is asked should not be six hours long.
-_SOON = {"ambiguous_hold_hours": 0.5, "polls": {"first": 20, "steady": 300, "slow": 900, "slow_after": 1200}}
+_SOON = {
+    "ambiguous_hold_hours": 0.5,
+    "polls": {"first": 20, "steady": 300, "slow": 900, "slow_after": 1200},
+}
 _DELIVERED: dict[str, tuple[list[float], ...]] = {
     "callback": ([], [0.0, 0.0, 40.0], [400.0]),
     "event of the inbox": ([], [0.0, 3.0], [700.0]),
@@ -39,9 +42,17 @@ class Base:
     seed: int = 1
     paid: Fault | None = None  # strikes the first POST, before any other fault
 
-    def run(self, calls: dict[int, Fault], deliveries: dict[int, list[float]], seed: int = 0, trace: bool = False) -> Result:
+    def run(
+        self,
+        calls: dict[int, Fault],
+        deliveries: dict[int, list[float]],
+        seed: int = 0,
+        trace: bool = False,
+    ) -> Result:
         seed = seed or self.seed
-        return Run(self.scene, Struck(seed, calls, deliveries, self.script, self.paid), seed, trace).play()
+        return Run(
+            self.scene, Struck(seed, calls, deliveries, self.script, self.paid), seed, trace
+        ).play()
 
 
 def bases(profile: str) -> dict[str, Base]:
@@ -73,7 +84,11 @@ class Case:
     seed: int = 1
 
     def __str__(self) -> str:
-        what = f"{self.what.what} {self.what.seconds or ''}".strip() if self.kind == "call" else f"after {self.what}"
+        what = (
+            f"{self.what.what} {self.what.seconds or ''}".strip()
+            if self.kind == "call"
+            else f"after {self.what}"
+        )
         return f"{self.base!r} {self.kind} {self.index} ({self.site}) {what}, seed {self.seed}"
 
     def calls(self) -> dict[int, Fault]:
@@ -112,7 +127,8 @@ def _faults(site: str) -> Iterator[Fault]:
 
 
 def pairs(name: str, base: Base, count: int, seed: int) -> Iterator[tuple[Case, Case]]:
-    """A sample of all pairs: two strikes of the same schedule, the second counted with the first already struck."""
+    """A sample of all pairs: two strikes of the same schedule, the second counted with the first
+    already struck."""
     chance = random.Random(seed)
     cases = list(singles(name, base))
     for _ in range(count):

@@ -1,4 +1,5 @@
-"""DynamoDB's condition and update expressions, over items in DynamoDB's own typing. Parsed once a text, run often.
+"""DynamoDB's condition and update expressions, over items in DynamoDB's own typing. Parsed once a
+text, run often.
 
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.OperatorsAndFunctions.html
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.UpdateExpressions.html
@@ -28,7 +29,9 @@ class Invalid(Exception):
 class Scope:
     """An item, and the names and values of one request."""
 
-    def __init__(self, item: Item | None, names: Mapping[str, str], values: Mapping[str, Any]) -> None:
+    def __init__(
+        self, item: Item | None, names: Mapping[str, str], values: Mapping[str, Any]
+    ) -> None:
         self.item = item or {}
         self.names = names
         self.values = values
@@ -195,7 +198,10 @@ def _change(verb: str, words: _Words) -> Change:
         return lambda scope: (scope.path(path), None)
     if verb == "ADD":
         amount = _operand(words)
-        return lambda scope: (scope.path(path), _sum(scope.read(path) or {"N": "0"}, amount(scope), 1))
+        return lambda scope: (
+            scope.path(path),
+            _sum(scope.read(path) or {"N": "0"}, amount(scope), 1),
+        )
     if verb != "SET":
         raise Invalid(f"no verb: {verb}")
     words.expect("=")
@@ -246,7 +252,9 @@ def apply(item: Item, text: str, names: Mapping[str, str], values: Mapping[str, 
     changes = [change(scope) for change in update(text)]
     paths = [path for path, _ in changes]
     for number, path in enumerate(paths):
-        if any(other[: len(path)] == path or path[: len(other)] == other for other in paths[:number]):
+        if any(
+            other[: len(path)] == path or path[: len(other)] == other for other in paths[:number]
+        ):
             raise Invalid(f"two document paths overlap: {path}")
     made = dict(item)
     for path, value in changes:

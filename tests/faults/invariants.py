@@ -1,4 +1,5 @@
-"""What must hold after every write, at every event, and when all is quiet. Written from the design, not from the code."""
+"""What must hold after every write, at every event, and when all is quiet. Written from the design,
+not from the code."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from tests.faults.clockwork import Broke
 from tests.faults.expressions import Item
 from tests.faults.vendors import Vendor
 
-# From which status to which, by design 5; and those that hold only as long as nobody ever meant to pay.
+# From which status to which, by design 5; and those that hold only as long as nobody ever meant to
+# pay.
 _EDGES = {
     ("WAITING", "READY"), ("WAITING", "FAILED"), ("WAITING", "EXPIRED"), ("READY", "SUBMITTING"), ("READY", "SUBMITTED"),
     ("SUBMITTING", "READY"), ("SUBMITTING", "SUBMITTED"), ("SUBMITTING", "FAILED"), ("SUBMITTING", "HELD"),
@@ -34,7 +36,8 @@ _SECRETS = re.compile(
 
 
 class Invariants:
-    """Listens to the account and raises Broke. `caps`: spending caps in USD by the length of their period's name."""
+    """Listens to the account and raises Broke. `caps`: spending caps in USD by the length of their
+    period's name."""
 
     def __init__(self, account: Account, vendor: Vendor, caps: dict[int, Decimal]) -> None:
         self.account = account
@@ -51,7 +54,9 @@ class Invariants:
     @property
     def tasks(self) -> dict[str, Item]:
         items = self.account.table.items
-        return {pk.removeprefix("task#"): item for pk, item in items.items() if pk.startswith("task#")}
+        return {
+            pk.removeprefix("task#"): item for pk, item in items.items() if pk.startswith("task#")
+        }
 
     # After every write.
 
@@ -68,7 +73,9 @@ class Invariants:
         before = _text(old, "status") if old else ""
         if old is not None:
             self._step_is_allowed(task_id, before, status, old, new)
-        facts = [(one["status"], one["attempt"], one.get("changed_at")) for one in (old, new) if one]
+        facts = [
+            (one["status"], one["attempt"], one.get("changed_at")) for one in (old, new) if one
+        ]
         if old is None or facts[0] != facts[1]:
             times = self.entered.setdefault(task_id, {})
             times[f"{status}#{attempt}"] = times.get(f"{status}#{attempt}", 0) + 1
@@ -76,22 +83,34 @@ class Invariants:
             self.held.add(task_id)
         if status == "COMPLETED" and before != "COMPLETED":
             self._object_of(task_id, new)
-        if before == "SUBMITTING" and status == "READY" and self._charges(task_id, attempt) and self.vendor.name != "kling":
-            raise Broke("no second POST without proof", f"{task_id} is READY again although a job was accepted")
+        if (
+            before == "SUBMITTING"
+            and status == "READY"
+            and self._charges(task_id, attempt)
+            and self.vendor.name != "kling"
+        ):
+            raise Broke(
+                "no second POST without proof",
+                f"{task_id} is READY again although a job was accepted",
+            )
         announced = new.get("announced", {}).get("S", "").split("#")[1:3] == [status, str(attempt)]
         if status in _AT_REST and announced:
             self.unrested.discard(task_id)
         else:
             self.unrested.add(task_id)
 
-    def _step_is_allowed(self, task_id: str, before: str, status: str, old: Item, new: Item) -> None:
+    def _step_is_allowed(
+        self, task_id: str, before: str, status: str, old: Item, new: Item
+    ) -> None:
         edge, unpaid = (before, status), "intended_at" not in old
         if before != status and edge not in _EDGES and not (unpaid and edge in _UNPAID_EDGES):
             raise Broke("rank is monotone", f"{task_id}: {before} → {status}")
         if "job_id" in old and old["job_id"] != new.get("job_id"):
             raise Broke("job_id is write-once", f"{task_id}: {old['job_id']} → {new.get('job_id')}")
         if old["attempt"] != new["attempt"]:
-            raise Broke("no second attempt without proof", f"{task_id}: attempt {new['attempt']['N']}")
+            raise Broke(
+                "no second attempt without proof", f"{task_id}: attempt {new['attempt']['N']}"
+            )
         if "archived" in old and old["archived"]["M"] and old["archived"] != new.get("archived"):
             raise Broke("archived is write-once", task_id)
 
@@ -106,24 +125,43 @@ class Invariants:
         owners = {(job.task_id, job.attempt) for job in self.vendor.jobs.values()}
         for task_id, attempt in owners:
             if self._charges(task_id, attempt) > 1:
-                raise Broke("charges(task, attempt) ≤ 1", f"{task_id} attempt {attempt} was accepted twice")
+                raise Broke(
+                    "charges(task, attempt) ≤ 1", f"{task_id} attempt {attempt} was accepted twice"
+                )
 
     def _charges(self, task_id: str, attempt: int) -> int:
-        """Jobs that were charged, or will be. A job that failed costs nothing, here as at every one of the providers."""
+        """Jobs that were charged, or will be. A job that failed costs nothing, here as at every one
+        of the providers."""
         now = self.account.clock.now
-        jobs = [job for job in self.vendor.jobs.values() if (job.task_id, job.attempt) == (task_id, attempt)]
+        jobs = [
+            job
+            for job in self.vendor.jobs.values()
+            if (job.task_id, job.attempt) == (task_id, attempt)
+        ]
         return sum(job.status(now) != "fail" for job in jobs)
 
     def _object_of(self, task_id: str, item: Item) -> Stored:
         archived = item["archived"]["M"]
         if not archived:
             raise Broke("COMPLETED ⇒ object", f"{task_id} says of its video nothing")
-        stored = self.account.buckets.find(ARCHIVE, _text(archived, "key"), _text(archived, "version_id"))
-        if stored is None or self.account.buckets.latest(ARCHIVE, _text(archived, "manifest_key")) is None:
-            raise Broke("COMPLETED ⇒ object", f"{task_id} has no video or no manifest in the archive")
+        stored = self.account.buckets.find(
+            ARCHIVE, _text(archived, "key"), _text(archived, "version_id")
+        )
+        if (
+            stored is None
+            or self.account.buckets.latest(ARCHIVE, _text(archived, "manifest_key")) is None
+        ):
+            raise Broke(
+                "COMPLETED ⇒ object", f"{task_id} has no video or no manifest in the archive"
+            )
         bought = [job.video for job in self.vendor.jobs.values() if job.task_id == task_id]
-        if _text(archived, "sha256") != hashlib.sha256(stored.body).hexdigest() or stored.body not in bought:
-            raise Broke("COMPLETED ⇒ the right bytes", f"{task_id}: the archived bytes are not its job's")
+        if (
+            _text(archived, "sha256") != hashlib.sha256(stored.body).hexdigest()
+            or stored.body not in bought
+        ):
+            raise Broke(
+                "COMPLETED ⇒ the right bytes", f"{task_id}: the archived bytes are not its job's"
+            )
         return stored
 
     # At every event.
@@ -159,20 +197,35 @@ class Invariants:
         self._nothing_leaked()
 
     def _ended_well(self, task_id: str, item: Item) -> None:
-        status, jobs = _text(item, "status"), [job for job in self.vendor.jobs.values() if job.task_id == task_id]
+        status, jobs = (
+            _text(item, "status"),
+            [job for job in self.vendor.jobs.values() if job.task_id == task_id],
+        )
         made = [job for job in jobs if job.script.outcome == "success"]
         if made and status not in ("COMPLETED", "HELD"):
-            raise Broke("paid and lost", f"{task_id} is {status} although job {made[0].job_id} was made and charged")
+            raise Broke(
+                "paid and lost",
+                f"{task_id} is {status} although job {made[0].job_id} was made and charged",
+            )
         if status == "EXPIRED":
-            raise Broke("nothing is lost", f"{task_id} expired although its portrait lies beside it")
+            raise Broke(
+                "nothing is lost", f"{task_id} expired although its portrait lies beside it"
+            )
         sent_for = [job for job in jobs if job.attempt == int(item["attempt"]["N"])]
-        if any(_text(item["portrait"]["M"], "version_id") not in json.dumps(job.request) for job in sent_for):
-            raise Broke("what was sent is what the row says", f"{task_id} was sent with another portrait")
+        if any(
+            _text(item["portrait"]["M"], "version_id") not in json.dumps(job.request)
+            for job in sent_for
+        ):
+            raise Broke(
+                "what was sent is what the row says", f"{task_id} was sent with another portrait"
+            )
         if status == "HELD" and any(job.bells_heard for job in jobs):
             raise Broke("a delivered bell never ends in HELD", f"{task_id}: {item.get('error')}")
         if status == "COMPLETED" and not self.completed_ids.get(task_id):
             raise Broke("COMPLETED ⇒ event", task_id)
-        if status in _ANNOUNCED and not any(one.startswith(f"{task_id}#{status}#") for one in self.event_ids):
+        if status in _ANNOUNCED and not any(
+            one.startswith(f"{task_id}#{status}#") for one in self.event_ids
+        ):
             raise Broke("every rest is announced", f"{task_id} {status}")
 
     def _archive_is_explained(self, tasks: dict[str, Item]) -> None:
@@ -192,7 +245,9 @@ class Invariants:
             if "intended_at" not in item:
                 continue
             open_books = _text(item, "status") == "HELD"
-            amount = Decimal(((not open_books and item.get("charge_usd")) or item["quote_usd"])["N"])
+            amount = Decimal(
+                ((not open_books and item.get("charge_usd")) or item["quote_usd"])["N"]
+            )
             for length in self.caps:
                 owed[length] = owed.get(length, Decimal(0)) + amount
         for pk, item in self.account.table.items.items():
@@ -210,15 +265,26 @@ class Invariants:
 
     def _alarm_rang(self, tasks: dict[str, Item]) -> None:
         held = [task_id for task_id, item in tasks.items() if _text(item, "status") == "HELD"]
-        rung = sum(sum(json.loads(line)["TaskHeld"]) for _, line in self.account.lines if '"TaskHeld":' in line)
+        rung = sum(
+            sum(json.loads(line)["TaskHeld"])
+            for _, line in self.account.lines
+            if '"TaskHeld":' in line
+        )
         if rung < len(held):
-            raise Broke("HELD rings the alarm", f"{len(held)} tasks are held, TaskHeld was counted {rung:g} times")
+            raise Broke(
+                "HELD rings the alarm",
+                f"{len(held)} tasks are held, TaskHeld was counted {rung:g} times",
+            )
 
     def _nothing_leaked(self) -> None:
         told = [f"{name}: {line}" for name, line in self.account.lines]
         told += [f"event: {entry['Detail']}" for entry in self.account.events]
         told += [f"execution: {told}" for told in self.account.workflow.inputs]
-        told += [f"message: {body}" for queue in (self.account.uploads, self.account.submissions) for body in queue.sent]
+        told += [
+            f"message: {body}"
+            for queue in (self.account.uploads, self.account.submissions)
+            for body in queue.sent
+        ]
         for line in told:
             if _SECRETS.search(line):
                 raise Broke("no secret in a log, event or input", line[:600])

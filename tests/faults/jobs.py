@@ -11,7 +11,8 @@ from tests.faults.plans import Script
 
 @dataclass
 class Job:
-    """One unit of the provider's work, and one line of its ledger: whoever it was made for pays for it."""
+    """One unit of the provider's work, and one line of its ledger: whoever it was made for pays for
+    it."""
 
     job_id: str
     task_id: str
@@ -41,4 +42,6 @@ def mp4(content: bytes, seconds: int) -> bytes:
 
     header = box(b"mvhd", bytes(12) + struct.pack(">II", 1000, seconds * 1000) + bytes(80))
     track = box(b"trak", box(b"mdia", box(b"hdlr", bytes(8) + b"vide" + bytes(13))))
-    return box(b"ftyp", b"isom\0\0\2\0isommp41") + box(b"moov", header + track) + box(b"mdat", content)
+    return (
+        box(b"ftyp", b"isom\0\0\2\0isommp41") + box(b"moov", header + track) + box(b"mdat", content)
+    )

@@ -1,8 +1,8 @@
 # ruff: noqa: E501 - each mutant is a line
 """Seeded faults in our own source, one at a time: each must be caught, or the simulation proves nothing.
 
-    python -m tests.faults mutants              all of them, and what caught each
-    python -m tests.faults mutants NAME         one of them
+python -m tests.faults mutants              all of them, and what caught each
+python -m tests.faults mutants NAME         one of them
 """
 
 from __future__ import annotations
@@ -79,7 +79,9 @@ class _Loader(importlib.machinery.SourceFileLoader):
         path = self.get_filename(fullname)
         source = Path(path).read_text()
         if source.count(self.mutant.old) != 1:
-            raise AssertionError(f"{self.mutant.name!r}: its text stands {source.count(self.mutant.old)} times in {path}")
+            raise AssertionError(
+                f"{self.mutant.name!r}: its text stands {source.count(self.mutant.old)} times in {path}"
+            )
         return compile(source.replace(self.mutant.old, self.mutant.new), path, "exec")
 
 

@@ -1,4 +1,5 @@
-"""Which calls are struck and how, which deliveries are lost, doubled or late, and how each job goes."""
+"""Which calls are struck and how, which deliveries are lost, doubled or late, and how each job
+goes."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ WRITES = ("UpdateItem", "PutItem", "TransactWriteItems")
 
 @dataclass(frozen=True)
 class Script:
-    """How a job goes: when it ends and how, how long it cannot be found, how often its link is dead."""
+    """How a job goes: when it ends and how, how long it cannot be found, how often its link is
+    dead."""
 
     seconds: float = 60.0
     outcome: str = "success"
@@ -104,7 +106,8 @@ class Struck(Plan):
 
 @dataclass(frozen=True)
 class Rates:
-    """How often, of all calls or deliveries. `calm_after` seconds the world behaves, so that everything must end."""
+    """How often, of all calls or deliveries. `calm_after` seconds the world behaves, so that
+    everything must end."""
 
     crash: float = 0.01
     error: float = 0.01
@@ -143,7 +146,9 @@ class Harsh(Plan):
         begin = START + self.random.random() * 1200
         kind = self.random.choice(["credits", "maintenance", "rate"])
         has_outage = self.random.random() < self.rates.outage
-        self._outage = (begin, begin + self.random.random() * 3600, kind) if has_outage else (0.0, 0.0, "")
+        self._outage = (
+            (begin, begin + self.random.random() * 3600, kind) if has_outage else (0.0, 0.0, "")
+        )
 
     def _is_calm(self) -> bool:
         return not self.calm_until <= self.now() <= START + self.rates.calm_after
@@ -187,7 +192,9 @@ class Harsh(Plan):
         if self._is_calm():
             return [0.0]
         rates, chance = self.rates, self.random.random()
-        lost = {"callback": rates.callback_lost, "event of the inbox": rates.inbox_event_lost}.get(kind, 0.0)
+        lost = {"callback": rates.callback_lost, "event of the inbox": rates.inbox_event_lost}.get(
+            kind, 0.0
+        )
         if chance < lost:
             return []
         chance -= lost
@@ -221,4 +228,7 @@ class Harsh(Plan):
     def forgeries(self) -> list[tuple[float, str]]:
         if self.random.random() >= self.rates.forged:
             return []
-        return [(self.random.random() * 120, self.random.choice(["mac", "body", "body"])) for _ in range(2)]
+        return [
+            (self.random.random() * 120, self.random.choice(["mac", "body", "body"]))
+            for _ in range(2)
+        ]

@@ -1,4 +1,5 @@
-"""What brings work to the functions: SQS with its visibility and dead letters, and the table's stream."""
+"""What brings work to the functions: SQS with its visibility and dead letters, and the table's
+stream."""
 
 from __future__ import annotations
 
@@ -25,9 +26,12 @@ class Message:
 
 
 class Queue:
-    """Delivers at least once. What is not done within `visibility` seconds comes again, and after five times no more."""
+    """Delivers at least once. What is not done within `visibility` seconds comes again, and after
+    five times no more."""
 
-    def __init__(self, account: Account, name: str, function: str, *, visibility: float, delay: float) -> None:
+    def __init__(
+        self, account: Account, name: str, function: str, *, visibility: float, delay: float
+    ) -> None:
         self.account = account
         self.name = name
         self.function = function
@@ -36,7 +40,9 @@ class Queue:
         self.dead: list[str] = []
         self.sent: list[str] = []
         self._numbers = itertools.count(1)
-        self._due: dict[str, float] = {}  # by receipt: when a message that is not deleted by then comes again
+        self._due: dict[
+            str, float
+        ] = {}  # by receipt: when a message that is not deleted by then comes again
 
     @property
     def url(self) -> str:
@@ -101,8 +107,16 @@ class Stream:
     def add(self, pk: str, old: Item | None, new: Item | None) -> None:
         kind = "INSERT" if old is None else "REMOVE" if new is None else "MODIFY"
         number = next(self._numbers)
-        change = {"Keys": {"pk": {"S": pk}}, "SequenceNumber": f"{number:020}", "StreamViewType": "NEW_AND_OLD_IMAGES"}
-        images = {name: image for name, image in (("NewImage", new), ("OldImage", old)) if image is not None}
+        change = {
+            "Keys": {"pk": {"S": pk}},
+            "SequenceNumber": f"{number:020}",
+            "StreamViewType": "NEW_AND_OLD_IMAGES",
+        }
+        images = {
+            name: image
+            for name, image in (("NewImage", new), ("OldImage", old))
+            if image is not None
+        }
         record = {
             "eventID": str(number), "eventName": kind, "eventVersion": "1.1", "eventSource": "aws:dynamodb",
             "awsRegion": "eu-west-1", "eventSourceARN": "arn:aws:dynamodb:eu-west-1:000000000000:table/t/stream/s",
@@ -113,7 +127,9 @@ class Stream:
         lane.records.append(record)
         if not lane.is_busy:
             lane.is_busy = True
-            self.account.clock.after(self.account.plan.latency("stream"), lambda: self._deliver(lane))
+            self.account.clock.after(
+                self.account.plan.latency("stream"), lambda: self._deliver(lane)
+            )
         for more in self.account.plan.deliveries("stream record")[1:]:
             self.account.clock.after(more, lambda: self.replay([record]))
 
@@ -130,7 +146,11 @@ class Stream:
         def done(result: Any, error: Any) -> None:
             failed = {one["itemIdentifier"] for one in (result or {}).get("batchItemFailures", [])}
             numbers = [record["dynamodb"]["SequenceNumber"] for record in batch]
-            handled = 0 if error is not None else next((i for i, n in enumerate(numbers) if n in failed), len(batch))
+            handled = (
+                0
+                if error is not None
+                else next((i for i, n in enumerate(numbers) if n in failed), len(batch))
+            )
             del lane.records[:handled]
             lane.tries = lane.tries + 1 if handled == 0 else 0
             if lane.tries > _STREAM_TRIES:

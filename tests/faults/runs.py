@@ -1,4 +1,5 @@
-"""One run: a world, some tasks that come into it by their doors, and what must hold until all is quiet."""
+"""One run: a world, some tasks that come into it by their doors, and what must hold until all is
+quiet."""
 
 from __future__ import annotations
 
@@ -26,7 +27,12 @@ _DAYS = 86400.0
 
 def png(side: int = 512) -> bytes:
     def chunk(name: bytes, inner: bytes) -> bytes:
-        return struct.pack(">I", len(inner)) + name + inner + struct.pack(">I", zlib.crc32(name + inner))
+        return (
+            struct.pack(">I", len(inner))
+            + name
+            + inner
+            + struct.pack(">I", zlib.crc32(name + inner))
+        )
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
@@ -44,7 +50,8 @@ PORTRAIT, VOICE = png(), wav()
 
 @dataclass(frozen=True)
 class Scene:
-    """What comes in: `doors` has a word a task, `files` or `api`. `caps_usd`: a day's; `extras` go into the options."""
+    """What comes in: `doors` has a word a task, `files` or `api`. `caps_usd`: a day's; `extras` go
+    into the options."""
 
     profile: str
     doors: tuple[str, ...] = ("files",)
@@ -96,7 +103,9 @@ class Run:
         if scene.profile == "relay":
             credentials["base_url"] = "https://relay.gateway.test"  # type: ignore[assignment]
         self.account.secrets[scene.profile] |= credentials
-        self.vendor: Vendor = VENDORS[scene.profile](self.account, plan, WEBHOOK_KEY if keys else "")
+        self.vendor: Vendor = VENDORS[scene.profile](
+            self.account, plan, WEBHOOK_KEY if keys else ""
+        )
         caps = {10: scene.cap_usd} if scene.cap_usd is not None else {}
         self.invariants = Invariants(self.account, self.vendor, caps)
         self.expected: set[str] = set()
@@ -115,7 +124,9 @@ class Run:
         broke: Broke | None = None
         try:
             for number, door in enumerate(self.scene.doors):
-                wait = self.scene.spread_seconds * number + (self.scene.first_alone_seconds if number else 0.0)
+                wait = self.scene.spread_seconds * number + (
+                    self.scene.first_alone_seconds if number else 0.0
+                )
                 self.clock.after(wait, lambda number=number, door=door: self._enter(number, door))
             self.account.start_sweeping()
             self.clock.run(START + horizon_days * _DAYS, self._is_quiet)
@@ -131,7 +142,8 @@ class Run:
         return self._result(broke)
 
     def play_for(self, seconds: float) -> Result:
-        """As far as it comes in this time; what must hold after every write is all that is asked."""
+        """As far as it comes in this time; what must hold after every write is all that is
+        asked."""
         broke: Broke | None = None
         try:
             for number, door in enumerate(self.scene.doors):
@@ -146,7 +158,11 @@ class Run:
     def _result(self, broke: Broke | None) -> Result:
         statuses = Counter(item["status"]["S"] for item in self.invariants.tasks.values())
         bought = {job.task_id for job in self.vendor.jobs.values()}
-        held = {task_id for task_id, item in self.invariants.tasks.items() if item["status"]["S"] == "HELD"}
+        held = {
+            task_id
+            for task_id, item in self.invariants.tasks.items()
+            if item["status"]["S"] == "HELD"
+        }
         return Result(
             broke, len(self.vendor.jobs), statuses, self.clock.calls, self.clock.now - START, self.clock.trace or [],
             self.plan.sites, self.plan.kinds, len(held & bought),
@@ -155,7 +171,10 @@ class Run:
     def _is_quiet(self) -> bool:
         if self.waiting or self.invariants.unrested:
             return False
-        return len(self.expected) == len(self.scene.doors) and self.expected <= self.invariants.tasks.keys()
+        return (
+            len(self.expected) == len(self.scene.doors)
+            and self.expected <= self.invariants.tasks.keys()
+        )
 
     # The doors.
 
@@ -205,7 +224,11 @@ def harsh_scene(profile: str, seed: int) -> Scene:
     doors = tuple(chance.choice(["files", "voice-first", "api"]) for _ in range(count))
     callbacks = chance.random() < 0.9
     cap = Decimal("0.5") if chance.random() < 0.5 else None
-    extras = {"rate_limits": {profile: {"submits": 10, "seconds": 10, "running": 2}}} if chance.random() < 0.2 else {}
+    extras = (
+        {"rate_limits": {profile: {"submits": 10, "seconds": 10, "running": 2}}}
+        if chance.random() < 0.2
+        else {}
+    )
     return Scene(
         profile, doors, callbacks=callbacks, cap_usd=cap, signs=chance.random() < 0.3,
         spread_seconds=chance.choice([0.0, 0.0, 3.0, 90.0]), first_alone_seconds=200.0 * used, extras=extras,

@@ -1,4 +1,5 @@
-"""Scenes of their own: a thousand at once against a cap, and everything that ever came, thrice more."""
+"""Scenes of their own: a thousand at once against a cap, and everything that ever came, thrice
+more."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ class _Busy(Plan):
 
 
 def a_thousand_at_once(profile: str, count: int = 1000) -> Result:
-    """Each costs about the same, and the day's cap allows a tenth of them. The pace is not what holds them back."""
+    """Each costs about the same, and the day's cap allows a tenth of them. The pace is not what
+    holds them back."""
     price = {"kie": Decimal("0.045")}.get(profile, Decimal("0.168"))
     rate_limit = {"submits": 10_000, "seconds": 1, "running": 1000}
     extras: dict[str, Any] = {"rate_limits": {profile: rate_limit}}
@@ -30,9 +32,13 @@ def a_thousand_at_once(profile: str, count: int = 1000) -> Result:
 
 
 def everything_thrice(profile: str, seed: int = 1) -> tuple[Result, int, int]:
-    """A harsh run to its rest; then every message, stream record and callback that ever came comes three times more.
-    Beside the result: charges and event ids that this made."""
-    run = Run(Scene(profile, ("files", "api", "voice-first"), cap_usd=Decimal(5)), Harsh(seed, Rates(calm_after=1800)), seed)
+    """A harsh run to its rest; then every message, stream record and callback that ever came comes
+    three times more. Beside the result: charges and event ids that this made."""
+    run = Run(
+        Scene(profile, ("files", "api", "voice-first"), cap_usd=Decimal(5)),
+        Harsh(seed, Rates(calm_after=1800)),
+        seed,
+    )
     before: list[int] = []
 
     def again(run: Run) -> None:
@@ -53,11 +59,14 @@ def _past(run: Run) -> Iterator[Any]:
     for record in list(account.stream.past):
         yield lambda record=record: account.stream.replay([record])
     for path, headers, body in list(run.vendor.bells):
-        yield lambda path=path, headers=headers, body=body: account.ring(path, headers, body, lambda _code: None)
+        yield lambda path=path, headers=headers, body=body: account.ring(
+            path, headers, body, lambda _code: None
+        )
 
 
 def same_job_for_two(profile: str) -> Broke | None:
-    """A provider that answers two tasks with one job: the second is a person's matter, and nothing is overwritten."""
+    """A provider that answers two tasks with one job: the second is a person's matter, and nothing
+    is overwritten."""
     run = Run(Scene(profile, ("api", "api"), spread_seconds=5.0), Plan(1), seed=1)
     run.vendor.answers_twice = True
     result = run.play()
@@ -67,7 +76,8 @@ def same_job_for_two(profile: str) -> Broke | None:
 
 
 def a_denied_job(profile: str) -> Broke | None:
-    """A provider that says no and works all the same: its bell brings the video, and the money is counted."""
+    """A provider that says no and works all the same: its bell brings the video, and the money is
+    counted."""
     run = Run(Scene(profile, ("files", "api"), cap_usd=Decimal(5)), Plan(1), seed=1)
     run.vendor.denies = True
     result = run.play()
@@ -101,7 +111,9 @@ class _Twofold(_Busy):
 
 
 def two_archivers(profile: str) -> Broke | None:
-    return _first_broken(Run(Scene(profile, ("api",)), _Twofold(seed), seed=seed) for seed in range(1, 31))
+    return _first_broken(
+        Run(Scene(profile, ("api",)), _Twofold(seed), seed=seed) for seed in range(1, 31)
+    )
 
 
 def _first_broken(runs: Iterable[Run]) -> Broke | None:
@@ -110,7 +122,8 @@ def _first_broken(runs: Iterable[Run]) -> Broke | None:
 
 
 class _Rung(_Busy, Struck):
-    """The answer to the POST is lost, and a stranger who knows the address rings around the moment of the true bell."""
+    """The answer to the POST is lost, and a stranger who knows the address rings around the moment
+    of the true bell."""
 
     def __init__(self, seed: int) -> None:
         Struck.__init__(self, seed, {}, {}, Script(seconds=60.0), paid=Fault("error-after"))
@@ -120,7 +133,9 @@ class _Rung(_Busy, Struck):
 
 
 def a_stranger_at_the_bell(profile: str) -> Broke | None:
-    return _first_broken(Run(Scene(profile, ("api",)), _Rung(seed), seed=seed) for seed in range(1, 31))
+    return _first_broken(
+        Run(Scene(profile, ("api",)), _Rung(seed), seed=seed) for seed in range(1, 31)
+    )
 
 
 class _Untold(Plan):
@@ -135,12 +150,15 @@ def an_inbox_without_events(profile: str) -> Broke | None:
 
 
 def a_replaced_face(profile: str) -> Broke | None:
-    """Another portrait under the same name, again and again, while the task is on its way to the provider."""
+    """Another portrait under the same name, again and again, while the task is on its way to the
+    provider."""
 
     def replaced(seed: int) -> Run:
         run = Run(Scene(profile), _Busy(seed), seed=seed)
         for number in range(12):
-            run.clock.after(2.0 + number / 2 + run.plan.moment(0.5), lambda: run.drop("take-0.png", PORTRAIT))
+            run.clock.after(
+                2.0 + number / 2 + run.plan.moment(0.5), lambda: run.drop("take-0.png", PORTRAIT)
+            )
         return run
 
     return _first_broken(replaced(seed) for seed in range(1, 41))

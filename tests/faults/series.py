@@ -1,4 +1,5 @@
-"""Many runs: shared out over processes, counted, one line a provider; and the hunt for the mutants."""
+"""Many runs: shared out over processes, counted, one line a provider; and the hunt for the
+mutants."""
 
 from __future__ import annotations
 
@@ -18,7 +19,9 @@ from typing import Any
 from tests.faults import mutants
 
 PROFILES = ("kie", "kling", "relay")
-Outcome = tuple[str, str, Counter[str], int, int]  # what broke, how to see it again, statuses, charges, held and charged
+Outcome = tuple[
+    str, str, Counter[str], int, int
+]  # what broke, how to see it again, statuses, charges, held and charged
 
 
 @dataclass
@@ -53,11 +56,15 @@ class Tally:
         held = self.statuses["HELD"]
         return (
             f"{self.profile:<7}{self.runs:>7}{tasks:>8}{self.charges:>9}{double:>8}{lost:>6}{stuck:>7}{rest:>7}"
-            f"{held:>7}{100 * held / max(tasks, 1):>8.2f} %{self.held_charged:>9}{self.seconds:>8.0f} s"
+            f"{held:>7}{100 * held / max(tasks, 1):>8.2f} "
+            f"%{self.held_charged:>9}{self.seconds:>8.0f} s"
         )
 
 
-HEAD = "profile   runs   tasks  charges  double  lost  stuck  other   held    held share  charged    time"
+HEAD = (
+    "profile   runs   tasks  charges  double  lost  stuck  other   held    held share  charged    "
+    "time"
+)
 
 
 def one_random(profile: str, seed: int) -> Outcome:
@@ -93,7 +100,6 @@ def some_pairs(profile: str, runs: int, seed: int) -> Iterator[Outcome]:
         for first, second in exhaustive.pairs(name, base, runs // len(bases), seed):
             result = exhaustive.play(base, first, second)
             yield _outcome(result, f"{profile} {first} and {second}")
-
 
 
 Job = Callable[[], list[Outcome]]
@@ -154,7 +160,8 @@ def hunt(mutant: mutants.Mutant) -> str:
 
 
 def _hunt(mutant: mutants.Mutant) -> str:
-    """A scene made for it, random schedules, single faults, and more random schedules, until one breaks."""
+    """A scene made for it, random schedules, single faults, and more random schedules, until one
+    breaks."""
     if mutant.scene:
         from tests.faults import scenes
 

@@ -1,4 +1,5 @@
-"""The two wires that are sockets: a provider's result host, and S3 while a video streams into it."""
+"""The two wires that are sockets: a provider's result host, and S3 while a video streams into
+it."""
 
 from __future__ import annotations
 
@@ -65,7 +66,9 @@ class ResultSocket(_Socket):
     def recv_into(self, buffer: Any) -> int:
         if self._answer is None:
             path = bytes(self.sent).split(b" ", 2)[1].decode()
-            whole = world.account.clock.wire("results GET", lambda: self._whole(path), self._broken_off)
+            whole = world.account.clock.wire(
+                "results GET", lambda: self._whole(path), self._broken_off
+            )
             if isinstance(whole, bytes):
                 self._answer = io.BytesIO(whole)
         if self._answer is None:
@@ -96,7 +99,9 @@ class PutSocket(_Socket):
     def makefile(self, *_: Any, **__: Any) -> Any:
         answer = world.account.clock.wire("s3 PutObject", self._put, _broken)
         status, reason = answer
-        return io.BytesIO(f"HTTP/1.1 {status} {reason}\r\nContent-Length: 0\r\nETag: \"e\"\r\n\r\n".encode())
+        return io.BytesIO(
+            f'HTTP/1.1 {status} {reason}\r\nContent-Length: 0\r\nETag: "e"\r\n\r\n'.encode()
+        )
 
     def _put(self) -> tuple[int, str]:
         head, _, body = bytes(self.sent).partition(b"\r\n\r\n")
@@ -107,7 +112,10 @@ class PutSocket(_Socket):
         told = trailer.decode().partition("x-amz-checksum-sha256:")[2].strip()
         if told != base64.b64encode(hashlib.sha256(content).digest()).decode():
             return 400, "Bad Digest"
-        if "if-none-match: *" in head.decode().lower() and world.account.buckets.latest(bucket, key) is not None:
+        if (
+            "if-none-match: *" in head.decode().lower()
+            and world.account.buckets.latest(bucket, key) is not None
+        ):
             return 412, "Precondition Failed"
         world.account.buckets.put(bucket, key, content)
         return 200, "OK"

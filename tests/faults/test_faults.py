@@ -1,4 +1,5 @@
-"""The promise, over the real handlers: at most one charge, never a silent loss, and every task ends.
+"""The promise, over the real handlers: at most one charge, never a silent loss, and every task
+ends.
 
 The whole of it takes longer: `make faults N=10000` (docs/reliability.md).
 """
@@ -94,7 +95,9 @@ def test_a_run_is_its_seed() -> None:
 
     def happened(seed: int) -> list[str]:
         lines = harsh("kie", seed, trace=True).trace
-        return [line for line in lines if " says " not in line]  # a log line carries the time of day
+        return [
+            line for line in lines if " says " not in line
+        ]  # a log line carries the time of day
 
     assert happened(7) == happened(7)
     assert happened(7) != happened(8)

@@ -50,7 +50,11 @@ def test_every_expression_of_the_workflow_means_what_jsonata_says(text: str) -> 
             if name != "states":
                 real.assign(name, value)
         context = scope["states"]["context"]
-        places = {"State": {"EnteredTime": context["State"]}, "Execution": {"StartTime": STARTED}, "Task": {"Token": "k"}}
+        places = {
+            "State": {"EnteredTime": context["State"]},
+            "Execution": {"StartTime": STARTED},
+            "Task": {"Token": "k"},
+        }
         real.assign("states", {**scope["states"], "context": places})
         assert workflow.evaluate(text, scope) == json.loads(json.dumps(real.evaluate({})))
 
@@ -87,9 +91,16 @@ def test_conditions_hold_as_dynamodb_has_them(text: str, holds: bool) -> None:
 
 
 def test_an_update_changes_what_it_names_and_leaves_the_old_item_alone() -> None:
-    values = {":one": {"N": "1"}, ":s": {"S": "s"}, ":more": {"L": [{"S": "r"}]}, ":none": {"L": []}, ":zero": {"N": "0"}}
+    values = {
+        ":one": {"N": "1"},
+        ":s": {"S": "s"},
+        ":more": {"L": [{"S": "r"}]},
+        ":none": {"L": []},
+        ":zero": {"N": "0"},
+    }
     text = (
-        "SET m.y = :s, c = if_not_exists(c, :zero) + :one, l = list_append(if_not_exists(l, :none), :more) "
+        "SET m.y = :s, c = if_not_exists(c, :zero) + :one, l = list_append(if_not_exists(l, "
+        ":none), :more) "
         "ADD n :one REMOVE m.x"
     )
     made = expressions.apply(ITEM, text, {}, values)
@@ -107,11 +118,22 @@ def test_an_update_that_dynamodb_refuses_is_refused(text: str) -> None:
 def test_a_transaction_is_all_or_nothing_and_its_token_makes_it_once() -> None:
     table = Table(Clock(1, Plan(1)), lambda *_: None)
     one = {":n": {"N": "1"}}
-    add = {"Update": {"Key": {"pk": {"S": "a"}}, "UpdateExpression": "ADD n :n", "ExpressionAttributeValues": one}}
-    never = {"ConditionCheck": {"Key": {"pk": {"S": "b"}}, "ConditionExpression": "attribute_exists(pk)"}}
+    add = {
+        "Update": {
+            "Key": {"pk": {"S": "a"}},
+            "UpdateExpression": "ADD n :n",
+            "ExpressionAttributeValues": one,
+        }
+    }
+    never = {
+        "ConditionCheck": {"Key": {"pk": {"S": "b"}}, "ConditionExpression": "attribute_exists(pk)"}
+    }
     with pytest.raises(Refused) as refused:
         table.transact_write_items([add, never], "x")
-    assert [one["Code"] for one in refused.value.more["CancellationReasons"]] == ["None", "ConditionalCheckFailed"]
+    assert [one["Code"] for one in refused.value.more["CancellationReasons"]] == [
+        "None",
+        "ConditionalCheckFailed",
+    ]
     assert table.items == {}
     for _ in range(2):
         table.transact_write_items([add], "y")

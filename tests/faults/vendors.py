@@ -1,7 +1,9 @@
-"""The providers, each with a billing ledger: what they accept, when a job ends, whom they call back.
+"""The providers, each with a billing ledger: what they accept, when a job ends, whom they call
+back.
 
-Written from their documentation, not from our clients: kie (no search, its record repeats the callback URL), Kling (our
-own id is unique and finds the job), a relay (Kling's words, our id a mere tag).
+Written from their documentation, not from our clients: kie (no search, its record repeats the
+callback URL), Kling (our own id is unique and finds the job), a relay (Kling's words, our id a mere
+tag).
 """
 
 from __future__ import annotations
@@ -95,7 +97,9 @@ class Vendor:
         self._recent = [at for at in self._recent if at > self.clock.now - 10]
         return "rate" if len(self._recent) >= self.most_a_window else ""
 
-    def accept(self, told: dict[str, Any], callback_url: str, external_id: str, media: list[str]) -> Job | None:
+    def accept(
+        self, told: dict[str, Any], callback_url: str, external_id: str, media: list[str]
+    ) -> Job | None:
         """A job, or None when the media cannot be fetched."""
         if any(presigned(url).status_code != 200 for url in media):
             return None
@@ -104,11 +108,23 @@ class Vendor:
         self.creates += 1
         self._recent.append(self.clock.now)
         task_id, attempt = self._owner(callback_url, external_id, media[0])
-        number = hashlib.md5(f"{self.name}{self.submits}".encode(), usedforsecurity=False).hexdigest()
+        number = hashlib.md5(
+            f"{self.name}{self.submits}".encode(), usedforsecurity=False
+        ).hexdigest()
         job_id = number if self.name == "kie" else str(880_000_000_000_000_000 + self.submits)
         script = self.plan.job()
         charge = self.price(told)
-        job = Job(job_id, task_id, attempt, script, self.clock.now, callback_url, external_id, told, charge)
+        job = Job(
+            job_id,
+            task_id,
+            attempt,
+            script,
+            self.clock.now,
+            callback_url,
+            external_id,
+            told,
+            charge,
+        )
         self.jobs[job_id] = job
         self.clock.say(f"$ {self.name} accepts {job_id[:8]} for {task_id[:6]}-{attempt}: {script}")
         self.clock.after(script.seconds, lambda: self._ends(job))
@@ -170,9 +186,15 @@ class Vendor:
         url = job.callback_url.removeprefix(DOOR)
         other = next((one for one in self.jobs if one != job.job_id), "6" * 18)
         videos = [{"id": "v", "url": "http://169.254.169.254/latest/"}]
-        evil = {"taskId": other, "state": "success", "resultJson": '{"resultUrls":["http://169.254.169.254/"]}'}
+        evil = {
+            "taskId": other,
+            "state": "success",
+            "resultJson": '{"resultUrls":["http://169.254.169.254/"]}',
+        }
         told = {"task_id": other, "task_status": "succeed", "task_result": {"videos": videos}}
-        body = json.dumps({"code": 200, "msg": "success", "data": evil} if self.name == "kie" else told)
+        body = json.dumps(
+            {"code": 200, "msg": "success", "data": evil} if self.name == "kie" else told
+        )
         if forged == "mac":
             url = url[:-4] + ("AAAA" if not url.endswith("AAAA") else "BBBB")
 
@@ -184,7 +206,9 @@ class Vendor:
 
 
 def _json(body: Any, status: int = 200) -> httpx.Response:
-    return httpx.Response(status, headers={"content-type": "application/json"}, content=json.dumps(body).encode())
+    return httpx.Response(
+        status, headers={"content-type": "application/json"}, content=json.dumps(body).encode()
+    )
 
 
 class Kie(Vendor):
@@ -207,7 +231,9 @@ class Kie(Vendor):
         job = self.accept(told, told.get("callBackUrl", ""), "", media)
         if job is None:
             return self.denial()
-        return _json({"code": 200, "msg": "success", "data": {"taskId": job.job_id, "recordId": job.job_id}})
+        return _json(
+            {"code": 200, "msg": "success", "data": {"taskId": job.job_id, "recordId": job.job_id}}
+        )
 
     def denial(self) -> httpx.Response:
         return _json({"code": 500, "msg": "Server exception, please try again later", "data": None})
@@ -236,14 +262,23 @@ class Kie(Vendor):
         }  # fmt: skip
 
     def bell(self, job: Job, status: str) -> dict[str, Any]:
-        return {"code": 200 if status == "success" else 501, "msg": "done", "data": self.record(job)}
+        return {
+            "code": 200 if status == "success" else 501,
+            "msg": "done",
+            "data": self.record(job),
+        }
 
     def signed(self, job: Job, body: str) -> dict[str, str]:
         if not self.webhook_key:
             return super().signed(job, body)
         stamp = str(int(self.clock.now))
-        mac = hmac.digest(self.webhook_key.encode(), f"{job.job_id}.{stamp}".encode(), hashlib.sha256)
-        signature = {"X-Webhook-Timestamp": stamp, "X-Webhook-Signature": base64.b64encode(mac).decode()}
+        mac = hmac.digest(
+            self.webhook_key.encode(), f"{job.job_id}.{stamp}".encode(), hashlib.sha256
+        )
+        signature = {
+            "X-Webhook-Timestamp": stamp,
+            "X-Webhook-Signature": base64.b64encode(mac).decode(),
+        }
         return {"Content-Type": "application/json", **signature}
 
 
@@ -253,7 +288,12 @@ class Kling(Vendor):
     name = "kling"
     host = "api-singapore.klingai.com"
     path = "/v1/videos/avatar/image2video"
-    refusals: ClassVar = {"key": (401, 1002), "credits": (429, 1102), "rate": (429, 1302), "maintenance": (503, 5001)}
+    refusals: ClassVar = {
+        "key": (401, 1002),
+        "credits": (429, 1102),
+        "rate": (429, 1302),
+        "maintenance": (503, 5001),
+    }
     is_unique = True
     most_running = 5
 
@@ -268,20 +308,42 @@ class Kling(Vendor):
             return self.refusal(why)
         if self.is_unique:
             if any(job.external_id == external_id for job in self.jobs.values()):
-                return _json({"code": 1201, "message": "external_task_id already exists", "request_id": "r"}, 400)
-            running = [job for job in self.jobs.values() if job.status(self.clock.now) in ("queued", "running")]
+                return _json(
+                    {"code": 1201, "message": "external_task_id already exists", "request_id": "r"},
+                    400,
+                )
+            running = [
+                job
+                for job in self.jobs.values()
+                if job.status(self.clock.now) in ("queued", "running")
+            ]
             if len(running) >= self.most_running:
-                return _json({"code": 1303, "message": "parallel task over resource pack limit"}, 429)
-        job = self.accept(told, told.get("callback_url", ""), external_id, [told["image"], told["sound_file"]])
+                return _json(
+                    {"code": 1303, "message": "parallel task over resource pack limit"}, 429
+                )
+        job = self.accept(
+            told, told.get("callback_url", ""), external_id, [told["image"], told["sound_file"]]
+        )
         if job is None:
-            return _json({"code": 1201, "message": "cannot read the image or the sound", "request_id": "r"}, 400)
-        return _json({"code": 0, "message": "SUCCEED", "request_id": "r", "data": self.record(job, "queued")})
+            return _json(
+                {"code": 1201, "message": "cannot read the image or the sound", "request_id": "r"},
+                400,
+            )
+        return _json(
+            {"code": 0, "message": "SUCCEED", "request_id": "r", "data": self.record(job, "queued")}
+        )
 
     def query(self, request: httpx.Request) -> httpx.Response:
         if self.plan.outage(self.clock.now) == "credits":
             return self.refusal("credits")
         if request.url.path == self.path:
-            return _json({"code": 0, "message": "SUCCEED", "data": [self.record(job) for job in self.jobs.values()]})
+            return _json(
+                {
+                    "code": 0,
+                    "message": "SUCCEED",
+                    "data": [self.record(job) for job in self.jobs.values()],
+                }
+            )
         wanted = request.url.path.rsplit("/", 1)[-1]
         job = self.jobs.get(wanted)
         if job is None and self.is_unique:
@@ -295,9 +357,20 @@ class Kling(Vendor):
 
     def record(self, job: Job, status: str = "") -> dict[str, Any]:
         status = status or job.status(self.clock.now)
-        words = {"queued": "submitted", "running": "processing", "success": "succeed", "fail": "failed"}
-        videos = [{"id": "v", "url": f"http://{RESULTS_HOST}/out/{job.job_id}.mp4", "duration": "3.04"}]
-        made = {"task_result": {"videos": videos}, "final_unit_deduction": "1.2"} if status == "success" else {}
+        words = {
+            "queued": "submitted",
+            "running": "processing",
+            "success": "succeed",
+            "fail": "failed",
+        }
+        videos = [
+            {"id": "v", "url": f"http://{RESULTS_HOST}/out/{job.job_id}.mp4", "duration": "3.04"}
+        ]
+        made = (
+            {"task_result": {"videos": videos}, "final_unit_deduction": "1.2"}
+            if status == "success"
+            else {}
+        )
         return {
             "task_id": job.job_id, "task_status": words[status], "created_at": 1, "updated_at": 2,
             "task_status_msg": "Failure to pass the risk control system" if status == "fail" else "",
@@ -312,7 +385,8 @@ class Kling(Vendor):
 
 
 class Relay(Kling):
-    """docs/providers 5, family A: Kling's words passed through, our id a tag that nothing looks at."""
+    """docs/providers 5, family A: Kling's words passed through, our id a tag that nothing looks
+    at."""
 
     name = "relay"
     host = "relay.gateway.test"

@@ -1,4 +1,5 @@
-"""Where the real code meets the pretended world: botocore's one method, httpx's one method, sockets and the clock.
+"""Where the real code meets the pretended world: botocore's one method, httpx's one method, sockets
+and the clock.
 
 Nothing of `functions` is replaced. What is replaced, once a process, is what lies under it.
 """
@@ -72,7 +73,11 @@ def _install() -> None:
     _set_environment()
     import functions
 
-    names = [name for _, name, is_folder in pkgutil.walk_packages(functions.__path__, "functions.") if not is_folder]
+    names = [
+        name
+        for _, name, is_folder in pkgutil.walk_packages(functions.__path__, "functions.")
+        if not is_folder
+    ]
     modules = [importlib.import_module(name) for name in names]
     for module in modules:
         _put_clock_in(module)
@@ -83,7 +88,9 @@ def _install() -> None:
     context = httpx._transports.default.create_ssl_context()
     _replace(httpx._transports.default, "create_ssl_context", lambda *_args, **_named: context)
     wire = importlib.import_module("functions.download.connection")
-    sockets = SimpleNamespace(getaddrinfo=getaddrinfo, socket=ResultSocket, SOCK_STREAM=socket.SOCK_STREAM)
+    sockets = SimpleNamespace(
+        getaddrinfo=getaddrinfo, socket=ResultSocket, SOCK_STREAM=socket.SOCK_STREAM
+    )
     _replace(wire, "socket", sockets)
     real = socket.create_connection
 
@@ -131,10 +138,14 @@ def _put_clock_in(module: Any) -> None:
         )
         _replace(module, "time", told)
     if getattr(module, "random", None) is random:
-        chance = SimpleNamespace(uniform=lambda *ends: world.random.uniform(*ends), random=lambda: world.random.random())
+        chance = SimpleNamespace(
+            uniform=lambda *ends: world.random.uniform(*ends), random=lambda: world.random.random()
+        )
         _replace(module, "random", chance)
     if getattr(module, "uuid", None) is uuid:
-        made = SimpleNamespace(uuid4=lambda: uuid.UUID(int=world.random.getrandbits(128), version=4))
+        made = SimpleNamespace(
+            uuid4=lambda: uuid.UUID(int=world.random.getrandbits(128), version=4)
+        )
         _replace(module, "uuid", made)
 
 
@@ -158,7 +169,9 @@ _console = [sys.stdout]
 def _take_logs(modules: list[Any]) -> None:
     for module in modules:
         logger = getattr(module, "logger", None)
-        for handler in getattr(logger, "handlers", []) or getattr(getattr(logger, "_logger", None), "handlers", []):
+        for handler in getattr(logger, "handlers", []) or getattr(
+            getattr(logger, "_logger", None), "handlers", []
+        ):
             _replace(handler, "stream", _stdout)
 
 
@@ -205,7 +218,8 @@ def _make_api_call(client: Any, operation: str, asked: dict[str, Any]) -> Any:
 
 
 def _conflict(operation: str, asked: dict[str, Any]) -> Refused:
-    """Somebody else's transaction is at one of these items: nothing was looked at, and AWS's client does not ask again."""
+    """Somebody else's transaction is at one of these items: nothing was looked at, and AWS's client
+    does not ask again."""
     if operation != "TransactWriteItems":
         return Refused("TransactionConflictException")
     reasons = [{"Code": "None"} for _ in asked["TransactItems"]]
@@ -226,18 +240,27 @@ def _client_error(client: Any, operation: str, refused: Refused) -> Exception:
 def _failure(client: Any, operation: str, after: bool) -> Exception:
     """After all of botocore's own retries. Whether it had an effect, the caller cannot tell."""
     if world.random.random() < 0.5:
-        return _client_error(client, operation, Refused("InternalServerError", "try again", status=500))
+        return _client_error(
+            client, operation, Refused("InternalServerError", "try again", status=500)
+        )
     if after:
         return botocore.exceptions.ReadTimeoutError(endpoint_url="https://aws.sim")
     return botocore.exceptions.EndpointConnectionError(endpoint_url="https://aws.sim")
 
 
 def _put_streamed(client: Any, asked: dict[str, Any]) -> Any:
-    """PutObject of what is carried by hand: botocore asks its before-send hooks to send the request, and so do we."""
+    """PutObject of what is carried by hand: botocore asks its before-send hooks to send the
+    request, and so do we."""
     hooks = client.meta.events
     url = f"http://{S3_HOST}/{asked['Bucket']}/{asked['Key']}"
-    request = AWSRequest("PUT", url, headers={"if-none-match": asked.get("IfNoneMatch", "")}).prepare()
-    answers = [answer for _, answer in hooks.emit("before-send.s3.PutObject", request=request) if answer is not None]
+    request = AWSRequest(
+        "PUT", url, headers={"if-none-match": asked.get("IfNoneMatch", "")}
+    ).prepare()
+    answers = [
+        answer
+        for _, answer in hooks.emit("before-send.s3.PutObject", request=request)
+        if answer is not None
+    ]
     status = answers[0].status_code
     if status >= 300:
         code = "PreconditionFailed" if status == 412 else "InternalError"
@@ -256,7 +279,9 @@ def _handle_request(_transport: Any, request: httpx.Request) -> httpx.Response:
     return _answer(f"{host.split('.')[0]} {request.method}", lambda: world.serve(request), request)
 
 
-def _answer(site: str, effect: Callable[[], httpx.Response], request: httpx.Request) -> httpx.Response:
+def _answer(
+    site: str, effect: Callable[[], httpx.Response], request: httpx.Request
+) -> httpx.Response:
     def failing(after: bool) -> Any:
         return _http_failure(after, request)
 
@@ -274,7 +299,9 @@ class _Answered(Exception):
     def __init__(self, status: int) -> None:
         super().__init__(str(status))
         page = f"<html><title>{status} from a proxy</title></html>"
-        self.response = httpx.Response(status, headers={"content-type": "text/html"}, content=page.encode())
+        self.response = httpx.Response(
+            status, headers={"content-type": "text/html"}, content=page.encode()
+        )
 
 
 def _http_failure(after: bool, request: httpx.Request) -> Exception:
@@ -293,7 +320,9 @@ def presigned(url: str) -> httpx.Response:
     """A presigned GET, as anybody may send it."""
     parsed = httpx.URL(url)
     signed = {"X-Amz-Signature", "X-Amz-Expires", "X-Amz-Algorithm"} <= set(parsed.params)
-    stored = world.account.buckets.find(parsed.host.split(".")[0], parsed.path[1:], parsed.params.get("versionId"))
+    stored = world.account.buckets.find(
+        parsed.host.split(".")[0], parsed.path[1:], parsed.params.get("versionId")
+    )
     if not signed or stored is None:
         return httpx.Response(403 if not signed else 404)
     return httpx.Response(200, content=stored.body[:1])

@@ -1,7 +1,8 @@
-"""Step Functions, as far as our own workflow goes: the states are read from infra/workflow.py, not written again.
+"""Step Functions, as far as our own workflow goes: the states are read from infra/workflow.py, not
+written again.
 
-Only the few JSONata expressions stand here in Python, by their very text, so that one that changes there is missed here
-at once; test_model.py holds each of them to a real evaluator.
+Only the few JSONata expressions stand here in Python, by their very text, so that one that changes
+there is missed here at once; test_model.py holds each of them to a real evaluator.
 """
 
 from __future__ import annotations
@@ -63,9 +64,11 @@ def _watch_seconds(scope: Mapping[str, Any]) -> int:
     return max(1, math.ceil(wait))
 
 
-# Expressions that are more than a name, a sum or a comparison of words: the text, white space made one, to its meaning.
+# Expressions that are more than a name, a sum or a comparison of words: the text, white space made
+# one, to its meaning.
 KNOWN: dict[str, Callable[[Mapping[str, Any]], Any]] = {
-    "( $age := ($toMillis($states.context.State.EnteredTime) - $toMillis($states.context.Execution.StartTime)) / 1000; "
+    "( $age := ($toMillis($states.context.State.EnteredTime) - "
+    "$toMillis($states.context.Execution.StartTime)) / 1000; "
     "$wait := $polls_done = 0 ? $polls.first : ($age > 86400 or $polls_done > 2000) ? 21600 "
     ": $age < $polls.slow_after ? $polls.steady : $polls.slow; $max([1, $ceil($wait)]) )": _watch_seconds,
     "$min([3600, 30 * $power(2, $min([$stumbles - 1, 7]))])": lambda scope: min(
@@ -110,7 +113,8 @@ def meaning(text: str) -> Callable[[Mapping[str, Any]], Any]:
 
 
 class Execution:
-    """One run. What comes from a state that was left (an old timer, a late answer) is dropped by its `turn`."""
+    """One run. What comes from a state that was left (an old timer, a late answer) is dropped by
+    its `turn`."""
 
     def __init__(self, machine: Workflow, name: str, told: dict[str, Any]) -> None:
         self.machine = machine
@@ -152,11 +156,16 @@ class Execution:
             self._leave(one, {})
         elif kind == "Choice":
             scope = self.scope()
-            to = next((way["Next"] for way in one["Choices"] if evaluate(way["Condition"], scope)), one["Default"])
+            to = next(
+                (way["Next"] for way in one["Choices"] if evaluate(way["Condition"], scope)),
+                one["Default"],
+            )
             self._go(to)
         elif kind == "Wait":
             seconds = evaluate(one["Seconds"], self.scope())
-            self.account.clock.after(seconds, lambda: self._if_still(turn, lambda: self._go(one["Next"])))
+            self.account.clock.after(
+                seconds, lambda: self._if_still(turn, lambda: self._go(one["Next"]))
+            )
         else:
             self._task(one, turn)
 
@@ -189,7 +198,9 @@ class Execution:
             self._failed(one, "States.QueryEvaluationError")
             return
         clock = self.account.clock
-        clock.after(seconds, lambda: self._if_still(turn, lambda: self._failed(one, "States.Timeout")))
+        clock.after(
+            seconds, lambda: self._if_still(turn, lambda: self._failed(one, "States.Timeout"))
+        )
 
         def done(result: Any, error: Any) -> None:
             if error is not None:
@@ -202,7 +213,9 @@ class Execution:
         function = re.sub(r"\W", "", asked["FunctionName"]).lower()
         for more in self.account.plan.deliveries("workflow invoke"):
             heard = done if more == 0 else (lambda _result, _error: None)
-            clock.after(more, lambda heard=heard: self.account.invoke(function, asked["Payload"], heard))
+            clock.after(
+                more, lambda heard=heard: self.account.invoke(function, asked["Payload"], heard)
+            )
 
     def _begin_again(self, seconds: float) -> None:
         turn = self.turn
@@ -220,7 +233,10 @@ class Execution:
             tried = self.retries.get(number, 0)
             if tried < retrier.get("MaxAttempts", 3):
                 self.retries[number] = tried + 1
-                wait = min(retrier["IntervalSeconds"] * retrier["BackoffRate"] ** tried, retrier["MaxDelaySeconds"])
+                wait = min(
+                    retrier["IntervalSeconds"] * retrier["BackoffRate"] ** tried,
+                    retrier["MaxDelaySeconds"],
+                )
                 self._begin_again(wait * self.account.clock.random.random())
                 return
             break
@@ -233,7 +249,8 @@ class Execution:
 
 
 class Workflow:
-    """The state machine: executions by name, task tokens, and the three calls our functions make."""
+    """The state machine: executions by name, task tokens, and the three calls our functions
+    make."""
 
     arn = "arn:aws:states:eu-west-1:000000000000:stateMachine:talkdrop"
 

@@ -1,4 +1,5 @@
-"""The house rules that a reader could break without noticing: which way imports point, and what is never written.
+"""The house rules that a reader could break without noticing: which way imports point, and what is
+never written.
 
 handlers → inputs, tasks, videos, download, providers, links → secrets → settings
 infra, local, talkdrop → functions, never the other way round
@@ -15,7 +16,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 OUTSIDE = {"infra", "local", "talkdrop", "tests", "bench"}
 DIALECTS = {"comet": {"kling"}, "relay": {"kling", "comet"}}  # who speaks whose
-EVERY = [path for top in ("functions", "infra", "local", "talkdrop") for path in sorted((ROOT / top).rglob("*.py"))]
+EVERY = [
+    path
+    for top in ("functions", "infra", "local", "talkdrop")
+    for path in sorted((ROOT / top).rglob("*.py"))
+]
 FUNCTIONS = [path for path in EVERY if path.is_relative_to(ROOT / "functions")]
 
 
@@ -29,19 +34,24 @@ def tree(path: Path) -> ast.Module:
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Every module this file imports, by its full name; `from a import b` counts as a.b, which may be a module."""
+    """Every module this file imports, by its full name; `from a import b` counts as a.b, which may
+    be a module."""
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{named(path)}:{node.lineno}: relative imports hide where a module lives"
+            assert not node.level, (
+                f"{named(path)}:{node.lineno}: relative imports hide where a module lives"
+            )
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 @cache
 def ours(path: Path) -> frozenset[str]:
     """The modules of `functions` that this file imports, by their full names."""
-    return frozenset(name for full in imports(path) if (name := module_of(full)) and name != "functions")
+    return frozenset(
+        name for full in imports(path) if (name := module_of(full)) and name != "functions"
+    )
 
 
 def module_of(name: str) -> str:
@@ -66,7 +76,11 @@ def rooms_imported(path: Path) -> set[str]:
 
 
 def providers() -> list[Path]:
-    return [path for path in (ROOT / "functions/providers").glob("*.py") if not path.stem.startswith("_")]
+    return [
+        path
+        for path in (ROOT / "functions/providers").glob("*.py")
+        if not path.stem.startswith("_")
+    ]
 
 
 def words(path: Path) -> set[str]:
@@ -78,12 +92,23 @@ def words(path: Path) -> set[str]:
 def settled(path: Path) -> set[tuple[str, object]]:
     """Every keyword argument that is given a constant."""
     keywords = [node for node in ast.walk(tree(path)) if isinstance(node, ast.keyword)]
-    return {(one.arg or "", one.value.value) for one in keywords if isinstance(one.value, ast.Constant)}
+    return {
+        (one.arg or "", one.value.value) for one in keywords if isinstance(one.value, ast.Constant)
+    }
 
 
 # Which rooms a room may import, a line each. What stands nowhere here imports nothing of ours.
 MAY_IMPORT = {
-    "handlers": {"inputs", "tasks", "videos", "download", "providers", "links", "secrets", "settings"},
+    "handlers": {
+        "inputs",
+        "tasks",
+        "videos",
+        "download",
+        "providers",
+        "links",
+        "secrets",
+        "settings",
+    },
     "inputs": {"tasks", "download", "providers", "links", "settings"},
     "tasks": {"providers", "settings"},
     "videos": {"tasks", "settings"},
@@ -104,11 +129,18 @@ def test_nobody_imports_a_handler() -> None:
 
 
 def test_the_bundle_imports_nothing_that_is_not_in_it() -> None:
-    assert [named(path) for path in FUNCTIONS if {name.split(".")[0] for name in imports(path)} & OUTSIDE] == []
+    assert [
+        named(path)
+        for path in FUNCTIONS
+        if {name.split(".")[0] for name in imports(path)} & OUTSIDE
+    ] == []
 
 
 def test_modules_import_each_other_without_circles() -> None:
-    needs = {module_of(".".join(path.relative_to(ROOT).with_suffix("").parts)): ours(path) for path in FUNCTIONS}
+    needs = {
+        module_of(".".join(path.relative_to(ROOT).with_suffix("").parts)): ours(path)
+        for path in FUNCTIONS
+    }
     needs = {name: wanted for name, wanted in needs.items() if not name.endswith("__init__")}
     while free := [name for name, wanted in needs.items() if not (wanted - {name}) & needs.keys()]:
         for name in free:
@@ -118,20 +150,33 @@ def test_modules_import_each_other_without_circles() -> None:
 
 def test_a_provider_knows_only_its_contract_and_the_dialect_it_speaks() -> None:
     for path in providers():
-        helpers = {one.stem for one in path.parent.glob("_*.py")} if path.stem == "base" else {"base"}
-        allowed = {f"functions.providers.{name}" for name in {*helpers, *DIALECTS.get(path.stem, ())}}
+        helpers = (
+            {one.stem for one in path.parent.glob("_*.py")} if path.stem == "base" else {"base"}
+        )
+        allowed = {
+            f"functions.providers.{name}" for name in {*helpers, *DIALECTS.get(path.stem, ())}
+        }
         others = {name.split(".")[0] for name in imports(path)} - {"functions", "httpx"}
         assert ours(path) <= allowed | {"functions.providers"}, named(path)
         assert others <= sys.stdlib_module_names, named(path)
 
 
 def test_no_event_is_logged_whole_no_certificate_ignored_and_no_redirect_followed_blindly() -> None:
-    forbidden = {("log_event", True), ("verify", False), ("follow_redirects", True), ("allow_redirects", True)}
+    forbidden = {
+        ("log_event", True),
+        ("verify", False),
+        ("follow_redirects", True),
+        ("allow_redirects", True),
+    }
     assert [named(path) for path in EVERY if settled(path) & forbidden] == []
 
 
 def test_requests_is_not_among_us() -> None:
-    assert [named(path) for path in EVERY if "requests" in {name.split(".")[0] for name in imports(path)}] == []
+    assert [
+        named(path)
+        for path in EVERY
+        if "requests" in {name.split(".")[0] for name in imports(path)}
+    ] == []
 
 
 def test_no_exception_is_caught_without_a_name_or_swallowed() -> None:
@@ -139,7 +184,9 @@ def test_no_exception_is_caught_without_a_name_or_swallowed() -> None:
         for node in ast.walk(tree(path)):
             if isinstance(node, ast.ExceptHandler):
                 assert node.type is not None, f"{named(path)}:{node.lineno}"
-                assert not all(isinstance(line, ast.Pass) for line in node.body), f"{named(path)}:{node.lineno}"
+                assert not all(isinstance(line, ast.Pass) for line in node.body), (
+                    f"{named(path)}:{node.lineno}"
+                )
 
 
 def test_links_that_grant_access_are_made_in_one_place() -> None:
@@ -147,7 +194,8 @@ def test_links_that_grant_access_are_made_in_one_place() -> None:
     assert [path.stem for path in FUNCTIONS if words(path) & made] == ["links"]
 
 
-# A second or two, where coming again by a queue would lose what is known: a row that was busy, a download that broke.
+# A second or two, where coming again by a queue would lose what is known: a row that was busy, a
+# download that broke.
 MAY_PAUSE = {"functions/tasks/table.py", "functions/download/connection.py"}
 
 
@@ -157,12 +205,21 @@ def test_functions_speak_through_the_logger_and_sleep_nowhere_else() -> None:
 
 
 def test_nothing_happens_at_import() -> None:
-    """Definitions, constants and what must be warm: no client made, no environment read, no file opened."""
+    """Definitions, constants and what must be warm: no client made, no environment read, no file
+    opened."""
     for path in FUNCTIONS:
-        lines = [node for node in tree(path).body if isinstance(node, (ast.Assign, ast.AnnAssign, ast.Expr))]
-        assert not {name for line in lines for name in done(line)} & {"environ", "getenv", "client", "aws", "open"}, named(
-            path
-        )
+        lines = [
+            node
+            for node in tree(path).body
+            if isinstance(node, (ast.Assign, ast.AnnAssign, ast.Expr))
+        ]
+        assert not {name for line in lines for name in done(line)} & {
+            "environ",
+            "getenv",
+            "client",
+            "aws",
+            "open",
+        }, named(path)
 
 
 def done(line: ast.stmt) -> Iterator[str]:
@@ -171,6 +228,10 @@ def done(line: ast.stmt) -> Iterator[str]:
         return
     for inner in ast.walk(line):
         if isinstance(inner, ast.Call):
-            yield inner.func.attr if isinstance(inner.func, ast.Attribute) else getattr(inner.func, "id", "")
+            yield (
+                inner.func.attr
+                if isinstance(inner.func, ast.Attribute)
+                else getattr(inner.func, "id", "")
+            )
         elif isinstance(inner, ast.Attribute) and inner.attr == "environ":
             yield "environ"

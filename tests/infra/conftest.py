@@ -17,9 +17,24 @@ ROOT = Path(__file__).parents[2]
 
 def synthesise(directory: Path, **context: object) -> subprocess.CompletedProcess[str]:
     """Run app.py with this context beside cdk.json's; its cloud assembly is in `directory`."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CDK_", "JSII_"))}
-    environment |= {"PATH": "/nonexistent", "CDK_OUTDIR": str(directory), "CDK_CONTEXT_JSON": json.dumps(context)}
-    return subprocess.run([sys.executable, "app.py"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AWS_", "CDK_", "JSII_"))
+    }
+    environment |= {
+        "PATH": "/nonexistent",
+        "CDK_OUTDIR": str(directory),
+        "CDK_CONTEXT_JSON": json.dumps(context),
+    }
+    return subprocess.run(
+        [sys.executable, "app.py"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def template_in(directory: Path, **context: object) -> Template:

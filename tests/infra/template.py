@@ -21,7 +21,8 @@ class Template:
         return dict(self.json["Resources"])
 
     def of_type(self, kind: str) -> dict[str, Json]:
-        """Properties of each resource of a type, by the name the stack gave it: `Inbox`, `OperationsTaskHeld`."""
+        """Properties of each resource of a type, by the name the stack gave it: `Inbox`,
+        `OperationsTaskHeld`."""
         found = {name: one for name, one in self.resources.items() if one["Type"] == kind}
         return {self.title(name): one.get("Properties", {}) for name, one in found.items()}
 
@@ -39,7 +40,10 @@ class Template:
 
     def functions(self) -> dict[str, Json]:
         """Properties of each Lambda, by the module it runs."""
-        return {one["Handler"].split(".")[2]: one for one in self.of_type("AWS::Lambda::Function").values()}
+        return {
+            one["Handler"].split(".")[2]: one
+            for one in self.of_type("AWS::Lambda::Function").values()
+        }
 
     def text(self, value: Any) -> str:
         """A value with every reference replaced by the title of what it refers to."""
@@ -47,7 +51,11 @@ class Template:
             return value
         ((word, told),) = value.items()
         if word == "Ref":
-            return str(self.title(told) if told in self.resources else told.replace("AWS::Partition", "aws"))
+            return str(
+                self.title(told)
+                if told in self.resources
+                else told.replace("AWS::Partition", "aws")
+            )
         if word == "Fn::GetAtt":
             return self.title(told[0])
         assert word == "Fn::Join", value
@@ -72,7 +80,9 @@ class Template:
         return dict(told)
 
     def workflow(self) -> Json:
-        return dict(json.loads(self.the_only("AWS::StepFunctions::StateMachine")["DefinitionString"]))
+        return dict(
+            json.loads(self.the_only("AWS::StepFunctions::StateMachine")["DefinitionString"])
+        )
 
 
 def listed(value: Any) -> list[Any]:

@@ -19,7 +19,9 @@ def bundle() -> Path:
 
 def test_it_holds_the_functions_and_their_wheels_for_lambda(bundle: Path) -> None:
     sources = {path.relative_to(ROOT) for path in (ROOT / "functions").rglob("*.py")}
-    assert {path for path in sources if (bundle / path).read_bytes() == (ROOT / path).read_bytes()} == sources
+    assert {
+        path for path in sources if (bundle / path).read_bytes() == (ROOT / path).read_bytes()
+    } == sources
     native = {path.name for path in bundle.rglob("*.so")}
     assert native
     assert {name for name in native if "cpython-313-aarch64-linux-gnu" in name} == native

@@ -7,8 +7,13 @@ import json
 from tests.infra.template import Template
 
 
-def test_whoever_signs_may_use_the_tasks_api_and_only_a_bell_needs_no_signature(template: Template) -> None:
-    routes = {one["RouteKey"]: one["AuthorizationType"] for one in template.of_type("AWS::ApiGatewayV2::Route").values()}
+def test_whoever_signs_may_use_the_tasks_api_and_only_a_bell_needs_no_signature(
+    template: Template,
+) -> None:
+    routes = {
+        one["RouteKey"]: one["AuthorizationType"]
+        for one in template.of_type("AWS::ApiGatewayV2::Route").values()
+    }
     assert routes == {
         "POST /tasks": "AWS_IAM",
         "GET /tasks": "AWS_IAM",
@@ -32,7 +37,9 @@ def test_strangers_are_throttled(template: Template) -> None:
     assert settings["ThrottlingBurstLimit"] == 400
 
 
-def test_the_access_log_names_the_route_and_never_the_path_which_is_a_callbacks_key(template: Template) -> None:
+def test_the_access_log_names_the_route_and_never_the_path_which_is_a_callbacks_key(
+    template: Template,
+) -> None:
     settings = template.the_only("AWS::ApiGatewayV2::Stage")["AccessLogSettings"]
     written = set(json.loads(settings["Format"]).values())
     assert "$context.routeKey" in written

@@ -49,13 +49,17 @@ def test_only_submit_may_send_to_the_queue_it_is_fed_by(template: Template) -> N
 
 
 def test_all_lambdas_run_the_same_bundle(template: Template) -> None:
-    assert len({json.dumps(one["Code"], sort_keys=True) for one in template.functions().values()}) == 1
+    assert (
+        len({json.dumps(one["Code"], sort_keys=True) for one in template.functions().values()}) == 1
+    )
 
 
 def test_the_stack_tells_exactly_the_settings_that_the_functions_know(template: Template) -> None:
     told: set[str] = set()
     for function in template.functions().values():
-        told |= {name for name in function["Environment"]["Variables"] if name.startswith("TALKDROP_")}
+        told |= {
+            name for name in function["Environment"]["Variables"] if name.startswith("TALKDROP_")
+        }
     assert told == {f"TALKDROP_{field.name.upper()}" for field in dataclasses.fields(Settings)}
 
 
@@ -69,16 +73,20 @@ def test_a_provider_key_is_named_to_nobody_who_may_not_read_it(template: Templat
 def test_the_options_of_the_context_reach_the_functions(for_trying: Template) -> None:
     for function in for_trying.functions().values():
         variables = function["Environment"]["Variables"]
-        assert Options.parse(variables["TALKDROP_OPTIONS"]) == Options(sweep_minutes=10, drop_delay_seconds=0)
+        assert Options.parse(variables["TALKDROP_OPTIONS"]) == Options(
+            sweep_minutes=10, drop_delay_seconds=0
+        )
         assert variables["POWERTOOLS_METRICS_NAMESPACE"] == "Talkdrop-dev"
-    assert for_trying.functions()["submit"]["Environment"]["Variables"]["TALKDROP_CALLBACK_BASE_URL"] == (
-        "https://bells.example.com"
-    )
+    assert for_trying.functions()["submit"]["Environment"]["Variables"][
+        "TALKDROP_CALLBACK_BASE_URL"
+    ] == ("https://bells.example.com")
 
 
 def test_times_fit_into_each_other(template: Template) -> None:
     seconds = {name: function["Timeout"] for name, function in template.functions().items()}
-    assert 90 + 15 <= seconds["submit"] < Options().lease_seconds  # the POST, and not beyond the lease
+    assert (
+        90 + 15 <= seconds["submit"] < Options().lease_seconds
+    )  # the POST, and not beyond the lease
     assert seconds["api"] < 30  # what the HTTP API waits
     assert seconds["callback"] <= 15  # what kie waits
     assert seconds["archive"] == 900
@@ -88,7 +96,9 @@ def test_times_fit_into_each_other(template: Template) -> None:
     assert queues["Submissions"]["VisibilityTimeout"] >= 6 * seconds["submit"]
 
 
-def test_every_queue_is_encrypted_spoken_to_by_tls_and_ends_in_dead_letters(template: Template) -> None:
+def test_every_queue_is_encrypted_spoken_to_by_tls_and_ends_in_dead_letters(
+    template: Template,
+) -> None:
     queues = template.of_type("AWS::SQS::Queue")
     for name, queue in queues.items():
         assert queue["SqsManagedSseEnabled"] is True
@@ -97,7 +107,9 @@ def test_every_queue_is_encrypted_spoken_to_by_tls_and_ends_in_dead_letters(temp
             if name in {template.text(queue) for queue in one["Queues"]}
         ]  # fmt: skip
         assert {"Bool": {"aws:SecureTransport": "false"}} in [
-            one["Condition"] for one in policy["PolicyDocument"]["Statement"] if one["Effect"] == "Deny"
+            one["Condition"]
+            for one in policy["PolicyDocument"]["Statement"]
+            if one["Effect"] == "Deny"
         ]
     for name in ("Uploads", "Submissions"):
         redrive = queues[name]["RedrivePolicy"]
@@ -110,7 +122,10 @@ def test_every_queue_is_encrypted_spoken_to_by_tls_and_ends_in_dead_letters(temp
 def test_a_drop_waits_a_little_so_that_files_dropped_together_are_seen_together(
     template: Template, for_trying: Template
 ) -> None:
-    assert template.of_type("AWS::SQS::Queue")["Uploads"]["DelaySeconds"] == Options().drop_delay_seconds
+    assert (
+        template.of_type("AWS::SQS::Queue")["Uploads"]["DelaySeconds"]
+        == Options().drop_delay_seconds
+    )
     assert not for_trying.of_type("AWS::SQS::Queue")["Uploads"].get("DelaySeconds")
 
 
@@ -119,7 +134,9 @@ def test_one_bad_message_does_not_bring_back_the_good_ones(template: Template) -
         assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
 
 
-def test_a_crash_leaves_one_payment_in_doubt_and_a_flood_takes_not_every_lambda(template: Template) -> None:
+def test_a_crash_leaves_one_payment_in_doubt_and_a_flood_takes_not_every_lambda(
+    template: Template,
+) -> None:
     submissions, uploads = fed_by(template, "Submissions"), fed_by(template, "Uploads")
     assert submissions["BatchSize"] == 1
     assert submissions["ScalingConfig"] == {"MaximumConcurrency": 10}
@@ -131,15 +148,22 @@ def test_a_poisoned_row_neither_blocks_the_stream_nor_is_lost(template: Template
     assert stream["BisectBatchOnFunctionError"] is True
     assert stream["MaximumRetryAttempts"] > 0
     assert stream["MaximumRecordAgeInSeconds"] < 86400  # the stream forgets then
-    assert template.text(stream["DestinationConfig"]["OnFailure"]["Destination"]) == "AnnouncementsDeadLetters"
+    assert (
+        template.text(stream["DestinationConfig"]["OnFailure"]["Destination"])
+        == "AnnouncementsDeadLetters"
+    )
 
 
 def test_only_rows_of_tasks_are_announced(template: Template) -> None:
-    (pattern,) = [json.loads(one["Pattern"]) for one in fed_by(template, "Tasks")["FilterCriteria"]["Filters"]]
+    (pattern,) = [
+        json.loads(one["Pattern"]) for one in fed_by(template, "Tasks")["FilterCriteria"]["Filters"]
+    ]
     assert pattern == {"dynamodb": {"Keys": {"pk": {"S": [{"prefix": "task#"}]}}}}
 
 
-def test_every_new_object_is_an_upload_but_for_what_we_put_there_ourselves(template: Template) -> None:
+def test_every_new_object_is_an_upload_but_for_what_we_put_there_ourselves(
+    template: Template,
+) -> None:
     rule = template.of_type("AWS::Events::Rule")["Dropped"]
     pattern = rule["EventPattern"]
     assert (pattern["source"], pattern["detail-type"]) == (["aws.s3"], ["Object Created"])
@@ -150,18 +174,33 @@ def test_every_new_object_is_an_upload_but_for_what_we_put_there_ourselves(templ
     ]
 
 
-def test_every_target_of_a_rule_has_dead_letters_and_says_how_long_it_tries(template: Template) -> None:
-    targets = {name: target for name, rule in template.of_type("AWS::Events::Rule").items() for target in rule["Targets"]}
+def test_every_target_of_a_rule_has_dead_letters_and_says_how_long_it_tries(
+    template: Template,
+) -> None:
+    targets = {
+        name: target
+        for name, rule in template.of_type("AWS::Events::Rule").items()
+        for target in rule["Targets"]
+    }
     assert {name: template.text(one["DeadLetterConfig"]["Arn"]) for name, one in targets.items()} == {
         "Dropped": "UploadsDeadLetters", "SweepClock": "SweepDeadLetters",
     }  # fmt: skip
-    assert targets["Dropped"]["RetryPolicy"] == {"MaximumEventAgeInSeconds": 86400, "MaximumRetryAttempts": 185}
+    assert targets["Dropped"]["RetryPolicy"] == {
+        "MaximumEventAgeInSeconds": 86400,
+        "MaximumRetryAttempts": 185,
+    }
     assert "RetryPolicy" in targets["SweepClock"]
 
 
 def test_the_sweep_runs_on_its_clock(template: Template, for_trying: Template) -> None:
-    assert template.of_type("AWS::Events::Rule")["SweepClock"]["ScheduleExpression"] == "rate(5 minutes)"
-    assert for_trying.of_type("AWS::Events::Rule")["SweepClock"]["ScheduleExpression"] == "rate(10 minutes)"
+    assert (
+        template.of_type("AWS::Events::Rule")["SweepClock"]["ScheduleExpression"]
+        == "rate(5 minutes)"
+    )
+    assert (
+        for_trying.of_type("AWS::Events::Rule")["SweepClock"]["ScheduleExpression"]
+        == "rate(10 minutes)"
+    )
 
 
 def fed_by(template: Template, source: str) -> Json:

@@ -1,4 +1,5 @@
-"""Who may do what, to the letter: a grant more or less is a decision, and this file is where it is seen."""
+"""Who may do what, to the letter: a grant more or less is a decision, and this file is where it is
+seen."""
 
 from __future__ import annotations
 
@@ -53,7 +54,10 @@ MAY = {
     },
     "settle": {"Tasks": "dynamodb:GetItem dynamodb:UpdateItem"},
     "announce": {
-        "Tasks": "dynamodb:UpdateItem dynamodb:DescribeStream dynamodb:GetRecords dynamodb:GetShardIterator",
+        "Tasks": (
+            "dynamodb:UpdateItem dynamodb:DescribeStream dynamodb:GetRecords "
+            "dynamodb:GetShardIterator"
+        ),
         "Tasks/stream/*": "dynamodb:ListStreams",
         "Bus": "events:PutEvents",
         "AnnouncementsDeadLetters": "REPORT",
@@ -71,10 +75,14 @@ MAY = {
 }
 # What Lambda's own feeding and reporting need.
 WORDS = {
-    "CONSUME": "sqs:ReceiveMessage sqs:ChangeMessageVisibility sqs:GetQueueUrl sqs:DeleteMessage sqs:GetQueueAttributes",
+    "CONSUME": (
+        "sqs:ReceiveMessage sqs:ChangeMessageVisibility sqs:GetQueueUrl sqs:DeleteMessage "
+        "sqs:GetQueueAttributes"
+    ),
     "REPORT": "sqs:SendMessage sqs:GetQueueAttributes sqs:GetQueueUrl",
 }
-# AWS knows no resource for these: https://docs.aws.amazon.com/service-authorization/latest/reference/
+# AWS knows no resource for these:
+# https://docs.aws.amazon.com/service-authorization/latest/reference/
 WITHOUT_RESOURCE = {"xray", "logs:CreateLogDelivery", "logs:GetLogDelivery", "logs:UpdateLogDelivery",
                     "logs:DeleteLogDelivery", "logs:ListLogDeliveries", "logs:PutResourcePolicy",
                     "logs:DescribeResourcePolicies", "logs:DescribeLogGroups"}  # fmt: skip
@@ -94,26 +102,39 @@ def test_every_function_may_do_what_is_written_here_and_nothing_else(template: T
     assert set(MAY) == set(template.functions())
 
 
-def test_no_role_has_a_wildcard_action_nor_a_wildcard_resource_where_aws_knows_one(template: Template) -> None:
+def test_no_role_has_a_wildcard_action_nor_a_wildcard_resource_where_aws_knows_one(
+    template: Template,
+) -> None:
     for policy in template.of_type("AWS::IAM::Policy").values():
         for role in policy["Roles"]:
             for on, actions in template.grants(template.text(role)).items():
                 assert not [action for action in actions if "*" in action]
                 if on == "*":
-                    assert all(action in WITHOUT_RESOURCE or action.split(":")[0] in WITHOUT_RESOURCE for action in actions)
+                    assert all(
+                        action in WITHOUT_RESOURCE or action.split(":")[0] in WITHOUT_RESOURCE
+                        for action in actions
+                    )
 
 
 def test_every_role_is_one_functions_own_and_brings_no_managed_policy(template: Template) -> None:
     roles = template.of_type("AWS::IAM::Role")
     assert set(roles) == {f"{name.capitalize()}Role" for name in MAY} | {"WorkflowRole"}
-    assert not [name for name, role in roles.items() if "ManagedPolicyArns" in role or "Policies" in role]
+    assert not [
+        name for name, role in roles.items() if "ManagedPolicyArns" in role or "Policies" in role
+    ]
     used = [template.text(function["Role"]) for function in template.functions().values()]
     assert len(used) == len(set(used))
 
 
 def test_nobody_can_read_a_key_and_fetch_what_a_stranger_names(template: Template) -> None:
-    readers = {name for name in MAY if any("GetSecretValue" in one for one in all_actions(template, name))}
-    fetchers = {name for name in MAY if "functions.download.download" in modules_behind(f"functions.handlers.{name}")}
+    readers = {
+        name for name in MAY if any("GetSecretValue" in one for one in all_actions(template, name))
+    }
+    fetchers = {
+        name
+        for name in MAY
+        if "functions.download.download" in modules_behind(f"functions.handlers.{name}")
+    }
     assert readers == {"submit", "watch", "callback"}
     assert fetchers >= {"archive", "intake"}
     assert not readers & fetchers
@@ -122,7 +143,10 @@ def test_nobody_can_read_a_key_and_fetch_what_a_stranger_names(template: Templat
 def test_only_submit_and_watch_read_a_providers_key(template: Template) -> None:
     keys = provider_keys(template)
     assert keys
-    assert {name for name in MAY if keys & template.grants(f"{name.capitalize()}Role").keys()} == {"submit", "watch"}
+    assert {name for name in MAY if keys & template.grants(f"{name.capitalize()}Role").keys()} == {
+        "submit",
+        "watch",
+    }
 
 
 def test_nobody_can_delete_anything_but_an_error_note(template: Template) -> None:
@@ -138,7 +162,9 @@ def test_nobody_can_delete_anything_but_an_error_note(template: Template) -> Non
 
 def test_only_the_archive_function_writes_the_archive(template: Template) -> None:
     assert {
-        name for name in MAY if any(on.startswith("Archive/") for on in template.grants(f"{name.capitalize()}Role"))
+        name
+        for name in MAY
+        if any(on.startswith("Archive/") for on in template.grants(f"{name.capitalize()}Role"))
     } == {"archive"}
 
 
@@ -161,17 +187,23 @@ def test_who_is_called_by_a_service_is_called_for_one_thing_of_ours(template: Te
         for policy in template.of_type(kind).values():
             for statement in policy["PolicyDocument"]["Statement"]:
                 if statement["Effect"] == "Allow":
-                    assert "aws:SourceArn" in str(statement["Condition"]) or "aws:SourceAccount" in str(
+                    assert "aws:SourceArn" in str(
                         statement["Condition"]
-                    )
+                    ) or "aws:SourceAccount" in str(statement["Condition"])
 
 
 def provider_keys(template: Template) -> set[str]:
-    return {name for name in template.of_type("AWS::SecretsManager::Secret") if name != "CallbackKey"}
+    return {
+        name for name in template.of_type("AWS::SecretsManager::Secret") if name != "CallbackKey"
+    }
 
 
 def all_actions(template: Template, name: str) -> set[str]:
-    return {action for actions in template.grants(f"{name.capitalize()}Role").values() for action in actions}
+    return {
+        action
+        for actions in template.grants(f"{name.capitalize()}Role").values()
+        for action in actions
+    }
 
 
 def modules_behind(name: str) -> set[str]:
@@ -186,5 +218,8 @@ def modules_behind(name: str) -> set[str]:
         seen.add(module)
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("functions"):
-                waiting += [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+                waiting += [
+                    str(node.module),
+                    *(f"{node.module}.{alias.name}" for alias in node.names),
+                ]
     return seen

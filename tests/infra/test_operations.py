@@ -30,13 +30,19 @@ def test_whatever_ends_in_dead_letters_rings(template: Template) -> None:
         alarm = alarms(template)[name]
         assert alarm["MetricName"] == "ApproximateNumberOfMessagesVisible"
         assert (alarm["Threshold"], alarm["EvaluationPeriods"], alarm["Period"]) == (1, 1, 300)
-        assert {one["Name"]: template.text(one["Value"]) for one in alarm["Dimensions"]} == {"QueueName": name}
+        assert {one["Name"]: template.text(one["Value"]) for one in alarm["Dimensions"]} == {
+            "QueueName": name
+        }
 
 
 @pytest.mark.parametrize("metric", ["TaskHeld", "CallbackForPastAttempt", "AccountRejected"])
-def test_what_only_a_person_can_mend_rings_whichever_function_says_so(template: Template, metric: str) -> None:
+def test_what_only_a_person_can_mend_rings_whichever_function_says_so(
+    template: Template, metric: str
+) -> None:
     alarm = alarms(template)[metric]
-    assert [one["Expression"] for one in alarm["Metrics"]] == [f'SELECT SUM("{metric}") FROM "Talkdrop"']
+    assert [one["Expression"] for one in alarm["Metrics"]] == [
+        f'SELECT SUM("{metric}") FROM "Talkdrop"'
+    ]
     assert alarm["TreatMissingData"] == "notBreaching"
     assert metric in emitted()
 
@@ -60,7 +66,9 @@ def test_a_sweep_that_does_not_run_rings(template: Template, for_trying: Templat
         assert alarm["TreatMissingData"] == "breaching"
 
 
-def test_alarms_may_speak_to_the_topic_and_the_named_person_hears(template: Template, for_trying: Template) -> None:
+def test_alarms_may_speak_to_the_topic_and_the_named_person_hears(
+    template: Template, for_trying: Template
+) -> None:
     statements = template.the_only("AWS::SNS::TopicPolicy")["PolicyDocument"]["Statement"]
     allowed = [one["Principal"] for one in statements if one["Effect"] == "Allow"]
     assert allowed == [{"Service": "cloudwatch.amazonaws.com"}]
@@ -73,6 +81,14 @@ def emitted() -> set[str]:
     found = set()
     for path in FUNCTIONS.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "add_metric":
-                found |= {str(argument.value) for argument in node.args[:1] if isinstance(argument, ast.Constant)}
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr == "add_metric"
+            ):
+                found |= {
+                    str(argument.value)
+                    for argument in node.args[:1]
+                    if isinstance(argument, ast.Constant)
+                }
     return found

@@ -33,15 +33,18 @@ def test_nothing_of_it_needs_a_custom_resource(template: Template) -> None:
     assert not [kind for kind in kinds if kind.startswith(("Custom::", "AWS::CloudFormation::"))]
 
 
-def test_nothing_has_a_name_of_its_own_so_that_two_can_live_in_one_account(template: Template) -> None:
+def test_nothing_has_a_name_of_its_own_so_that_two_can_live_in_one_account(
+    template: Template,
+) -> None:
     names = {
         name: value
         for name, resource in template.resources.items()
         for word, value in resource.get("Properties", {}).items()
-        if (word == "Name" or (word.endswith("Name") and word != "HandlerName")) and isinstance(value, str)
+        if (word == "Name" or (word.endswith("Name") and word != "HandlerName"))
+        and isinstance(value, str)
     }
-    # A bus must have a name (the CDK makes it of the stack's own), an API has one for people only; a policy's is of the
-    # role it is on, a stage's is of its API and metrics are named by AWS.
+    # A bus must have a name (the CDK makes it of the stack's own), an API has one for people only;
+    # a policy's is of the role it is on, a stage's is of its API and metrics are named by AWS.
     unique = {"AWS::Events::EventBus", "AWS::ApiGatewayV2::Api", "AWS::ApiGatewayV2::Stage", "AWS::IAM::Policy",
               "AWS::CloudWatch::Alarm"}  # fmt: skip
     assert {name for name in names if template.resources[name]["Type"] not in unique} == set()
@@ -69,10 +72,15 @@ def test_the_template_holds_no_secret(template: Template) -> None:
 
 
 def test_cloudformations_own_linter_finds_nothing(template: Template, tmp_path: Path) -> None:
-    """Two things that AWS takes and the linter does not know are put in its words: a partition that is filled in, and
-    TimeoutSeconds as JSONata (https://docs.aws.amazon.com/step-functions/latest/dg/state-task.html)."""
+    """Two things that AWS takes and the linter does not know are put in its words: a partition that
+    is filled in, and TimeoutSeconds as JSONata
+    (https://docs.aws.amazon.com/step-functions/latest/dg/state-task.html)."""
     linted: Json = json.loads(json.dumps(template.json))
-    (machine,) = [one for one in linted["Resources"].values() if one["Type"] == "AWS::StepFunctions::StateMachine"]
+    (machine,) = [
+        one
+        for one in linted["Resources"].values()
+        if one["Type"] == "AWS::StepFunctions::StateMachine"
+    ]
     workflow = json.loads(machine["Properties"]["DefinitionString"].replace("${Partition}", "aws"))
     workflow["States"]["Watch"]["TimeoutSeconds"] = 60
     machine["Properties"]["DefinitionString"] = json.dumps(workflow)
@@ -81,7 +89,15 @@ def test_cloudformations_own_linter_finds_nothing(template: Template, tmp_path: 
     path.write_text(json.dumps(linted))
     # W3005: the CDK says twice that a function waits for its role.
     linter = Path(sys.executable).parent / "cfn-lint"
-    command = [str(linter), "--ignore-checks", "W3005", "--regions", "eu-central-1", "--", str(path)]
+    command = [
+        str(linter),
+        "--ignore-checks",
+        "W3005",
+        "--regions",
+        "eu-central-1",
+        "--",
+        str(path),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
 
@@ -104,8 +120,14 @@ def test_what_is_to_be_kept_for_ever_says_never(tmp_path: Path) -> None:
     [
         ({"keep_data": False}, "the stage prod keeps its videos"),
         ({"options": {"defualt_provider": "kie"}}, "unknown option defualt_provider"),
-        ({"inbox_expire_days": "never"}, "inbox_expire_days must be less than the option row_retention_days"),
-        ({"inbox_expire_days": 30, "options": {"row_retention_days": 30}}, "it would be paid again"),
+        (
+            {"inbox_expire_days": "never"},
+            "inbox_expire_days must be less than the option row_retention_days",
+        ),
+        (
+            {"inbox_expire_days": 30, "options": {"row_retention_days": 30}},
+            "it would be paid again",
+        ),
         ({"options": []}, "JSON object"),
         ({"options": {"submit_enabled": "false"}}, "submit_enabled is .* true or false"),
         ({"options": {"sweep_minutes": 2.5}}, "sweep_minutes is .* a whole number"),
@@ -113,24 +135,50 @@ def test_what_is_to_be_kept_for_ever_says_never(tmp_path: Path) -> None:
         ({"options": {"budget_usd_per_day": "much"}}, "budget_usd_per_day is .* a number, or null"),
         ({"options": {"lease_seconds": 30}}, "lease_seconds must lie between"),
         ({"options": {"link_hours": 400}}, "link_hours must be more than 0 and at most 168"),
-        ({"options": {"default_provider": "nope"}}, "default_provider names 'nope': the providers are comet, kie"),
+        (
+            {"options": {"default_provider": "nope"}},
+            "default_provider names 'nope': the providers are comet, kie",
+        ),
         ({"options": {"default_models": {"nope": "avatar"}}}, "default_models names 'nope'"),
-        ({"options": {"default_models": {"kie": "nope"}}}, "kie has no model 'nope': it has infinitalk"),
+        (
+            {"options": {"default_models": {"kie": "nope"}}},
+            "kie has no model 'nope': it has infinitalk",
+        ),
         ({"options": {"media_delivery": {"nope": "url"}}}, "media_delivery names 'nope'"),
-        ({"options": {"media_delivery": {"kling": "upload"}}}, "cannot travel to kling by 'upload': by url, base64"),
-        ({"options": {"polls": {"stedy": 60}}}, "polls.stedy is 60: it takes first, steady, slow, slow_after"),
+        (
+            {"options": {"media_delivery": {"kling": "upload"}}},
+            "cannot travel to kling by 'upload': by url, base64",
+        ),
+        (
+            {"options": {"polls": {"stedy": 60}}},
+            "polls.stedy is 60: it takes first, steady, slow, slow_after",
+        ),
         ({"options": {"polls": {"steady": 0}}}, "polls.steady is 0"),
-        ({"options": {"rate_limits": {"nope": {"submits": 1, "seconds": 1}}}}, "rate_limits names 'nope'"),
-        ({"options": {"rate_limits": {"kie": {"submits": 1}}}}, "rate_limits.kie .* needs submits and seconds"),
-        ({"options": {"rate_limits": {"kie": {"submits": 0, "seconds": 10}}}}, "whole numbers from 1"),
-        ({"options": {"rate_limits": {"kie": {"submits": 5, "seconds": 10, "runing": 2}}}}, "may have running"),
+        (
+            {"options": {"rate_limits": {"nope": {"submits": 1, "seconds": 1}}}},
+            "rate_limits names 'nope'",
+        ),
+        (
+            {"options": {"rate_limits": {"kie": {"submits": 1}}}},
+            "rate_limits.kie .* needs submits and seconds",
+        ),
+        (
+            {"options": {"rate_limits": {"kie": {"submits": 0, "seconds": 10}}}},
+            "whole numbers from 1",
+        ),
+        (
+            {"options": {"rate_limits": {"kie": {"submits": 5, "seconds": 10, "runing": 2}}}},
+            "may have running",
+        ),
         ({"stage": "Prod!"}, "stage"),
         ({"log_days": 31}, "log_days"),
         ({"callback_base_url": "http://plain.example.com"}, "callback_base_url"),
     ],
     ids=str,
 )
-def test_a_choice_that_cannot_be_is_refused_before_anything_is_built(chosen: dict[str, object], complaint: str) -> None:
+def test_a_choice_that_cannot_be_is_refused_before_anything_is_built(
+    chosen: dict[str, object], complaint: str
+) -> None:
     with pytest.raises(ValueError, match=complaint):
         Context(**chosen)
 
@@ -143,11 +191,21 @@ def test_every_option_that_can_be_is_taken() -> None:
         "polls": {"first": 5, "steady": 2.5, "slow": 60, "slow_after": 600}, "media_delivery": {"kling": "base64"},
     }  # fmt: skip
     taken = Context(options=options).parsed_options
-    assert (taken.submit_enabled, taken.budget_usd_per_month, taken.rate_limits["kie"]) == (False, Decimal("99.50"), rate_limit)
+    assert (taken.submit_enabled, taken.budget_usd_per_month, taken.rate_limits["kie"]) == (
+        False,
+        Decimal("99.50"),
+        rate_limit,
+    )
 
 
-def test_a_misspelt_context_key_ends_the_synthesis_and_the_cdks_own_keys_do_not(tmp_path: Path) -> None:
-    of_the_cli = {"acknowledged-issue-numbers": [34892], "cli-telemetry": False, "aws:cdk:enable-path-metadata": True}
+def test_a_misspelt_context_key_ends_the_synthesis_and_the_cdks_own_keys_do_not(
+    tmp_path: Path,
+) -> None:
+    of_the_cli = {
+        "acknowledged-issue-numbers": [34892],
+        "cli-telemetry": False,
+        "aws:cdk:enable-path-metadata": True,
+    }
     template_in(tmp_path / "right", **of_the_cli)
     done = synthesise(tmp_path / "wrong", alarm_mail="a@example.com")
     assert done.returncode != 0

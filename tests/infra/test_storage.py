@@ -16,30 +16,44 @@ BUCKETS = ("Inbox", "Archive")
 
 
 @pytest.mark.parametrize("name", BUCKETS)
-def test_a_bucket_is_private_encrypted_versioned_and_spoken_to_by_modern_tls_only(template: Template, name: str) -> None:
+def test_a_bucket_is_private_encrypted_versioned_and_spoken_to_by_modern_tls_only(
+    template: Template, name: str
+) -> None:
     bucket = template.of_type("AWS::S3::Bucket")[name]
     assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
     assert len(bucket["PublicAccessBlockConfiguration"]) == 4
     assert bucket["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
     assert "ServerSideEncryptionByDefault" in str(bucket["BucketEncryption"])
-    denied = template.of_type("AWS::S3::BucketPolicy")[f"{name}Policy"]["PolicyDocument"]["Statement"]
+    denied = template.of_type("AWS::S3::BucketPolicy")[f"{name}Policy"]["PolicyDocument"][
+        "Statement"
+    ]
     conditions = [statement["Condition"] for statement in denied if statement["Effect"] == "Deny"]
     assert {"Bool": {"aws:SecureTransport": "false"}} in conditions
     assert {"NumericLessThan": {"s3:TlsVersion": 1.2}} in conditions
 
 
-def test_no_bucket_logs_requests_since_a_request_line_holds_the_signature_of_a_presigned_url(template: Template) -> None:
-    assert not [one for one in template.of_type("AWS::S3::Bucket").values() if "LoggingConfiguration" in one]
+def test_no_bucket_logs_requests_since_a_request_line_holds_the_signature_of_a_presigned_url(
+    template: Template,
+) -> None:
+    assert not [
+        one for one in template.of_type("AWS::S3::Bucket").values() if "LoggingConfiguration" in one
+    ]
 
 
-def test_an_inbox_expires_and_an_archive_grows_cold_and_neither_keeps_broken_uploads(template: Template) -> None:
+def test_an_inbox_expires_and_an_archive_grows_cold_and_neither_keeps_broken_uploads(
+    template: Template,
+) -> None:
     inbox, archive = lifecycle(template, "Inbox"), lifecycle(template, "Archive")
     for rules, days in ((inbox, 1), (archive, 7)):
-        assert rules["broken-uploads"]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": days}
+        assert rules["broken-uploads"]["AbortIncompleteMultipartUpload"] == {
+            "DaysAfterInitiation": days
+        }
         assert rules["old-versions"]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
     assert inbox["expiry"]["ExpirationInDays"] == 30
-    assert archive["colder"]["Transitions"] == [{"StorageClass": "GLACIER_IR", "TransitionInDays": 90}]
+    assert archive["colder"]["Transitions"] == [
+        {"StorageClass": "GLACIER_IR", "TransitionInDays": 90}
+    ]
     assert "expiry" not in archive
 
 
@@ -71,8 +85,14 @@ def test_an_archive_may_be_locked_and_is_not_unasked(template: Template, guarded
     assert archive["ObjectLockConfiguration"] == {
         "ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": {"Days": 365, "Mode": "GOVERNANCE"}},
     }  # fmt: skip
-    for bucket in (*template.of_type("AWS::S3::Bucket").values(), guarded.of_type("AWS::S3::Bucket")["Inbox"]):
-        assert not {"ObjectLockEnabled", "ObjectLockConfiguration", "ReplicationConfiguration"} & bucket.keys()
+    for bucket in (
+        *template.of_type("AWS::S3::Bucket").values(),
+        guarded.of_type("AWS::S3::Bucket")["Inbox"],
+    ):
+        assert (
+            not {"ObjectLockEnabled", "ObjectLockConfiguration", "ReplicationConfiguration"}
+            & bucket.keys()
+        )
 
 
 def test_a_replica_gets_every_video_and_no_deletion(guarded: Template) -> None:
@@ -101,9 +121,13 @@ def test_what_s3_would_refuse_is_refused_before(tmp_path: Path, context: dict[st
     assert "archive_" in done.stderr
 
 
-def test_only_the_inbox_tells_of_new_objects_so_nothing_we_archive_can_start_us(template: Template) -> None:
+def test_only_the_inbox_tells_of_new_objects_so_nothing_we_archive_can_start_us(
+    template: Template,
+) -> None:
     buckets = template.of_type("AWS::S3::Bucket")
-    assert buckets["Inbox"]["NotificationConfiguration"] == {"EventBridgeConfiguration": {"EventBridgeEnabled": True}}
+    assert buckets["Inbox"]["NotificationConfiguration"] == {
+        "EventBridgeConfiguration": {"EventBridgeEnabled": True}
+    }
     assert "NotificationConfiguration" not in buckets["Archive"]
 
 
@@ -117,7 +141,10 @@ def test_the_table_can_be_brought_back_and_is_not_deleted_by_mistake(template: T
 
 
 def test_the_indexes_hold_what_is_listed_and_nothing_that_grants_access(template: Template) -> None:
-    indexes = {one["IndexName"]: one for one in template.the_only("AWS::DynamoDB::Table")["GlobalSecondaryIndexes"]}
+    indexes = {
+        one["IndexName"]: one
+        for one in template.the_only("AWS::DynamoDB::Table")["GlobalSecondaryIndexes"]
+    }
     assert keys(indexes["by-status"]) == ["status_shard", "created"]
     assert keys(indexes["due"]) == ["due_shard", "due_at"]
     assert indexes["due"]["Projection"] == {"ProjectionType": "KEYS_ONLY"}
@@ -130,7 +157,11 @@ def test_the_indexes_hold_what_is_listed_and_nothing_that_grants_access(template
 def test_data_outlives_the_stack_unless_a_stage_for_trying_says_otherwise(
     template: Template, for_trying: Template, name: str
 ) -> None:
-    assert template.resource(name)["DeletionPolicy"] == template.resource(name)["UpdateReplacePolicy"] == "Retain"
+    assert (
+        template.resource(name)["DeletionPolicy"]
+        == template.resource(name)["UpdateReplacePolicy"]
+        == "Retain"
+    )
     assert for_trying.resource(name)["DeletionPolicy"] == "Delete"
     assert for_trying.the_only("AWS::DynamoDB::Table")["DeletionProtectionEnabled"] is False
 

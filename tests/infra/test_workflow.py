@@ -18,7 +18,9 @@ STARTED = datetime(2026, 11, 1, tzinfo=UTC)
 KIE = {"first": 60, "steady": 15, "slow": 300, "slow_after": 2400}
 
 
-def test_it_is_standard_traced_and_logs_errors_without_what_the_states_carry(template: Template) -> None:
+def test_it_is_standard_traced_and_logs_errors_without_what_the_states_carry(
+    template: Template,
+) -> None:
     machine = template.the_only("AWS::StepFunctions::StateMachine")
     assert machine.get("StateMachineType", "STANDARD") == "STANDARD"
     assert machine["TracingConfiguration"] == {"Enabled": True}
@@ -34,7 +36,11 @@ def test_it_watches_archives_and_settles_and_never_pays(template: Template) -> N
         "Partition": "aws", "Watch": "WatchFunction", "Archive": "ArchiveFunction", "Settle": "SettleFunction",
     }  # fmt: skip
     states = template.workflow()["States"]
-    assert {name for name, state in states.items() if state["Type"] == "Task"} == {"Watch", "Archive", "Settle"}
+    assert {name for name, state in states.items() if state["Type"] == "Task"} == {
+        "Watch",
+        "Archive",
+        "Settle",
+    }
 
 
 def test_only_what_is_free_to_repeat_is_repeated(template: Template) -> None:
@@ -47,7 +53,9 @@ def test_every_state_can_be_reached_and_leads_to_the_end(template: Template) -> 
     workflow = template.workflow()
     forward = {name: set(leads_to(state)) for name, state in workflow["States"].items()}
     assert reached(forward, {workflow["StartAt"]}) == set(forward)
-    backward = {name: {other for other, goes in forward.items() if name in goes} for name in forward}
+    backward = {
+        name: {other for other, goes in forward.items() if name in goes} for name in forward
+    }
     assert reached(backward, {"Done"}) == set(forward)
 
 
@@ -85,7 +93,9 @@ def test_a_wait_is_a_whole_number_of_seconds_and_at_least_one(template: Template
 
 
 @pytest.mark.parametrize(
-    "polls", [KIE, {"first": 1, "steady": 1, "slow": 1, "slow_after": 1e9}], ids=["as documented", "as eager as can be"]
+    "polls",
+    [KIE, {"first": 1, "steady": 1, "slow": 1, "slow_after": 1e9}],
+    ids=["as documented", "as eager as can be"],
 )
 def test_a_job_that_never_ends_does_not_fill_the_history(template: Template, polls: Json) -> None:
     workflow = template.workflow()
@@ -94,7 +104,9 @@ def test_a_job_that_never_ends_does_not_fill_the_history(template: Template, pol
     while age < workflow["TimeoutSeconds"]:
         age += wait(polls=polls, polls_done=polls_done, states=at(age))
         polls_done += 1
-    assert polls_done * EVENTS_AN_ASK < HISTORY_EVENTS * 0.6  # the rest is for bells, failures and the archive
+    assert (
+        polls_done * EVENTS_AN_ASK < HISTORY_EVENTS * 0.6
+    )  # the rest is for bells, failures and the archive
 
 
 def test_it_runs_longer_than_any_provider_keeps_a_video(template: Template) -> None:
@@ -135,7 +147,9 @@ def test_it_goes_where_a_step_says(template: Template, outcome: Json, next_state
 
 def test_a_step_is_told_what_it_needs(template: Template) -> None:
     states = template.workflow()["States"]
-    told = {name: set(states[name]["Arguments"]["Payload"]) for name in ("Watch", "Archive", "Settle")}
+    told = {
+        name: set(states[name]["Arguments"]["Payload"]) for name in ("Watch", "Archive", "Settle")
+    }
     assert told == {
         "Watch": {"task_id", "attempt", "task_token", "polls_done"},
         "Archive": {"task_id", "attempt"},
@@ -158,12 +172,19 @@ def compiled(text: str) -> Any:
 
 
 def wait_seconds(workflow: Json, polls: Json, polls_done: int, age_seconds: float) -> Any:
-    return compiled(workflow["States"]["Watch"]["TimeoutSeconds"])(polls=polls, polls_done=polls_done, states=at(age_seconds))
+    return compiled(workflow["States"]["Watch"]["TimeoutSeconds"])(
+        polls=polls, polls_done=polls_done, states=at(age_seconds)
+    )
 
 
 def at(age_seconds: float) -> Json:
     entered = STARTED + timedelta(seconds=age_seconds)
-    return {"context": {"State": {"EnteredTime": stamp(entered)}, "Execution": {"StartTime": stamp(STARTED)}}}
+    return {
+        "context": {
+            "State": {"EnteredTime": stamp(entered)},
+            "Execution": {"StartTime": stamp(STARTED)},
+        }
+    }
 
 
 def stamp(at: datetime) -> str:

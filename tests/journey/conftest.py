@@ -1,4 +1,5 @@
-"""The embedded run, up once for all journeys; and a second one, as a laptop is: no provider can reach it."""
+"""The embedded run, up once for all journeys; and a second one, as a laptop is: no provider can
+reach it."""
 
 from __future__ import annotations
 
@@ -21,8 +22,11 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 
 @pytest.fixture(scope="module")
 def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    """Callbacks off: what is done is found by asking. Media travel in the request or by the provider's own upload."""
-    yield from _up(tmp_path_factory.mktemp("laptop"), {"callbacks": False, "media_delivery": LIVE_DELIVERY})
+    """Callbacks off: what is done is found by asking. Media travel in the request or by the
+    provider's own upload."""
+    yield from _up(
+        tmp_path_factory.mktemp("laptop"), {"callbacks": False, "media_delivery": LIVE_DELIVERY}
+    )
 
 
 def _up(state: Path, options: Mapping[str, Any]) -> Iterator[Scene]:

@@ -34,26 +34,44 @@ class Scene:
 
     def drop(self, key: str, content: bytes) -> dict[str, Any]:
         """Upload a file; answers the event that S3 sends of it, as EventBridge words it."""
-        put = self.world.cloud.client("s3").put_object(Bucket=self.world.inbox, Key=key, Body=content)
-        about = {"key": key, "size": len(content), "etag": put["ETag"].strip('"'), "version-id": put["VersionId"]}
+        put = self.world.cloud.client("s3").put_object(
+            Bucket=self.world.inbox, Key=key, Body=content
+        )
+        about = {
+            "key": key,
+            "size": len(content),
+            "etag": put["ETag"].strip('"'),
+            "version-id": put["VersionId"],
+        }
         return {
             "version": "0",
             "source": "aws.s3",
             "detail-type": "Object Created",
-            "detail": {"version": "0", "bucket": {"name": self.world.inbox}, "object": about, "reason": "PutObject"},
+            "detail": {
+                "version": "0",
+                "bucket": {"name": self.world.inbox},
+                "object": about,
+                "reason": "PutObject",
+            },
         }
 
     def tell(self, event: dict[str, Any]) -> None:
         """The event, once more than S3 already told it."""
         sqs = self.world.cloud.client("sqs")
-        sqs.send_message(QueueUrl=self.world.stack.outputs["UploadsQueueUrl"], MessageBody=json.dumps(event))
+        sqs.send_message(
+            QueueUrl=self.world.stack.outputs["UploadsQueueUrl"], MessageBody=json.dumps(event)
+        )
 
     def heard(self, kind: str, voice_key: str) -> Event:
         """The event of this kind about the task of this voice, already heard or to come."""
-        return self.wait(lambda event: event["detail-type"] == kind and _voice_of(event) == voice_key)
+        return self.wait(
+            lambda event: event["detail-type"] == kind and _voice_of(event) == voice_key
+        )
 
     def heard_of(self, kind: str, task_id: str) -> Event:
-        return self.wait(lambda event: event["detail-type"] == kind and event["detail"]["task_id"] == task_id)
+        return self.wait(
+            lambda event: event["detail-type"] == kind and event["detail"]["task_id"] == task_id
+        )
 
     def wait(self, wanted: Callable[[Event], bool]) -> Event:
         return self.world.ear.until(wanted, PATIENCE_SECONDS)
@@ -70,7 +88,8 @@ class Scene:
         return [row for row in self.world.tasks() if row.get("audio", {}).get("key") == voice_key]
 
     def charges_of(self, voice_key: str) -> list[dict[str, Any]]:
-        """Every line of the ledger about a task of this voice: known by its job, or by the bell it was given."""
+        """Every line of the ledger about a task of this voice: known by its job, or by the bell it
+        was given."""
         assert self.world.pretenders is not None
         rows = self.tasks_of(voice_key)
         jobs = {row["job_id"] for row in rows if row.get("job_id")}
@@ -88,13 +107,16 @@ class Scene:
         return got["Body"].read(), json.load(manifest["Body"]), got
 
     def kill_lambda_processes(self) -> int:
-        """As if every sandbox died at once, in the middle of whatever it did; answers how many there were."""
+        """As if every sandbox died at once, in the middle of whatever it did; answers how many
+        there were."""
         found = self.world.cloud.lambda_processes()
         for process in found:
             os.kill(process, signal.SIGKILL)
         return len(found)
 
-    def post_task(self, body: dict[str, Any], *, key: str = "", signed: bool = True) -> httpx.Response:
+    def post_task(
+        self, body: dict[str, Any], *, key: str = "", signed: bool = True
+    ) -> httpx.Response:
         """POST /tasks, signed with SigV4 as AWS wants it."""
         url = f"{self.world.stack.outputs['ApiUrl']}/tasks"
         headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": key} if key else {})

@@ -8,7 +8,8 @@ from tests.journey.scene import PORTRAIT, VOICE, Scene
 
 pytestmark = pytest.mark.journey
 
-# No voice of the inbox's own convention lies in the folder, so that no drop makes a task of these files.
+# No voice of the inbox's own convention lies in the folder, so that no drop makes a task of these
+# files.
 FILES = {"portrait": "by-api/face.png", "audio": "by-api/spoken"}
 
 

@@ -1,4 +1,5 @@
-"""From files in the inbox to the archived video and the event: every order, every name, every repeat, every refusal."""
+"""From files in the inbox to the archived video and the event: every order, every name, every
+repeat, every refusal."""
 
 from __future__ import annotations
 
@@ -50,11 +51,15 @@ def png(width: int, height: int) -> bytes:
 def heavy_png() -> bytes:
     """A picture of noise, 12 MB that no compression makes less."""
     drawn = io.BytesIO()
-    Image.frombytes("RGB", (2000, 2000), random.Random(1).randbytes(12_000_000)).save(drawn, "PNG", compress_level=0)
+    Image.frombytes("RGB", (2000, 2000), random.Random(1).randbytes(12_000_000)).save(
+        drawn, "PNG", compress_level=0
+    )
     return drawn.getvalue()
 
 
-def test_a_dropped_face_and_voice_become_a_video_that_lasts_as_long_as_the_voice(scene: Scene) -> None:
+def test_a_dropped_face_and_voice_become_a_video_that_lasts_as_long_as_the_voice(
+    scene: Scene,
+) -> None:
     event = scene.heard("Task Completed", "plain/hello.mp3")
     content, manifest, _ = scene.archived(event)
     walk = mp4.Walk()
@@ -73,7 +78,9 @@ def test_archive_checksum_and_manifest_agree(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("key", ["plain/hello.mp3", f"{ODD}.mp3"])
-def test_events_told_three_times_make_one_task_one_charge_one_event_id(scene: Scene, key: str) -> None:
+def test_events_told_three_times_make_one_task_one_charge_one_event_id(
+    scene: Scene, key: str
+) -> None:
     scene.heard("Task Completed", key)
     assert len(scene.tasks_of(key)) == 1
     assert len(scene.charges_of(key)) == 1
@@ -85,7 +92,11 @@ def test_a_voice_waits_for_its_portrait(scene: Scene) -> None:
     scene.heard("Task Waiting", key)
     scene.drop("voice-first/hello.png", PORTRAIT)
     scene.heard("Task Completed", key)
-    assert (len(scene.tasks_of(key)), len(scene.charges_of(key)), len(scene.completion_ids(key))) == (1, 1, 1)
+    assert (
+        len(scene.tasks_of(key)),
+        len(scene.charges_of(key)),
+        len(scene.completion_ids(key)),
+    ) == (1, 1, 1)
 
 
 def test_a_portrait_serves_every_voice_of_its_folder(scene: Scene) -> None:
@@ -94,16 +105,25 @@ def test_a_portrait_serves_every_voice_of_its_folder(scene: Scene) -> None:
         scene.drop(key, VOICE)
     for key in keys:
         scene.heard("Task Completed", key)
-        assert (len(scene.tasks_of(key)), len(scene.charges_of(key)), len(scene.completion_ids(key))) == (1, 1, 1)
+        assert (
+            len(scene.tasks_of(key)),
+            len(scene.charges_of(key)),
+            len(scene.completion_ids(key)),
+        ) == (1, 1, 1)
 
 
 @pytest.mark.parametrize(
-    ("name", "says"), [("page", "web page"), ("tiny", "9 × 9 pixels"), ("heavy", "takes at most 10.0 MB")]
+    ("name", "says"),
+    [("page", "web page"), ("tiny", "9 × 9 pixels"), ("heavy", "takes at most 10.0 MB")],
 )
-def test_what_is_refused_fails_with_a_reason_and_costs_nothing(scene: Scene, name: str, says: str) -> None:
+def test_what_is_refused_fails_with_a_reason_and_costs_nothing(
+    scene: Scene, name: str, says: str
+) -> None:
     key = f"refused/{name}.mp3"
     event = scene.heard("Task Failed", key)
     assert says in event["detail"]["error"]["message"]
     assert scene.charges_of(key) == []
-    note = scene.world.cloud.client("s3").get_object(Bucket=scene.world.inbox, Key=f"refused/{name}.error.json")
+    note = scene.world.cloud.client("s3").get_object(
+        Bucket=scene.world.inbox, Key=f"refused/{name}.error.json"
+    )
     assert says in note["Body"].read().decode()

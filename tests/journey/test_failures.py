@@ -32,7 +32,9 @@ def test_a_task_outlives_an_outage_of_its_provider(scene: Scene) -> None:
     paid_once(scene, key)
 
 
-@pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="finds the processes in /proc, as Linux has it")
+@pytest.mark.skipif(
+    not Path("/proc/self/cwd").exists(), reason="finds the processes in /proc, as Linux has it"
+)
 def test_a_task_outlives_the_death_of_every_lambda_process(scene: Scene) -> None:
     key = dropped(scene, "killed")
     scene.heard("Task Submitted", key)
@@ -54,4 +56,8 @@ def paid_once(scene: Scene, key: str) -> None:
     event = scene.heard("Task Completed", key)
     content, manifest, _ = scene.archived(event)
     assert manifest["video"]["bytes"] == len(content)
-    assert (len(scene.tasks_of(key)), len(scene.charges_of(key)), len(scene.completion_ids(key))) == (1, 1, 1)
+    assert (
+        len(scene.tasks_of(key)),
+        len(scene.charges_of(key)),
+        len(scene.completion_ids(key)),
+    ) == (1, 1, 1)

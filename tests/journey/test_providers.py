@@ -1,4 +1,5 @@
-"""Every provider and manner of speaking, from the files to the archive: by link and bell, and as from a laptop."""
+"""Every provider and manner of speaking, from the files to the archive: by link and bell, and as
+from a laptop."""
 
 from __future__ import annotations
 
@@ -14,11 +15,20 @@ from tests.journey.scene import PORTRAIT, VOICE, Scene
 pytestmark = pytest.mark.journey
 
 CASES: Mapping[str, Mapping[str, Any]] = {
-    "kie-infinitalk": {"provider": "kie", "model": "infinitalk/from-audio", "resolution": "720p", "seed": 12345},
+    "kie-infinitalk": {
+        "provider": "kie",
+        "model": "infinitalk/from-audio",
+        "resolution": "720p",
+        "seed": 12345,
+    },
     "kie-avatar": {"provider": "kie", "model": "kling/v1-avatar-standard", "prompt": "smiles"},
     "kling-std": {"provider": "kling", "mode": "std"},
     "kling-pro": {"provider": "kling", "mode": "pro"},
-    "kling-text": {"provider": "kling", "text": "Good morning, and welcome to our show.", "voice_id": "genshin_vindi2"},
+    "kling-text": {
+        "provider": "kling",
+        "text": "Good morning, and welcome to our show.",
+        "voice_id": "genshin_vindi2",
+    },
     "comet": {"provider": "comet"},
     "relay-pass-through": {"provider": "relay"},
 }
@@ -36,7 +46,9 @@ def dropped(scene: Scene, name: str, settings: Mapping[str, Any]) -> None:
 
 
 def archived_and_paid_once(scene: Scene, name: str) -> None:
-    event = scene.wait(lambda one: one["detail-type"] == "Task Completed" and one["detail"]["stem"] == name)
+    event = scene.wait(
+        lambda one: one["detail-type"] == "Task Completed" and one["detail"]["stem"] == name
+    )
     content, manifest, _ = scene.archived(event)
     assert manifest["video"]["bytes"] == len(content)
     assert scene.world.pretenders is not None
@@ -64,7 +76,9 @@ def test_a_video_comes_by_link_and_bell(all_dropped: Scene, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_video_comes_where_no_provider_can_reach_us(all_dropped_on_a_laptop: Scene, name: str) -> None:
+def test_a_video_comes_where_no_provider_can_reach_us(
+    all_dropped_on_a_laptop: Scene, name: str
+) -> None:
     archived_and_paid_once(all_dropped_on_a_laptop, name)
 
 

@@ -1,4 +1,5 @@
-"""Small resources for the tests of the emulator: a function, a queue, a state machine; and what came of them."""
+"""Small resources for the tests of the emulator: a function, a queue, a state machine; and what
+came of them."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ T = TypeVar("T")
 
 
 def function(cloud: Cloud, source: str, *, allow: dict[str, str] | None = None) -> str:
-    """Create a Lambda function from the text of its module `probe`; `allow` maps an action to a resource."""
+    """Create a Lambda function from the text of its module `probe`; `allow` maps an action to a
+    resource."""
     name = unique("function")
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
@@ -29,7 +31,9 @@ def function(cloud: Cloud, source: str, *, allow: dict[str, str] | None = None) 
     iam = cloud.client("iam")
     role = iam.create_role(RoleName=name, AssumeRolePolicyDocument="{}")["Role"]["Arn"]
     if allow:
-        statements = [{"Effect": "Allow", "Action": action, "Resource": on} for action, on in allow.items()]
+        statements = [
+            {"Effect": "Allow", "Action": action, "Resource": on} for action, on in allow.items()
+        ]
         policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
         iam.put_role_policy(RoleName=name, PolicyName="probe", PolicyDocument=policy)
     created = cloud.client("lambda").create_function(
@@ -48,21 +52,33 @@ def queue(cloud: Cloud) -> tuple[str, str]:
     """URL and ARN of a new queue."""
     sqs = cloud.client("sqs")
     url: str = sqs.create_queue(QueueName=unique("queue"))["QueueUrl"]
-    return url, sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    return url, sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"][
+        "QueueArn"
+    ]
 
 
 def machine(cloud: Cloud, task: dict[str, Any]) -> str:
     """A state machine of one JSONata state."""
-    definition = {"QueryLanguage": "JSONata", "StartAt": "Only", "States": {"Only": {**task, "End": True}}}
+    definition = {
+        "QueryLanguage": "JSONata",
+        "StartAt": "Only",
+        "States": {"Only": {**task, "End": True}},
+    }
     name = unique("machine")
-    role = cloud.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument="{}")["Role"]["Arn"]
-    created = cloud.client("stepfunctions").create_state_machine(name=name, definition=json.dumps(definition), roleArn=role)
+    role = cloud.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument="{}")["Role"][
+        "Arn"
+    ]
+    created = cloud.client("stepfunctions").create_state_machine(
+        name=name, definition=json.dumps(definition), roleArn=role
+    )
     arn: str = created["stateMachineArn"]
     return arn
 
 
 def start(cloud: Cloud, machine_arn: str) -> str:
-    arn: str = cloud.client("stepfunctions").start_execution(stateMachineArn=machine_arn)["executionArn"]
+    arn: str = cloud.client("stepfunctions").start_execution(stateMachineArn=machine_arn)[
+        "executionArn"
+    ]
     return arn
 
 

@@ -1,6 +1,7 @@
 """Each patch of the emulator: the gap is there as it comes, and closed as we run it.
 
-When one of these fails for `stock`, the emulator has mended the gap itself: delete the patch and its test.
+When one of these fails for `stock`, the emulator has mended the gap itself: delete the patch and
+its test.
 """
 
 from __future__ import annotations
@@ -21,20 +22,32 @@ WAIT_FOR_TOKEN = "arn:aws:states:::lambda:invoke.waitForTaskToken"
 QUEUE_AND_WAIT = "arn:aws:states:::sqs:sendMessage.waitForTaskToken"
 
 
-def check(observe: Callable[[Cloud], Any], stock: Cloud, patched: Cloud, *, as_it_comes: Any, as_on_aws: Any) -> None:
+def check(
+    observe: Callable[[Cloud], Any],
+    stock: Cloud,
+    patched: Cloud,
+    *,
+    as_it_comes: Any,
+    as_on_aws: Any,
+) -> None:
     with ThreadPoolExecutor() as pool:
         seen = list(pool.map(observe, (stock, patched)))
     assert seen == [as_it_comes, as_on_aws]
 
 
 def test_a_burst_does_not_start_a_process_for_each_invocation(stock: Cloud, patched: Cloud) -> None:
-    source = "import os, time\ndef handler(event, context):\n    time.sleep(0.5)\n    return os.getpid()\n"
+    source = (
+        "import os, time\ndef handler(event, context):\n    time.sleep(0.5)\n    return "
+        "os.getpid()\n"
+    )
 
     def observe(cloud: Cloud) -> bool:
         name = probe.function(cloud, source)
         client = cloud.client("lambda")
         with ThreadPoolExecutor(6) as pool:
-            answers = list(pool.map(lambda _: json.load(client.invoke(FunctionName=name)["Payload"]), range(6)))
+            answers = list(
+                pool.map(lambda _: json.load(client.invoke(FunctionName=name)["Payload"]), range(6))
+            )
         return len(set(answers)) <= 2
 
     check(observe, stock, patched, as_it_comes=False, as_on_aws=True)
@@ -78,7 +91,9 @@ def handler(event, context):
     check(observe, stock, patched, as_it_comes=1, as_on_aws=2)
 
 
-def test_starting_a_running_execution_again_answers_the_same_one(stock: Cloud, patched: Cloud) -> None:
+def test_starting_a_running_execution_again_answers_the_same_one(
+    stock: Cloud, patched: Cloud
+) -> None:
     def observe(cloud: Cloud) -> str:
         machine = probe.machine(cloud, {"Type": "Wait", "Seconds": 60})
         client = cloud.client("stepfunctions")
@@ -95,7 +110,10 @@ def test_starting_a_running_execution_again_answers_the_same_one(stock: Cloud, p
 def test_a_finished_execution_is_not_started_again_under_its_name(patched: Cloud) -> None:
     machine = probe.machine(patched, {"Type": "Pass"})
     client = patched.client("stepfunctions")
-    probe.outcome(patched, client.start_execution(stateMachineArn=machine, name="one", input="{}")["executionArn"])
+    probe.outcome(
+        patched,
+        client.start_execution(stateMachineArn=machine, name="one", input="{}")["executionArn"],
+    )
     with pytest.raises(ClientError, match="ExecutionAlreadyExists"):
         client.start_execution(stateMachineArn=machine, name="one", input="{}")
 
@@ -123,7 +141,9 @@ def test_a_task_that_waits_for_a_token_fails_with_its_lambda(stock: Cloud, patch
     source = "def handler(event, context):\n    raise ValueError('no')\n"
 
     def observe(cloud: Cloud) -> str:
-        machine = probe.machine(cloud, _lambda_task(probe.function(cloud, source), TimeoutSeconds=3))
+        machine = probe.machine(
+            cloud, _lambda_task(probe.function(cloud, source), TimeoutSeconds=3)
+        )
         return str(probe.outcome(cloud, probe.start(cloud, machine))["error"])
 
     check(observe, stock, patched, as_it_comes="States.Timeout", as_on_aws="ValueError")
@@ -133,7 +153,12 @@ def test_delays_between_retries_keep_to_their_bound(stock: Cloud, patched: Cloud
     source = "def handler(event, context):\n    raise ValueError('no')\n"
 
     def observe(cloud: Cloud) -> bool:
-        retry = {"ErrorEquals": ["ValueError"], "IntervalSeconds": 1, "BackoffRate": 5, "MaxDelaySeconds": 1}
+        retry = {
+            "ErrorEquals": ["ValueError"],
+            "IntervalSeconds": 1,
+            "BackoffRate": 5,
+            "MaxDelaySeconds": 1,
+        }
         task = {
             "Type": "Task",
             "Resource": "arn:aws:states:::lambda:invoke",
@@ -142,7 +167,9 @@ def test_delays_between_retries_keep_to_their_bound(stock: Cloud, patched: Cloud
         }
         execution = probe.start(cloud, probe.machine(cloud, task))
         probe.outcome(cloud, execution)
-        history = cloud.client("stepfunctions").get_execution_history(executionArn=execution)["events"]
+        history = cloud.client("stepfunctions").get_execution_history(executionArn=execution)[
+            "events"
+        ]
         times = [one["timestamp"] for one in history if one["type"] == "TaskScheduled"]
         return bool(times[-1] - times[-2] < timedelta(seconds=4))
 
@@ -167,13 +194,19 @@ def test_an_upload_is_announced_with_its_version(stock: Cloud, patched: Cloud) -
     def observe(cloud: Cloud) -> bool:
         s3, events = cloud.client("s3"), cloud.client("events")
         bucket, (url, arn) = probe.unique("bucket"), probe.queue(cloud)
-        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+        s3.create_bucket(
+            Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
+        )
         s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-        s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={"EventBridgeConfiguration": {}})
+        s3.put_bucket_notification_configuration(
+            Bucket=bucket, NotificationConfiguration={"EventBridgeConfiguration": {}}
+        )
         pattern = json.dumps({"source": ["aws.s3"], "detail": {"bucket": {"name": [bucket]}}})
         events.put_rule(Name=bucket, EventPattern=pattern)
         events.put_targets(Rule=bucket, Targets=[{"Id": "queue", "Arn": arn}])
-        version = s3.put_object(Bucket=bucket, Key="a b+c/héllo 你好 100%.mp3", Body=b"x")["VersionId"]
+        version = s3.put_object(Bucket=bucket, Key="a b+c/héllo 你好 100%.mp3", Body=b"x")[
+            "VersionId"
+        ]
         told = probe.receive(cloud, url)["detail"]["object"]
         assert told["key"] == "a b+c/héllo 你好 100%.mp3"
         return bool(told.get("version-id") == version)
@@ -184,11 +217,16 @@ def test_an_upload_is_announced_with_its_version(stock: Cloud, patched: Cloud) -
 def test_a_piece_of_a_version_is_a_piece(stock: Cloud, patched: Cloud) -> None:
     def observe(cloud: Cloud) -> list[bytes]:
         s3, bucket = cloud.client("s3"), probe.unique("bucket")
-        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+        s3.create_bucket(
+            Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
+        )
         s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
         version = s3.put_object(Bucket=bucket, Key="k", Body=b"0123456789")["VersionId"]
         asked = {"Bucket": bucket, "Key": "k", "VersionId": version, "ChecksumMode": "ENABLED"}
-        return [s3.get_object(Range=f"bytes={one}", **asked)["Body"].read() for one in ("2-4", "7-", "-2")]
+        return [
+            s3.get_object(Range=f"bytes={one}", **asked)["Body"].read()
+            for one in ("2-4", "7-", "-2")
+        ]
 
     whole = [b"0123456789"] * 3
     check(observe, stock, patched, as_it_comes=whole, as_on_aws=[b"234", b"789", b"89"])
@@ -207,7 +245,9 @@ def handler(event, context):
     def observe(cloud: Cloud) -> int:
         events, rule = cloud.client("events"), probe.unique("rule")
         events.put_rule(Name=rule, EventPattern=json.dumps({"source": [rule]}))
-        events.put_targets(Rule=rule, Targets=[{"Id": "function", "Arn": probe.function(cloud, source)}])
+        events.put_targets(
+            Rule=rule, Targets=[{"Id": "function", "Arn": probe.function(cloud, source)}]
+        )
         sent = {"Source": rule, "DetailType": "probe"}
         events.put_events(Entries=[{**sent, "Detail": json.dumps({"name": "first"})}])
         try:
@@ -227,7 +267,9 @@ def handler(event, context):
 """
 
     def observe(cloud: Cloud) -> str:
-        granted = {"states:SendTaskSuccess": "arn:aws:states:eu-central-1:000000000000:stateMachine:machine-*"}
+        granted = {
+            "states:SendTaskSuccess": "arn:aws:states:eu-central-1:000000000000:stateMachine:machine-*"
+        }
         task = _lambda_task(probe.function(cloud, source, allow=granted), TimeoutSeconds=6)
         return str(probe.outcome(cloud, probe.start(cloud, probe.machine(cloud, task)))["status"])
 

@@ -18,7 +18,11 @@ def template(**resources: Any) -> dict[str, Any]:
 def test_what_the_emulator_takes_is_deployed_as_it_was_synthesised() -> None:
     given = template(
         Tasks={"Type": "AWS::DynamoDB::Table", "Properties": {"BillingMode": "PAY_PER_REQUEST"}},
-        Alarm={"Type": "AWS::CloudWatch::Alarm", "Properties": {"MetricName": "Errors"}, "DependsOn": ["Tasks"]},
+        Alarm={
+            "Type": "AWS::CloudWatch::Alarm",
+            "Properties": {"MetricName": "Errors"},
+            "DependsOn": ["Tasks"],
+        },
     )
     ours, changes = localise(given, ENDPOINT)
     assert ours["Resources"] == given["Resources"]
@@ -26,14 +30,18 @@ def test_what_the_emulator_takes_is_deployed_as_it_was_synthesised() -> None:
 
 
 def test_the_template_it_was_given_stays_as_it_is() -> None:
-    given = template(Submit={"Type": "AWS::Lambda::Function", "Properties": {"Runtime": "python3.13"}})
+    given = template(
+        Submit={"Type": "AWS::Lambda::Function", "Properties": {"Runtime": "python3.13"}}
+    )
     before = copy.deepcopy(given)
     localise(given, ENDPOINT)
     assert given == before
 
 
 def test_functions_run_on_this_machine() -> None:
-    given = template(Submit={"Type": "AWS::Lambda::Function", "Properties": {"Runtime": "python3.13"}})
+    given = template(
+        Submit={"Type": "AWS::Lambda::Function", "Properties": {"Runtime": "python3.13"}}
+    )
     ours, changes = localise(given, ENDPOINT)
     assert ours["Resources"]["Submit"]["Properties"]["Runtime"] == "provided.al2023"
     assert [change.where for change in changes] == ["Submit"]
@@ -42,7 +50,10 @@ def test_functions_run_on_this_machine() -> None:
 def test_what_is_dropped_is_forgotten_by_the_others_too() -> None:
     given = template(
         Told={"Type": "AWS::CDK::Metadata"},
-        Sum={"Type": "AWS::CloudWatch::Alarm", "Properties": {"Metrics": [{"Expression": "a + b"}]}},
+        Sum={
+            "Type": "AWS::CloudWatch::Alarm",
+            "Properties": {"Metrics": [{"Expression": "a + b"}]},
+        },
         Rule={"Type": "AWS::Events::Rule", "Properties": {}, "DependsOn": ["Told", "Bus"]},
         Bus={"Type": "AWS::Events::EventBus", "Properties": {}, "DependsOn": "Told"},
     )
@@ -65,8 +76,14 @@ def test_a_type_that_nobody_knows_is_left_for_the_deployment_to_refuse() -> None
 def test_a_secret_is_named_by_its_arn_wherever_it_is_named() -> None:
     given = template(
         Key={"Type": "AWS::SecretsManager::Secret", "Properties": {}},
-        Policy={"Type": "AWS::IAM::Policy", "Properties": {"Statement": [{"Resource": [{"Ref": "Key"}]}]}},
-        Submit={"Type": "AWS::Lambda::Function", "Properties": {"Environment": {"Variables": {"S": {"Ref": "Key"}}}}},
+        Policy={
+            "Type": "AWS::IAM::Policy",
+            "Properties": {"Statement": [{"Resource": [{"Ref": "Key"}]}]},
+        },
+        Submit={
+            "Type": "AWS::Lambda::Function",
+            "Properties": {"Environment": {"Variables": {"S": {"Ref": "Key"}}}},
+        },
     )
     ours, changes = localise(given, ENDPOINT)
     arn = {"Fn::GetAtt": ["Key", "Id"]}
@@ -76,12 +93,22 @@ def test_a_secret_is_named_by_its_arn_wherever_it_is_named() -> None:
 
 
 def test_only_the_statement_that_refuses_plain_http_goes() -> None:
-    insecure = {"Effect": "Deny", "Action": "s3:*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}
+    insecure = {
+        "Effect": "Deny",
+        "Action": "s3:*",
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
     other = {"Effect": "Deny", "Action": "s3:DeleteObject"}
     given = template(
         Inbox={"Type": "AWS::S3::Bucket", "Properties": {}, "DependsOn": ["Closed"]},
-        Closed={"Type": "AWS::S3::BucketPolicy", "Properties": {"PolicyDocument": {"Statement": [insecure]}}},
-        Mixed={"Type": "AWS::S3::BucketPolicy", "Properties": {"PolicyDocument": {"Statement": [insecure, other]}}},
+        Closed={
+            "Type": "AWS::S3::BucketPolicy",
+            "Properties": {"PolicyDocument": {"Statement": [insecure]}},
+        },
+        Mixed={
+            "Type": "AWS::S3::BucketPolicy",
+            "Properties": {"PolicyDocument": {"Statement": [insecure, other]}},
+        },
     )
     ours, changes = localise(given, ENDPOINT)
     assert "Closed" not in ours["Resources"]
@@ -91,9 +118,17 @@ def test_only_the_statement_that_refuses_plain_http_goes() -> None:
 
 
 def test_the_api_is_addressed_by_a_path_of_the_emulator() -> None:
-    long = {"Fn::Join": ["", ["https://", {"Ref": "Api"}, ".execute-api.eu-central-1.amazonaws.com", "/"]]}
+    long = {
+        "Fn::Join": [
+            "",
+            ["https://", {"Ref": "Api"}, ".execute-api.eu-central-1.amazonaws.com", "/"],
+        ]
+    }
     given = template(Api={"Type": "AWS::ApiGatewayV2::Api", "Properties": {}})
-    given["Outputs"] = {"Short": {"Value": {"Fn::GetAtt": ["Api", "ApiEndpoint"]}}, "Long": {"Value": long}}
+    given["Outputs"] = {
+        "Short": {"Value": {"Fn::GetAtt": ["Api", "ApiEndpoint"]}},
+        "Long": {"Value": long},
+    }
     ours, _ = localise(given, ENDPOINT)
     place = [f"{ENDPOINT}/_aws/execute-api/", {"Ref": "Api"}]
     assert ours["Outputs"]["Short"]["Value"] == {"Fn::Join": ["", [*place, "/$default"]]}
@@ -102,7 +137,12 @@ def test_the_api_is_addressed_by_a_path_of_the_emulator() -> None:
 
 def test_options_are_laid_over_the_functions_own() -> None:
     variables = {"TALKDROP_OPTIONS": '{"callbacks": true, "waiting_hours": 24}'}
-    given = template(Submit={"Type": "AWS::Lambda::Function", "Properties": {"Environment": {"Variables": variables}}})
+    given = template(
+        Submit={
+            "Type": "AWS::Lambda::Function",
+            "Properties": {"Environment": {"Variables": variables}},
+        }
+    )
     ours, changes = localise(given, ENDPOINT, {"callbacks": False})
     told = ours["Resources"]["Submit"]["Properties"]["Environment"]["Variables"]["TALKDROP_OPTIONS"]
     assert json.loads(told) == {"callbacks": False, "waiting_hours": 24}

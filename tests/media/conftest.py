@@ -1,4 +1,5 @@
-"""Sounds made by ffmpeg, pictures made by Pillow: what real tools write, and how long ffmpeg plays it."""
+"""Sounds made by ffmpeg, pictures made by Pillow: what real tools write, and how long ffmpeg plays
+it."""
 
 from __future__ import annotations
 
@@ -25,13 +26,17 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Make:
     made: dict[tuple[object, ...], bytes] = {}
     folder = tmp_path_factory.mktemp("sounds")
 
-    def make(name: str, *options: str, seconds: float = 3.3, rate: int = 44100, pipe: str = "") -> bytes:
+    def make(
+        name: str, *options: str, seconds: float = 3.3, rate: int = 44100, pipe: str = ""
+    ) -> bytes:
         wanted = (name, options, seconds, rate, pipe)
         if wanted not in made:
             tone = TONE.format(seconds=seconds, rate=rate)
             command = [FFMPEG, "-v", "error", "-y", "-f", "lavfi", "-i", tone, *options]
             if pipe:
-                made[wanted] = subprocess.run([*command, "-f", pipe, "-"], check=True, capture_output=True).stdout
+                made[wanted] = subprocess.run(
+                    [*command, "-f", pipe, "-"], check=True, capture_output=True
+                ).stdout
             else:
                 subprocess.run([*command, str(folder / name)], check=True)
                 made[wanted] = (folder / name).read_bytes()
@@ -48,7 +53,22 @@ def truth(tmp_path_factory: pytest.TempPathFactory) -> Callable[[bytes, str], fl
     def seconds(content: bytes, name: str) -> float:
         path: Path = folder / name
         path.write_bytes(content)
-        command = [FFMPEG, "-v", "quiet", "-i", str(path), "-map", "0:a", "-f", "s16le", "-ac", "1", "-ar", "8000", "-"]
+        command = [
+            FFMPEG,
+            "-v",
+            "quiet",
+            "-i",
+            str(path),
+            "-map",
+            "0:a",
+            "-f",
+            "s16le",
+            "-ac",
+            "1",
+            "-ar",
+            "8000",
+            "-",
+        ]
         return len(subprocess.run(command, check=True, capture_output=True).stdout) / 16000
 
     return seconds

@@ -1,4 +1,5 @@
-"""Whatever the bytes are, the answer is a fact or a refusal, and costs no more than the file is worth."""
+"""Whatever the bytes are, the answer is a fact or a refusal, and costs no more than the file is
+worth."""
 
 from __future__ import annotations
 
@@ -13,7 +14,9 @@ from functions.inputs import media
 
 from .conftest import Ledger, Make, picture
 
-FEW = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FEW = settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 MUCH = 30 << 20
 
 BEGINNINGS = [
@@ -51,7 +54,9 @@ def look_both_ways(content: bytes) -> list[Ledger]:
 @example(b"\0\0\0\0ftypM4A ", b"")
 @example(b"RIFF\0\0\0\0WAVEfmt \x02\0\0\0", b"")
 @example(b"\xff\xd8\xff\xc0\0\0", b"\0\0\0\0\0\xff\xd9")
-def test_any_bytes_behind_a_good_beginning_are_looked_at_calmly(beginning: bytes, rest: bytes) -> None:
+def test_any_bytes_behind_a_good_beginning_are_looked_at_calmly(
+    beginning: bytes, rest: bytes
+) -> None:
     look_both_ways(beginning + rest)
 
 
@@ -73,12 +78,22 @@ def honest(sound: Make) -> list[bytes]:
 
 @FEW
 @given(data=st.data())
-def test_a_real_file_with_bytes_changed_or_missing_is_looked_at_calmly(honest: list[bytes], data: st.DataObject) -> None:
+def test_a_real_file_with_bytes_changed_or_missing_is_looked_at_calmly(
+    honest: list[bytes], data: st.DataObject
+) -> None:
     content = bytearray(data.draw(st.sampled_from(honest)))
     place = st.one_of(st.integers(0, min(len(content), 200) - 1), st.integers(0, len(content) - 1))
-    for where, what in data.draw(st.lists(st.tuples(place, st.sampled_from([0, 1, 0x7F, 0x80, 0xFE, 0xFF])), max_size=6)):
+    for where, what in data.draw(
+        st.lists(st.tuples(place, st.sampled_from([0, 1, 0x7F, 0x80, 0xFE, 0xFF])), max_size=6)
+    ):
         content[where] = what
-    look_both_ways(bytes(content[: data.draw(st.integers(0, len(content)))] if data.draw(st.booleans()) else content))
+    look_both_ways(
+        bytes(
+            content[: data.draw(st.integers(0, len(content)))]
+            if data.draw(st.booleans())
+            else content
+        )
+    )
 
 
 TINY_MP3 = b"\xff\xf3\x14\xc0" + bytes(20)
@@ -100,7 +115,10 @@ TRAKS = b"\0\0\0\x08trak" * 19_000
         (b"", b"ID3\x04" + bytes(6)),
         (OPUS, b"OggS" + bytes(23)),
         (FTYP, b"\0\0\0\x08free"),
-        (FTYP + (8 + len(TRAKS)).to_bytes(4, "big") + b"moov" + TRAKS, b"\0\0\x04\0mdat" + bytes(1016)),
+        (
+            FTYP + (8 + len(TRAKS)).to_bytes(4, "big") + b"moov" + TRAKS,
+            b"\0\0\x04\0mdat" + bytes(1016),
+        ),
         (b"RIFF\0\0\0\0WAVE", b"LIST" + bytes(4)),
         (b"\xff\xd8", b"\xff\xe0\0\x02"),
         (b"\xff\xd8", b"\xff"),
@@ -108,6 +126,7 @@ TRAKS = b"\0\0\0\x08trak" * 19_000
     ],
 )
 def test_a_file_of_a_million_little_parts_is_bounded_work(start: bytes, unit: bytes) -> None:
-    """Bounded by counting, not by the clock: no scan makes more requests than a steady one would."""
+    """Bounded by counting, not by the clock: no scan makes more requests than a steady one
+    would."""
     for file in look_both_ways(start + unit * (MUCH // len(unit))):
         assert len(file.asked) <= 20

@@ -1,4 +1,5 @@
-"""What a picture is and how many pixels it has, without decoding it; and what is said of files that are none."""
+"""What a picture is and how many pixels it has, without decoding it; and what is said of files that
+are none."""
 
 from __future__ import annotations
 
@@ -52,7 +53,9 @@ def bomb(width: int, height: int) -> bytes:
     ],
 )
 def test_a_picture_is_known_by_its_bytes(content: bytes, content_type: str) -> None:
-    assert look("portrait.xyz", content) == media.Image("portrait.xyz", content_type, len(content), 701, 499)
+    assert look("portrait.xyz", content) == media.Image(
+        "portrait.xyz", content_type, len(content), 701, 499
+    )
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
@@ -81,7 +84,9 @@ def test_a_large_picture_costs_its_head_and_its_tail() -> None:
 
 def test_a_bomb_is_refused_by_its_header_alone() -> None:
     said = refused("face.png", bomb(50_000, 50_000))
-    assert said.startswith("IMAGE_TOO_MANY_PIXELS face.png is 50000 × 50000 pixels, 2500 million in all")
+    assert said.startswith(
+        "IMAGE_TOO_MANY_PIXELS face.png is 50000 × 50000 pixels, 2500 million in all"
+    )
 
 
 def test_the_pixel_cap_is_a_hundred_million() -> None:
@@ -104,17 +109,27 @@ def test_a_flipped_bit_in_the_header_of_a_png_is_seen() -> None:
     ("content", "words"),
     [
         (b"", "face.png is empty"),
-        (picture("GIF", 300, 300, "P"), "face.png is a GIF picture, which providers do not take: save it as JPEG or PNG"),
+        (
+            picture("GIF", 300, 300, "P"),
+            "face.png is a GIF picture, which providers do not take: save it as JPEG or PNG",
+        ),
         (picture("BMP", 300, 300), "a BMP picture"),
         (picture("TIFF", 300, 300), "a TIFF picture"),
         (picture("ICO", 64, 64), "an icon"),
         (picture("AVIF", 300, 300), "an AVIF picture"),
         (b"\0\0\0\x24ftypheic\0\0\0\0mif1heic", "a HEIC picture"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing"),
-        (b"<!doctype html><title>Not found", "it begins with <!doctype html, it looks like a web page"),
+        (
+            b"<!doctype html><title>Not found",
+            "it begins with <!doctype html, it looks like a web page",
+        ),
         (b"\0\0\0\x18ftypmp42\0\0\0\0isom", "face.png is not a picture: it is an MP4 file"),
         (b"ID3\x04" + b"\0" * 60, "it is an MP3 sound"),
-        (b"\x01\x02" * 40, "it begins with the bytes 01 02 01 02 01 02 01 02, which is no kind of file that we know"),
+        (
+            b"\x01\x02" * 40,
+            "it begins with the bytes 01 02 01 02 01 02 01 02, which is no kind of file that we "
+            "know",
+        ),
     ],
 )
 def test_what_is_no_picture_for_a_provider_is_named(content: bytes, words: str) -> None:

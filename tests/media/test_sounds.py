@@ -1,4 +1,5 @@
-"""What a sound is and how long it lasts, for what real tools write; and what is said of files that are none."""
+"""What a sound is and how long it lasts, for what real tools write; and what is said of files that
+are none."""
 
 from __future__ import annotations
 
@@ -31,8 +32,16 @@ KINDS = [
     ("web.m4a", "audio/mp4", ("-c:a", "aac", "-movflags", "+faststart")),
     ("slow.m4a", "audio/mp4", ("-c:a", "aac", "-ar", "8000")),
     ("lossless.m4a", "audio/mp4", ("-c:a", "alac")),
-    ("recorded.m4a", "audio/mp4", ("-c:a", "aac", "-movflags", "frag_keyframe+empty_moov+default_base_moof")),
-    ("dash.m4a", "audio/mp4", ("-c:a", "aac", "-movflags", "dash+delay_moov", "-frag_duration", "500000")),
+    (
+        "recorded.m4a",
+        "audio/mp4",
+        ("-c:a", "aac", "-movflags", "frag_keyframe+empty_moov+default_base_moof"),
+    ),
+    (
+        "dash.m4a",
+        "audio/mp4",
+        ("-c:a", "aac", "-movflags", "dash+delay_moov", "-frag_duration", "500000"),
+    ),
     ("sound.mp4", "audio/mp4", ("-c:a", "aac")),
     ("adts.aac", "audio/aac", ("-c:a", "aac")),
     ("slow.aac", "audio/aac", ("-c:a", "aac", "-ar", "16000")),
@@ -54,9 +63,15 @@ def refused(name: str, content: bytes) -> str:
     return f"{caught.value.refusal.code} {caught.value.refusal.message}"
 
 
-@pytest.mark.parametrize(("name", "content_type", "options"), KINDS, ids=[kind[0] for kind in KINDS])
+@pytest.mark.parametrize(
+    ("name", "content_type", "options"), KINDS, ids=[kind[0] for kind in KINDS]
+)
 def test_a_sound_is_known_by_its_bytes_and_measured_as_ffmpeg_plays_it(
-    name: str, content_type: str, options: tuple[str, ...], sound: Make, truth: Callable[[bytes, str], float]
+    name: str,
+    content_type: str,
+    options: tuple[str, ...],
+    sound: Make,
+    truth: Callable[[bytes, str], float],
 ) -> None:
     content = sound(name, *options)
     audio = look("anything.bin", content)
@@ -83,7 +98,9 @@ def test_cover_art_in_the_tag_is_stepped_over(sound: Make) -> None:
     assert sum(file.asked) < size
 
 
-@pytest.mark.parametrize("tag", [b"TAG" + b"x" * 125, b"APETAGEX" + struct.pack("<II", 2000, 9000) + b"y" * 9016])
+@pytest.mark.parametrize(
+    "tag", [b"TAG" + b"x" * 125, b"APETAGEX" + struct.pack("<II", 2000, 9000) + b"y" * 9016]
+)
 def test_tags_at_the_end_are_no_sound_and_no_damage(tag: bytes, sound: Make) -> None:
     plain = sound("cbr.mp3", "-b:a", "64k")
     assert look("a.mp3", plain + tag).seconds == look("a.mp3", plain).seconds
@@ -139,7 +156,8 @@ def test_a_sound_without_an_index_of_its_length_is_as_long_as_what_is_there(soun
 def test_the_web_page_in_place_of_an_mp3_is_named() -> None:
     page = b"<!DOCTYPE html><html><head><title>Sign in</title>" + b" " * 5000
     assert refused("voice.mp3", page) == (
-        "NOT_AUDIO voice.mp3 is not audio: it begins with <!DOCTYPE html, it looks like a web page. "
+        "NOT_AUDIO voice.mp3 is not audio: it begins with <!DOCTYPE html, it looks like a web "
+        "page. "
         "Download the audio itself and drop it again."
     )
 
@@ -153,7 +171,10 @@ def test_the_web_page_in_place_of_an_mp3_is_named() -> None:
         (b'{"message": "Forbidden"}', "JSON, perhaps an error message"),
         (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
         (b"data:audio/mpeg;base64,SUQz", "a data URL"),
-        (b"the voice is in the other folder, see there", "it begins with the voice is i, it looks like text"),
+        (
+            b"the voice is in the other folder, see there",
+            "it begins with the voice is i, it looks like text",
+        ),
         (b"%PDF-1.7", "a PDF document"),
         (b"PK\x03\x04" + b"\0" * 90, "a ZIP archive"),
         (b"\x1aE\xdf\xa3" + b"\0" * 90, "a WebM or Matroska file"),
@@ -163,7 +184,11 @@ def test_the_web_page_in_place_of_an_mp3_is_named() -> None:
         (b"\x89PNG\r\n\x1a\n" + b"\0" * 90, "it is a PNG picture"),
         (b"\xff\xfb\x00\xc0" + b"\0" * 9000, "a free-format MP3"),
         (b"ID3\x04\0\0\0\0\0\x10" + b"\0" * 5000, "a tag with no MP3 behind it"),
-        (b"\0" * 5000, "it begins with the bytes 00 00 00 00 00 00 00 00, which is no kind of file that we know"),
+        (
+            b"\0" * 5000,
+            "it begins with the bytes 00 00 00 00 00 00 00 00, which is no kind of file that we "
+            "know",
+        ),
     ],
 )
 def test_what_is_no_sound_is_named_with_its_cure(content: bytes, words: str) -> None:
@@ -185,7 +210,9 @@ def test_what_is_no_sound_is_named_with_its_cure(content: bytes, words: str) -> 
         ("voice.wma", (), "a Windows Media file"),
     ],
 )
-def test_sound_in_a_form_that_nobody_takes_is_named(name: str, options: tuple[str, ...], words: str, sound: Make) -> None:
+def test_sound_in_a_form_that_nobody_takes_is_named(
+    name: str, options: tuple[str, ...], words: str, sound: Make
+) -> None:
     said = refused(name, sound(name, *options))
     assert said.startswith("NOT_AUDIO")
     assert words in said

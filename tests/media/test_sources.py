@@ -52,7 +52,9 @@ def test_a_range_that_came_back_short_is_an_error_and_not_a_damaged_file() -> No
 
 
 def test_an_object_is_read_by_range_and_by_version() -> None:
-    s3 = boto3.client("s3", region_name="eu-central-1", aws_access_key_id="a", aws_secret_access_key="b")
+    s3 = boto3.client(
+        "s3", region_name="eu-central-1", aws_access_key_id="a", aws_secret_access_key="b"
+    )
     with Stubber(s3) as wire:
         wire.add_response(
             "get_object",

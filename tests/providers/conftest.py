@@ -62,14 +62,21 @@ def request(name: str, **changes: Any) -> base.Request:
     return base.Request(**{**asked, **changes})
 
 
-def answer(status: int = 200, body: Any = None, text: str | None = None, **headers: str) -> httpx.Response:
+def answer(
+    status: int = 200, body: Any = None, text: str | None = None, **headers: str
+) -> httpx.Response:
     named = {key.replace("_", "-"): value for key, value in headers.items()}
     return httpx.Response(status, headers=named, text=json.dumps(body) if text is None else text)
 
 
 def captured(name: str, call: str) -> list[dict[str, Any]]:
     files = sorted((HERE / name).glob("*.json"))
-    return [case for file in files for case in json.loads(file.read_text())["cases"] if case["call"] == call]
+    return [
+        case
+        for file in files
+        for case in json.loads(file.read_text())["cases"]
+        if case["call"] == call
+    ]
 
 
 def replay(case: dict[str, Any]) -> httpx.Response:
@@ -79,7 +86,8 @@ def replay(case: dict[str, Any]) -> httpx.Response:
 
 @pytest.fixture
 def misbehaving() -> Iterator[Callable[[bytes | None], str]]:
-    """A server that reads one request, answers these bytes, and cuts the line; with None it resets it."""
+    """A server that reads one request, answers these bytes, and cuts the line; with None it resets
+    it."""
     listeners: list[socket.socket] = []
     threads: list[threading.Thread] = []
 
@@ -117,6 +125,13 @@ def _read_request(connection: socket.socket) -> None:
     while b"\r\n\r\n" not in seen:
         seen += connection.recv(65536)
     head, _, body = seen.partition(b"\r\n\r\n")
-    length = next((int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0)
+    length = next(
+        (
+            int(line[15:])
+            for line in head.lower().split(b"\r\n")
+            if line.startswith(b"content-length:")
+        ),
+        0,
+    )
     while len(body) < length:
         body += connection.recv(65536)

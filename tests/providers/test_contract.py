@@ -1,4 +1,5 @@
-"""What every provider keeps, tested by being listed in providers.NAMES and by its captured answers beside this file."""
+"""What every provider keeps, tested by being listed in providers.NAMES and by its captured answers
+beside this file."""
 
 from __future__ import annotations
 
@@ -16,12 +17,25 @@ from hypothesis import strategies as some
 from functions import providers
 from functions.providers import base
 from functions.providers.base import JobStatus
-from tests.providers.conftest import BELL, FACE, HERE, KEY, Wire, answer, captured, client, replay, request
+from tests.providers.conftest import (
+    BELL,
+    FACE,
+    HERE,
+    KEY,
+    Wire,
+    answer,
+    captured,
+    client,
+    replay,
+    request,
+)
 
 
 def cases(call: str) -> list[Any]:
     return [
-        pytest.param(name, case, id=f"{name}: {case['name']}") for name in providers.NAMES for case in captured(name, call)
+        pytest.param(name, case, id=f"{name}: {case['name']}")
+        for name in providers.NAMES
+        for case in captured(name, call)
     ]
 
 
@@ -50,7 +64,9 @@ def test_captured_answers_reach_every_outcome_and_every_status_word(name: str) -
     }
     told = json.dumps([case["answer"].get("json") for case in captured(name, "fetch")])
     for word in providers.get(name).states:
-        assert f'"{word}"' in told or (word.isdigit() and f": {word}" in told), f"no captured answer says {word!r}"
+        assert f'"{word}"' in told or (word.isdigit() and f": {word}" in told), (
+            f"no captured answer says {word!r}"
+        )
 
 
 @pytest.mark.parametrize(("name", "case"), cases("submit"))
@@ -87,9 +103,15 @@ def test_a_query_ends_as_the_answer_says(name: str, case: dict[str, Any]) -> Non
     assert {one.method for one in wire.asked} == {"GET"}
 
 
-@pytest.mark.parametrize(("name", "case"), [one for one in cases("fetch") if "word_at" in one.values[1]])
-@pytest.mark.parametrize("word", ["zombie", "SUCCEED ", "Success", "完成", 7, True, ["success"], {"state": "fail"}])
-def test_a_status_word_nobody_told_us_of_means_running_and_a_warning(name: str, case: dict[str, Any], word: Any) -> None:
+@pytest.mark.parametrize(
+    ("name", "case"), [one for one in cases("fetch") if "word_at" in one.values[1]]
+)
+@pytest.mark.parametrize(
+    "word", ["zombie", "SUCCEED ", "Success", "完成", 7, True, ["success"], {"state": "fail"}]
+)
+def test_a_status_word_nobody_told_us_of_means_running_and_a_warning(
+    name: str, case: dict[str, Any], word: Any
+) -> None:
     body = json.loads(json.dumps(case["answer"]["json"]))
     *way, last = case["word_at"]
     place = body
@@ -106,7 +128,9 @@ def test_a_status_word_nobody_told_us_of_means_running_and_a_warning(name: str, 
 def test_a_callback_hints_and_its_signature_is_checked(name: str, case: dict[str, Any]) -> None:
     provider, body = providers.get(name), case["body"].encode()
     hint = provider.read_callback(case["headers"], body)
-    assert {"job_id": hint.job_id, "final": hint.final} == {"job_id": None, "final": None} | case["expect"]
+    assert {"job_id": hint.job_id, "final": hint.final} == {"job_id": None, "final": None} | case[
+        "expect"
+    ]
     if "genuine" in case:
         told = provider.callback_is_genuine(case["headers"], body, tuple(case["keys"]), case["now"])
         assert told is case["genuine"]
@@ -121,7 +145,9 @@ def test_a_callback_hints_and_its_signature_is_checked(name: str, case: dict[str
         lambda inner: (
             some.lists(inner, max_size=3)
             | some.dictionaries(
-                some.sampled_from(["data", "taskId", "task_id", "state", "task_status", "status", "id", "error"]),
+                some.sampled_from(
+                    ["data", "taskId", "task_id", "state", "task_status", "status", "id", "error"]
+                ),
                 inner,
                 max_size=4,
             )
@@ -130,9 +156,16 @@ def test_a_callback_hints_and_its_signature_is_checked(name: str, case: dict[str
     ).map(lambda value: json.dumps(value).encode()),
     stamp=some.sampled_from(["", "1790000000", "x", "١٧٩٠٠٠٠٠٠٠"]),
 )
-def test_whatever_is_written_on_a_bell_it_never_breaks_the_reader(name: str, body: bytes, stamp: str) -> None:
+def test_whatever_is_written_on_a_bell_it_never_breaks_the_reader(
+    name: str, body: bytes, stamp: str
+) -> None:
     provider = providers.get(name)
-    headers = {"webhook-timestamp": stamp, "x-webhook-timestamp": stamp, "webhook-signature": "é", "x": "y"}
+    headers = {
+        "webhook-timestamp": stamp,
+        "x-webhook-timestamp": stamp,
+        "webhook-signature": "é",
+        "x": "y",
+    }
     hint = provider.read_callback(headers, body)
     assert hint.job_id is None or base.opaque_id(hint.job_id) == hint.job_id
     if provider.signs_callbacks:
@@ -146,18 +179,32 @@ def test_whatever_is_written_on_a_bell_it_never_breaks_the_reader(name: str, bod
         ("cut before an answer", b""),
         ("reset", None),
         ("half a head", b"HTTP/1.1 200 OK\r\nContent-Le"),
-        ("half a body", b'HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{"code": 200, "data": {"ta'),
-        ("half a body, complete for HTTP", b'HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{"code": 20'),
+        (
+            "half a body",
+            b'HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{"code": 200, "data": {"ta',
+        ),
+        (
+            "half a body, complete for HTTP",
+            b'HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{"code": 20',
+        ),
         ("an empty body", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
-        ("a page", b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n<html><title>Log in</title></html>"),
+        (
+            "a page",
+            b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n<html><title>Log in</title></html>",
+        ),
         ("a list", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"),
         ("a bad gateway", b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n"),
         ("not HTTP", b"SSH-2.0-OpenSSH\r\n\r\n"),
-        ("gzip that is none", b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nnope"),
+        (
+            "gzip that is none",
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nnope",
+        ),
         ("deep nesting", b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + b"[" * 100_000),
     ],
 )
-def test_a_broken_answer_is_ambiguous_to_the_payer(name: str, how: str, reply: bytes | None, misbehaving: Any) -> None:
+def test_a_broken_answer_is_ambiguous_to_the_payer(
+    name: str, how: str, reply: bytes | None, misbehaving: Any
+) -> None:
     with base.open_client(timeout_seconds=5) as client:
         provider = providers.get(name)({"api_key": KEY, "base_url": misbehaving(reply)}, client)
         with pytest.raises(base.Ambiguous):
@@ -169,12 +216,16 @@ def test_of_an_endless_answer_no_more_than_a_mebibyte_is_read(name: str) -> None
     accepted = next(case for case in captured(name, "submit") if "raises" not in case["expect"])
     said = json.dumps(accepted["answer"]["json"])
     with pytest.raises(base.Ambiguous):
-        client(name, Wire(answer(200, text=f'{{"padding": "{"x" * (1 << 20)}", {said[1:]}'))).submit(request(name))
+        client(
+            name, Wire(answer(200, text=f'{{"padding": "{"x" * (1 << 20)}", {said[1:]}'))
+        ).submit(request(name))
 
 
 @every_provider
 @pytest.mark.parametrize("reply", [b"", None, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"])
-def test_a_broken_answer_to_a_query_is_asked_again_later(name: str, reply: bytes | None, misbehaving: Any) -> None:
+def test_a_broken_answer_to_a_query_is_asked_again_later(
+    name: str, reply: bytes | None, misbehaving: Any
+) -> None:
     with base.open_client(timeout_seconds=1) as client:
         provider = providers.get(name)({"api_key": KEY, "base_url": misbehaving(reply)}, client)
         with pytest.raises(base.Unavailable):
@@ -185,7 +236,9 @@ def test_a_broken_answer_to_a_query_is_asked_again_later(name: str, reply: bytes
 def test_an_answer_that_never_comes_is_ambiguous(name: str, misbehaving: Any) -> None:
     over = threading.Event()
     with base.open_client(timeout_seconds=0.3) as client:
-        provider = providers.get(name)({"api_key": KEY, "base_url": misbehaving(b"", hang=over)}, client)
+        provider = providers.get(name)(
+            {"api_key": KEY, "base_url": misbehaving(b"", hang=over)}, client
+        )
         with pytest.raises(base.Ambiguous):
             provider.submit(request(name))
     over.set()
@@ -212,7 +265,9 @@ def test_a_redirect_is_not_followed_and_blames_the_address(name: str) -> None:
 
 @every_provider
 @pytest.mark.parametrize("key", ["", "  ", "sk-\nX-Evil: 1", "ключ", None])
-def test_without_a_usable_key_nothing_is_sent_and_the_secret_is_named(name: str, key: str | None) -> None:
+def test_without_a_usable_key_nothing_is_sent_and_the_secret_is_named(
+    name: str, key: str | None
+) -> None:
     wire = Wire(answer(200, {}))
     with pytest.raises(base.AccountRejected, match=f"secret of provider {name}"):
         client(name, wire, api_key=key).submit(request(name))
@@ -222,13 +277,17 @@ def test_without_a_usable_key_nothing_is_sent_and_the_secret_is_named(name: str,
 def talkative(value: Any) -> Any:
     """The same answer, with a provider that repeats all that it was told into every text."""
     if isinstance(value, dict):
-        return {name: talkative(one) if name not in ("code", "type") else one for name, one in value.items()}
+        return {
+            name: talkative(one) if name not in ("code", "type") else one
+            for name, one in value.items()
+        }
     gossip = f" key {KEY} Bearer {KEY} url {FACE} bell {BELL} jwt eyJhbGciOi.eyJpc3MiOi.c2ln-bmF0"
     return value + gossip if isinstance(value, str) else value
 
 
 @pytest.mark.parametrize(
-    ("name", "case"), [one for one in cases("submit") + cases("fetch") if "raises" in one.values[1]["expect"]]
+    ("name", "case"),
+    [one for one in cases("submit") + cases("fetch") if "raises" in one.values[1]["expect"]],
 )
 def test_no_error_repeats_a_key_or_a_signed_url(name: str, case: dict[str, Any]) -> None:
     given = {**case["answer"], "json": talkative(case["answer"].get("json"))}
@@ -236,7 +295,9 @@ def test_no_error_repeats_a_key_or_a_signed_url(name: str, case: dict[str, Any])
     wire = Wire(answer(given["status"], given.get("json"), given.get("text")))
     provider = client(name, wire)
     with pytest.raises(base.ProviderError) as caught:
-        provider.submit(request(name)) if case["call"] == "submit" else provider.fetch(case["job_id"])
+        provider.submit(request(name)) if case["call"] == "submit" else provider.fetch(
+            case["job_id"]
+        )
     for told in (str(caught.value), repr(caught.value)):
         for secret in (KEY, "canary-signature", "canary-mac", "c2ln-bmF0"):
             assert secret not in told + caught.value.code
@@ -245,8 +306,12 @@ def test_no_error_repeats_a_key_or_a_signed_url(name: str, case: dict[str, Any])
 
 @every_provider
 def test_no_job_repeats_a_signed_url_in_its_reason_or_shows_one_in_its_repr(name: str) -> None:
-    failed = next(case for case in captured(name, "fetch") if case["expect"].get("status") == "failed")
-    told = json.dumps(failed["answer"]["json"]).replace(failed["expect"]["error"], f"could not fetch {FACE}")
+    failed = next(
+        case for case in captured(name, "fetch") if case["expect"].get("status") == "failed"
+    )
+    told = json.dumps(failed["answer"]["json"]).replace(
+        failed["expect"]["error"], f"could not fetch {FACE}"
+    )
     job = client(name, Wire(answer(200, text=told))).fetch(failed["job_id"])
     assert "could not fetch https://inbox.example.test/face.png" in job.error
     assert "canary" not in job.error + repr(job) + repr(request(name))
@@ -254,7 +319,9 @@ def test_no_job_repeats_a_signed_url_in_its_reason_or_shows_one_in_its_repr(name
 
 @every_provider
 def test_a_throttled_submit_says_when_to_come_again(name: str) -> None:
-    throttled = next(case for case in captured(name, "submit") if case["expect"].get("raises") == "RejectedLater")
+    throttled = next(
+        case for case in captured(name, "submit") if case["expect"].get("raises") == "RejectedLater"
+    )
     reply = replay(throttled)
     reply.headers["Retry-After"] = "77"
     with pytest.raises(base.RejectedLater) as caught:
@@ -280,7 +347,12 @@ def test_a_prompt_that_is_no_text_is_refused_before_anything_is_sent(name: str) 
 
 @pytest.mark.parametrize(
     ("name", "other"),
-    [(name, other) for name in providers.NAMES for other in providers.get(name).media_deliveries if other not in base.BY_LINK],
+    [
+        (name, other)
+        for name in providers.NAMES
+        for other in providers.get(name).media_deliveries
+        if other not in base.BY_LINK
+    ],
 )
 def test_bytes_travel_where_urls_do_not_reach(name: str, other: base.Delivery) -> None:
     media = {
@@ -289,7 +361,9 @@ def test_bytes_travel_where_urls_do_not_reach(name: str, other: base.Delivery) -
     }
     accepted = next(case for case in captured(name, "submit") if "raises" not in case["expect"])
     uploaded = answer(200, {"code": 200, "data": {"downloadUrl": "https://files.example.test/1"}})
-    wire = Wire(uploaded, uploaded, replay(accepted)) if "upload" in other else Wire(replay(accepted))
+    wire = (
+        Wire(uploaded, uploaded, replay(accepted)) if "upload" in other else Wire(replay(accepted))
+    )
     client(name, wire).submit(request(name, **media))
     sent = b"".join(one.content for one in wire.asked)
     assert b"ID3 voice" in sent if other == "upload" else b"SUQzIHZvaWNl" in sent
@@ -306,7 +380,9 @@ def test_what_a_provider_says_of_itself_holds_together(name: str) -> None:
         assert model.id == model_id
         assert model.usd_per_second > 0
         assert 0 < model.first_seconds <= model.usual_seconds
-        assert not model.price_by or set(model.settings[model.price_by].choices) == set(model.prices)
+        assert not model.price_by or set(model.settings[model.price_by].choices) == set(
+            model.prices
+        )
         assert model.price(1.01, {}) == 2 * model.usd_per_second
 
 
@@ -321,4 +397,6 @@ def test_the_wire_trusts_no_proxy_and_follows_nothing(monkeypatch: pytest.Monkey
     with base.open_client() as client:
         assert not client.follow_redirects
         assert not client.trust_env
-        assert all(isinstance(one, httpx.HTTPTransport) or one is None for one in client._mounts.values())
+        assert all(
+            isinstance(one, httpx.HTTPTransport) or one is None for one in client._mounts.values()
+        )

@@ -10,7 +10,9 @@ from functions.providers import base
 from tests.providers.conftest import BELL, FACE, VOICE, Wire, answer, client, request
 
 ACCEPTED = answer(200, {"code": 0, "message": "SUCCEED", "data": {"task_id": "880000000000000101"}})
-RUNNING = answer(200, {"code": 0, "data": {"task_id": "880000000000000101", "task_status": "processing"}})
+RUNNING = answer(
+    200, {"code": 0, "data": {"task_id": "880000000000000101", "task_status": "processing"}}
+)
 PAGE = answer(404, text="<!doctype html><title>CometAPI</title>")
 
 
@@ -27,7 +29,9 @@ def test_comet_is_given_the_user_s_prompt_where_there_is_one() -> None:
     assert wire.posts[0]["prompt"] == "Warm smile"
 
 
-@pytest.mark.parametrize("astray", [PAGE, answer(301, text="<a>Moved</a>"), answer(404, {"message": "no route"})])
+@pytest.mark.parametrize(
+    "astray", [PAGE, answer(301, text="<a>Moved</a>"), answer(404, {"message": "no route"})]
+)
 def test_comet_falls_back_to_the_documented_query_path(astray: httpx.Response) -> None:
     wire = Wire(astray, RUNNING)
     assert client("comet", wire).fetch("880000000000000101").status is base.JobStatus.RUNNING
@@ -76,7 +80,9 @@ def test_a_relay_is_sent_all_seven_fields() -> None:
 
 def test_a_relay_takes_an_audio_id_for_a_voice() -> None:
     wire = Wire(ACCEPTED)
-    client("relay", wire).submit(request("relay", voice=None, settings={"audio_id": "825455158141661278"}))
+    client("relay", wire).submit(
+        request("relay", voice=None, settings={"audio_id": "825455158141661278"})
+    )
     assert wire.posts[0]["audio_id"] == "825455158141661278"
     assert wire.posts[0]["sound_file"] == ""
     assert wire.posts[0]["callback_url"] == BELL
@@ -93,5 +99,7 @@ def test_a_relay_without_an_address_names_the_secret() -> None:
 def test_a_gateway_speaks_no_text(name: str) -> None:
     wire = Wire(ACCEPTED)
     with pytest.raises(base.Rejected):
-        client(name, wire).submit(request(name, voice=None, settings={"text": "hello", "voice_id": "v"}))
+        client(name, wire).submit(
+            request(name, voice=None, settings={"text": "hello", "voice_id": "v"})
+        )
     assert not wire.asked

@@ -10,7 +10,9 @@ from functions.providers import base
 from tests.providers.conftest import BELL, FACE, KEY, VOICE, Wire, answer, client, request
 
 ACCEPTED = answer(200, {"code": 200, "msg": "success", "data": {"taskId": "9f2c"}})
-UPLOADED = answer(200, {"success": True, "code": 200, "data": {"downloadUrl": "https://tempfile.example.test/1"}})
+UPLOADED = answer(
+    200, {"success": True, "code": 200, "data": {"downloadUrl": "https://tempfile.example.test/1"}}
+)
 BYTES = {
     "portrait": base.Media("face.png", "image/png", content=b"\x89PNG face"),
     "voice": base.Media("voice.mp3", "audio/mpeg", content=b"ID3 voice"),
@@ -38,16 +40,22 @@ def test_infinitalk_is_asked_for_as_the_documentation_has_it() -> None:
     ]
 
 
-@pytest.mark.parametrize("model", ["kling/v1-avatar-standard", "kling/ai-avatar-standard", "kling/ai-avatar-pro"])
+@pytest.mark.parametrize(
+    "model", ["kling/v1-avatar-standard", "kling/ai-avatar-standard", "kling/ai-avatar-pro"]
+)
 def test_an_avatar_is_asked_for_with_an_empty_prompt_and_no_bell(model: str) -> None:
     wire = Wire(ACCEPTED)
     client("kie", wire).submit(request("kie", model=model, prompt="", callback_url=None))
-    assert wire.posts == [{"model": model, "input": {"image_url": FACE, "audio_url": VOICE, "prompt": ""}}]
+    assert wire.posts == [
+        {"model": model, "input": {"image_url": FACE, "audio_url": VOICE, "prompt": ""}}
+    ]
 
 
 def test_files_are_uploaded_under_the_attempt_s_own_path_and_their_links_sent() -> None:
     wire = Wire(UPLOADED, UPLOADED, ACCEPTED)
-    client("kie", wire, upload_base_url="https://upload.example.test/").submit(request("kie", **BYTES))
+    client("kie", wire, upload_base_url="https://upload.example.test/").submit(
+        request("kie", **BYTES)
+    )
     face, voice, create = wire.asked
     assert str(face.url) == str(voice.url) == "https://upload.example.test/api/file-stream-upload"
     assert b'name="uploadPath"\r\n\r\ntalkdrop/job-7f3c-try1' in face.content
@@ -57,7 +65,10 @@ def test_files_are_uploaded_under_the_attempt_s_own_path_and_their_links_sent() 
 
 
 def test_kie_may_fetch_a_link_at_once_so_that_it_need_not_outlast_the_queue() -> None:
-    media = {name: base.Media(f"{name}.bin", "image/png", url=FACE, delivery="upload-url") for name in ("portrait", "voice")}
+    media = {
+        name: base.Media(f"{name}.bin", "image/png", url=FACE, delivery="upload-url")
+        for name in ("portrait", "voice")
+    }
     wire = Wire(UPLOADED, UPLOADED, ACCEPTED)
     client("kie", wire).submit(request("kie", **media))
     uploaded = {"fileUrl": FACE, "uploadPath": "talkdrop/job-7f3c-try1", "fileName": "portrait.bin"}
@@ -69,7 +80,13 @@ def test_kie_may_fetch_a_link_at_once_so_that_it_need_not_outlast_the_queue() ->
 @pytest.mark.parametrize(
     ("reply", "kind"),
     [
-        (answer(200, {"success": False, "code": 400, "msg": "Missing required parameter: uploadPath"}), base.NotSent),
+        (
+            answer(
+                200,
+                {"success": False, "code": 400, "msg": "Missing required parameter: uploadPath"},
+            ),
+            base.NotSent,
+        ),
         (answer(500, text="oops"), base.NotSent),
         (answer(200, {"success": True, "code": 200, "data": {"fileUrl": "x"}}), base.NotSent),
         (answer(401, {"success": False, "code": 401, "msg": "Unauthorized"}), base.AccountRejected),
@@ -104,9 +121,16 @@ def test_credits_are_told_in_dollars_and_none_left_stops_the_account() -> None:
 
 def test_a_dead_link_is_exchanged_for_one_that_lives_and_a_foreign_one_is_left_alone() -> None:
     fresh = Wire(answer(200, {"code": 200, "data": "https://tempfile.example.test/fresh.mp4"}))
-    assert client("kie", fresh).fresh_link("https://tempfile.example.test/old.mp4").endswith("fresh.mp4")
+    assert (
+        client("kie", fresh)
+        .fresh_link("https://tempfile.example.test/old.mp4")
+        .endswith("fresh.mp4")
+    )
     foreign = Wire(answer(200, {"code": 422, "msg": "url is wrong"}))
-    assert client("kie", foreign).fresh_link("https://other.example.test/a.mp4") == "https://other.example.test/a.mp4"
+    assert (
+        client("kie", foreign).fresh_link("https://other.example.test/a.mp4")
+        == "https://other.example.test/a.mp4"
+    )
 
 
 def test_maintenance_is_given_time() -> None:
@@ -117,7 +141,9 @@ def test_maintenance_is_given_time() -> None:
 
 def test_an_empty_account_is_told_in_words_that_help() -> None:
     with pytest.raises(base.AccountRejected) as caught:
-        client("kie", Wire(answer(200, {"code": 402, "msg": "Credits insufficient"}))).submit(request("kie"))
+        client("kie", Wire(answer(200, {"code": 402, "msg": "Credits insufficient"}))).submit(
+            request("kie")
+        )
     assert str(caught.value) == (
         'kie answered 402 "Credits insufficient": top up the account or switch provider (secret of provider kie)'
     )

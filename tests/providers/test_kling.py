@@ -15,7 +15,9 @@ from tests.providers.conftest import BELL, FACE, VOICE, Wire, answer, client, re
 
 JOB = "880000000000000001"
 OURS = "job-7f3c-try1"
-ACCEPTED = answer(200, {"code": 0, "message": "SUCCEED", "data": {"task_id": JOB, "task_status": "submitted"}})
+ACCEPTED = answer(
+    200, {"code": 0, "message": "SUCCEED", "data": {"task_id": JOB, "task_status": "submitted"}}
+)
 SPOKEN = answer(
     200,
     {
@@ -23,7 +25,11 @@ SPOKEN = answer(
         "data": {
             "task_id": "77",
             "task_status": "succeed",
-            "task_result": {"audios": [{"id": "825455158141661278", "url": "https://a.example.test/", "duration": "3"}]},
+            "task_result": {
+                "audios": [
+                    {"id": "825455158141661278", "url": "https://a.example.test/", "duration": "3"}
+                ]
+            },
         },
     },
 )
@@ -32,7 +38,11 @@ TEXT = {"voice": None, "settings": {"text": "Good morning", "voice_id": "genshin
 
 
 def record(job_id: str, external_id: str) -> dict[str, object]:
-    return {"task_id": job_id, "task_status": "processing", "task_info": {"external_task_id": external_id}}
+    return {
+        "task_id": job_id,
+        "task_status": "processing",
+        "task_info": {"external_task_id": external_id},
+    }
 
 
 def test_an_avatar_is_asked_for_as_the_documentation_has_it() -> None:
@@ -56,12 +66,16 @@ def test_an_avatar_is_asked_for_as_the_documentation_has_it() -> None:
 def test_empty_fields_are_left_out() -> None:
     wire = Wire(ACCEPTED)
     client("kling", wire).submit(request("kling", prompt="", callback_url=None))
-    assert wire.posts == [{"image": FACE, "sound_file": VOICE, "mode": "std", "external_task_id": OURS}]
+    assert wire.posts == [
+        {"image": FACE, "sound_file": VOICE, "mode": "std", "external_task_id": OURS}
+    ]
 
 
 def test_bytes_travel_as_raw_base64_without_a_data_prefix() -> None:
     wire = Wire(ACCEPTED)
-    client("kling", wire).submit(request("kling", portrait=base.Media("f.png", "image/png", content=b"\x89PNG")))
+    client("kling", wire).submit(
+        request("kling", portrait=base.Media("f.png", "image/png", content=b"\x89PNG"))
+    )
     assert wire.posts[0]["image"] == base64.b64encode(b"\x89PNG").decode()
 
 
@@ -101,7 +115,9 @@ def test_the_secret_names_the_region_or_the_address(secret: dict[str, str], host
 def test_a_region_that_is_not_there_blames_the_secret() -> None:
     wire = Wire(ACCEPTED)
     with pytest.raises(base.AccountRejected, match="secret of provider kling"):
-        providers.get("kling")({"api_key": "k", "region": "mars"}, wire.client()).submit(request("kling"))
+        providers.get("kling")({"api_key": "k", "region": "mars"}, wire.client()).submit(
+            request("kling")
+        )
     assert not wire.asked
 
 
@@ -139,13 +155,18 @@ def test_a_list_that_was_not_given_proves_nothing(listed: httpx.Response) -> Non
 
 def test_another_s_job_under_our_id_is_not_ours() -> None:
     with pytest.raises(base.Unavailable, match="another job"):
-        client("kling", Wire(answer(200, {"code": 0, "data": record("9", "someone-else")}))).find(OURS)
+        client("kling", Wire(answer(200, {"code": 0, "data": record("9", "someone-else")}))).find(
+            OURS
+        )
 
 
 def test_a_text_is_spoken_first_and_its_audio_id_sent() -> None:
     wire = Wire(SPOKEN, ACCEPTED)
     assert client("kling", wire).submit(request("kling", **TEXT)).job_id == JOB
-    assert [one.url.path for one in wire.asked] == ["/v1/audio/tts", "/v1/videos/avatar/image2video"]
+    assert [one.url.path for one in wire.asked] == [
+        "/v1/audio/tts",
+        "/v1/videos/avatar/image2video",
+    ]
     speech, video = wire.posts
     assert speech == {
         "text": "Good morning",
@@ -159,7 +180,9 @@ def test_a_text_is_spoken_first_and_its_audio_id_sent() -> None:
 
 def test_a_chinese_text_is_spoken_in_chinese() -> None:
     wire = Wire(SPOKEN, ACCEPTED)
-    client("kling", wire).submit(request("kling", voice=None, settings={"text": "早上好", "voice_id": "v"}))
+    client("kling", wire).submit(
+        request("kling", voice=None, settings={"text": "早上好", "voice_id": "v"})
+    )
     assert wire.posts[0]["voice_language"] == "zh"
 
 
@@ -179,14 +202,29 @@ def test_speech_that_is_paid_for_is_not_bought_again_when_the_video_must_wait() 
     ("reply", "kind"),
     [
         (answer(400, {"code": 1201, "message": "voice_id is invalid"}), base.Rejected),
-        (answer(429, {"code": 1102, "message": "Account balance not enough"}), base.AccountRejected),
+        (
+            answer(429, {"code": 1102, "message": "Account balance not enough"}),
+            base.AccountRejected,
+        ),
         (answer(504, {"code": 5002, "message": "timeout"}), base.Ambiguous),
         (answer(502, text="<html></html>"), base.Ambiguous),
-        (answer(200, {"code": 0, "data": {"task_status": "failed", "task_status_msg": "bad words"}}), base.Rejected),
-        (answer(200, {"code": 0, "data": {"task_status": "succeed", "task_result": {"audios": []}}}), base.Rejected),
+        (
+            answer(
+                200, {"code": 0, "data": {"task_status": "failed", "task_status_msg": "bad words"}}
+            ),
+            base.Rejected,
+        ),
+        (
+            answer(
+                200, {"code": 0, "data": {"task_status": "succeed", "task_result": {"audios": []}}}
+            ),
+            base.Rejected,
+        ),
     ],
 )
-def test_without_speech_no_video_is_asked_for(reply: httpx.Response, kind: type[base.ProviderError]) -> None:
+def test_without_speech_no_video_is_asked_for(
+    reply: httpx.Response, kind: type[base.ProviderError]
+) -> None:
     wire = Wire(reply)
     with pytest.raises(kind):
         client("kling", wire).submit(request("kling", **TEXT))
@@ -202,7 +240,9 @@ def test_without_speech_no_video_is_asked_for(reply: httpx.Response, kind: type[
         {"voice": None, "settings": {"text": "Good morning"}},
     ],
 )
-def test_no_voice_or_two_of_them_are_refused_before_anything_is_sent(changes: dict[str, object]) -> None:
+def test_no_voice_or_two_of_them_are_refused_before_anything_is_sent(
+    changes: dict[str, object],
+) -> None:
     wire = Wire(ACCEPTED)
     with pytest.raises(base.Rejected):
         client("kling", wire).submit(request("kling", **changes))
@@ -212,4 +252,6 @@ def test_no_voice_or_two_of_them_are_refused_before_anything_is_sent(changes: di
 def test_the_probe_lists_and_tells_a_bad_key() -> None:
     client("kling", Wire(answer(200, {"code": 0, "data": []}))).probe()
     with pytest.raises(base.AccountRejected):
-        client("kling", Wire(answer(401, {"code": 1002, "message": "Authorization is invalid"}))).probe()
+        client(
+            "kling", Wire(answer(401, {"code": 1002, "message": "Authorization is invalid"}))
+        ).probe()

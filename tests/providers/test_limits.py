@@ -1,4 +1,5 @@
-"""The limits, ranges and prices that the documentation of each provider names (docs/providers.md has the sources)."""
+"""The limits, ranges and prices that the documentation of each provider names (docs/providers.md
+has the sources)."""
 
 from __future__ import annotations
 
@@ -18,9 +19,36 @@ MB = base.MB
 @pytest.mark.parametrize(
     ("name", "model", "images", "audio", "image_bytes", "audio_bytes", "seconds", "prompt"),
     [
-        ("kie", "infinitalk/from-audio", OLD_IMAGES, KIE_AUDIO, 10 * MB, 10 * MB, (None, None), 5000),
-        ("kie", "kling/v1-avatar-standard", OLD_IMAGES, KIE_AUDIO, 10 * MB, 10 * MB, (None, None), 5000),
-        ("kie", "kling/ai-avatar-standard", IMAGES, KIE_AUDIO, 10 * MB, 100 * MB, (None, 300), 5000),
+        (
+            "kie",
+            "infinitalk/from-audio",
+            OLD_IMAGES,
+            KIE_AUDIO,
+            10 * MB,
+            10 * MB,
+            (None, None),
+            5000,
+        ),
+        (
+            "kie",
+            "kling/v1-avatar-standard",
+            OLD_IMAGES,
+            KIE_AUDIO,
+            10 * MB,
+            10 * MB,
+            (None, None),
+            5000,
+        ),
+        (
+            "kie",
+            "kling/ai-avatar-standard",
+            IMAGES,
+            KIE_AUDIO,
+            10 * MB,
+            100 * MB,
+            (None, 300),
+            5000,
+        ),
         ("kie", "kling/ai-avatar-pro", IMAGES, KIE_AUDIO, 10 * MB, 100 * MB, (None, 300), 5000),
         ("kling", "avatar", IMAGES, KLING_AUDIO, 10 * MB, 5 * MB, (2, 300), 2500),
         ("comet", "avatar", IMAGES, KLING_AUDIO, 10 * MB, 5 * MB, (2, 60), 2500),
@@ -61,7 +89,9 @@ def test_limits_are_those_of_the_documentation(
         ("kling", "avatar", {"mode": "std"}, 0.2, "0.056"),
     ],
 )
-def test_prices_are_the_price_lists(name: str, model: str, chosen: dict[str, str], seconds: float, usd: str) -> None:
+def test_prices_are_the_price_lists(
+    name: str, model: str, chosen: dict[str, str], seconds: float, usd: str
+) -> None:
     assert providers.get(name).models[model].price(seconds, chosen) == Decimal(usd)
 
 

@@ -18,7 +18,13 @@ from local.simulator import Simulator
 from tests.simulator import drawn
 
 AVATAR = "/v1/videos/avatar/image2video"
-PREFIX = {"kling": "", "comet": "/kling", "relay": "/kling", "relay-b": "/kling", "relay-d": "/kling"}
+PREFIX = {
+    "kling": "",
+    "comet": "/kling",
+    "relay": "/kling",
+    "relay-b": "/kling",
+    "relay-d": "/kling",
+}
 
 plain = httpx.Client(timeout=30, trust_env=False, verify=False)
 """Somebody without a key."""
@@ -55,7 +61,9 @@ class Ear:
         if self.refuse:
             self.refuse -= 1
             return 500, b""
-        self.heard.append((handler.path, {name.lower(): value for name, value in handler.headers.items()}, body))
+        self.heard.append(
+            (handler.path, {name.lower(): value for name, value in handler.headers.items()}, body)
+        )
         return 200, b'{"code":200,"msg":"success"}'
 
     def bodies(self, path: str = "") -> list[dict[str, Any]]:
@@ -102,10 +110,17 @@ class Client:
 
     def call(self, provider: str, method: str, path: str, **more: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.world.keys[provider]}"} | more.pop("headers", {})
-        return self.http.request(method, self.world.addresses[provider] + path, headers=headers, **more)
+        return self.http.request(
+            method, self.world.addresses[provider] + path, headers=headers, **more
+        )
 
-    def kie(self, model: str = "kling/ai-avatar-standard", callback: str = "", **asked: Any) -> httpx.Response:
-        given = {"image_url": self.shelf.address + "/portrait.png", "audio_url": self.shelf.address + "/voice.wav"}
+    def kie(
+        self, model: str = "kling/ai-avatar-standard", callback: str = "", **asked: Any
+    ) -> httpx.Response:
+        given = {
+            "image_url": self.shelf.address + "/portrait.png",
+            "audio_url": self.shelf.address + "/voice.wav",
+        }
         body = {"model": model, "input": given | {"prompt": ""} | asked} | (
             {"callBackUrl": callback} if callback else {}
         )
@@ -116,7 +131,10 @@ class Client:
         return answer.json()["data"] or {}
 
     def avatar(self, provider: str = "kling", **asked: Any) -> httpx.Response:
-        given = {"image": self.shelf.address + "/portrait.png", "sound_file": self.shelf.address + "/voice.wav"}
+        given = {
+            "image": self.shelf.address + "/portrait.png",
+            "sound_file": self.shelf.address + "/voice.wav",
+        }
         if provider == "comet":
             given["prompt"] = "She speaks."
         body = {name: value for name, value in (given | asked).items() if value is not None}
@@ -126,7 +144,9 @@ class Client:
         return self.call(provider, "GET", f"{PREFIX[provider]}{AVATAR}/{job_id}")
 
     def control(self, method: str, path: str, **body: Any) -> Any:
-        answer = self.http.request(method, f"{self.world.addresses['control']}/control/{path}", json=body or None)
+        answer = self.http.request(
+            method, f"{self.world.addresses['control']}/control/{path}", json=body or None
+        )
         return answer.json()
 
 
@@ -174,7 +194,8 @@ def open_world(shelf: Shelf) -> Iterator[Callable[..., Client]]:
 
 @pytest.fixture(scope="session")
 def strict(shelf: Shelf) -> Iterator[Client]:
-    """Jobs are accepted and never rendered: for tests that look at the door only, and change nothing."""
+    """Jobs are accepted and never rendered: for tests that look at the door only, and change
+    nothing."""
     unlimited = {"kie_creates_per_10s": 10_000, "kie_queries_per_second": 0, "kling_slots": 0}
     with simulator.start(**unlimited) as world:
         world.fault("stuck")

@@ -47,7 +47,8 @@ def encoded(suffix: str, *how: str) -> bytes:
 
 
 def padded(content: bytes, size: int) -> bytes:
-    """The same file with meaningless bytes after its end; in a WAV they are a chunk, or it would take ages to play."""
+    """The same file with meaningless bytes after its end; in a WAV they are a chunk, or it would
+    take ages to play."""
     more = size - len(content)
     head = b"JUNK" + struct.pack("<I", more - 8) if content.startswith(b"RIFF") else b""
     return content + head + bytes(more - len(head))
@@ -58,7 +59,17 @@ def length(video: bytes) -> float:
     with tempfile.NamedTemporaryFile(suffix=".mp4") as file:
         file.write(video)
         file.flush()
-        decode = [imageio_ffmpeg.get_ffmpeg_exe(), "-i", file.name, "-map", "0:a:0", "-f", "s16le", "-ar", "8000"]
+        decode = [
+            imageio_ffmpeg.get_ffmpeg_exe(),
+            "-i",
+            file.name,
+            "-map",
+            "0:a:0",
+            "-f",
+            "s16le",
+            "-ar",
+            "8000",
+        ]
         sound = subprocess.run([*decode, "-ac", "1", "-"], capture_output=True, check=True).stdout
     return len(sound) / 2 / 8000
 

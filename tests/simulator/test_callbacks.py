@@ -12,7 +12,9 @@ from tests.simulator.conftest import Client, Ear, until
 
 
 def test_the_signature_of_kies_sheet() -> None:
-    signature = kie_signature("kie_test_hmac_key_0001", "9f2c6b1e0d3a4c5f8e7b6a5948372615", 1790000000)
+    signature = kie_signature(
+        "kie_test_hmac_key_0001", "9f2c6b1e0d3a4c5f8e7b6a5948372615", 1790000000
+    )
     assert signature == "yxA2qj9gEsZybyIcwlOY/nNwbwMMmfAQCtNiOpSSep4="
 
 
@@ -35,7 +37,9 @@ def test_the_signature_of_kies_sheet() -> None:
         ),
     ],
 )
-def test_the_signatures_of_klings_sheet(secret: str, message: str, timestamp: int, body: str, signature: str) -> None:
+def test_the_signatures_of_klings_sheet(
+    secret: str, message: str, timestamp: int, body: str, signature: str
+) -> None:
     assert standard_webhooks_signature(secret, message, timestamp, body.encode()) == signature
 
 
@@ -43,7 +47,11 @@ def test_kie_calls_back_once_at_the_end_with_an_envelope(client: Client, ear: Ea
     job = client.kie(callback=ear.address + "/bell").json()["data"]["taskId"]
     (body,) = until(ear.bodies)
     assert (body["code"], body["msg"]) == (200, "Playground task completed successfully.")
-    assert (body["data"]["taskId"], body["data"]["state"], body["data"]["creditsConsumed"]) == (job, "success", 24)
+    assert (body["data"]["taskId"], body["data"]["state"], body["data"]["creditsConsumed"]) == (
+        job,
+        "success",
+        24,
+    )
     assert json.loads(body["data"]["param"])["callBackUrl"] == ear.address + "/bell"
     assert json.loads(body["data"]["resultJson"])["resultUrls"]
 
@@ -64,7 +72,9 @@ def test_kie_signs_the_id_and_the_time_if_it_has_a_key(open_world: Any, ear: Ear
 
 
 @pytest.mark.parametrize("provider", ["kling", "comet", "relay", "relay-b", "relay-d"])
-def test_kling_posts_the_raw_object_at_every_change(client: Client, ear: Ear, provider: str) -> None:
+def test_kling_posts_the_raw_object_at_every_change(
+    client: Client, ear: Ear, provider: str
+) -> None:
     answer = client.avatar(provider, callback_url=ear.address, external_task_id="job-1").json()
     job = (answer.get("data") or answer)["task_id"]
     until(lambda: len(ear.heard) == 3)
@@ -84,7 +94,9 @@ def test_kling_signs_with_each_of_its_secrets(open_world: Any, ear: Ear) -> None
     until(lambda: len(ear.heard) == 3)
     for _, headers, body in ear.heard:
         message, timestamp = headers["webhook-id"], int(headers["webhook-timestamp"])
-        expected = [standard_webhooks_signature(secret, message, timestamp, body) for secret in (old, new)]
+        expected = [
+            standard_webhooks_signature(secret, message, timestamp, body) for secret in (old, new)
+        ]
         assert headers["webhook-signature"].split() == expected
 
 

@@ -29,7 +29,9 @@ def test_a_create_that_was_refused_does_not_use_up_the_fault(client: Client) -> 
 
 
 @pytest.mark.parametrize(("provider", "code", "status"), [("kie", 429, 200), ("kling", 1302, 429)])
-def test_throttling_has_the_providers_own_code(client: Client, provider: str, code: int, status: int) -> None:
+def test_throttling_has_the_providers_own_code(
+    client: Client, provider: str, code: int, status: int
+) -> None:
     client.world.fault("throttle", provider=provider, count=1)
     refused = client.kie() if provider == "kie" else client.avatar()
     assert (refused.json()["code"], refused.status_code) == (code, status)
@@ -43,8 +45,12 @@ def test_kie_can_be_made_to_say_any_of_its_codes(client: Client, code: int) -> N
     assert client.kie().json()["code"] == code
 
 
-@pytest.mark.parametrize(("provider", "status"), [("comet", 429), ("relay", 429), ("relay-b", 429), ("relay-d", 429)])
-def test_a_gateway_throttles_in_its_own_envelope(client: Client, provider: str, status: int) -> None:
+@pytest.mark.parametrize(
+    ("provider", "status"), [("comet", 429), ("relay", 429), ("relay-b", 429), ("relay-d", 429)]
+)
+def test_a_gateway_throttles_in_its_own_envelope(
+    client: Client, provider: str, status: int
+) -> None:
     client.world.fault("throttle")
     answer = client.avatar(provider)
     assert answer.status_code == status
@@ -116,9 +122,15 @@ def test_a_job_fails_for_the_reason_given(client: Client, reason: str) -> None:
     client.world.fault("failed", reason=reason)
     job = client.avatar().json()["data"]["task_id"]
     record = until(
-        lambda: (found := client.avatar_record("kling", job).json()["data"])["task_status"] == "failed" and found
+        lambda: (
+            (found := client.avatar_record("kling", job).json()["data"])["task_status"] == "failed"
+            and found
+        )
     )
-    known = {"moderation": "Failure to pass the risk control system", "internal": "Server internal error"}
+    known = {
+        "moderation": "Failure to pass the risk control system",
+        "internal": "Server internal error",
+    }
     assert record["task_status_msg"] == known.get(reason, reason)
 
 
@@ -201,7 +213,9 @@ def test_the_same_seed_strikes_the_same_creates(client: Client) -> None:
         {"fault": "stuck", "provider": "nobody"},
     ],
 )
-def test_a_fault_that_makes_no_sense_is_refused_with_a_sentence(strict: Client, wrong: dict[str, Any]) -> None:
+def test_a_fault_that_makes_no_sense_is_refused_with_a_sentence(
+    strict: Client, wrong: dict[str, Any]
+) -> None:
     answer = strict.http.post(strict.world.addresses["control"] + "/control/faults", json=wrong)
     assert answer.status_code == 400
     assert answer.json()["error"]
@@ -210,6 +224,9 @@ def test_a_fault_that_makes_no_sense_is_refused_with_a_sentence(strict: Client, 
 def test_faults_are_listed_and_removed(client: Client) -> None:
     first = client.control("POST", "faults", fault="stuck")["id"]
     client.control("POST", "faults", fault="failed", count=2)
-    assert [fault["kind"] for fault in client.control("GET", "faults")["faults"]] == ["stuck", "failed"]
+    assert [fault["kind"] for fault in client.control("GET", "faults")["faults"]] == [
+        "stuck",
+        "failed",
+    ]
     assert client.control("DELETE", f"faults/{first}") == {"removed": 1}
     assert client.control("DELETE", "faults") == {"removed": 1}

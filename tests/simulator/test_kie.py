@@ -14,12 +14,17 @@ from tests.simulator.conftest import Client, plain, until
 
 def test_a_running_record_is_full_of_nulls_and_its_input_is_encoded_twice(open_world: Any) -> None:
     client = open_world(speed=1.0, callbacks=False)
-    created = client.kie(prompt="一位", callback="https://app.example.test/hooks/kie?job=7f3b").json()["data"]
+    created = client.kie(
+        prompt="一位", callback="https://app.example.test/hooks/kie?job=7f3b"
+    ).json()["data"]
     assert created["recordId"] == created["taskId"]
     record = client.kie_record(created["taskId"])
     param = json.loads(record.pop("param"))
     assert json.loads(param["input"])["prompt"] == "一位"
-    assert (param["callBackUrl"], param["model"]) == ("https://app.example.test/hooks/kie?job=7f3b", record["model"])
+    assert (param["callBackUrl"], param["model"]) == (
+        "https://app.example.test/hooks/kie?job=7f3b",
+        record["model"],
+    )
     assert record.pop("createTime") > 1_700_000_000_000
     assert record == {
         "taskId": created["taskId"],
@@ -54,10 +59,15 @@ def test_the_documented_shape_counts_milliseconds_and_has_no_nulls(open_world: A
 
 
 @pytest.mark.parametrize(
-    ("states", "seen"), [("generating", {"generating"}), ("all", {"waiting", "queuing", "generating"})]
+    ("states", "seen"),
+    [("generating", {"generating"}), ("all", {"waiting", "queuing", "generating"})],
 )
-def test_the_words_of_a_running_job_can_be_chosen(open_world: Any, states: str, seen: set[str]) -> None:
-    client = open_world(kie_states=states, speed=1000.0, job_seconds=1000.0, kie_queries_per_second=0)
+def test_the_words_of_a_running_job_can_be_chosen(
+    open_world: Any, states: str, seen: set[str]
+) -> None:
+    client = open_world(
+        kie_states=states, speed=1000.0, job_seconds=1000.0, kie_queries_per_second=0
+    )
     job = client.kie().json()["data"]["taskId"]
     said: set[str] = set()
     until(lambda: said.add(client.kie_record(job)["state"]) or "success" in said)
@@ -99,7 +109,10 @@ def test_the_twenty_first_create_in_ten_seconds_is_refused_and_not_queued(open_w
 
 def test_queries_have_a_pace_too(open_world: Any) -> None:
     client = open_world(speed=0.01)
-    codes = [client.call("kie", "GET", "/api/v1/jobs/recordInfo?taskId=1").json()["code"] for _ in range(11)]
+    codes = [
+        client.call("kie", "GET", "/api/v1/jobs/recordInfo?taskId=1").json()["code"]
+        for _ in range(11)
+    ]
     assert codes == [422] * 10 + [429]
 
 
@@ -112,9 +125,13 @@ def test_queries_have_a_pace_too(open_world: Any) -> None:
         ("kling/ai-avatar-pro", {}, 48),
     ],
 )
-def test_whole_seconds_are_charged_when_the_job_succeeds(client: Client, model: str, asked: Any, credits: int) -> None:
+def test_whole_seconds_are_charged_when_the_job_succeeds(
+    client: Client, model: str, asked: Any, credits: int
+) -> None:
     client.shelf.put("3.9.wav", drawn.voice(3.9))
-    job = client.kie(model, audio_url=client.shelf.address + "/3.9.wav", **asked).json()["data"]["taskId"]
+    job = client.kie(model, audio_url=client.shelf.address + "/3.9.wav", **asked).json()["data"][
+        "taskId"
+    ]
     assert client.world.ledger() == []
     _success(client, job)
     (charge,) = client.world.ledger()
@@ -132,7 +149,11 @@ def test_a_failed_job_costs_nothing(client: Client) -> None:
     client.world.fault("failed")
     job = client.kie().json()["data"]["taskId"]
     record = until(lambda: (found := client.kie_record(job))["state"] == "fail" and found)
-    assert (record["failCode"], record["failMsg"], record["resultJson"]) == ("500", "Internal Error", "")
+    assert (record["failCode"], record["failMsg"], record["resultJson"]) == (
+        "500",
+        "Internal Error",
+        "",
+    )
     assert client.world.ledger() == []
 
 
@@ -162,24 +183,42 @@ def test_three_ways_to_upload_give_a_link_that_a_create_takes(client: Client) ->
     )
     assert plain.get(stream["data"]["downloadUrl"]).content == drawn.voice()
     bare = _uploaded(client, "base64", base64Data=face, uploadPath="images")
-    prefixed = _uploaded(client, "base64", base64Data="data:image/png;base64," + face, uploadPath="images")
-    by_url = _uploaded(client, "url", fileUrl=client.shelf.address + "/portrait.png", uploadPath="images")
+    prefixed = _uploaded(
+        client, "base64", base64Data="data:image/png;base64," + face, uploadPath="images"
+    )
+    by_url = _uploaded(
+        client, "url", fileUrl=client.shelf.address + "/portrait.png", uploadPath="images"
+    )
     for image in (bare, prefixed, by_url):
-        assert client.kie(image_url=image, audio_url=stream["data"]["downloadUrl"]).json()["code"] == 200
+        assert (
+            client.kie(image_url=image, audio_url=stream["data"]["downloadUrl"]).json()["code"]
+            == 200
+        )
 
 
 @pytest.mark.parametrize(
-    ("body", "missing"), [({"base64Data": "aGFsbG8="}, "uploadPath"), ({"uploadPath": "x"}, "base64Data")]
+    ("body", "missing"),
+    [({"base64Data": "aGFsbG8="}, "uploadPath"), ({"uploadPath": "x"}, "base64Data")],
 )
 def test_an_upload_says_what_is_missing(strict: Client, body: dict[str, str], missing: str) -> None:
     answer = strict.call("kie", "POST", "/api/file-base64-upload", json=body).json()
-    assert answer == {"success": False, "code": 400, "msg": f"Missing required parameter: {missing}"}
+    assert answer == {
+        "success": False,
+        "code": 400,
+        "msg": f"Missing required parameter: {missing}",
+    }
 
 
-def test_a_download_url_lives_twenty_minutes_and_is_for_kies_own_files_only(open_world: Any) -> None:
+def test_a_download_url_lives_twenty_minutes_and_is_for_kies_own_files_only(
+    open_world: Any,
+) -> None:
     client = open_world(kie_link_hours=0.5)
-    (url,) = json.loads(_success(client, client.kie().json()["data"]["taskId"])["resultJson"])["resultUrls"]
-    link = client.call("kie", "POST", "/api/v1/common/download-url", json={"url": url}).json()["data"]
+    (url,) = json.loads(_success(client, client.kie().json()["data"]["taskId"])["resultJson"])[
+        "resultUrls"
+    ]
+    link = client.call("kie", "POST", "/api/v1/common/download-url", json={"url": url}).json()[
+        "data"
+    ]
     assert plain.get(link).content == plain.get(url).content
     foreign = client.call(
         "kie", "POST", "/api/v1/common/download-url", json={"url": "https://example.test/x.mp4"}
@@ -188,9 +227,15 @@ def test_a_download_url_lives_twenty_minutes_and_is_for_kies_own_files_only(open
 
 
 def _uploaded(client: Client, way: str, **body: str) -> str:
-    return str(client.call("kie", "POST", f"/api/file-{way}-upload", json=body).json()["data"]["downloadUrl"])
+    return str(
+        client.call("kie", "POST", f"/api/file-{way}-upload", json=body).json()["data"][
+            "downloadUrl"
+        ]
+    )
 
 
 def _success(client: Client, job: str) -> dict[str, Any]:
-    record: dict[str, Any] = until(lambda: (found := client.kie_record(job)).get("state") == "success" and found)
+    record: dict[str, Any] = until(
+        lambda: (found := client.kie_record(job)).get("state") == "success" and found
+    )
     return record

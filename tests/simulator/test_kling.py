@@ -32,10 +32,14 @@ from tests.simulator.conftest import AVATAR, Client, plain, until
         ({"exp": -1}, 1004),
     ],
 )
-def test_the_door_says_what_is_wrong_with_a_key(strict: Client, authorization: str | dict[str, Any], code: int) -> None:
+def test_the_door_says_what_is_wrong_with_a_key(
+    strict: Client, authorization: str | dict[str, Any], code: int
+) -> None:
     if isinstance(authorization, dict):
         authorization = "Bearer " + jwt(**authorization)
-    answer = plain.get(strict.world.addresses["kling"] + AVATAR, headers={"Authorization": authorization})
+    answer = plain.get(
+        strict.world.addresses["kling"] + AVATAR, headers={"Authorization": authorization}
+    )
     assert (answer.status_code, answer.json()["code"]) == (401 if code else 200, code)
 
 
@@ -46,10 +50,14 @@ def test_a_token_signed_as_the_documentation_shows_is_genuine(open_world: Any) -
         "eyJpc3MiOiJBS19leGFtcGxlIiwiZXhwIjoxNzkwMDAxODAwLCJuYmYiOjE3ODk5OTk5OTV9."
         "pduD-jwWDESHh38cXRDjb4JunLVIrl6SvmhYgv49x9Q"
     )
-    answer = plain.get(client.world.addresses["kling"] + AVATAR, headers={"Authorization": f"Bearer {published}"})
+    answer = plain.get(
+        client.world.addresses["kling"] + AVATAR, headers={"Authorization": f"Bearer {published}"}
+    )
     assert answer.json()["code"] in (0, 1003, 1004)  # its time may be wrong, its signature is not
     assert published == _signed(
-        {"alg": "HS256", "typ": "JWT"}, {"iss": "AK_example", "exp": 1790001800, "nbf": 1789999995}, "SK_example"
+        {"alg": "HS256", "typ": "JWT"},
+        {"iss": "AK_example", "exp": 1790001800, "nbf": 1789999995},
+        "SK_example",
     )
 
 
@@ -99,12 +107,15 @@ def test_pages_of_the_list_come_newest_first(open_world: Any) -> None:
     client = open_world(kling_slots=0)
     ids = [client.avatar().json()["data"]["task_id"] for _ in range(3)]
     pages = [
-        client.call("kling", "GET", AVATAR, params={"pageNum": page, "pageSize": 2}).json()["data"] for page in (1, 2)
+        client.call("kling", "GET", AVATAR, params={"pageNum": page, "pageSize": 2}).json()["data"]
+        for page in (1, 2)
     ]
     assert [[job["task_id"] for job in page] for page in pages] == [[ids[2], ids[1]], [ids[0]]]
 
 
-@pytest.mark.parametrize("query", ["pageNum=0", "pageNum=1001", "pageSize=0", "pageSize=501", "pageNum=x"])
+@pytest.mark.parametrize(
+    "query", ["pageNum=0", "pageNum=1001", "pageSize=0", "pageSize=501", "pageNum=x"]
+)
 def test_a_page_outside_the_documented_range_is_refused(strict: Client, query: str) -> None:
     assert strict.call("kling", "GET", f"{AVATAR}?{query}").json()["code"] == 1201
 
@@ -119,14 +130,18 @@ def test_empty_fields_can_be_refused(open_world: Any) -> None:
 
 
 def test_a_text_becomes_a_voice_and_the_voice_a_video(client: Client) -> None:
-    spoken = client.call("kling", "POST", "/v1/audio/tts", json=_speech("Good morning. " * 4)).json()["data"]
+    spoken = client.call(
+        "kling", "POST", "/v1/audio/tts", json=_speech("Good morning. " * 4)
+    ).json()["data"]
     assert spoken["task_status"] == "succeed"
     (audio,) = spoken["task_result"]["audios"]
     assert plain.get(audio["url"]).headers["content-type"] == "audio/mpeg"
     created = client.avatar(sound_file=None, audio_id=audio["id"]).json()["data"]
     done = until(lambda: _done(client, created["task_id"]))
     (video,) = done["task_result"]["videos"]
-    assert drawn.length(plain.get(video["url"]).content) == pytest.approx(float(audio["duration"]), abs=0.5)
+    assert drawn.length(plain.get(video["url"]).content) == pytest.approx(
+        float(audio["duration"]), abs=0.5
+    )
 
 
 @pytest.mark.parametrize(
@@ -141,17 +156,27 @@ def test_a_text_becomes_a_voice_and_the_voice_a_video(client: Client) -> None:
     ],
 )
 def test_a_speech_outside_its_limits_is_refused(strict: Client, wrong: dict[str, Any]) -> None:
-    assert strict.call("kling", "POST", "/v1/audio/tts", json=_speech("Hello.") | wrong).json()["code"] == 1201
+    assert (
+        strict.call("kling", "POST", "/v1/audio/tts", json=_speech("Hello.") | wrong).json()["code"]
+        == 1201
+    )
 
 
 def test_a_voice_too_short_for_an_avatar_is_made_and_then_refused(strict: Client) -> None:
     spoken = strict.call("kling", "POST", "/v1/audio/tts", json=_speech("Hi.")).json()["data"]
-    assert strict.avatar(sound_file=None, audio_id=spoken["task_result"]["audios"][0]["id"]).json()["code"] == 1201
+    assert (
+        strict.avatar(sound_file=None, audio_id=spoken["task_result"]["audios"][0]["id"]).json()[
+            "code"
+        ]
+        == 1201
+    )
 
 
 def test_a_voice_can_be_used_for_thirty_days(open_world: Any) -> None:
     client = open_world(speed=1.0)
-    spoken = client.call("kling", "POST", "/v1/audio/tts", json=_speech("Good morning. " * 4)).json()["data"]
+    spoken = client.call(
+        "kling", "POST", "/v1/audio/tts", json=_speech("Good morning. " * 4)
+    ).json()["data"]
     audio_id = spoken["task_result"]["audios"][0]["id"]
     client.world.fault("stuck")
     client.control("POST", "clock", speed=2_000_000.0)
@@ -161,7 +186,9 @@ def test_a_voice_can_be_used_for_thirty_days(open_world: Any) -> None:
 
 
 def test_voices_are_listed(strict: Client) -> None:
-    voices = strict.call("kling", "GET", "/v1/general/presets-voices", params={"pageSize": 2}).json()["data"]
+    voices = strict.call(
+        "kling", "GET", "/v1/general/presets-voices", params={"pageSize": 2}
+    ).json()["data"]
     assert len(voices) == 2
     assert voices[0]["task_result"]["voices"][0]["voice_id"]
 
@@ -169,11 +196,18 @@ def test_voices_are_listed(strict: Client) -> None:
 def test_every_documented_code_has_its_status(client: Client) -> None:
     kling = client.world.engine.providers["kling"]
     assert isinstance(kling, Kling)
-    documented = {401: range(1000, 1005), 429: (1100, 1101, 1102, 1302, 1303, 1304), 403: (1103,), 404: (1202, 1203)}
+    documented = {
+        401: range(1000, 1005),
+        429: (1100, 1101, 1102, 1302, 1303, 1304),
+        403: (1103,),
+        404: (1202, 1203),
+    }
     documented |= {400: (1200, 1201, 1300, 1301), 500: (5000,), 503: (5001,), 504: (5002,)}
     for status, codes in documented.items():
         for code in codes:
-            fault = client.control("POST", "faults", fault="throttle", provider="kling", code=code, count=1)
+            fault = client.control(
+                "POST", "faults", fault="throttle", provider="kling", code=code, count=1
+            )
             assert "id" in fault
             answer = client.avatar()
             assert (answer.status_code, answer.json()["code"]) == (status, code)
@@ -189,15 +223,25 @@ def _done(client: Client, job: str) -> dict[str, Any] | None:
 
 
 def jwt(
-    access: str = "AK_simulated", secret: str = "SK_simulated", nbf: float = -5, exp: float = 1800, alg: str = "HS256"
+    access: str = "AK_simulated",
+    secret: str = "SK_simulated",
+    nbf: float = -5,
+    exp: float = 1800,
+    alg: str = "HS256",
 ) -> str:
     now = int(time.time())
-    return _signed({"alg": alg, "typ": "JWT"}, {"iss": access, "exp": now + int(exp), "nbf": now + int(nbf)}, secret)
+    return _signed(
+        {"alg": alg, "typ": "JWT"},
+        {"iss": access, "exp": now + int(exp), "nbf": now + int(nbf)},
+        secret,
+    )
 
 
 def _signed(header: dict[str, Any], claims: dict[str, Any], secret: str) -> str:
     parts = [_b64(json.dumps(part, separators=(",", ":")).encode()) for part in (header, claims)]
-    return ".".join([*parts, _b64(hmac.digest(secret.encode(), ".".join(parts).encode(), hashlib.sha256))])
+    return ".".join(
+        [*parts, _b64(hmac.digest(secret.encode(), ".".join(parts).encode(), hashlib.sha256))]
+    )
 
 
 def _b64(content: bytes) -> str:

@@ -1,4 +1,5 @@
-"""Each limit of the documentation: the last value inside it is taken, the first outside is refused as documented."""
+"""Each limit of the documentation: the last value inside it is taken, the first outside is refused
+as documented."""
 
 from __future__ import annotations
 
@@ -11,7 +12,11 @@ from tests.simulator import drawn
 from tests.simulator.conftest import Client, until
 from tests.simulator.drawn import MB
 
-INFINITALK, OLD, NEW = "infinitalk/from-audio", "kling/v1-avatar-standard", "kling/ai-avatar-standard"
+INFINITALK, OLD, NEW = (
+    "infinitalk/from-audio",
+    "kling/v1-avatar-standard",
+    "kling/ai-avatar-standard",
+)
 
 
 KIE = [
@@ -31,23 +36,32 @@ KIE = [
 ]
 
 
-@pytest.mark.parametrize(("model", "what", "asked", "code"), KIE, ids=[f"{case[0]}: {case[1]}" for case in KIE])
-def test_kie_checks_the_fields(strict: Client, model: str, what: str, asked: dict[str, Any], code: int) -> None:
+@pytest.mark.parametrize(
+    ("model", "what", "asked", "code"), KIE, ids=[f"{case[0]}: {case[1]}" for case in KIE]
+)
+def test_kie_checks_the_fields(
+    strict: Client, model: str, what: str, asked: dict[str, Any], code: int
+) -> None:
     answer = strict.kie(model, **asked)
     assert (answer.status_code, answer.json()["code"]) == (200, code)
     assert (answer.json()["data"] is None) == (code != 200)
 
 
 @pytest.mark.parametrize(
-    ("model", "kind", "code"), [(OLD, "WEBP", 200), (INFINITALK, "WEBP", 200), (NEW, "WEBP", 422), (NEW, "GIF", 422)]
+    ("model", "kind", "code"),
+    [(OLD, "WEBP", 200), (INFINITALK, "WEBP", 200), (NEW, "WEBP", 422), (NEW, "GIF", 422)],
 )
-def test_kie_takes_webp_only_where_documented(strict: Client, model: str, kind: str, code: int) -> None:
+def test_kie_takes_webp_only_where_documented(
+    strict: Client, model: str, kind: str, code: int
+) -> None:
     image = strict.shelf.put(f"face.{kind}", drawn.portrait(kind=kind))
     assert strict.kie(model, image_url=image).json()["code"] == code
 
 
 @pytest.mark.parametrize(
-    "voice", ["mp3", "wav", "aac", "m4a", "ogg"], ids=["audio/mpeg", "audio/wav", "audio/aac", "audio/mp4", "audio/ogg"]
+    "voice",
+    ["mp3", "wav", "aac", "m4a", "ogg"],
+    ids=["audio/mpeg", "audio/wav", "audio/aac", "audio/mp4", "audio/ogg"],
 )
 def test_kie_takes_each_documented_sound(strict: Client, voice: str) -> None:
     how = ("-c:a", "libvorbis") if voice == "ogg" else ()
@@ -72,7 +86,9 @@ def test_kies_old_models_take_a_voice_of_10_mb_and_the_present_one_more(strict: 
     full = strict.shelf.put("full.wav", drawn.padded(drawn.voice(), 10 * MB))
     more = strict.shelf.put("more.wav", drawn.padded(drawn.voice(), 10 * MB + 1))
     codes = [
-        strict.kie(model, audio_url=url).json()["code"] for model in (OLD, INFINITALK, NEW) for url in (full, more)
+        strict.kie(model, audio_url=url).json()["code"]
+        for model in (OLD, INFINITALK, NEW)
+        for url in (full, more)
     ]
     assert codes == [200, 422, 200, 422, 200, 200]
 
@@ -86,7 +102,9 @@ def test_kies_present_avatar_takes_five_minutes_and_no_more(strict: Client) -> N
 
 
 @pytest.mark.parametrize("name", ["nowhere.png", "away"])
-def test_a_portrait_that_cannot_be_fetched_is_a_server_exception_to_kie(strict: Client, name: str) -> None:
+def test_a_portrait_that_cannot_be_fetched_is_a_server_exception_to_kie(
+    strict: Client, name: str
+) -> None:
     answer = strict.kie(image_url=f"{strict.shelf.address}/{name}").json()
     assert answer == {"code": 500, "msg": "Server exception, please try again later", "data": None}
 
@@ -125,9 +143,12 @@ SECONDS = [
 
 
 @pytest.mark.parametrize(
-    ("provider", "seconds", "code"), [(name, at, code) for name, codes in SECONDS for at, code in codes.items()]
+    ("provider", "seconds", "code"),
+    [(name, at, code) for name, codes in SECONDS for at, code in codes.items()],
 )
-def test_a_voice_has_its_least_and_its_most_seconds(strict: Client, provider: str, seconds: float, code: int) -> None:
+def test_a_voice_has_its_least_and_its_most_seconds(
+    strict: Client, provider: str, seconds: float, code: int
+) -> None:
     voice = strict.shelf.put(f"{seconds}.wav", drawn.voice(seconds))
     assert strict.avatar(provider, sound_file=voice).json()["code"] == code
 
@@ -148,26 +169,43 @@ def test_kling_takes_a_portrait_of_10_mb_and_no_byte_more(strict: Client) -> Non
 
 @pytest.mark.parametrize(("kind", "code"), [("PNG", 0), ("JPEG", 0), ("WEBP", 1201), ("GIF", 1201)])
 def test_kling_takes_jpeg_and_png(strict: Client, kind: str, code: int) -> None:
-    assert strict.avatar(image=strict.shelf.put(f"face.{kind}", drawn.portrait(kind=kind))).json()["code"] == code
+    assert (
+        strict.avatar(image=strict.shelf.put(f"face.{kind}", drawn.portrait(kind=kind))).json()[
+            "code"
+        ]
+        == code
+    )
 
 
 @pytest.mark.parametrize(("suffix", "code"), [("mp3", 0), ("m4a", 0), ("aac", 0), ("ogg", 1201)])
 def test_kling_takes_mp3_wav_m4a_and_aac(strict: Client, suffix: str, code: int) -> None:
     how = ("-c:a", "libvorbis") if suffix == "ogg" else ()
-    assert strict.avatar(sound_file=strict.shelf.put(f"v.{suffix}", drawn.encoded(suffix, *how))).json()["code"] == code
+    assert (
+        strict.avatar(
+            sound_file=strict.shelf.put(f"v.{suffix}", drawn.encoded(suffix, *how))
+        ).json()["code"]
+        == code
+    )
 
 
 def test_raw_base64_is_taken_and_a_data_url_is_not(strict: Client) -> None:
-    face, line = base64.b64encode(drawn.portrait()).decode(), base64.b64encode(drawn.voice()).decode()
+    face, line = (
+        base64.b64encode(drawn.portrait()).decode(),
+        base64.b64encode(drawn.voice()).decode(),
+    )
     assert strict.avatar(image=face, sound_file=line).json()["code"] == 0
     refused = strict.avatar(image=f"data:image/png;base64,{face}", sound_file=line)
     assert refused.status_code == 400
-    assert (refused.json()["code"], refused.json()["message"]) == (1201, "File is not in a valid base64 format")
+    assert (refused.json()["code"], refused.json()["message"]) == (
+        1201,
+        "File is not in a valid base64 format",
+    )
 
 
 def test_a_url_that_kling_cannot_read_gets_the_same_words(strict: Client) -> None:
     assert (
-        strict.avatar(image=f"{strict.shelf.address}/away").json()["message"] == "File is not in a valid base64 format"
+        strict.avatar(image=f"{strict.shelf.address}/away").json()["message"]
+        == "File is not in a valid base64 format"
     )
 
 

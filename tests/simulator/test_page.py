@@ -36,12 +36,19 @@ def test_the_simulator_shares_nothing_with_our_clients() -> None:
         for node in ast.walk(ast.parse(module.read_text())):
             named = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             named += [name.name for name in node.names] if isinstance(node, ast.Import) else []
-            assert not any(name.split(".")[0] in ("functions", "infra", "talkdrop") for name in named), module
+            assert not any(
+                name.split(".")[0] in ("functions", "infra", "talkdrop") for name in named
+            ), module
 
 
 def _commands() -> list[list[str]]:
     blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "simulator.md").read_text(), re.DOTALL)
-    starts = [block for text in blocks for block in re.split(r"(?m)^(?=curl )", text) if block.startswith("curl ")]
+    starts = [
+        block
+        for text in blocks
+        for block in re.split(r"(?m)^(?=curl )", text)
+        if block.startswith("curl ")
+    ]
     return [shlex.split(start.replace("\\\n", " ")) for start in starts]
 
 
@@ -65,7 +72,9 @@ def _run(client: Client, command: list[str], task: str) -> httpx.Response:
     assert found, url
     address = client.world.addresses[PORTS[int(found[1])]] + found[2].replace("$TASK", task)
     given: dict[str, Any] = {"files": form} if form else {"content": data}
-    answer = client.http.request(method or ("POST" if data or form else "GET"), address, headers=headers, **given)
+    answer = client.http.request(
+        method or ("POST" if data or form else "GET"), address, headers=headers, **given
+    )
     for file in form.values():
         if not isinstance(file, tuple):
             file.close()

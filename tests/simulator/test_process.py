@@ -1,4 +1,5 @@
-"""The simulator as a process: what it prints, how it stops, and what it knows after it was killed."""
+"""The simulator as a process: what it prints, how it stops, and what it knows after it was
+killed."""
 
 from __future__ import annotations
 
@@ -40,7 +41,9 @@ def test_it_stops_when_asked_and_says_nothing_bad(number: signal.Signals) -> Non
 
 
 def test_it_prints_a_line_for_each_address_with_its_key() -> None:
-    process = subprocess.Popen([sys.executable, "-m", "local.simulator"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "local.simulator"], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     lines = [process.stdout.readline() for _ in range(8)]
     process.terminate()
@@ -53,14 +56,18 @@ def test_it_prints_a_line_for_each_address_with_its_key() -> None:
 def test_a_port_that_is_taken_is_named_and_nothing_starts(client: Client) -> None:
     taken = client.world.addresses["kie"].rpartition(":")[2]
     command = [sys.executable, "-m", "local.simulator", "--port", taken]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False
+    )
     assert done.returncode == 1
     assert "choose another --port" in done.stderr
 
 
 def test_help_names_every_fault() -> None:
     command = [sys.executable, "-m", "local.simulator", "--help"]
-    said = " ".join(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split())
+    said = " ".join(
+        subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    )
     assert "callback_reordered: the callback of a running job comes after that of its end" in said
 
 
@@ -84,14 +91,20 @@ def test_after_a_kill_it_has_the_same_ports_jobs_and_charges_and_sends_what_it_o
         assert client.kie_record(done)["state"] == "success"
         until(lambda: ear.bodies("/bell"))
         assert client.kie_record(running_on)["state"] == "success"
-        until(lambda: client.avatar_record("kling", "job-1").json()["data"]["task_status"] == "succeed")
+        until(
+            lambda: (
+                client.avatar_record("kling", "job-1").json()["data"]["task_status"] == "succeed"
+            )
+        )
         charges = client.control("GET", "ledger")["charges"]
         assert sorted(line["job_id"] for line in charges) == sorted([done, running_on, kling])
         assert len(ear.bodies("/done")) == 1
         client.http.close()
 
 
-def test_what_ends_while_it_is_down_ended_when_it_should_have(tmp_path: Path, open_world: Any) -> None:
+def test_what_ends_while_it_is_down_ended_when_it_should_have(
+    tmp_path: Path, open_world: Any
+) -> None:
     before = open_world(state=tmp_path, speed=1.0, job_seconds=10_000.0)
     job = before.kie().json()["data"]["taskId"]
     before.world.stop()
@@ -120,7 +133,9 @@ def test_the_clock_says_its_speed_and_refuses_nonsense(client: Client) -> None:
         assert answer.status_code == 400
 
 
-def test_two_hundred_jobs_in_a_burst_are_all_made_and_charged_once(open_world: Any, ear: Ear) -> None:
+def test_two_hundred_jobs_in_a_burst_are_all_made_and_charged_once(
+    open_world: Any, ear: Ear
+) -> None:
     client = open_world(kie_creates_per_10s=1000)
     jobs = [client.kie(callback=ear.address).json()["data"]["taskId"] for _ in range(200)]
     until(lambda: len(ear.heard) == 200, 60)
@@ -132,5 +147,9 @@ def _turn_back(folder: Path, seconds: float) -> None:
 
     book = Book(folder)
     clock = book.get("fact", "clock")
-    book.put("fact", "clock", {"speed": clock["speed"], "anchor": [clock["anchor"][0] - seconds, clock["anchor"][1]]})
+    book.put(
+        "fact",
+        "clock",
+        {"speed": clock["speed"], "anchor": [clock["anchor"][0] - seconds, clock["anchor"][1]]},
+    )
     book.close()

@@ -26,14 +26,20 @@ def test_comets_avatar_query_can_be_missing_while_the_documented_one_works(open_
 
 
 def test_comet_refuses_a_wrong_key_in_its_own_envelope(strict: Client) -> None:
-    answer = strict.call("comet", "GET", f"/kling{AVATAR}/1", headers={"Authorization": "Bearer wrong"})
+    answer = strict.call(
+        "comet", "GET", f"/kling{AVATAR}/1", headers={"Authorization": "Bearer wrong"}
+    )
     assert answer.status_code == 401
     assert answer.json()["error"]["type"] == "comet_api_error"
 
 
 @pytest.mark.parametrize("relay", RELAYS)
-def test_a_relay_refuses_a_wrong_key_and_does_not_know_a_foreign_job(strict: Client, relay: str) -> None:
-    wrong = strict.call(relay, "GET", f"/kling{AVATAR}/1", headers={"Authorization": "Bearer wrong"})
+def test_a_relay_refuses_a_wrong_key_and_does_not_know_a_foreign_job(
+    strict: Client, relay: str
+) -> None:
+    wrong = strict.call(
+        relay, "GET", f"/kling{AVATAR}/1", headers={"Authorization": "Bearer wrong"}
+    )
     assert (wrong.status_code, wrong.json()["error"]["type"]) == (401, "new_api_error")
     missing = strict.avatar_record(relay, "nothing")
     assert missing.status_code == 400
@@ -44,7 +50,10 @@ def test_a_passes_klings_answers_through(client: Client) -> None:
     job = client.avatar("relay").json()["data"]["task_id"]
     assert job.isdigit()
     record = until(
-        lambda: (found := client.avatar_record("relay", job).json())["data"]["task_status"] == "succeed" and found
+        lambda: (
+            (found := client.avatar_record("relay", job).json())["data"]["task_status"] == "succeed"
+            and found
+        )
     )
     assert record["code"] == 0
     assert record["data"]["task_result"]["videos"][0]["url"].startswith("http")
@@ -52,11 +61,16 @@ def test_a_passes_klings_answers_through(client: Client) -> None:
 
 def test_b_wraps_klings_answer_into_a_record_of_its_own(client: Client) -> None:
     created = client.avatar("relay-b").json()
-    assert (created["object"], created["status"], created["id"]) == ("video", "queued", created["task_id"])
+    assert (created["object"], created["status"], created["id"]) == (
+        "video",
+        "queued",
+        created["task_id"],
+    )
     assert created["task_id"].startswith("task_")
     record = until(
         lambda: (
-            (found := client.avatar_record("relay-b", created["task_id"]).json())["data"]["status"] == "SUCCESS"
+            (found := client.avatar_record("relay-b", created["task_id"]).json())["data"]["status"]
+            == "SUCCESS"
             and found
         )
     )
@@ -71,14 +85,22 @@ def test_b_wraps_klings_answer_into_a_record_of_its_own(client: Client) -> None:
 def test_b_says_task_failed_when_kling_refuses(strict: Client) -> None:
     answer = strict.avatar("relay-b", image="data:image/png;base64,xx")
     assert answer.status_code == 400
-    assert answer.json() == {"code": "task_failed", "message": "File is not in a valid base64 format", "data": None}
+    assert answer.json() == {
+        "code": "task_failed",
+        "message": "File is not in a valid base64 format",
+        "data": None,
+    }
 
 
 def test_d_is_flat(client: Client) -> None:
     created = client.avatar("relay-d").json()
     assert set(created) == {"task_id", "status"}
     record = until(
-        lambda: (found := client.avatar_record("relay-d", created["task_id"]).json())["status"] == "completed" and found
+        lambda: (
+            (found := client.avatar_record("relay-d", created["task_id"]).json())["status"]
+            == "completed"
+            and found
+        )
     )
     assert record["format"] == "mp4"
     assert plain.get(record["url"]).content[4:8] == b"ftyp"
@@ -87,7 +109,10 @@ def test_d_is_flat(client: Client) -> None:
 @pytest.mark.parametrize(("switch", "own"), [("yes", True), ("no", False)])
 def test_ids_are_rewritten_or_not(open_world: Any, switch: str, own: bool) -> None:
     client = open_world(relay_rewrites=switch)
-    ids = [client.avatar("relay").json()["data"]["task_id"], client.avatar("relay-b").json()["task_id"]]
+    ids = [
+        client.avatar("relay").json()["data"]["task_id"],
+        client.avatar("relay-b").json()["task_id"],
+    ]
     assert [job.startswith("task_") for job in ids] == [own, own]
 
 
@@ -99,7 +124,10 @@ def test_a_relay_takes_the_money_first_and_usually_gives_it_back(
     client.world.fault("failed", reason="moderation")
     job = client.avatar("relay-b", external_task_id="e-1").json()["task_id"]
     record = until(
-        lambda: (found := client.avatar_record("relay-b", job).json()["data"])["status"] == "FAILURE" and found
+        lambda: (
+            (found := client.avatar_record("relay-b", job).json()["data"])["status"] == "FAILURE"
+            and found
+        )
     )
     assert record["fail_reason"] == "Failure to pass the risk control system"
     ledger = client.world.ledger()

@@ -28,7 +28,8 @@ def test_a_video_has_a_length_a_type_and_an_etag(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "part"), [("bytes=0-9", slice(0, 10)), ("bytes=10-", slice(10, None)), ("bytes=-5", slice(-5, None))]
+    ("asked", "part"),
+    [("bytes=0-9", slice(0, 10)), ("bytes=10-", slice(10, None)), ("bytes=-5", slice(-5, None))],
 )
 def test_a_part_of_a_video_can_be_asked_for(url: str, asked: str, part: slice) -> None:
     whole, answer = plain.get(url).content, plain.get(url, headers={"Range": asked})
@@ -44,7 +45,8 @@ def test_a_link_is_refused(client: Client, url: str, status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("manner", "start"), [("html", b"<!DOCTYPE"), ("json", b'{"code"'), ("empty", b""), ("not_a_video", b"\x89PNG")]
+    ("manner", "start"),
+    [("html", b"<!DOCTYPE"), ("json", b'{"code"'), ("empty", b""), ("not_a_video", b"\x89PNG")],
 )
 def test_a_link_gives_something_else(client: Client, url: str, manner: str, start: bytes) -> None:
     client.world.fault("wrong_content", **{"as": manner})
@@ -63,7 +65,10 @@ def test_a_download_breaks_off(client: Client, url: str) -> None:
 def test_a_link_redirects_to_a_private_address(client: Client, url: str) -> None:
     client.world.fault("redirect")
     answer = plain.get(url)
-    assert (answer.status_code, answer.headers["location"]) == (302, "http://169.254.169.254/latest/meta-data/")
+    assert (answer.status_code, answer.headers["location"]) == (
+        302,
+        "http://169.254.169.254/latest/meta-data/",
+    )
 
 
 def test_a_link_is_huge(client: Client, url: str) -> None:
@@ -89,6 +94,11 @@ def test_a_fault_for_one_job_leaves_the_others_links_alone(client: Client) -> No
     urls: dict[str, Any] = {}
     for prompt in ("cursed", "blessed"):
         job = client.kie(prompt=prompt).json()["data"]["taskId"]
-        record = until(lambda job=job: (found := client.kie_record(job))["state"] == "success" and found)
+        record = until(
+            lambda job=job: (found := client.kie_record(job))["state"] == "success" and found
+        )
         urls[prompt] = json.loads(record["resultJson"])["resultUrls"][0]
-    assert {prompt: plain.get(link).status_code for prompt, link in urls.items()} == {"cursed": 403, "blessed": 200}
+    assert {prompt: plain.get(link).status_code for prompt, link in urls.items()} == {
+        "cursed": 403,
+        "blessed": 200,
+    }

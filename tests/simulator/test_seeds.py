@@ -1,4 +1,5 @@
-"""The request examples of the five seed documents, with host and key changed, get answers of the documented shapes."""
+"""The request examples of the five seed documents, with host and key changed, get answers of the
+documented shapes."""
 
 from __future__ import annotations
 
@@ -41,7 +42,9 @@ RELAY = {
 }
 
 
-@pytest.mark.parametrize("example", [INFINITALK, KLING_BY_KIE], ids=lambda example: example["model"])
+@pytest.mark.parametrize(
+    "example", [INFINITALK, KLING_BY_KIE], ids=lambda example: example["model"]
+)
 def test_kies_examples_make_a_job(strict: Client, example: dict[str, Any]) -> None:
     answer = strict.call("kie", "POST", "/api/v1/jobs/createTask", json=example)
     assert answer.status_code == 200
@@ -50,8 +53,12 @@ def test_kies_examples_make_a_job(strict: Client, example: dict[str, Any]) -> No
     assert len(answer.json()["data"]["taskId"]) == 32
 
 
-@pytest.mark.parametrize(("example", "start"), [(INFINITALK, "task_infinitalk_"), (KLING_BY_KIE, "task_kling_")])
-def test_kie_can_answer_as_its_documentation_does(open_world: Any, example: dict[str, Any], start: str) -> None:
+@pytest.mark.parametrize(
+    ("example", "start"), [(INFINITALK, "task_infinitalk_"), (KLING_BY_KIE, "task_kling_")]
+)
+def test_kie_can_answer_as_its_documentation_does(
+    open_world: Any, example: dict[str, Any], start: str
+) -> None:
     client = open_world(kie_shape="documented")
     answer = client.call("kie", "POST", "/api/v1/jobs/createTask", json=example).json()
     job_id = answer["data"].pop("taskId")
@@ -71,7 +78,13 @@ def test_klings_documented_create_query_and_list(client: Client) -> None:
     created = client.call("kling", "POST", AVATAR, json=asked).json()
     assert created["code"] == 0
     assert created["request_id"]
-    assert set(created["data"]) == {"task_id", "task_info", "task_status", "created_at", "updated_at"}
+    assert set(created["data"]) == {
+        "task_id",
+        "task_info",
+        "task_status",
+        "created_at",
+        "updated_at",
+    }
     assert created["data"]["task_info"] == {"external_task_id": "job-7f3c-try1"}
     assert created["data"]["task_status"] == "submitted"
     done = until(lambda: _kling_done(client, created["data"]["task_id"]))
@@ -80,7 +93,9 @@ def test_klings_documented_create_query_and_list(client: Client) -> None:
     assert float(video["duration"]) == pytest.approx(3, abs=0.1)
     assert done["watermark_info"] == {"enabled": False}
     assert float(done["final_unit_deduction"]) == pytest.approx(2.4, abs=0.1)
-    listed = client.call("kling", "GET", AVATAR, params={"pageNum": 1, "pageSize": 30}).json()["data"]
+    listed = client.call("kling", "GET", AVATAR, params={"pageNum": 1, "pageSize": 30}).json()[
+        "data"
+    ]
     assert [job["task_id"] for job in listed] == [created["data"]["task_id"]]
 
 
@@ -94,7 +109,13 @@ def test_the_relays_example_with_its_empty_fields_makes_a_job(client: Client) ->
 def test_comets_example_makes_a_job(client: Client) -> None:
     answer = client.call("comet", "POST", "/kling" + AVATAR, json={"image": "example"}).json()
     assert set(answer) == {"code", "message", "data"}
-    assert set(answer["data"]) == {"task_id", "task_status", "created_at", "updated_at", "task_info"}
+    assert set(answer["data"]) == {
+        "task_id",
+        "task_status",
+        "created_at",
+        "updated_at",
+        "task_info",
+    }
     assert answer["code"] == 0
 
 

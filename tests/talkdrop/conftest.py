@@ -1,4 +1,5 @@
-"""A stack with all that a person's verbs touch, and no functions: what they do stands still to be looked at."""
+"""A stack with all that a person's verbs touch, and no functions: what they do stands still to be
+looked at."""
 
 from __future__ import annotations
 
@@ -46,9 +47,13 @@ class Town:
 
     def told_to_submit(self) -> list[Any]:
         sqs = self.cloud.client("sqs")
-        found = sqs.receive_message(QueueUrl=self.outputs["SubmissionsQueueUrl"], MaxNumberOfMessages=10)
+        found = sqs.receive_message(
+            QueueUrl=self.outputs["SubmissionsQueueUrl"], MaxNumberOfMessages=10
+        )
         for message in found.get("Messages", []):
-            sqs.delete_message(QueueUrl=self.outputs["SubmissionsQueueUrl"], ReceiptHandle=message["ReceiptHandle"])
+            sqs.delete_message(
+                QueueUrl=self.outputs["SubmissionsQueueUrl"], ReceiptHandle=message["ReceiptHandle"]
+            )
         return [json.loads(message["Body"]) for message in found.get("Messages", [])]
 
     @contextmanager
@@ -64,7 +69,9 @@ class Town:
         functions = self.cloud.client("lambda")
         name = functions.list_functions()["Functions"][0]["FunctionName"]
         variables = {"TALKDROP_OPTIONS": json.dumps(options)}
-        functions.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
+        functions.update_function_configuration(
+            FunctionName=name, Environment={"Variables": variables}
+        )
 
     def executions(self) -> list[str]:
         machine = self.outputs["WorkflowArn"]
@@ -80,7 +87,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
         made = up.client("cloudformation")
         template = (Path(__file__).parent / "template.json").read_text()
         made.create_stack(StackName=STACK, TemplateBody=template, Capabilities=["CAPABILITY_IAM"])
-        made.get_waiter("stack_create_complete").wait(StackName=STACK, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+        made.get_waiter("stack_create_complete").wait(
+            StackName=STACK, WaiterConfig={"Delay": 1, "MaxAttempts": 30}
+        )
         stack = made.describe_stacks(StackName=STACK)["Stacks"][0]
         yield Town(up, {one["OutputKey"]: one["OutputValue"] for one in stack["Outputs"]})
     finally:

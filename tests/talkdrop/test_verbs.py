@@ -18,7 +18,9 @@ def again(task: Task) -> Task:
     return found
 
 
-def test_an_adopted_job_is_watched_and_the_history_says_who_and_why(town: Town, person: Person) -> None:
+def test_an_adopted_job_is_watched_and_the_history_says_who_and_why(
+    town: Town, person: Person
+) -> None:
     task = town.open("a1", error=HELD)
     said = person.types("adopt", task.task_id, "kie_job_7", "--why", "seen at kie.ai/logs")
     after = again(task)
@@ -47,13 +49,17 @@ def test_a_job_id_is_written_once(town: Town, person: Person) -> None:
 
 def test_a_submit_that_may_still_be_under_way_is_left_alone(town: Town, person: Person) -> None:
     task = town.open("a5", status=Status.SUBMITTED)
-    table.Update(key_of(task.task_id)).set(status="SUBMITTING", lease_until=table.later(seconds=60)).run()
+    table.Update(key_of(task.task_id)).set(
+        status="SUBMITTING", lease_until=table.later(seconds=60)
+    ).run()
     said = person.types("adopt", task.task_id, "kie_job_11", "--why", "in a hurry")
     assert (said.code, again(task).job_id) == (1, "")
     assert "under way until" in said.err
 
 
-def test_after_a_restore_a_ready_task_takes_over_the_job_that_the_table_forgot(town: Town, person: Person) -> None:
+def test_after_a_restore_a_ready_task_takes_over_the_job_that_the_table_forgot(
+    town: Town, person: Person
+) -> None:
     task = town.open("a6", status=Status.READY, intended_at="")
     assert person.types("adopt", task.task_id, "kie_job_6", "--why", "restored").code == 1
     with town.options(submit_enabled=False):
@@ -70,23 +76,39 @@ def test_a_held_task_is_not_paid_again_without_the_word_for_it(town: Town, perso
     assert "--i-accept-a-second-charge" in said.err
 
 
-def test_a_held_task_is_sent_anew_by_whoever_accepts_a_second_charge(town: Town, person: Person) -> None:
+def test_a_held_task_is_sent_anew_by_whoever_accepts_a_second_charge(
+    town: Town, person: Person
+) -> None:
     task = town.open("b2", error=HELD)
     slots = table.Update("slots#kie").set(leases={task.external_id: table.later(seconds=60)})
     slots.run()
-    table.Update(key_of(task.task_id)).set(booked=["slots#kie"], job_hint="kie_x", callbacks_received=1, task_token="t").run()
+    table.Update(key_of(task.task_id)).set(
+        booked=["slots#kie"], job_hint="kie_x", callbacks_received=1, task_token="t"
+    ).run()
     said = person.types("resubmit", task.task_id, "--why", "urgent", "--i-accept-a-second-charge")
     after = again(task)
     assert (said.code, after.status, after.attempt) == (0, Status.READY, 2)
-    assert (after.callbacks_received, after.job_hint, after.task_token, after.booked) == (0, "", "", ())
+    assert (after.callbacks_received, after.job_hint, after.task_token, after.booked) == (
+        0,
+        "",
+        "",
+        (),
+    )
     assert after.past[0]["error"] == HELD
     assert after.history[-1]["why"] == "attempt 2: urgent"
     assert (table.read("slots#kie") or {})["leases"] == {}
     assert town.told_to_submit() == [{"task_id": task.task_id, "turn": ""}]
 
 
-def test_a_job_that_the_provider_failed_is_sent_anew_without_more_words(town: Town, person: Person) -> None:
-    task = town.open("b3", status=Status.FAILED, job_id="kie_job_12", error={"code": "501", "message": "no face found"})
+def test_a_job_that_the_provider_failed_is_sent_anew_without_more_words(
+    town: Town, person: Person
+) -> None:
+    task = town.open(
+        "b3",
+        status=Status.FAILED,
+        job_id="kie_job_12",
+        error={"code": "501", "message": "no face found"},
+    )
     said = person.types("resubmit", task.task_id, "--why", "they mended it")
     after = again(task)
     assert (said.code, after.status, after.attempt, after.job_id) == (0, Status.READY, 2, "")
@@ -104,7 +126,12 @@ def test_what_a_person_failed_is_in_doubt_still(town: Town, person: Person) -> N
 
 
 def test_a_refused_file_is_mended_and_not_sent_anew(town: Town, person: Person) -> None:
-    task = town.open("b5", status=Status.FAILED, intended_at="", error={"code": "NOT_MEDIA", "message": "an HTML page"})
+    task = town.open(
+        "b5",
+        status=Status.FAILED,
+        intended_at="",
+        error={"code": "NOT_MEDIA", "message": "an HTML page"},
+    )
     said = person.types("resubmit", task.task_id, "--why", "again")
     assert (said.code, again(task).attempt) == (1, 1)
     assert "mend or replace" in said.err
@@ -151,7 +178,9 @@ VOICE_PART = "verbs/ada.mp3  version v2"
 @pytest.mark.parametrize("status", list(Status))
 def test_every_status_has_a_story(town: Town, person: Person, status: Status) -> None:
     task = town.open(f"e{list(Status).index(status)}", status=Status.SUBMITTED)
-    table.Update(key_of(task.task_id)).set(status=status.value, lease_until=table.later(seconds=9)).run()
+    table.Update(key_of(task.task_id)).set(
+        status=status.value, lease_until=table.later(seconds=9)
+    ).run()
     said = person.types("explain", task.task_id)
     assert (said.code, f"{status}, attempt 1" in said.out) == (0, True)
 
@@ -166,12 +195,16 @@ def test_a_task_that_is_not_there_is_told(person: Person) -> None:
     assert person.types("explain", "0" * 32).code == 1
 
 
-def test_the_region_is_taken_as_the_aws_cli_takes_it(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_region_is_taken_as_the_aws_cli_takes_it(
+    person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     assert person.types("explain", "0" * 32).code == 1
 
 
-def test_an_aws_that_cannot_be_reached_is_told(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_aws_that_cannot_be_reached_is_told(
+    person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     said = person.types("explain", "0" * 32)
     assert said.code == 3

@@ -18,7 +18,9 @@ def folder_of(name: str) -> str:
 
 def put(town: Town, key: str, body: bytes) -> dict[str, str]:
     bucket = town.outputs["ArchiveBucket"]
-    answer = town.cloud.client("s3").put_object(Bucket=bucket, Key=key, Body=body, ChecksumAlgorithm="SHA256")
+    answer = town.cloud.client("s3").put_object(
+        Bucket=bucket, Key=key, Body=body, ChecksumAlgorithm="SHA256"
+    )
     return {"bucket": bucket, "key": key, "version_id": answer["VersionId"], "etag": answer["ETag"]}
 
 
@@ -52,16 +54,23 @@ def test_a_video_that_is_another_is_told(town: Town, person: Person) -> None:
     assert "bytes: the row says 9, the manifest 10" in said.out
 
 
-def test_a_video_that_was_overwritten_is_told_though_the_old_version_can_be_read(town: Town, person: Person) -> None:
+def test_a_video_that_was_overwritten_is_told_though_the_old_version_can_be_read(
+    town: Town, person: Person
+) -> None:
     task = archived(town, "f3")
     new = put(town, task.archived["key"], b"something else")
     said = person.types("verify", "--task", task.task_id)
     assert said.code == 1
-    assert f"current version is {new['version_id']}, the row says {task.archived['version_id']}" in said.out
+    assert (
+        f"current version is {new['version_id']}, the row says {task.archived['version_id']}"
+        in said.out
+    )
     assert "sha256" not in said.out
 
 
-def test_a_video_that_was_deleted_is_told_though_its_version_can_be_read(town: Town, person: Person) -> None:
+def test_a_video_that_was_deleted_is_told_though_its_version_can_be_read(
+    town: Town, person: Person
+) -> None:
     task = archived(town, "f4")
     town.cloud.client("s3").delete_object(Bucket=task.archived["bucket"], Key=task.archived["key"])
     said = person.types("verify", "--task", task.task_id)
@@ -71,7 +80,9 @@ def test_a_video_that_was_deleted_is_told_though_its_version_can_be_read(town: T
 def test_a_damaged_manifest_is_told_and_the_rest_is_looked_at(town: Town, person: Person) -> None:
     other = archived(town, "f5", b"no video.")
     damaged = [archived(town, f"f6{number}") for number in range(5)]
-    for task, manifest in zip(damaged, (b"", b'{"video": {"by', b"[]", b'{"video": {}}', b"\xff"), strict=True):
+    for task, manifest in zip(
+        damaged, (b"", b'{"video": {"by', b"[]", b'{"video": {}}', b"\xff"), strict=True
+    ):
         put(town, task.archived["manifest_key"], manifest)
     said = person.types("verify")
     assert said.code == 1
@@ -96,7 +107,10 @@ def test_a_video_that_nothing_tells_of_is_told(town: Town, person: Person) -> No
     put(town, f"{folder_of('fa')}/bob.mp4", VIDEO)
     forget_row(twice)
     said = person.types("verify")
-    assert f"{folder_of('f9')}: neither a row nor a manifest tells of {folder_of('f9')}/ada.mp4" in said.out
+    assert (
+        f"{folder_of('f9')}: neither a row nor a manifest tells of {folder_of('f9')}/ada.mp4"
+        in said.out
+    )
     assert f"{folder_of('fa')}: nothing tells of {folder_of('fa')}/bob.mp4" in said.out
 
 

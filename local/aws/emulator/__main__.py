@@ -1,9 +1,10 @@
-"""The emulator as we run it: ministack, exactly the version the patches were written against, and the patches.
+"""The emulator as we run it: ministack, exactly the version the patches were written against, and
+the patches.
 
     python -m local.aws.emulator
 
-Each patch is one function whose docstring names the gap it closes; `tests/local/test_emulator.py` shows every gap on
-the emulator as it comes, so that a patch that is no longer needed fails a test.
+Each patch is one function whose docstring names the gap it closes; `tests/local/test_emulator.py`
+shows every gap on the emulator as it comes, so that a patch that is no longer needed fails a test.
 """
 
 from __future__ import annotations
@@ -34,7 +35,10 @@ PATCHES = (
 def main() -> None:
     found = metadata.version("ministack")
     if found != VERSION:
-        sys.exit(f"local/aws/emulator/ patches ministack {VERSION}, and {found} is installed: install requirements.txt")
+        sys.exit(
+            f"local/aws/emulator/ patches ministack {VERSION}, and {found} is installed: install "
+            "requirements.txt"
+        )
     for patch in PATCHES:
         patch()
     from ministack import app

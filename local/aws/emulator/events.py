@@ -41,7 +41,9 @@ def read_a_range_of_a_version() -> None:
     """Gap: a GET that names a version ignores its `Range` and answers with the whole object."""
     get: Callable[..., Answer] = s3._get_object
 
-    def get_range(bucket: str, key: str, headers: dict[str, str], query: dict[str, Any] | None = None) -> Answer:
+    def get_range(
+        bucket: str, key: str, headers: dict[str, str], query: dict[str, Any] | None = None
+    ) -> Answer:
         status, told, body = get(bucket, key, headers, query)
         if status != 200 or "range" not in headers or not (query or {}).get("versionId"):
             return status, told, body
@@ -51,15 +53,23 @@ def read_a_range_of_a_version() -> None:
             return 416, refused, s3._xml_body(s3._range_error_xml(bucket, key))
         first, last = found
         # The checksum is that of the whole object, and would condemn the piece.
-        kept = {name: value for name, value in told.items() if not name.lower().startswith("x-amz-checksum")}
-        piece = {"Content-Length": str(last + 1 - first), "Content-Range": f"bytes {first}-{last}/{len(body)}"}
+        kept = {
+            name: value
+            for name, value in told.items()
+            if not name.lower().startswith("x-amz-checksum")
+        }
+        piece = {
+            "Content-Length": str(last + 1 - first),
+            "Content-Range": f"bytes {first}-{last}/{len(body)}",
+        }
         return 206, {**kept, **piece}, body[first : last + 1]
 
     s3._get_object = get_range
 
 
 def invoke_rules_lambda_with_retries() -> None:
-    """Gap: a rule invokes its Lambda once and forgets it; AWS invokes asynchronously, with two retries."""
+    """Gap: a rule invokes its Lambda once and forgets it; AWS invokes asynchronously, with two
+    retries."""
 
     def invoke(arn: str, payload: str) -> None:
         function, config, name = lambda_svc._get_func_record_for_ref(arn)
@@ -72,13 +82,16 @@ def invoke_rules_lambda_with_retries() -> None:
 
 
 def judge_task_tokens_by_their_machine() -> None:
-    """Gap: `states:SendTask*` is judged on the resource `*`, which a grant on the state machine does not cover.
+    """Gap: `states:SendTask*` is judged on the resource `*`, which a grant on the state machine
+    does not cover.
 
     AWS judges it on the state machine whose task the token belongs to.
     """
     extract: Callable[..., str] = iam_actions.extract_resource_arn
 
-    def extract_with_tokens(service: str, method: str, path: str, headers: dict[str, str], body: bytes, *rest: Any) -> str:
+    def extract_with_tokens(
+        service: str, method: str, path: str, headers: dict[str, str], body: bytes, *rest: Any
+    ) -> str:
         if service == "states" and b'"taskToken"' in (body or b""):
             machine = workflows.machine_of_token.get(json.loads(body).get("taskToken"))
             if machine is not None:

@@ -14,10 +14,12 @@ Result = dict[str, Any]
 
 
 def queue_for_a_process() -> None:
-    """Gap: nothing bounds the processes of a function, and a burst of 200 files starts hundreds of interpreters.
+    """Gap: nothing bounds the processes of a function, and a burst of 200 files starts hundreds of
+    interpreters.
 
-    AWS has the machines for it; this one does not. An invocation waits here until one of a few processes is free,
-    before its own timeout begins to run. A function that synchronously invokes itself would wait for itself: none does.
+    AWS has the machines for it; this one does not. An invocation waits here until one of a few
+    processes is free, before its own timeout begins to run. A function that synchronously invokes
+    itself would wait for itself: none does.
     """
     at_once = int(os.environ.get("TALKDROP_LAMBDA_PROCESSES", "3"))
     execute: Callable[[Record, Any, str], Result] = lambda_svc._execute_function_provided_warm
@@ -35,16 +37,21 @@ def queue_for_a_process() -> None:
 
 
 def repeat_stream_batches_reported_failed() -> None:
-    """Gap: `batchItemFailures` of a DynamoDB stream's batch are ignored, so records that failed are lost.
+    """Gap: `batchItemFailures` of a DynamoDB stream's batch are ignored, so records that failed are
+    lost.
 
-    AWS repeats from the first failed record. Here the whole batch is repeated, which at-least-once delivery allows.
+    AWS repeats from the first failed record. Here the whole batch is repeated, which at-least-once
+    delivery allows.
     """
     execute: Callable[[Record, Any], Result] = lambda_svc._execute_function
 
     def execute_and_believe_failures(function: Record, event: Any) -> Result:
         result = execute(function, event)
         if not result.get("error") and _is_stream_batch(event) and _failures(result):
-            told = {"errorType": "BatchItemFailures", "errorMessage": f"{len(_failures(result))} of the batch failed"}
+            told = {
+                "errorType": "BatchItemFailures",
+                "errorMessage": f"{len(_failures(result))} of the batch failed",
+            }
             return {**result, "error": True, "body": told}
         return result
 
@@ -53,7 +60,9 @@ def repeat_stream_batches_reported_failed() -> None:
 
 def _is_stream_batch(event: Any) -> bool:
     records = event.get("Records") if isinstance(event, dict) else None
-    return bool(records and isinstance(records[0], dict) and records[0].get("eventSource") == "aws:dynamodb")
+    return bool(
+        records and isinstance(records[0], dict) and records[0].get("eventSource") == "aws:dynamodb"
+    )
 
 
 def _failures(result: Result) -> list[Any]:
