@@ -52,7 +52,7 @@ class Account:
         self.submissions = Queue(self, "submissions", "submit", visibility=990, delay=0)
         self.workflow = Workflow(self)
         self.secrets = {
-            "signature": {"current": "k1", "k1": BELL_KEY, **(callback_keys or {})},
+            "callback-key": {"current": "k1", "k1": BELL_KEY, **(callback_keys or {})},
             **{name: {"api_key": API_KEY} for name in ("kie", "kling", "comet", "relay")},
         }
         self.turns = 0

@@ -109,9 +109,9 @@ class Vendor:
         self._recent.append(self.clock.now)
         task_id, attempt = self._owner(callback_url, external_id, media[0])
         number = hashlib.md5(
-            f"{self.name}{self.submits}".encode(), usedforsecurity=False
+            f"{self.name}{self.creates}".encode(), usedforsecurity=False
         ).hexdigest()
-        job_id = number if self.name == "kie" else str(880_000_000_000_000_000 + self.submits)
+        job_id = number if self.name == "kie" else str(880_000_000_000_000_000 + self.creates)
         script = self.plan.job()
         charge = self.price(told)
         job = Job(
