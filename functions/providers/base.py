@@ -1,40 +1,43 @@
 """The contract every provider keeps: three calls, a table of words, a table of limits.
 
-A provider never sleeps, loops or retries. How a call is sent, and the family of errors it fails
-with, stand in `_wire.py`, signatures in `_webhooks.py`; all are names of this module too: a
-provider imports nothing else of ours.
+A provider never sleeps, loops or retries. How a call is sent stands in `_http.py`, how it fails in
+`_errors.py`, signatures in `_webhooks.py`, limits and prices in `_models.py`; all are names of this
+module too: a provider imports nothing else of ours, except the dialect it shares with others.
 """
 
 from __future__ import annotations
 
-import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import StrEnum
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import httpx
 
-from functions.providers._http import (
+from functions.providers._errors import (
     AccountRejected,
     Ambiguous,
-    Answer,
     JobNotFound,
     NotSent,
     ProviderError,
     Rejected,
     RejectedLater,
     Unavailable,
+)
+from functions.providers._http import (
+    Answer,
     ask,
     call,
     header,
-    json_object,
     open_client,
     paid_post,
-    redact,
     retry_after,
 )
+from functions.providers._models import MB, Limits, Model, RateLimit, Setting
+from functions.providers._redact import redact
+from functions.providers._values import JsonObject, amount, json_object, link, objects, opaque_id
 from functions.providers._webhooks import is_fresh, standard_is_genuine
 
 __all__ = [
@@ -47,10 +50,12 @@ __all__ = [
     "Job",
     "JobNotFound",
     "JobStatus",
+    "JsonObject",
     "Limits",
     "Media",
     "Model",
     "NotSent",
+    "Outcome",
     "Provider",
     "ProviderError",
     "RateLimit",
@@ -66,6 +71,7 @@ __all__ = [
     "is_fresh",
     "json_object",
     "link",
+    "objects",
     "opaque_id",
     "open_client",
     "paid_post",
@@ -74,14 +80,8 @@ __all__ = [
     "standard_is_genuine",
 ]
 
-MB = (
-    1 << 20
-    # the larger reading of a vendor's "MB": what lies between the two readings is for the vendor to
-    # refuse
-)
-_JOB_ID = re.compile(
-    r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}"
-)  # it becomes a segment of a path: no dots alone
+# What a refusal means: the error to raise, and the advice that ends its message.
+Outcome = tuple[type[ProviderError], str]
 
 
 class JobStatus(StrEnum):
@@ -111,15 +111,14 @@ class Job:
     unknown_word: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(
-            self, "error", redact(self.error)
-        )  # providers quote the media URL they could not fetch
+        # Providers quote the media URL that they could not fetch.
+        object.__setattr__(self, "error", redact(self.error))
 
 
 @dataclass(frozen=True)
 class Hint:
-    """What a callback's body suggests. Nothing of it is believed; `final=False` only means that
-    nobody need wake."""
+    """What a callback's body suggests. Nothing of it is believed; `final=False` only means that the
+    execution need not be resumed."""
 
     job_id: str | None = None
     final: bool | None = None
@@ -134,7 +133,7 @@ BY_LINK: frozenset[Delivery] = frozenset({"url", "upload-url"})
 
 @dataclass(frozen=True)
 class Media:
-    """A portrait or a voice on its way to the provider: a `url` where it goes by link, else its
+    """A portrait or a voice for the provider: a `url` where it is delivered by link, else its
     `content`."""
 
     name: str
@@ -154,88 +153,13 @@ class Request:
     portrait: Media
     voice: Media | None
     prompt: str
-    settings: Mapping[str, Any]
+    settings: Mapping[str, object]
     callback_url: str | None = field(repr=False)
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What the provider's documentation refuses. `None`: no limit is documented.
-
-    Types are MIME types in one spelling: image/jpeg image/png image/webp, audio/mpeg audio/wav
-    audio/aac audio/mp4 (m4a) audio/ogg.
-    """
-
-    image_types: frozenset[str]
-    audio_types: frozenset[str]
-    image_bytes: int = 10 * MB
-    audio_bytes: int = 10 * MB
-    image_min_pixels: int | None = None
-    image_max_ratio: float | None = None
-    audio_min_seconds: float | None = None
-    audio_max_seconds: float | None = None
-    prompt_characters: int = 5000
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One setting a model takes: its type, the values it allows, or its range; and the setting it
-    `needs` beside it."""
-
-    kind: type
-    choices: tuple[Any, ...] = ()
-    least: float | None = None
-    most: float | None = None
-    needs: str = ""
-
-
-@dataclass(frozen=True)
-class Model:
-    """One model: what it is called, refuses, takes and costs, and how long it is known to need.
-
-    `usd_per_second` is the price per second of voice, as of the date in the provider's table; for a
-    model whose price hangs on a setting, `price_by` names the setting and `prices` its values.
-    """
-
-    id: str
-    limits: Limits
-    usd_per_second: Decimal
-    settings: Mapping[str, Setting] = field(default_factory=dict)
-    price_by: str = ""
-    prices: Mapping[str, Decimal] = field(default_factory=dict)
-    first_seconds: int = 60
-    usual_seconds: int = 360
-
-    def price(self, seconds: float, settings: Mapping[str, Any]) -> Decimal:
-        """What this provider's price list asks for `seconds` of voice, in USD: begun seconds are
-        counted whole."""
-        rate = self.prices.get(str(settings.get(self.price_by, "")), self.usd_per_second)
-        whole = int(seconds) + (seconds > int(seconds))
-        return rate * max(whole, 1)
-
-    def taken(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Those of `settings` that this model takes, each in its own type (a table gives numbers
-        back as Decimal)."""
-        return {
-            name: one.kind(settings[name])
-            for name, one in self.settings.items()
-            if settings.get(name) is not None
-        }
-
-
-@dataclass(frozen=True)
-class RateLimit:
-    """How fast and how many: `submits` in any `seconds`, `running` jobs at once (None: not
-    limited)."""
-
-    submits: int
-    seconds: int
-    running: int | None = None
-
-
-class Provider:
-    """One vendor's dialect. `credentials` is the provider's secret, a JSON object; `client` is the
-    wire."""
+class Provider(ABC):
+    """One vendor's API. `credentials` is the provider's secret, a JSON object; `client` sends the
+    requests."""
 
     name: ClassVar[str]
     states: ClassVar[Mapping[str, JobStatus]]
@@ -251,10 +175,61 @@ class Provider:
     media_deliveries: ClassVar[tuple[Delivery, ...]] = ("url",)
     host: ClassVar[str]
 
-    def __init__(self, credentials: Mapping[str, Any], client: httpx.Client) -> None:
+    def __init__(self, credentials: JsonObject, client: httpx.Client) -> None:
         self.credentials = credentials
         self.client = client
         self.base_url = str(credentials.get("base_url") or self.host).rstrip("/")
+
+    # The three calls.
+
+    @abstractmethod
+    def submit(self, request: Request) -> Job:
+        """Create a job: the one call that costs money. Exactly one paid POST, or an exception of
+        the family in `_errors.py`."""
+
+    @abstractmethod
+    def fetch(self, job_id: str) -> Job:
+        """What is this job now? Raises JobNotFound, Unavailable or AccountRejected."""
+
+    @classmethod
+    @abstractmethod
+    def read_callback(cls, headers: Mapping[str, str], body: bytes) -> Hint:
+        """What a callback hints at. Never raises, whatever the body is."""
+
+    @abstractmethod
+    def probe(self) -> None:
+        """A free call that passes when the account may work again; raises AccountRejected or
+        Unavailable."""
+
+    # What some can do besides.
+
+    def find(self, external_id: str) -> Job:
+        """The job that carries our own id; only where `finds_by_task_id`. Raises JobNotFound when
+        there is none."""
+        raise NotImplementedError
+
+    def balance_usd(self) -> Decimal | None:
+        """What is left on the account, where the provider says; None where it does not."""
+        return None
+
+    def fresh_link(self, video_url: str) -> str:
+        """A link to the same video that works now, where the provider's links die before its files
+        do."""
+        return video_url
+
+    @classmethod
+    def callback_is_genuine(  # a provider that does not sign inherits this
+        cls,
+        headers: Mapping[str, str],  # noqa: ARG003
+        body: bytes,  # noqa: ARG003
+        keys: tuple[str, ...],  # noqa: ARG003
+        now: float,  # noqa: ARG003
+    ) -> bool:
+        """The provider's own signature, checked against each of `keys`; header names come in lower
+        case."""
+        return True
+
+    # What all share.
 
     def model(self, name: str) -> Model:
         if name not in self.models:
@@ -269,39 +244,45 @@ class Provider:
         key = str(self.credentials.get("api_key") or "").strip()
         if not key or not key.isascii() or not key.isprintable():
             raise AccountRejected(
-                f'{self.name} has no usable key: write {{"api_key": "..."}} into the secret of provider {self.name}',
+                f'{self.name} has no usable key: write {{"api_key": "..."}} into the secret of '
+                f"provider {self.name}",
                 code="NO_KEY",
             )
         return key
 
-    def answered(
-        self,
-        kind: type[ProviderError],
-        word: str,
-        said: str,
-        advice: str,
-        headers: Mapping[str, str] | None = None,
-    ) -> ProviderError:
-        """Who, what they answered, and where to look; never with a key in it, though the provider
-        may quote it."""
-        for name in ("api_key", "access_key", "secret_key"):
-            if len(secret := str(self.credentials.get(name) or "").strip()) >= 4:
-                word, said = word.replace(secret, "…"), said.replace(secret, "…")
-        word = redact(word)[:60]
-        error = kind(f'{self.name} answered {word} "{said.strip()[:300]}": {advice}', code=word)
-        if isinstance(error, RejectedLater):
-            error.retry_seconds = retry_after(headers or {}, error.retry_seconds)
-        return error
+    def bearer(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.key()}"}
 
     def url(self, path: str) -> str:
         if not self.base_url:
             raise AccountRejected(
-                f'{self.name} has no address: write "base_url" into the secret of provider {self.name}',
+                f'{self.name} has no address: write "base_url" into the secret of provider '
+                f"{self.name}",
                 code="NO_ADDRESS",
             )
         return f"{self.base_url}{path}"
 
-    def by_status(self, status: int) -> tuple[type[ProviderError], str]:
+    def error_of(
+        self,
+        kind: type[ProviderError],
+        code: str,
+        message: str,
+        advice: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> ProviderError:
+        """Which provider answered what, and where to look; never with a key in it, though the
+        provider may quote it."""
+        for name in ("api_key", "access_key", "secret_key"):
+            if len(secret := str(self.credentials.get(name) or "").strip()) >= 4:
+                code, message = code.replace(secret, "…"), message.replace(secret, "…")
+        code = redact(code)[:60]
+        text = f'{self.name} answered {code} "{message.strip()[:300]}": {advice}'
+        error = kind(text, code=code)
+        if isinstance(error, RejectedLater):
+            error.retry_seconds = retry_after(headers or {}, error.retry_seconds)
+        return error
+
+    def by_status(self, status: int) -> Outcome:
         """What the bare HTTP status of a submit means, where the body is not in the provider's
         form."""
         secret = f"(secret of provider {self.name})"
@@ -320,78 +301,3 @@ class Provider:
         if status == 429:
             return RejectedLater, "too many requests; it will be sent again"
         return Ambiguous, f"a job may have been made: look into the account at {self.name}"
-
-    def submit(self, request: Request) -> Job:
-        """Create a job: the one call that costs money. Exactly one paid POST, or an exception of
-        the family above."""
-        raise NotImplementedError
-
-    def fetch(self, job_id: str) -> Job:
-        """What is this job now? Raises JobNotFound, Unavailable or AccountRejected."""
-        raise NotImplementedError
-
-    def find(self, external_id: str) -> Job:
-        """The job that carries our own id; only where `finds_by_task_id`. Raises JobNotFound when
-        there is none."""
-        raise NotImplementedError
-
-    def probe(self) -> None:
-        """A free call that passes when the account may work again; raises AccountRejected or
-        Unavailable."""
-        raise NotImplementedError
-
-    def balance_usd(self) -> Decimal | None:
-        """What is left on the account, where the provider tells; None where it does not."""
-        return None
-
-    def fresh_link(self, video_url: str) -> str:
-        """A link to the same video that works now, where the provider's links die before its files
-        do."""
-        return video_url
-
-    @classmethod
-    def read_callback(cls, headers: Mapping[str, str], body: bytes) -> Hint:
-        """What a callback hints at. Never raises: a bell is a bell, whatever is written on it."""
-        raise NotImplementedError
-
-    @classmethod
-    def callback_is_genuine(  # a provider that does not sign inherits this
-        cls,
-        headers: Mapping[str, str],  # noqa: ARG003
-        body: bytes,  # noqa: ARG003
-        keys: tuple[str, ...],  # noqa: ARG003
-        now: float,  # noqa: ARG003
-    ) -> bool:
-        """The provider's own signature, checked against each of `keys`; header names come in lower
-        case."""
-        return True
-
-
-def amount(value: Any) -> Decimal | None:
-    """A number of units or credits as the provider wrote it (3, 3.5, "3.5"), if it is one and not
-    negative."""
-    try:
-        number = (
-            Decimal(str(value))
-            if isinstance(value, (int, float, str)) and not isinstance(value, bool)
-            else None
-        )
-    except InvalidOperation:
-        return None
-    return number if number is not None and number.is_finite() and number >= 0 else None
-
-
-def link(value: Any) -> str | None:
-    """A URL as the provider gave it, if it is one; whether it may be opened is for `fetch` to
-    judge."""
-    return (
-        value
-        if isinstance(value, str) and re.match(r"https?://[^/\s]", value) and len(value) <= 4096
-        else None
-    )
-
-
-def opaque_id(value: Any) -> str | None:
-    """A job id as the provider gave it, if it is one: up to 128 letters, digits and `_.:-`."""
-    text = str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
-    return text if _JOB_ID.fullmatch(text) else None

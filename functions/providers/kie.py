@@ -16,7 +16,18 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 from functions.providers import base
-from functions.providers.base import MB, Job, JobStatus, Limits, Media, Model, RateLimit, Setting
+from functions.providers.base import (
+    MB,
+    Job,
+    JobStatus,
+    JsonObject,
+    Limits,
+    Media,
+    Model,
+    Outcome,
+    RateLimit,
+    Setting,
+)
 
 # https://docs.kie.ai/market/common/get-task-detail (June 2026): any other word means that it runs.
 STATES = {
@@ -30,7 +41,7 @@ STATES = {
 # https://docs.kie.ai/market/infinitalk/from-audio and https://docs.kie.ai (error codes), June to
 # August 2026; what 500 means was recorded in April 2026: it is what createTask says of a media URL
 # that it cannot fetch, with no data.
-CREATE_CODES: Mapping[int, tuple[type[base.ProviderError], str]] = {
+CREATE_CODES: Mapping[int, Outcome] = {
     400: (base.Rejected, "correct the task's settings"),
     401: (base.AccountRejected, "check the api_key (secret of provider kie)"),
     402: (base.AccountRejected, "top up the account or switch provider (secret of provider kie)"),
@@ -55,6 +66,7 @@ CREATE_CODES: Mapping[int, tuple[type[base.ProviderError], str]] = {
     501: (base.Rejected, "kie could not generate this video"),
     505: (base.Rejected, "kie has switched this model off; choose another"),
 }
+DOUBT: Outcome = (base.Ambiguous, "a job may have been made: look at https://kie.ai/logs")
 MAINTENANCE_SECONDS = 300
 USD_PER_CREDIT = Decimal("0.005")  # https://kie.ai/pricing, June 2026
 UPLOAD_HOST = (
@@ -63,7 +75,8 @@ UPLOAD_HOST = (
 
 JPEG_PNG = frozenset({"image/jpeg", "image/png"})
 AUDIO = frozenset({"audio/mpeg", "audio/wav", "audio/aac", "audio/mp4", "audio/ogg"})
-# seeds of kie, and https://docs.kie.ai/market of 2026-06-11: webp, and 10 MB each
+# "Infinitalk 音频生成" and "Kling V1 Avatar Standard" of December 2025, and the same pages under
+# https://docs.kie.ai/market of 2026-06-11: webp, and 10 MB each
 OLD = Limits(image_types=JPEG_PNG | {"image/webp"}, audio_types=AUDIO)
 # https://docs.kie.ai/market/kling/ai-avatar-standard of 2026-06-30 and 2026-08-19
 AVATAR = Limits(
@@ -91,9 +104,8 @@ MODELS = (
         price_by="resolution",
         prices={"480p": Decimal("0.015"), "720p": Decimal("0.06")},
     ),
-    _avatar(
-        "kling/v1-avatar-standard", OLD, "0.04"
-    ),  # the id of the seed: still accepted on 2026-09-29
+    # the id of the page of December 2025: still accepted on 2026-09-29
+    _avatar("kling/v1-avatar-standard", OLD, "0.04"),
     _avatar("kling/ai-avatar-standard", AVATAR, "0.04"),
     _avatar("kling/ai-avatar-pro", AVATAR, "0.08"),
     _avatar("kling/v1-avatar-pro", AVATAR, "0.08"),  # older ids of pro, found in clients only
@@ -136,7 +148,7 @@ class Kie(base.Provider):
         answer = base.paid_post(
             self.client,
             f"{self.base_url}/api/v1/jobs/createTask",
-            headers=self._headers(),
+            headers=self.bearer(),
             json_body={name: value for name, value in create.items() if value is not None},
         )
         job_id = base.opaque_id(_data(answer).get("taskId"))
@@ -148,14 +160,14 @@ class Kie(base.Provider):
         answer = base.ask(
             self.client,
             f"{self.base_url}/api/v1/jobs/recordInfo",
-            headers=self._headers(),
+            headers=self.bearer(),
             params={"taskId": job_id},
         )
         record = _data(answer)
         if not record.get("state") and not record.get("taskId"):
             raise self._query_error(answer)
         if (record.get("taskId") or job_id) != job_id:
-            raise self.answered(
+            raise self.error_of(
                 base.Unavailable, "OTHER_JOB", "the record of another job", f"asked for {job_id}"
             )
         return _job(job_id, record)
@@ -163,12 +175,10 @@ class Kie(base.Provider):
     def probe(self) -> None:
         credit = self.balance_usd()
         if credit is not None and credit <= 0:
-            raise self.answered(base.AccountRejected, "402", "no credits", CREATE_CODES[402][1])
+            raise self.error_of(base.AccountRejected, "402", "no credits", CREATE_CODES[402][1])
 
     def balance_usd(self) -> Decimal | None:
-        answer = base.ask(
-            self.client, f"{self.base_url}/api/v1/chat/credit", headers=self._headers()
-        )
+        answer = base.ask(self.client, f"{self.base_url}/api/v1/chat/credit", headers=self.bearer())
         credits = base.amount(answer.body.get("data"))
         if _code(answer) != 200:
             raise self._query_error(answer)
@@ -181,7 +191,7 @@ class Kie(base.Provider):
         answer = base.call(
             self.client,
             url,
-            headers=self._headers(),
+            headers=self.bearer(),
             broken=base.Unavailable,
             json={"url": video_url},
         )
@@ -189,10 +199,10 @@ class Kie(base.Provider):
 
     @classmethod
     def read_callback(cls, headers: Mapping[str, str], body: bytes) -> base.Hint:  # noqa: ARG003
-        told = base.json_object(body)
-        record = base.json_object(told.get("data")) or told
+        payload = base.json_object(body)
+        record = base.json_object(payload.get("data")) or payload
         state = STATES.get(str(record.get("state")))
-        ids = _ids(told)
+        ids = _ids(payload)
         return base.Hint(
             job_id=base.opaque_id(ids.pop()) if len(ids) == 1 else None,
             final=None if state is None else state is not JobStatus.RUNNING,
@@ -229,18 +239,18 @@ class Kie(base.Provider):
         """https://docs.kie.ai/file-upload-api, June 2026. The same name overwrites, and late; kept
         for three days."""
         host = str(self.credentials.get("upload_base_url") or UPLOAD_HOST).rstrip("/")
-        place = {"uploadPath": f"talkdrop/{external_id}", "fileName": media.name}
-        content: dict[str, Any]
+        target = {"uploadPath": f"talkdrop/{external_id}", "fileName": media.name}
+        content: dict[str, Any]  # httpx's own arguments
         match media.delivery:
             case "upload-url":
-                path, content = "file-url-upload", {"json": {"fileUrl": media.url, **place}}
+                path, content = "file-url-upload", {"json": {"fileUrl": media.url, **target}}
             case "upload-base64":
                 encoded = base64.b64encode(media.content or b"").decode()
-                path, content = "file-base64-upload", {"json": {"base64Data": encoded, **place}}
+                path, content = "file-base64-upload", {"json": {"base64Data": encoded, **target}}
             case _:
                 file = (media.name, media.content or b"", media.content_type)
-                path, content = "file-stream-upload", {"files": {"file": file}, "data": place}
-        answer = base.call(self.client, f"{host}/api/{path}", headers=self._headers(), **content)
+                path, content = "file-stream-upload", {"files": {"file": file}, "data": target}
+        answer = base.call(self.client, f"{host}/api/{path}", headers=self.bearer(), **content)
         code = _code(answer)
         url = base.link(_data(answer).get("downloadUrl"))
         if code == 200 and url:
@@ -251,27 +261,23 @@ class Kie(base.Provider):
                 base.NotSent,
                 "the upload failed and nothing was bought; it will be sent again",
             )
-        raise self.answered(kind, str(code or answer.status), _said(answer), advice)
-
-    def _headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.key()}"}
+        raise self.error_of(kind, str(code or answer.status), _message(answer), advice)
 
     def _create_error(self, answer: base.Answer, job_id: str | None) -> base.ProviderError:
         """Which refusal it was; a job's id, or any data, beside a refusal proves that we do not
         understand it."""
         code = _code(answer)
-        verdict: tuple[type[base.ProviderError], str]
-        verdict = (base.Ambiguous, "a job may have been made: look at https://kie.ai/logs")
+        outcome: Outcome = DOUBT
         if job_id is None and not (code == 500 and answer.body.get("data")):
             if code is not None:
-                verdict = CREATE_CODES.get(code, verdict)
+                outcome = CREATE_CODES.get(code, DOUBT)
             else:
-                verdict = (
+                outcome = (
                     CREATE_CODES[455] if answer.status == 455 else self.by_status(answer.status)
                 )
-        kind, advice = verdict
-        error = self.answered(
-            kind, str(code or f"HTTP {answer.status}"), _said(answer), advice, answer.headers
+        kind, advice = outcome
+        error = self.error_of(
+            kind, str(code or f"HTTP {answer.status}"), _message(answer), advice, answer.headers
         )
         if isinstance(error, base.RejectedLater) and 455 in (code, answer.status):
             error.retry_seconds = max(error.retry_seconds, MAINTENANCE_SECONDS)
@@ -285,8 +291,8 @@ class Kie(base.Provider):
             kind, advice = base.AccountRejected, CREATE_CODES[401][1]
         elif code in (200, 404, 422):
             kind, advice = base.JobNotFound, "no such job, or not yet"
-        return self.answered(
-            kind, str(code or f"HTTP {answer.status}"), _said(answer), advice, answer.headers
+        return self.error_of(
+            kind, str(code or f"HTTP {answer.status}"), _message(answer), advice, answer.headers
         )
 
 
@@ -294,7 +300,7 @@ def sign(key: str, job_id: str, stamp: str) -> bytes:
     return base64.b64encode(hmac.digest(key.encode(), f"{job_id}.{stamp}".encode(), hashlib.sha256))
 
 
-def _job(job_id: str, record: Mapping[str, Any]) -> Job:
+def _job(job_id: str, record: JsonObject) -> Job:
     """Of `failCode` and `failMsg` we know strings, numbers and null; of `param`, single and double
     encoding."""
     word = str(record.get("state"))
@@ -322,16 +328,17 @@ def _code(answer: base.Answer) -> int | None:
     return int(text) if re.fullmatch("[0-9]{3}", text) else None
 
 
-def _data(answer: base.Answer) -> dict[str, Any]:
+def _data(answer: base.Answer) -> JsonObject:
     return base.json_object(answer.body.get("data"))
 
 
-def _said(answer: base.Answer) -> str:
-    told = answer.body.get("msg") or answer.body.get("message")
-    return told if isinstance(told, str) else answer.excerpt()
+def _message(answer: base.Answer) -> str:
+    message = answer.body.get("msg") or answer.body.get("message")
+    return message if isinstance(message, str) else answer.excerpt()
 
 
-def _ids(told: Mapping[str, Any]) -> set[str]:
-    record = base.json_object(told.get("data"))
-    places = (record.get("taskId"), record.get("task_id"), told.get("taskId"), told.get("task_id"))
-    return {place for place in places if isinstance(place, str) and place}
+def _ids(payload: JsonObject) -> set[str]:
+    """Every id that a callback names, wherever it stands."""
+    record = base.json_object(payload.get("data"))
+    values = [one.get(name) for one in (record, payload) for name in ("taskId", "task_id")]
+    return {value for value in values if isinstance(value, str) and value}

@@ -64,7 +64,7 @@ MUTANTS = (
     Mutant("the archive overwrites", "videos.bucket", '            IfNoneMatch="*",\n            ChecksumAlgorithm="SHA256",\n            **words,\n        )\n\n\ndef put_small', '            ChecksumAlgorithm="SHA256",\n            **words,\n        )\n\n\ndef put_small', scene="two_archivers"),
     Mutant("a dead link fails the task", "handlers.archive", "    with _open(task, ends_at) as video:\n        if _fits", "    from functions import gate\n    from functions.wire import FetchError\n    try:\n        _open(task, ends_at).close()\n    except FetchError as dead:\n        gate.fail(task, \"DEAD\", str(dead), come_from=[S.ARCHIVING])\n        raise\n    with _open(task, ends_at) as video:\n        if _fits"),
     Mutant("a lost submit of Kling gets a new id", "tasks.steps", '        return f"{self.task_id}-{self.attempt}"\n', '        return f"{self.task_id}-{self.attempt}-{self.returns}"\n', "kling"),
-    Mutant("Kling's unknown job is sent again at once, without its id", "providers.kling", '            "external_task_id": request.external_id,\n', "", "kling"),
+    Mutant("Kling's unknown job is sent again at once, without its id", "providers._kling_dialect", '            "external_task_id": request.external_id,\n', "", "kling"),
     Mutant("a held task rings no alarm", "handlers.announce", '        metrics.add_metric("TaskHeld", MetricUnit.Count, 1)\n', "        pass\n"),
     Mutant("the signed link stands in the log", "handlers.submit", '    if answer.status_code >= 400:  # httpx\'s own error would quote the link, signature and all\n', "    answer.raise_for_status()\n    if answer.status_code >= 400:\n"),
 )  # fmt: skip

@@ -20,28 +20,28 @@ HERE = Path(__file__).parent
 KEY = "sk-talkdrop-canary-0123456789"
 FACE = "https://inbox.example.test/face.png?X-Amz-Signature=canary-signature"
 VOICE = "https://inbox.example.test/voice.mp3?X-Amz-Signature=canary-signature"
-BELL = "https://ring.example.test/callbacks/kie/t-1/1/k1.canary-mac"
+CALLBACK = "https://callbacks.example.test/callbacks/kie/t-1/1/k1.canary-mac"
 
 
 class Wire:
-    """Gives the answers in turn, the last one for ever, and remembers what it was asked."""
+    """Gives the answers in turn, the last one for ever, and keeps the requests."""
 
     def __init__(self, *answers: httpx.Response) -> None:
         self.answers = list(answers)
-        self.asked: list[httpx.Request] = []
+        self.requests: list[httpx.Request] = []
 
     def client(self) -> httpx.Client:
         return httpx.Client(transport=httpx.MockTransport(self._answer), follow_redirects=False)
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         request.read()
-        self.asked.append(request)
+        self.requests.append(request)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
 
     @property
     def posts(self) -> list[dict[str, Any]]:
-        return [json.loads(one.content) for one in self.asked if one.method == "POST"]
+        return [json.loads(one.content) for one in self.requests if one.method == "POST"]
 
 
 def client(name: str, wire: Wire, **credentials: Any) -> base.Provider:
@@ -50,16 +50,16 @@ def client(name: str, wire: Wire, **credentials: Any) -> base.Provider:
 
 
 def request(name: str, **changes: Any) -> base.Request:
-    asked = {
+    usual = {
         "external_id": "job-7f3c-try1",
         "model": providers.get(name).default_model,
         "portrait": base.Media("face.png", "image/png", url=FACE),
         "voice": base.Media("voice.mp3", "audio/mpeg", url=VOICE),
         "prompt": "Warm smile",
         "settings": {},
-        "callback_url": BELL,
+        "callback_url": CALLBACK,
     }
-    return base.Request(**{**asked, **changes})
+    return base.Request(**{**usual, **changes})
 
 
 def answer(
@@ -91,10 +91,10 @@ def misbehaving() -> Iterator[Callable[[bytes | None], str]]:
     listeners: list[socket.socket] = []
     threads: list[threading.Thread] = []
 
-    def start(reply: bytes | None, *, hang: threading.Event | None = None) -> str:
+    def start(reply: bytes | None, *, silent_until: threading.Event | None = None) -> str:
         listener = socket.create_server(("127.0.0.1", 0))
         listeners.append(listener)
-        thread = threading.Thread(target=_serve, args=(listener, reply, hang), daemon=True)
+        thread = threading.Thread(target=_serve, args=(listener, reply, silent_until), daemon=True)
         threads.append(thread)
         thread.start()
         return f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -106,14 +106,16 @@ def misbehaving() -> Iterator[Callable[[bytes | None], str]]:
         thread.join(5)
 
 
-def _serve(listener: socket.socket, reply: bytes | None, hang: threading.Event | None) -> None:
+def _serve(
+    listener: socket.socket, reply: bytes | None, silent_until: threading.Event | None
+) -> None:
     with listener:
         listener.settimeout(5)
         connection, _ = listener.accept()
         with connection:
             _read_request(connection)
-            if hang is not None:
-                hang.wait(5)
+            if silent_until is not None:
+                silent_until.wait(5)
             if reply is None:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             else:

@@ -7,7 +7,7 @@ import pytest
 
 from functions import providers
 from functions.providers import base
-from tests.providers.conftest import BELL, FACE, VOICE, Wire, answer, client, request
+from tests.providers.conftest import CALLBACK, FACE, VOICE, Wire, answer, client, request
 
 ACCEPTED = answer(200, {"code": 0, "message": "SUCCEED", "data": {"task_id": "880000000000000101"}})
 RUNNING = answer(
@@ -20,7 +20,7 @@ def test_comet_is_always_given_a_prompt() -> None:
     wire = Wire(ACCEPTED)
     client("comet", wire).submit(request("comet", prompt="  "))
     assert wire.posts[0]["prompt"] == "A person speaks to the camera."
-    assert wire.asked[0].url.path == "/kling/v1/videos/avatar/image2video"
+    assert wire.requests[0].url.path == "/kling/v1/videos/avatar/image2video"
 
 
 def test_comet_is_given_the_user_s_prompt_where_there_is_one() -> None:
@@ -35,7 +35,7 @@ def test_comet_is_given_the_user_s_prompt_where_there_is_one() -> None:
 def test_comet_falls_back_to_the_documented_query_path(astray: httpx.Response) -> None:
     wire = Wire(astray, RUNNING)
     assert client("comet", wire).fetch("880000000000000101").status is base.JobStatus.RUNNING
-    assert [one.url.path for one in wire.asked] == [
+    assert [one.url.path for one in wire.requests] == [
         "/kling/v1/videos/avatar/image2video/880000000000000101",
         "/kling/v1/videos/image2video/880000000000000101",
     ]
@@ -44,7 +44,7 @@ def test_comet_falls_back_to_the_documented_query_path(astray: httpx.Response) -
 def test_comet_s_query_path_can_be_set_in_the_secret() -> None:
     wire = Wire(RUNNING)
     client("comet", wire, query_path="/v1/other/{id}").fetch("880000000000000101")
-    assert [one.url.path for one in wire.asked] == ["/v1/other/880000000000000101"]
+    assert [one.url.path for one in wire.requests] == ["/v1/other/880000000000000101"]
 
 
 def test_comet_s_wrong_paths_name_the_secret() -> None:
@@ -53,7 +53,7 @@ def test_comet_s_wrong_paths_name_the_secret() -> None:
 
 
 @pytest.mark.parametrize("name", ["comet", "relay"])
-def test_a_good_key_is_told_that_there_is_no_such_job(name: str) -> None:
+def test_a_good_key_passes_the_probe_of_a_gateway(name: str) -> None:
     missing = {"code": "task_not_exist", "message": "task_not_exist", "data": None}
     if name == "comet":
         missing = {"error": {"message": "task not found", "type": "comet_api_error", "code": ""}}
@@ -85,14 +85,14 @@ def test_a_relay_takes_an_audio_id_for_a_voice() -> None:
     )
     assert wire.posts[0]["audio_id"] == "825455158141661278"
     assert wire.posts[0]["sound_file"] == ""
-    assert wire.posts[0]["callback_url"] == BELL
+    assert wire.posts[0]["callback_url"] == CALLBACK
 
 
 def test_a_relay_without_an_address_names_the_secret() -> None:
     wire = Wire(ACCEPTED)
     with pytest.raises(base.AccountRejected, match='"base_url" into the secret of provider relay'):
         providers.get("relay")({"api_key": "k"}, wire.client()).submit(request("relay"))
-    assert not wire.asked
+    assert not wire.requests
 
 
 @pytest.mark.parametrize("name", ["comet", "relay"])
@@ -102,4 +102,4 @@ def test_a_gateway_speaks_no_text(name: str) -> None:
         client(name, wire).submit(
             request(name, voice=None, settings={"text": "hello", "voice_id": "v"})
         )
-    assert not wire.asked
+    assert not wire.requests

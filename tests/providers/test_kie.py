@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from functions.providers import base
-from tests.providers.conftest import BELL, FACE, KEY, VOICE, Wire, answer, client, request
+from tests.providers.conftest import CALLBACK, FACE, KEY, VOICE, Wire, answer, client, request
 
 ACCEPTED = answer(200, {"code": 200, "msg": "success", "data": {"taskId": "9f2c"}})
 UPLOADED = answer(
@@ -19,16 +19,16 @@ BYTES = {
 }
 
 
-def test_infinitalk_is_asked_for_as_the_documentation_has_it() -> None:
+def test_infinitalk_is_requested_as_the_documentation_has_it() -> None:
     wire = Wire(ACCEPTED)
     chosen = {"resolution": "720p", "seed": Decimal(424242), "unknown": 1}
     client("kie", wire).submit(request("kie", settings=chosen))
-    assert str(wire.asked[0].url) == "https://provider.example.test/api/v1/jobs/createTask"
-    assert wire.asked[0].headers["authorization"] == f"Bearer {KEY}"
+    assert str(wire.requests[0].url) == "https://provider.example.test/api/v1/jobs/createTask"
+    assert wire.requests[0].headers["authorization"] == f"Bearer {KEY}"
     assert wire.posts == [
         {
             "model": "infinitalk/from-audio",
-            "callBackUrl": BELL,
+            "callBackUrl": CALLBACK,
             "input": {
                 "image_url": FACE,
                 "audio_url": VOICE,
@@ -43,7 +43,7 @@ def test_infinitalk_is_asked_for_as_the_documentation_has_it() -> None:
 @pytest.mark.parametrize(
     "model", ["kling/v1-avatar-standard", "kling/ai-avatar-standard", "kling/ai-avatar-pro"]
 )
-def test_an_avatar_is_asked_for_with_an_empty_prompt_and_no_bell(model: str) -> None:
+def test_an_avatar_is_requested_with_an_empty_prompt_and_no_callback(model: str) -> None:
     wire = Wire(ACCEPTED)
     client("kie", wire).submit(request("kie", model=model, prompt="", callback_url=None))
     assert wire.posts == [
@@ -56,7 +56,7 @@ def test_files_are_uploaded_under_the_attempt_s_own_path_and_their_links_sent() 
     client("kie", wire, upload_base_url="https://upload.example.test/").submit(
         request("kie", **BYTES)
     )
-    face, voice, create = wire.asked
+    face, voice, create = wire.requests
     assert str(face.url) == str(voice.url) == "https://upload.example.test/api/file-stream-upload"
     assert b'name="uploadPath"\r\n\r\ntalkdrop/job-7f3c-try1' in face.content
     assert b'name="fileName"\r\n\r\nface.png' in face.content
@@ -72,7 +72,7 @@ def test_kie_may_fetch_a_link_at_once_so_that_it_need_not_outlast_the_queue() ->
     wire = Wire(UPLOADED, UPLOADED, ACCEPTED)
     client("kie", wire).submit(request("kie", **media))
     uploaded = {"fileUrl": FACE, "uploadPath": "talkdrop/job-7f3c-try1", "fileName": "portrait.bin"}
-    assert str(wire.asked[0].url).endswith("/api/file-url-upload")
+    assert str(wire.requests[0].url).endswith("/api/file-url-upload")
     assert wire.posts[0] == uploaded
     assert wire.posts[-1]["input"]["image_url"] == "https://tempfile.example.test/1"
 
@@ -97,17 +97,17 @@ def test_a_failed_upload_buys_nothing(reply: object, kind: type[base.ProviderErr
     with pytest.raises(base.ProviderError) as caught:
         client("kie", wire).submit(request("kie", **BYTES))
     assert type(caught.value) is kind
-    assert all("createTask" not in str(one.url) for one in wire.asked)
+    assert all("createTask" not in str(one.url) for one in wire.requests)
 
 
 def test_a_text_alone_is_refused_before_anything_is_sent() -> None:
     wire = Wire(ACCEPTED)
     with pytest.raises(base.Rejected, match="cannot speak"):
         client("kie", wire).submit(request("kie", voice=None, settings={"text": "hello"}))
-    assert not wire.asked
+    assert not wire.requests
 
 
-def test_credits_are_told_in_dollars_and_none_left_stops_the_account() -> None:
+def test_credits_are_given_in_dollars_and_none_left_stops_the_account() -> None:
     credit = answer(200, {"code": 200, "msg": "success", "data": 5916.25})
     assert client("kie", Wire(credit)).balance_usd() == Decimal("29.58125")
     client("kie", Wire(credit)).probe()
@@ -139,11 +139,12 @@ def test_maintenance_is_given_time() -> None:
     assert caught.value.retry_seconds == 300
 
 
-def test_an_empty_account_is_told_in_words_that_help() -> None:
+def test_an_empty_account_is_reported_in_words_that_help() -> None:
     with pytest.raises(base.AccountRejected) as caught:
         client("kie", Wire(answer(200, {"code": 402, "msg": "Credits insufficient"}))).submit(
             request("kie")
         )
     assert str(caught.value) == (
-        'kie answered 402 "Credits insufficient": top up the account or switch provider (secret of provider kie)'
+        'kie answered 402 "Credits insufficient": '
+        "top up the account or switch provider (secret of provider kie)"
     )

@@ -11,7 +11,7 @@ import pytest
 
 from functions import providers
 from functions.providers import base, kling
-from tests.providers.conftest import BELL, FACE, VOICE, Wire, answer, client, request
+from tests.providers.conftest import CALLBACK, FACE, VOICE, Wire, answer, client, request
 
 JOB = "880000000000000001"
 OURS = "job-7f3c-try1"
@@ -45,11 +45,11 @@ def record(job_id: str, external_id: str) -> dict[str, object]:
     }
 
 
-def test_an_avatar_is_asked_for_as_the_documentation_has_it() -> None:
+def test_an_avatar_is_requested_as_the_documentation_has_it() -> None:
     wire = Wire(ACCEPTED)
     chosen = {"mode": "pro", "watermark_info": {"enabled": False}, "unknown": 1}
     client("kling", wire).submit(request("kling", settings=chosen))
-    assert str(wire.asked[0].url) == "https://provider.example.test/v1/videos/avatar/image2video"
+    assert str(wire.requests[0].url) == "https://provider.example.test/v1/videos/avatar/image2video"
     assert wire.posts == [
         {
             "image": FACE,
@@ -57,7 +57,7 @@ def test_an_avatar_is_asked_for_as_the_documentation_has_it() -> None:
             "prompt": "Warm smile",
             "mode": "pro",
             "watermark_info": {"enabled": False},
-            "callback_url": BELL,
+            "callback_url": CALLBACK,
             "external_task_id": OURS,
         }
     ]
@@ -71,7 +71,7 @@ def test_empty_fields_are_left_out() -> None:
     ]
 
 
-def test_bytes_travel_as_raw_base64_without_a_data_prefix() -> None:
+def test_bytes_are_sent_as_raw_base64_without_a_data_prefix() -> None:
     wire = Wire(ACCEPTED)
     client("kling", wire).submit(
         request("kling", portrait=base.Media("f.png", "image/png", content=b"\x89PNG"))
@@ -90,11 +90,11 @@ def test_an_access_key_signs_a_token_that_clocks_two_minutes_apart_can_agree_on(
     wire = Wire(ACCEPTED)
     before = int(time.time())
     client("kling", wire, api_key="", access_key="AK", secret_key="SK").submit(request("kling"))
-    claims = wire.asked[0].headers["authorization"].removeprefix("Bearer ").split(".")[1]
-    told = json.loads(base64.urlsafe_b64decode(claims + "=="))
-    assert told["iss"] == "AK"
-    assert told["nbf"] <= before - 59
-    assert told["exp"] >= before + 1800
+    claims = wire.requests[0].headers["authorization"].removeprefix("Bearer ").split(".")[1]
+    signed = json.loads(base64.urlsafe_b64decode(claims + "=="))
+    assert signed["iss"] == "AK"
+    assert signed["nbf"] <= before - 59
+    assert signed["exp"] >= before + 1800
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_an_access_key_signs_a_token_that_clocks_two_minutes_apart_can_agree_on(
 def test_the_secret_names_the_region_or_the_address(secret: dict[str, str], host: str) -> None:
     wire = Wire(ACCEPTED)
     providers.get("kling")({"api_key": "k", **secret}, wire.client()).submit(request("kling"))
-    assert wire.asked[0].url.host == host
+    assert wire.requests[0].url.host == host
 
 
 def test_a_region_that_is_not_there_blames_the_secret() -> None:
@@ -118,21 +118,21 @@ def test_a_region_that_is_not_there_blames_the_secret() -> None:
         providers.get("kling")({"api_key": "k", "region": "mars"}, wire.client()).submit(
             request("kling")
         )
-    assert not wire.asked
+    assert not wire.requests
 
 
 def test_a_lost_job_is_found_by_our_own_id() -> None:
     wire = Wire(answer(200, {"code": 0, "data": record(JOB, OURS)}))
     job = client("kling", wire).find(OURS)
     assert (job.job_id, job.external_id) == (JOB, OURS)
-    assert wire.asked[0].url.path == f"/v1/videos/avatar/image2video/{OURS}"
+    assert wire.requests[0].url.path == f"/v1/videos/avatar/image2video/{OURS}"
 
 
 def test_a_lost_job_is_found_in_the_list_where_our_id_is_no_path() -> None:
     listed = answer(200, {"code": 0, "data": [record("1", "another"), record(JOB, OURS)]})
     wire = Wire(NO_SUCH, listed)
     assert client("kling", wire).find(OURS).job_id == JOB
-    assert dict(wire.asked[1].url.params) == {"pageNum": "1", "pageSize": "500"}
+    assert dict(wire.requests[1].url.params) == {"pageNum": "1", "pageSize": "500"}
 
 
 def test_a_job_that_never_was_is_not_found() -> None:
@@ -153,7 +153,7 @@ def test_a_list_that_was_not_given_proves_nothing(listed: httpx.Response) -> Non
         client("kling", Wire(NO_SUCH, listed)).find(OURS)
 
 
-def test_another_s_job_under_our_id_is_not_ours() -> None:
+def test_a_foreign_job_under_our_id_is_not_ours() -> None:
     with pytest.raises(base.Unavailable, match="another job"):
         client("kling", Wire(answer(200, {"code": 0, "data": record("9", "someone-else")}))).find(
             OURS
@@ -163,7 +163,7 @@ def test_another_s_job_under_our_id_is_not_ours() -> None:
 def test_a_text_is_spoken_first_and_its_audio_id_sent() -> None:
     wire = Wire(SPOKEN, ACCEPTED)
     assert client("kling", wire).submit(request("kling", **TEXT)).job_id == JOB
-    assert [one.url.path for one in wire.asked] == [
+    assert [one.url.path for one in wire.requests] == [
         "/v1/audio/tts",
         "/v1/videos/avatar/image2video",
     ]
@@ -194,7 +194,7 @@ def test_speech_that_is_paid_for_is_not_bought_again_when_the_video_must_wait() 
     again = Wire(ACCEPTED)
     kept = {**TEXT["settings"], **caught.value.bought}  # type: ignore[dict-item]
     client("kling", again).submit(request("kling", voice=None, settings=kept))
-    assert [one.url.path for one in again.asked] == ["/v1/videos/avatar/image2video"]
+    assert [one.url.path for one in again.requests] == ["/v1/videos/avatar/image2video"]
     assert again.posts[0]["audio_id"] == "825455158141661278"
 
 
@@ -222,13 +222,13 @@ def test_speech_that_is_paid_for_is_not_bought_again_when_the_video_must_wait() 
         ),
     ],
 )
-def test_without_speech_no_video_is_asked_for(
+def test_without_speech_no_video_is_requested(
     reply: httpx.Response, kind: type[base.ProviderError]
 ) -> None:
     wire = Wire(reply)
     with pytest.raises(kind):
         client("kling", wire).submit(request("kling", **TEXT))
-    assert [one.url.path for one in wire.asked] == ["/v1/audio/tts"]
+    assert [one.url.path for one in wire.requests] == ["/v1/audio/tts"]
 
 
 @pytest.mark.parametrize(
@@ -246,10 +246,10 @@ def test_no_voice_or_two_of_them_are_refused_before_anything_is_sent(
     wire = Wire(ACCEPTED)
     with pytest.raises(base.Rejected):
         client("kling", wire).submit(request("kling", **changes))
-    assert not wire.asked
+    assert not wire.requests
 
 
-def test_the_probe_lists_and_tells_a_bad_key() -> None:
+def test_the_probe_lists_and_reports_a_bad_key() -> None:
     client("kling", Wire(answer(200, {"code": 0, "data": []}))).probe()
     with pytest.raises(base.AccountRejected):
         client(

@@ -106,7 +106,7 @@ def test_settings_are_those_of_the_documentation() -> None:
     assert (speech["voice_speed"].least, speech["voice_speed"].most) == (0.8, 2.0)
 
 
-def test_paces_and_retentions_are_those_of_the_documentation() -> None:
+def test_rate_limits_and_retentions_are_those_of_the_documentation() -> None:
     kie, kling = providers.get("kie"), providers.get("kling")
     assert (kie.rate_limit.submits, kie.rate_limit.seconds, kie.rate_limit.running) == (18, 10, 100)
     assert kling.rate_limit.running == 5

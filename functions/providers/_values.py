@@ -1,0 +1,57 @@
+"""Values as a vendor wrote them, read with care: an answer may hold any type anywhere."""
+
+from __future__ import annotations
+
+import json
+import re
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+JsonObject = dict[str, Any]  # what a vendor sends: nothing about it is known
+
+# It becomes a segment of a path: not dots alone.
+_JOB_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}")
+_LONGEST_URL = 4096
+
+
+def json_object(value: object) -> JsonObject:
+    """An object, or the object that a JSON text holds, twice encoded at most; {} for anything
+    else."""
+    for _ in range(2):
+        if isinstance(value, (str, bytes)):
+            try:
+                value = json.loads(value)
+            except (ValueError, RecursionError):
+                return {}
+    return value if isinstance(value, dict) else {}
+
+
+def objects(value: object) -> list[JsonObject]:
+    """The objects of a list; [] for anything else."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def amount(value: object) -> Decimal | None:
+    """A number of units or credits as the provider wrote it (3, 3.5, "3.5"), if it is one and not
+    negative."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() and number >= 0 else None
+
+
+def link(value: object) -> str | None:
+    """A URL as the provider gave it, if it is one; whether it may be opened is for the download to
+    decide."""
+    if not isinstance(value, str) or len(value) > _LONGEST_URL:
+        return None
+    return value if re.match(r"https?://[^/\s]", value) else None
+
+
+def opaque_id(value: object) -> str | None:
+    """A job id as the provider gave it, if it is one: up to 128 letters, digits and `_.:-`."""
+    text = str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
+    return text if _JOB_ID.fullmatch(text) else None
