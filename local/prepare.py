@@ -28,11 +28,13 @@ def main() -> None:
         )
     wanted = hashlib.sha256(LOCK.read_bytes() + sys.version.encode()).hexdigest()
     stamp = VENV / "installed"
-    if PYTHON.exists() and stamp.exists() and stamp.read_text() == wanted:
+    command = PYTHON.with_name("talkdrop")
+    if command.exists() and stamp.exists() and stamp.read_text() == wanted:
         return
     began = time.monotonic()
     make_environment()
     install()
+    install_command()
     stamp.write_text(wanted)
     print(f"  set up in {time.monotonic() - began:.0f} s", flush=True)
 
@@ -89,6 +91,14 @@ def install() -> None:
             "If it could not reach its index, see `pip config list`; if a hash differs, the index "
             "serves another file."
         )
+
+
+def install_command() -> None:
+    """The command `talkdrop`, which runs the sources here; nothing is downloaded for it."""
+    command = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run(
+        [*command, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)], check=True
+    )
 
 
 def _version(python: Path) -> str:
