@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - each mutant is a line
 """Seeded faults in our own source, one at a time: each must be caught, or the simulation proves nothing.
 
 python -m tests.faults mutants              all of them, and what caught each
