@@ -1,0 +1,214 @@
+"""Where to cut a long voice: at quiet places, on the frame grid, just below a whole second.
+
+    listen(voice) ─▶ Levels ─▶ plan(levels, limits) ─▶ Plan ─▶ pieces.write(voice, plan, form)
+
+A cut stands at a multiple of 1/25 s, so that the frames of the videos fall on one grid and nothing adds up. A begun
+second is paid whole, so among the quiet places the one just below a whole second is chosen. A cut depends only on
+what is heard up to the limit after the one before it: an edit further on changes none of the cuts before it.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass
+from operator import mul
+
+from av.audio.resampler import AudioResampler
+
+from functions.segments import voice as voices
+from functions.segments.voice import Voice
+
+FRAMES_PER_SECOND = 25
+_LEVELS_PER_FRAME = 2  # of 20 ms
+_LEVEL_RATE = 16_000  # keeps what an s is heard by (up to 8 kHz): at 8,000 samples it would pass for silence
+_LEVEL_SAMPLES = _LEVEL_RATE // (FRAMES_PER_SECOND * _LEVELS_PER_FRAME)
+
+SILENCE_DECIBELS = -120.0
+_QUIET_DECIBELS = -60.0  # this is quiet beside any voice
+_QUIET_BELOW_LOUD = 20.0  # and so is what lies so far below the loud parts around it
+_QUIET_LEVELS = 3  # on either side of a cut, 60 ms: a closed p or t is quiet, too, but not for 120 ms
+_EARLIEST = 0.6  # of the limit: earlier cuts only where there is no pause behind
+_JOIN_SECONDS = 0.1  # a join is worth so much of a paid second, or pieces would become short for a few hundredths
+
+
+@dataclass(frozen=True)
+class Levels:
+    """How loud a voice is, in dB below full scale, for each 20 ms; and how long it is, in samples."""
+
+    decibels: array[float]
+    samples: int
+    rate: int
+    channels: int
+
+    @property
+    def seconds(self) -> float:
+        return self.samples / self.rate
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one piece may last, in seconds. `spare_frames`: a piece counts as longer by so many, since what the
+    provider measures includes an encoder's padding, and 14.00 s may be paid as 15."""
+
+    most_seconds: float
+    least_seconds: float = 0.5
+    spare_frames: int = 1
+
+    def __post_init__(self) -> None:
+        if self.most_seconds < 2 * self.least_seconds + 1:
+            message = f"pieces of {self.least_seconds:g} to {self.most_seconds:g} s: no rest could be cut to that"
+            raise ValueError(f"{message}; the longest must be over twice the shortest and a second more")
+
+    @property
+    def most(self) -> int:
+        return math.floor(self.most_seconds * FRAMES_PER_SECOND + 1e-9)
+
+    @property
+    def least(self) -> int:
+        return math.ceil(self.least_seconds * FRAMES_PER_SECOND - 1e-9)
+
+    def paid_seconds(self, frames: float) -> int:
+        return max(1, math.ceil((frames + self.spare_frames) / FRAMES_PER_SECOND - 1e-9))
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A piece of a voice, from frame `start` up to frame `end` of 1/25 s. `level` is the louder of the 20 ms before and
+    behind its end, in dB; `why` says in words why it ends there, and `in_pause` whether it does so in a pause."""
+
+    number: int
+    start: int
+    end: int
+    level: float
+    why: str
+    in_pause: bool = True
+
+    @property
+    def frames(self) -> int:
+        return self.end - self.start
+
+    @property
+    def words(self) -> str:
+        return f"{self.start / FRAMES_PER_SECOND:.2f} s to {self.end / FRAMES_PER_SECOND:.2f} s"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A voice of `samples` at `rate`, and its segments without a gap. The last one ends with the voice: its `end` is the
+    first frame that begins no earlier."""
+
+    samples: int
+    rate: int
+    channels: int
+    limits: Limits
+    segments: tuple[Segment, ...]
+
+    @property
+    def seconds(self) -> float:
+        return self.samples / self.rate
+
+    @property
+    def paid_seconds(self) -> int:
+        """Begun seconds of all pieces, as providers count them."""
+        ends = [*(one.end for one in self.segments[:-1]), self.seconds * FRAMES_PER_SECOND]
+        return sum(self.limits.paid_seconds(end - one.start) for one, end in zip(self.segments, ends, strict=True))
+
+    def sample(self, frame: int) -> int:
+        """The first sample of a frame. Rounded where the rate is no multiple of 25, from 0 on: nothing adds up."""
+        return min(self.samples, round(frame * self.rate / FRAMES_PER_SECOND))
+
+
+def listen(voice: Voice) -> Levels:
+    """Decode the voice once. Raises Undecodable."""
+    decibels = array("f")
+    waiting = bytearray()
+    resampler: AudioResampler | None = None
+    samples = rate = channels = 0
+    for frame in voices.frames(voice):
+        samples, rate, channels = samples + frame.samples, frame.sample_rate, frame.layout.nb_channels
+        resampler = resampler or AudioResampler("s16", frame.layout, _LEVEL_RATE)
+        for resampled in resampler.resample(frame):
+            waiting += voices.pcm(resampled)
+        _measure(waiting, channels, decibels)
+    for resampled in resampler.resample(None) if resampler else ():
+        waiting += voices.pcm(resampled)
+    _measure(waiting, channels, decibels, last=True)
+    if not samples:
+        raise voices.Undecodable("it holds no sound that can be decoded: make it anew")
+    return Levels(decibels, samples, rate, channels)
+
+
+def _measure(waiting: bytearray, channels: int, decibels: array[float], *, last: bool = False) -> None:
+    """Move what is whole from `waiting` to `decibels`. All channels count: their mean would cancel a turned phase."""
+    size = _LEVEL_SAMPLES * channels * voices.BYTES_PER_SAMPLE
+    whole = len(waiting) if last else len(waiting) // size * size
+    decibels.extend(_level(waiting[start : start + size]) for start in range(0, whole, size))
+    del waiting[:whole]
+
+
+def _level(samples: bytes | bytearray) -> float:
+    values = array("h", bytes(samples))
+    power = sum(map(mul, values, values)) / len(values) / 32768**2
+    return max(SILENCE_DECIBELS, 10 * math.log10(power)) if power else SILENCE_DECIBELS
+
+
+def plan(levels: Levels, limits: Limits) -> Plan:
+    """Cut as late as the limit allows, at pauses if there are any. One segment if the voice needs no cut."""
+    segments: list[Segment] = []
+    start = 0
+    while levels.seconds - start / FRAMES_PER_SECOND > limits.most_seconds + 1e-9:
+        segments.append(_next(levels, limits, len(segments) + 1, start))
+        start = segments[-1].end
+    end = max(start + 1, math.ceil(levels.seconds * FRAMES_PER_SECOND - 1e-9))
+    segments.append(Segment(len(segments) + 1, start, end, SILENCE_DECIBELS, "the end of the voice"))
+    return Plan(levels.samples, levels.rate, levels.channels, limits, tuple(segments))
+
+
+def _next(levels: Levels, limits: Limits, number: int, start: int) -> Segment:
+    # What remains behind the cut must be long enough for a piece of its own.
+    last = min(start + limits.most, math.floor((levels.seconds - limits.least_seconds) * FRAMES_PER_SECOND + 1e-9))
+    first = min(last, start + max(limits.least, math.ceil(_EARLIEST * limits.most)))
+    quiet = _quiet_below(levels, start, start + limits.most)
+    if pauses := _pauses(levels, range(first, last + 1), quiet):
+        end = min(pauses, key=lambda frame: _cost(limits, frame - start))
+        why = f"a pause, {_seconds(end - start)} s long: paid as {limits.paid_seconds(end - start)} s"
+        return Segment(number, start, end, _around(levels, end), why)
+    if pauses := _pauses(levels, range(start + limits.least, first), quiet):
+        end = pauses[-1]
+        why = f"the last pause within {limits.most_seconds:g} s"
+        return Segment(number, start, end, _around(levels, end), why)
+    end = min(range(first, last + 1), key=lambda frame: (round(_around(levels, frame), 1), -frame))
+    why = (
+        f"no pause within {limits.most_seconds:g} s: the quietest place from {_seconds(first - start)} s on, "
+        f"at {_around(levels, end):.0f} dB"
+    )
+    return Segment(number, start, end, _around(levels, end), why, in_pause=False)
+
+
+def _cost(limits: Limits, frames: int) -> tuple[float, int]:
+    """Paid but not used, and the join, for each second of voice; at equal cost the longer piece."""
+    seconds = frames / FRAMES_PER_SECOND
+    return (limits.paid_seconds(frames) - seconds + _JOIN_SECONDS) / seconds, -frames
+
+
+def _quiet_below(levels: Levels, start: int, end: int) -> float:
+    """The level below which a place is quiet, beside the loud parts between two frames."""
+    heard = sorted(levels.decibels[start * _LEVELS_PER_FRAME : end * _LEVELS_PER_FRAME])
+    loud = heard[len(heard) * 19 // 20]
+    return max(_QUIET_DECIBELS, loud - _QUIET_BELOW_LOUD)
+
+
+def _pauses(levels: Levels, frames: Iterable[int], quiet_below: float) -> list[int]:
+    return [frame for frame in frames if _around(levels, frame, _QUIET_LEVELS) <= quiet_below]
+
+
+def _around(levels: Levels, frame: int, reach: int = 1) -> float:
+    """The loudest 20 ms within `reach` of them on either side of a frame's beginning."""
+    middle = frame * _LEVELS_PER_FRAME
+    return max(levels.decibels[max(0, middle - reach) : middle + reach], default=SILENCE_DECIBELS)
+
+
+def _seconds(frames: int) -> str:
+    return f"{frames / FRAMES_PER_SECOND:.2f}"
