@@ -111,6 +111,7 @@ def _encoded(pcm: bytes, plan: Plan, form: Form) -> bytes:
     file = io.BytesIO()
     with av.open(file, "w", format=container) as out:
         stream = out.add_stream(codec, rate=rate)
+        assert isinstance(stream, av.AudioStream)
         stream.bit_rate, stream.layout = form.bit_rate, "mono" if plan.channels == 1 else "stereo"
         stream.codec_context.open()
         resampler = AudioResampler(stream.codec_context.format, stream.layout, rate, stream.codec_context.frame_size)

@@ -55,7 +55,8 @@ def opened(source: Source, content_type: str) -> Iterator[InputContainer]:
         source.seek(0)
     try:
         # Only what was opened here is read: no link inside the file is followed.
-        with av.open(source, format=_FORMATS[content_type], options={"protocol_whitelist": "file"}) as container:
+        options = {"protocol_whitelist": "file"}
+        with av.open(source, "r", format=_FORMATS[content_type], options=options) as container:
             yield container
     except av.error.FFmpegError as error:
         raise Undecodable(f"it cannot be decoded as {content_type} ({error.strerror}): make it anew") from error
