@@ -27,7 +27,8 @@ _LEVEL_SAMPLES = _LEVEL_RATE // (FRAMES_PER_SECOND * _LEVELS_PER_FRAME)
 
 SILENCE_DECIBELS = -120.0
 _QUIET_DECIBELS = -60.0  # this is quiet beside any voice
-_QUIET_BELOW_LOUD = 20.0  # and so is what lies so far below the loud parts around it
+# And so is what lies so far below the voice around it: clearly a pause, or else a shallow one (a noisy room).
+_BELOW_VOICE_DECIBELS = (25.0, 15.0)
 _QUIET_LEVELS = 3  # on either side of a cut, 60 ms: a closed p or t is quiet, too, but not for 120 ms
 _EARLIEST = 0.6  # of the limit: earlier cuts only where there is no pause behind
 _JOIN_SECONDS = 0.1  # a join is worth so much of a paid second, or pieces would become short for a few hundredths
@@ -170,12 +171,13 @@ def _next(levels: Levels, limits: Limits, number: int, start: int) -> Segment:
     # What remains behind the cut must be long enough for a piece of its own.
     last = min(start + limits.most, math.floor((levels.seconds - limits.least_seconds) * FRAMES_PER_SECOND + 1e-9))
     first = min(last, start + max(limits.least, math.ceil(_EARLIEST * limits.most)))
-    quiet = _quiet_below(levels, start, start + limits.most)
-    if pauses := _pauses(levels, range(first, last + 1), quiet):
-        end = min(pauses, key=lambda frame: _cost(limits, frame - start))
-        why = f"a pause, {_seconds(end - start)} s long: paid as {limits.paid_seconds(end - start)} s"
-        return Segment(number, start, end, _around(levels, end), why)
-    if pauses := _pauses(levels, range(start + limits.least, first), quiet):
+    voice = _voice_level(levels, start, start + limits.most)
+    for below in _BELOW_VOICE_DECIBELS:
+        if pauses := _pauses(levels, range(first, last + 1), voice - below):
+            end = min(pauses, key=lambda frame: _cost(limits, frame - start))
+            why = f"a pause after {_seconds(end - start)} s, paid as {limits.paid_seconds(end - start)} s"
+            return Segment(number, start, end, _around(levels, end), why)
+    if pauses := _pauses(levels, range(start + limits.least, first), voice - below):
         end = pauses[-1]
         why = f"the last pause within {limits.most_seconds:g} s"
         return Segment(number, start, end, _around(levels, end), why)
@@ -193,14 +195,14 @@ def _cost(limits: Limits, frames: int) -> tuple[float, int]:
     return (limits.paid_seconds(frames) - seconds + _JOIN_SECONDS) / seconds, -frames
 
 
-def _quiet_below(levels: Levels, start: int, end: int) -> float:
-    """The level below which a place is quiet, beside the loud parts between two frames."""
+def _voice_level(levels: Levels, start: int, end: int) -> float:
+    """How loud the voice is between two frames: a fifth of the time it is louder."""
     heard = sorted(levels.decibels[start * _LEVELS_PER_FRAME : end * _LEVELS_PER_FRAME])
-    loud = heard[len(heard) * 19 // 20]
-    return max(_QUIET_DECIBELS, loud - _QUIET_BELOW_LOUD)
+    return heard[len(heard) * 4 // 5]
 
 
 def _pauses(levels: Levels, frames: Iterable[int], quiet_below: float) -> list[int]:
+    quiet_below = max(quiet_below, _QUIET_DECIBELS)
     return [frame for frame in frames if _around(levels, frame, _QUIET_LEVELS) <= quiet_below]
 
 
