@@ -50,7 +50,7 @@ def waste() -> None:
             counts.append(len(plan.segments))
             pauses.append(sum(one.in_pause for one in plan.segments) / len(plan.segments))
         extra = f"extra paid seconds mean {mean(ratios):.2%}, worst {max(ratios):.2%}"
-        print(f"{name:10s} ≤ {limits.most_seconds:5.1f} s: {mean(counts):5.1f} pieces, {extra}, in pauses {mean(pauses):.1%}")
+        print(f"{name:10s} ≤ {limits.most_seconds:g} s: {mean(counts):5.1f} pieces, {extra}, in pauses {mean(pauses):.1%}")
 
 
 def speech_levels(seconds: float, seed: int) -> cut.Levels:
@@ -73,7 +73,8 @@ def memory() -> None:
             for what in ("cut", "join"):
                 for model in ("infinitalk", "kling"):
                     command = [sys.executable, "-m", "bench.long_voice", what, str(path), model]
-                    print(f"{minutes:4d} min {model:10s}", subprocess.run(command, check=True, stdout=-1, text=True).stdout, end="")
+                    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+                    print(f"{minutes:4d} min {model:10s}", done.stdout, end="", flush=True)
 
 
 def speak(seconds: int, path: Path) -> None:

@@ -4,11 +4,12 @@
 
 A cut stands at a multiple of 1/25 s, so that the frames of the videos fall on one grid and nothing adds up. A begun
 second is paid whole, so among the quiet places the one just below a whole second is chosen. A cut depends only on
-what is heard up to the limit after the one before it: an edit further on changes none of the cuts before it.
+what is heard in the time of two pieces behind the one before it: an edit further on changes none of those before.
 """
 
 from __future__ import annotations
 
+import heapq
 import math
 from array import array
 from collections.abc import Iterable
@@ -29,8 +30,9 @@ SILENCE_DECIBELS = -120.0
 _QUIET_DECIBELS = -60.0  # this is quiet beside any voice
 # And so is what lies so far below the voice around it: clearly a pause, or else a shallow one (a noisy room).
 _BELOW_VOICE_DECIBELS = (25.0, 15.0)
-_QUIET_LEVELS = 3  # on either side of a cut, 60 ms: a closed p or t is quiet, too, but not for 120 ms
-_EARLIEST = 0.6  # of the limit: earlier cuts only where there is no pause behind
+_PAUSE_LEVELS = 6  # a pause is quiet for 120 ms: a closed p or t is quiet, too, but not for so long
+_EARLIEST = 0.5  # of the limit: earlier cuts only where there is no pause behind
+_LIKELY_PAUSES = 40  # looked at with the piece behind them; a limit of minutes has hundreds, and many that serve
 _JOIN_SECONDS = 0.1  # a join is worth so much of a paid second, or pieces would become short for a few hundredths
 
 
@@ -174,7 +176,7 @@ def _next(levels: Levels, limits: Limits, number: int, start: int) -> Segment:
     voice = _voice_level(levels, start, start + limits.most)
     for below in _BELOW_VOICE_DECIBELS:
         if pauses := _pauses(levels, range(first, last + 1), voice - below):
-            end = min(pauses, key=lambda frame: _cost(limits, frame - start))
+            end = _cheapest(levels, limits, start, pauses, voice - below)
             why = f"a pause after {_seconds(end - start)} s, paid as {limits.paid_seconds(end - start)} s"
             return Segment(number, start, end, _around(levels, end), why)
     if pauses := _pauses(levels, range(start + limits.least, first), voice - below):
@@ -189,10 +191,25 @@ def _next(levels: Levels, limits: Limits, number: int, start: int) -> Segment:
     return Segment(number, start, end, _around(levels, end), why, in_pause=False)
 
 
-def _cost(limits: Limits, frames: int) -> tuple[float, int]:
-    """Paid but not used, and the join, for each second of voice; at equal cost the longer piece."""
-    seconds = frames / FRAMES_PER_SECOND
-    return (limits.paid_seconds(frames) - seconds + _JOIN_SECONDS) / seconds, -frames
+def _cheapest(levels: Levels, limits: Limits, start: int, pauses: Iterable[int], quiet_below: float) -> int:
+    """The pause after which this piece and the next cost least for each second of voice; at equal cost the later."""
+
+    def cost(end: int) -> tuple[float, int]:
+        rest = levels.seconds * FRAMES_PER_SECOND - end
+        if rest <= limits.most_seconds * FRAMES_PER_SECOND:
+            return _cost(limits, end - start, rest), -end
+        window = range(end + math.ceil(_EARLIEST * limits.most), end + limits.most + 1)
+        lengths = [pause - end for pause in _pauses(levels, window, quiet_below)]
+        return min((_cost(limits, end - start, one) for one in lengths), default=_cost(limits, end - start)), -end
+
+    likely = heapq.nsmallest(_LIKELY_PAUSES, pauses, key=lambda end: (_cost(limits, end - start), -end))
+    return min(likely, key=cost)
+
+
+def _cost(limits: Limits, *pieces: float) -> float:
+    """Paid and not used, and a join each, for each second of voice."""
+    seconds = sum(pieces) / FRAMES_PER_SECOND
+    return (sum(map(limits.paid_seconds, pieces)) - seconds + len(pieces) * _JOIN_SECONDS) / seconds
 
 
 def _voice_level(levels: Levels, start: int, end: int) -> float:
@@ -203,13 +220,25 @@ def _voice_level(levels: Levels, start: int, end: int) -> float:
 
 def _pauses(levels: Levels, frames: Iterable[int], quiet_below: float) -> list[int]:
     quiet_below = max(quiet_below, _QUIET_DECIBELS)
-    return [frame for frame in frames if _around(levels, frame, _QUIET_LEVELS) <= quiet_below]
+    return [frame for frame in frames if _is_in_pause(levels.decibels, frame * _LEVELS_PER_FRAME, quiet_below)]
 
 
-def _around(levels: Levels, frame: int, reach: int = 1) -> float:
-    """The loudest 20 ms within `reach` of them on either side of a frame's beginning."""
+def _is_in_pause(decibels: array[float], place: int, quiet_below: float) -> bool:
+    """Whether it is quiet for 20 ms at least on either side, and for the length of a pause in all."""
+    first, end = place, place
+    while end < min(place + _PAUSE_LEVELS, len(decibels)) and decibels[end] <= quiet_below:
+        end += 1
+    if end == place:
+        return False
+    while first > max(0, place - _PAUSE_LEVELS) and decibels[first - 1] <= quiet_below:
+        first -= 1
+    return first < place and end - first >= _PAUSE_LEVELS
+
+
+def _around(levels: Levels, frame: int) -> float:
+    """The louder of the 20 ms before and behind a frame's beginning."""
     middle = frame * _LEVELS_PER_FRAME
-    return max(levels.decibels[max(0, middle - reach) : middle + reach], default=SILENCE_DECIBELS)
+    return max(levels.decibels[max(0, middle - 1) : middle + 1], default=SILENCE_DECIBELS)
 
 
 def _seconds(frames: int) -> str:

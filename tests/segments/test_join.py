@@ -7,6 +7,7 @@ import subprocess
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -38,15 +39,18 @@ class Watched:
 
 def watched(path: Path, rate: int) -> Watched:
     with av.open(str(path)) as container:
-        shown = [(frame.time, bytes(frame.planes[0])[32 * frame.planes[0].line_size + 32]) for frame in container.decode(video=0)]
+        shown = [(frame.time, light_of(frame)) for frame in container.decode(video=0)]
         ends_at = container.streams.video[0].duration * container.streams.video[0].time_base
     with av.open(str(path)) as container:
         begins_at = next(container.decode(audio=0)).time
     play = [get_ffmpeg_exe(), "-v", "error", "-i", path, "-vn", "-ac", "1", "-ar", str(rate), "-f", "s16le", "-"]
     samples = array("h", subprocess.run(play, check=True, capture_output=True).stdout)
-    pairs = zip(shown, shown[1:], strict=False)
-    flashes = [time for (_, before), (time, light) in pairs if before < 130 < light]
+    flashes = [time for (_, before), (time, light) in pairwise(shown) if before < 130 < light]
     return Watched(flashes, [time for time, _ in shown], float(ends_at), samples, begins_at)
+
+
+def light_of(frame: av.VideoFrame) -> int:
+    return bytes(frame.planes[0])[32 * frame.planes[0].line_size + 32]
 
 
 def joined(spoken: Spoken, make: Make, tmp_path: Path, **more: object) -> tuple[cut.Plan, Joined, Watched]:
@@ -177,7 +181,7 @@ def test_a_piece_that_is_no_video_is_refused(speak: Speak, make: Make, tmp_path:
     plan = cut.plan(cut.listen(spoken.voice), SMALL)
     made = make(spoken.voice, plan)
     Path(str(made[1].source)).write_bytes(b"<html>gone</html>")
-    with pytest.raises(Unjoinable, match="piece 2 .* cannot be decoded as video/mp4"):
+    with pytest.raises(Unjoinable, match=r"piece 2 .* cannot be decoded as video/mp4"):
         join.join(spoken.voice, plan, made, tmp_path / "joined.mp4", tmp_path)
 
 
