@@ -11,6 +11,8 @@ import io
 import wave
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, groupby
+from operator import itemgetter
 
 import av
 from av.audio.resampler import AudioResampler
@@ -24,7 +26,6 @@ _ENCODERS = {"audio/mpeg": ("mp3", "libmp3lame"), "audio/mp4": ("ipod", "aac")} 
 _BIT_RATES = (128_000, 96_000, 64_000, 48_000, 32_000)
 _OVERHEAD_BYTES = 8192  # headers, an index and the encoder's padding
 _SAFETY = 1.03  # encoders keep a bit rate on average only
-_FRAME_SAMPLES = 4096
 # An encoder that cannot make a rate gets the nearest that both can.
 _ENCODED_RATES = (16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 
@@ -73,39 +74,52 @@ def choose_form(plan: Plan, types: Iterable[str], most_bytes: int) -> Form:
 
 def write(voice: Voice, plan: Plan, form: Form) -> Iterator[Piece]:
     """Decode the voice and give its pieces, one after another. Raises VoiceChanged, Undecodable."""
-    for segment, pcm in _cut(voice, plan):
-        said = f"{plan.rate} {plan.channels} ".encode()
-        samples = len(pcm) // (plan.channels * BYTES_PER_SAMPLE)
-        content = _wav(pcm, plan) if form.content_type == "audio/wav" else _encoded(pcm, plan, form)
-        yield Piece(segment, content, samples, hashlib.sha256(said + pcm).hexdigest())
+    for segment, parts in groupby(_parts(voice, plan), key=itemgetter(0)):
+        yield _written(segment, (pcm for _, pcm in parts), plan, form)
 
 
-def _cut(voice: Voice, plan: Plan) -> Iterator[tuple[Segment, bytes]]:
+def _parts(voice: Voice, plan: Plan) -> Iterator[tuple[Segment, bytes]]:
+    """The voice as it is decoded, in parts that belong to one segment each."""
+    segments = list(plan.segments)
     size = plan.channels * BYTES_PER_SAMPLE
-    ends = [(one, (plan.sample(one.end) - plan.sample(one.start)) * size) for one in plan.segments]
-    waiting = bytearray()
-    total = 0
+    position = 0
     for frame in voices.frames(voice):
-        waiting += voices.pcm(frame)
-        total += frame.samples
-        while len(ends) > 1 and len(waiting) >= ends[0][1]:
-            segment, length = ends.pop(0)
-            yield segment, bytes(waiting[:length])
-            del waiting[:length]
-    if total != plan.samples or len(ends) != 1:
-        raise VoiceChanged(f"the voice has {total} samples, and {plan.samples} when it was listened to")
-    yield ends[0][0], bytes(waiting)
+        pcm = voices.pcm(frame)
+        while len(segments) > 1 and (left := plan.sample(segments[0].end) - position) * size <= len(pcm):
+            yield segments.pop(0), pcm[: left * size]
+            pcm = pcm[left * size :]
+            position += left
+        yield segments[0], pcm
+        position += len(pcm) // size
+    if position != plan.samples:
+        raise VoiceChanged(f"the voice has {position} samples, and had {plan.samples} when it was listened to")
 
 
-def _wav(pcm: bytes, plan: Plan) -> bytes:
+def _written(segment: Segment, parts: Iterable[bytes], plan: Plan, form: Form) -> Piece:
+    digest = hashlib.sha256(f"{plan.rate} {plan.channels} ".encode())
+    bytes_ = 0
+
+    def noted() -> Iterator[bytes]:
+        nonlocal bytes_
+        for part in filter(None, parts):
+            digest.update(part)
+            bytes_ += len(part)
+            yield part
+
+    content = _wav(noted(), plan) if form.content_type == "audio/wav" else _encoded(noted(), plan, form)
+    return Piece(segment, content, bytes_ // (plan.channels * BYTES_PER_SAMPLE), digest.hexdigest())
+
+
+def _wav(parts: Iterable[bytes], plan: Plan) -> bytes:
     file = io.BytesIO()
     with wave.open(file, "wb") as out:
         out.setparams((plan.channels, BYTES_PER_SAMPLE, plan.rate, 0, "NONE", ""))
-        out.writeframes(pcm)
+        for part in parts:
+            out.writeframesraw(part)
     return file.getvalue()
 
 
-def _encoded(pcm: bytes, plan: Plan, form: Form) -> bytes:
+def _encoded(parts: Iterable[bytes], plan: Plan, form: Form) -> bytes:
     container, codec = _ENCODERS[form.content_type]
     rate = min(_ENCODED_RATES, key=lambda one: abs(one - plan.rate))
     file = io.BytesIO()
@@ -115,15 +129,16 @@ def _encoded(pcm: bytes, plan: Plan, form: Form) -> bytes:
         stream.bit_rate, stream.layout = form.bit_rate, "mono" if plan.channels == 1 else "stereo"
         stream.codec_context.open()
         resampler = AudioResampler(stream.codec_context.format, stream.layout, rate, stream.codec_context.frame_size)
-        for frame in (*_frames(pcm, plan), None):
+        for frame in chain(_frames(parts, plan), [None]):
             for resampled in resampler.resample(frame):
                 out.mux(stream.encode(resampled))
         out.mux(stream.encode(None))
     return file.getvalue()
 
 
-def _frames(pcm: bytes, plan: Plan) -> Iterator[av.AudioFrame]:
-    size = plan.channels * BYTES_PER_SAMPLE
-    for start in range(0, len(pcm), _FRAME_SAMPLES * size):
-        content = pcm[start : start + _FRAME_SAMPLES * size]
-        yield voices.frame_of(content, plan.rate, plan.channels, start // size)
+def _frames(parts: Iterable[bytes], plan: Plan) -> Iterator[av.AudioFrame]:
+    position = 0
+    for part in parts:
+        frame = voices.frame_of(part, plan.rate, plan.channels, position)
+        position += frame.samples
+        yield frame

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import random
 import subprocess
 from array import array
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -190,6 +191,15 @@ def test_pieces_of_another_plan_are_an_error(speak: Speak, make: Make, tmp_path:
     plan = cut.plan(cut.listen(spoken.voice), SMALL)
     with pytest.raises(ValueError, match="not those of the plan"):
         join.join(spoken.voice, plan, make(spoken.voice, plan)[1:], tmp_path / "joined.mp4", tmp_path)
+
+
+def test_pieces_and_voice_may_be_open_files(speak: Speak, make: Make, tmp_path: Path) -> None:
+    spoken = speak(5.0, "m4a")
+    voice = Voice(io.BytesIO(Path(str(spoken.voice.source)).read_bytes()), spoken.voice.content_type)
+    plan = cut.plan(cut.listen(voice), SMALL)
+    made = [replace(one, source=io.BytesIO(Path(str(one.source)).read_bytes())) for one in make(voice, plan)]
+    join.join(voice, plan, made, tmp_path / "joined.mp4", tmp_path)
+    assert_in_step(spoken, plan, watched(tmp_path / "joined.mp4", spoken.rate))
 
 
 def test_one_piece_is_joined_as_well(speak: Speak, make: Make, tmp_path: Path) -> None:
