@@ -1,4 +1,4 @@
-"""What cutting and joining a long voice costs: `python -m bench.long_voice [waste] [memory] [motion]`.
+"""What cutting and joining a long voice costs: `python -m bench.long_voice [waste | memory [MINUTES …] | motion]`.
 
 waste    paid seconds beyond the voice's own, over 20 random voices of 10 minutes
 memory   the peak of memory and the CPU of cutter and joiner, each in a process of its own, for 10 min, 1 h and 3 h
@@ -37,7 +37,7 @@ def main() -> None:
     if wanted[0] in ("cut", "join"):
         child(wanted[0], Path(wanted[1]), wanted[2])
         return
-    for name in wanted:
+    for name in wanted[:1] if sys.argv[1:] else wanted:
         {"waste": waste, "memory": memory, "motion": motions}[name]()
 
 
@@ -66,7 +66,7 @@ def speech_levels(seconds: float, seed: int) -> cut.Levels:
 
 
 def memory() -> None:
-    for minutes in (10, 60, 180):
+    for minutes in [int(one) for one in sys.argv[2:]] or (10, 60, 180):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "voice.mp3"
             speak(minutes * 60, path)

@@ -15,10 +15,10 @@ import av
 import pytest
 from imageio_ffmpeg import get_ffmpeg_exe
 
-from functions import mp4
 from functions.segments import cut, join
 from functions.segments.join import Joined, Made, Unjoinable
 from functions.segments.voice import Voice
+from functions.videos import mp4
 from tests.segments.conftest import SMALL, Spoken
 from tests.segments.test_cut import moved
 
