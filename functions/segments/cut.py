@@ -31,6 +31,7 @@ _QUIET_DECIBELS = -60.0  # this is quiet beside any voice
 # And so is what lies so far below the voice around it: clearly a pause, or else a shallow one (a noisy room).
 _BELOW_VOICE_DECIBELS = (25.0, 15.0)
 _PAUSE_LEVELS = 6  # a pause is quiet for 120 ms: a closed p or t is quiet, too, but not for so long
+_ALIKE_DECIBELS = 1.0  # nobody hears the difference between two places of a voice without pauses
 _EARLIEST = 0.5  # of the limit: earlier cuts only where there is no pause behind
 _LIKELY_PAUSES = 40  # looked at with the piece behind them; a limit of minutes has hundreds, and many that serve
 _JOIN_SECONDS = 0.1  # a join is worth so much of a paid second, or pieces would become short for a few hundredths
@@ -183,7 +184,9 @@ def _next(levels: Levels, limits: Limits, number: int, start: int) -> Segment:
         end = pauses[-1]
         why = f"the last pause within {limits.most_seconds:g} s"
         return Segment(number, start, end, _around(levels, end), why)
-    end = min(range(first, last + 1), key=lambda frame: (round(_around(levels, frame), 1), -frame))
+    quietest = min(_around(levels, frame) for frame in range(first, last + 1))
+    places = [frame for frame in range(first, last + 1) if _around(levels, frame) <= quietest + _ALIKE_DECIBELS]
+    end = min(places, key=lambda frame: (_cost(limits, frame - start), -frame))
     why = (
         f"no pause within {limits.most_seconds:g} s: the quietest place from {_seconds(first - start)} s on, "
         f"at {_around(levels, end):.0f} dB"

@@ -64,7 +64,7 @@ def test_a_voice_without_a_pause_is_cut_at_its_quietest_place_and_the_plan_says_
     plan = planned(record([*noise(1.5), *noise(0.1, 800), *noise(1.5)]))
     assert_whole(plan)
     first = plan.segments[0]
-    assert (first.in_pause, first.end) == (False, 38)  # in the tenth of a second that is less loud
+    assert (first.in_pause, first.end) == (False, 39)  # in the tenth of a second that is less loud
     assert first.why == "no pause within 2 s: the quietest place from 1.00 s on, at -32 dB"
 
 
