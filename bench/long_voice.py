@@ -1,10 +1,12 @@
-"""What cutting and joining a long voice costs: `python -m bench.long_voice [waste | memory [MINUTES …] | motion]`.
+"""What cutting and joining a long voice costs: `python -m bench.long_voice [waste | memory [MINUTES
+…] | motion]`.
 
 waste    paid seconds beyond the voice's own, over 20 random voices of 10 minutes
-memory   the peak of memory and the CPU of cutter and joiner, each in a process of its own, for 10 min, 1 h and 3 h
+memory   the peak of memory and the CPU of cutter and joiner, each in a process of its own
 motion   the scores of drawn faces that move, or do not
 
-The voices are noise with pauses as speech has them; the joined pieces are one real video each, used again and again.
+The voices are noise with pauses as speech has them; the joined pieces are one real video each, used
+again and again.
 """
 
 from __future__ import annotations
@@ -50,11 +52,14 @@ def waste() -> None:
             counts.append(len(plan.segments))
             pauses.append(sum(one.in_pause for one in plan.segments) / len(plan.segments))
         extra = f"extra paid seconds mean {mean(ratios):.2%}, worst {max(ratios):.2%}"
-        print(f"{name:10s} ≤ {limits.most_seconds:g} s: {mean(counts):5.1f} pieces, {extra}, in pauses {mean(pauses):.1%}")
+        paused = f"in pauses {mean(pauses):.1%}"
+        most = limits.most_seconds
+        print(f"{name:10s} ≤ {most:g} s: {mean(counts):5.1f} pieces, {extra}, {paused}")
 
 
 def speech_levels(seconds: float, seed: int) -> cut.Levels:
-    """Sentences of 2 to 5 s at −20 dB with the dips between syllables, pauses of 0.15 to 0.8 s at −66 dB."""
+    """Sentences of 2 to 5 s at −20 dB with the dips between syllables, pauses of 0.15 to 0.8 s at
+    −66 dB."""
     random_ = random.Random(seed)
     decibels = array.array("f")
     while len(decibels) < seconds * LEVELS_A_SECOND:
@@ -78,9 +83,25 @@ def memory() -> None:
 
 
 def speak(seconds: int, path: Path) -> None:
-    """Noise of sentences of 3.1 s and pauses of 0.4 s, 44.1 kHz stereo; by FFmpeg, as this is not what is measured."""
-    source = f"anoisesrc=r=44100:a=0.2:d={seconds},volume='if(lt(mod(t,3.5),3.1),1,0.0005)':eval=frame"
-    command = [get_ffmpeg_exe(), "-v", "error", "-f", "lavfi", "-i", source, "-ac", "2", "-b:a", "128k", str(path)]
+    """Noise of sentences of 3.1 s and pauses of 0.4 s, 44.1 kHz stereo; by FFmpeg, as this is not
+    what is measured."""
+    source = (
+        f"anoisesrc=r=44100:a=0.2:d={seconds},volume='if(lt(mod(t,3.5),3.1),1,0.0005)':eval=frame"
+    )
+    command = [
+        get_ffmpeg_exe(),
+        "-v",
+        "error",
+        "-f",
+        "lavfi",
+        "-i",
+        source,
+        "-ac",
+        "2",
+        "-b:a",
+        "128k",
+        str(path),
+    ]
     subprocess.run(command, check=True)
 
 
@@ -93,20 +114,24 @@ def child(what: str, path: Path, model: str) -> None:
         planned = time.process_time() - began
         form = pieces.choose_form(plan, {"audio/wav", "audio/mpeg"}, 10 << 20)
         written = sum(len(one.content) for one in pieces.write(voice, plan, form))
-        more = f"plan {planned:.1f} s, {len(plan.segments)} pieces, {written / (1 << 20):.0f} MB of {form.content_type}"
+        kind = f"{written / (1 << 20):.0f} MB of {form.content_type}"
+        more = f"plan {planned:.1f} s, {len(plan.segments)} pieces, {kind}"
     else:
         plan = cut.plan(cut.listen(voice), limits)
         made = videos(plan, path.parent)
         began = time.process_time()
-        joined = join.join(voice, plan, made, path.parent / "joined.mp4", path.parent)
-        more = f"{joined.frames} frames, {os.path.getsize(path.parent / 'joined.mp4') / (1 << 20):.0f} MB"
+        out = path.parent / "joined.mp4"
+        joined = join.join(voice, plan, made, out, path.parent)
+        more = f"{joined.frames} frames, {os.path.getsize(out) / (1 << 20):.0f} MB"
     spent = time.process_time() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{what:5s} peak {peak:4.0f} MB, CPU {spent:6.1f} s = {spent / plan.seconds:.2%} of the voice ({more})")
+    share = f"{spent / plan.seconds:.2%} of the voice"
+    print(f"{what:5s} peak {peak:4.0f} MB, CPU {spent:6.1f} s = {share} ({more})")
 
 
 def videos(plan: cut.Plan, folder: Path) -> list[join.Made]:
-    """A video of every length that occurs, 480 × 480 and two frames too long; not one for every segment."""
+    """A video of every length that occurs, 480 × 480 and two frames too long; not one for every
+    segment."""
     made = []
     for one in plan.segments:
         path = folder / f"{one.frames}.mp4"
@@ -118,16 +143,37 @@ def videos(plan: cut.Plan, folder: Path) -> list[join.Made]:
 
 def film(path: Path, frames: int) -> None:
     source = f"testsrc2=s=480x480:r=25:d={frames / 25}"
-    command = [get_ffmpeg_exe(), "-v", "error", "-y", "-f", "lavfi", "-i", source, "-c:v", "libx264", "-preset", "ultrafast"]
-    subprocess.run([*command, "-bf", "2", "-pix_fmt", "yuv420p", "-t", str(frames / 25), str(path)], check=True)
+    command = [
+        get_ffmpeg_exe(),
+        "-v",
+        "error",
+        "-y",
+        "-f",
+        "lavfi",
+        "-i",
+        source,
+        "-c:v",
+        "libx264",
+        "-preset",
+        "ultrafast",
+    ]
+    subprocess.run(
+        [*command, "-bf", "2", "-pix_fmt", "yuv420p", "-t", str(frames / 25), str(path)], check=True
+    )
 
 
 def motions() -> None:
-    portrait = Image.open(Path(__file__).parents[1] / "local/samples/portrait.png").convert("RGB").resize((480, 480))
+    portrait = (
+        Image.open(Path(__file__).parents[1] / "local/samples/portrait.png")
+        .convert("RGB")
+        .resize((480, 480))
+    )
     faces = {"still": 0, "mouth ± 3 pixels": 3, "mouth ± 8 pixels": 8, "mouth ± 16 pixels": 16}
     for name, opening in faces.items():
         scores = [motion.measure(face(portrait, opening, crf)).mouth for crf in (18, 28, 35)]
-        print(f"{name:18s} mouth {min(scores):.2f} to {max(scores):.2f} (still below {motion.STILL})")
+        print(
+            f"{name:18s} mouth {min(scores):.2f} to {max(scores):.2f} (still below {motion.STILL})"
+        )
 
 
 def face(portrait: Image.Image, opening: int, crf: int) -> Path:
@@ -139,7 +185,9 @@ def face(portrait: Image.Image, opening: int, crf: int) -> Path:
         for number in range(150):
             picture = portrait.copy()
             height = abs(math.sin(2 * math.pi * 4 * number / 25)) * opening
-            ImageDraw.Draw(picture).ellipse((215, 300 - height, 265, 300 + height), fill=(60, 20, 20))
+            ImageDraw.Draw(picture).ellipse(
+                (215, 300 - height, 265, 300 + height), fill=(60, 20, 20)
+            )
             frame = av.VideoFrame(*portrait.size, "rgb24")
             frame.planes[0].update(picture.tobytes())
             frame.pts, frame.time_base = number, Fraction(1, 25)

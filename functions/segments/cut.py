@@ -2,9 +2,10 @@
 
     listen(voice) ─▶ Levels ─▶ plan(levels, limits) ─▶ Plan ─▶ pieces.write(voice, plan, form)
 
-A cut stands at a multiple of 1/25 s, so that the frames of the videos fall on one grid and nothing adds up. A begun
-second is paid whole, so among the quiet places the one just below a whole second is chosen. A cut depends only on
-what is heard in the time of two pieces behind the one before it: an edit further on changes none of those before.
+A cut stands at a multiple of 1/25 s, so that the frames of the videos fall on one grid and nothing
+adds up. A begun second is paid whole, so among the quiet places the one just below a whole second
+is chosen. A cut depends only on what is heard in the time of two pieces behind the one before it:
+an edit further on changes none of those before.
 """
 
 from __future__ import annotations
@@ -23,23 +24,28 @@ from functions.segments.voice import Voice
 
 FRAMES_PER_SECOND = 25
 _LEVELS_PER_FRAME = 2  # of 20 ms
-_LEVEL_RATE = 16_000  # keeps what an s is heard by (up to 8 kHz): at 8,000 samples it would pass for silence
+# Keeps what an s is heard by (up to 8 kHz): at 8,000 samples it would pass for silence.
+_LEVEL_RATE = 16_000
 _LEVEL_SAMPLES = _LEVEL_RATE // (FRAMES_PER_SECOND * _LEVELS_PER_FRAME)
 
 SILENCE_DECIBELS = -120.0
 _QUIET_DECIBELS = -60.0  # this is quiet beside any voice
-# And so is what lies so far below the voice around it: clearly a pause, or else a shallow one (a noisy room).
+# And so is what lies so far below the voice around it: clearly a pause, or else a shallow one (a
+# noisy room).
 _BELOW_VOICE_DECIBELS = (25.0, 15.0)
 _PAUSE_LEVELS = 6  # a pause is quiet for 120 ms: a closed p or t is quiet, too, but not for so long
 _ALIKE_DECIBELS = 1.0  # nobody hears the difference between two places of a voice without pauses
 _EARLIEST = 0.5  # of the limit: earlier cuts only where there is no pause behind
-_LIKELY_PAUSES = 40  # looked at with the piece behind them; a limit of minutes has hundreds, and many that serve
-_JOIN_SECONDS = 0.1  # a join is worth so much of a paid second, or pieces would become short for a few hundredths
+# Looked at with the piece behind them; a limit of minutes has hundreds, and many that serve.
+_LIKELY_PAUSES = 40
+# A join is worth so much of a paid second, or pieces would become short for a few hundredths.
+_JOIN_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
 class Levels:
-    """How loud a voice is, in dB below full scale, for each 20 ms; and how long it is, in samples."""
+    """How loud a voice is, in dB below full scale, for each 20 ms; and how long it is, in
+    samples."""
 
     decibels: array[float]
     samples: int
@@ -53,8 +59,9 @@ class Levels:
 
 @dataclass(frozen=True)
 class Limits:
-    """What one piece may last, in seconds. `spare_frames`: a piece counts as longer by so many, since what the
-    provider measures includes an encoder's padding, and 14.00 s may be paid as 15."""
+    """What one piece may last, in seconds. `spare_frames`: a piece counts as longer by so many,
+    since what the provider measures includes an encoder's padding, and 14.00 s may be paid as
+    15."""
 
     most_seconds: float
     least_seconds: float = 0.5
@@ -62,8 +69,11 @@ class Limits:
 
     def __post_init__(self) -> None:
         if self.most_seconds < 2 * self.least_seconds + 1:
-            message = f"pieces of {self.least_seconds:g} to {self.most_seconds:g} s: no rest could be cut to that"
-            raise ValueError(f"{message}; the longest must be over twice the shortest and a second more")
+            lengths = f"{self.least_seconds:g} to {self.most_seconds:g} s"
+            message = f"pieces of {lengths}: no rest could be cut to that"
+            raise ValueError(
+                f"{message}; the longest must be over twice the shortest and a second more"
+            )
 
     @property
     def most(self) -> int:
@@ -79,8 +89,9 @@ class Limits:
 
 @dataclass(frozen=True)
 class Segment:
-    """A piece of a voice, from frame `start` up to frame `end` of 1/25 s. `level` is the louder of the 20 ms before and
-    behind its end, in dB; `why` says in words why it ends there, and `in_pause` whether it does so in a pause."""
+    """A piece of a voice, from frame `start` up to frame `end` of 1/25 s. `level` is the louder of
+    the 20 ms before and behind its end, in dB; `why` says in words why it ends there, and
+    `in_pause` whether it does so in a pause."""
 
     number: int
     start: int
@@ -100,8 +111,8 @@ class Segment:
 
 @dataclass(frozen=True)
 class Plan:
-    """A voice of `samples` at `rate`, and its segments without a gap. The last one ends with the voice: its `end` is the
-    first frame that begins no earlier."""
+    """A voice of `samples` at `rate`, and its segments without a gap. The last one ends with the
+    voice: its `end` is the first frame that begins no earlier."""
 
     samples: int
     rate: int
@@ -117,10 +128,14 @@ class Plan:
     def paid_seconds(self) -> int:
         """Begun seconds of all pieces, as providers count them."""
         ends = [*(one.end for one in self.segments[:-1]), self.seconds * FRAMES_PER_SECOND]
-        return sum(self.limits.paid_seconds(end - one.start) for one, end in zip(self.segments, ends, strict=True))
+        return sum(
+            self.limits.paid_seconds(end - one.start)
+            for one, end in zip(self.segments, ends, strict=True)
+        )
 
     def sample(self, frame: int) -> int:
-        """The first sample of a frame. Rounded where the rate is no multiple of 25, from 0 on: nothing adds up."""
+        """The first sample of a frame. Rounded where the rate is no multiple of 25, from 0 on:
+        nothing adds up."""
         return min(self.samples, round(frame * self.rate / FRAMES_PER_SECOND))
 
 
@@ -131,7 +146,11 @@ def listen(voice: Voice) -> Levels:
     resampler: AudioResampler | None = None
     samples = rate = channels = 0
     for frame in voices.frames(voice):
-        samples, rate, channels = samples + frame.samples, frame.sample_rate, frame.layout.nb_channels
+        samples, rate, channels = (
+            samples + frame.samples,
+            frame.sample_rate,
+            frame.layout.nb_channels,
+        )
         resampler = resampler or AudioResampler("s16", frame.layout, _LEVEL_RATE)
         for resampled in resampler.resample(frame):
             waiting += voices.pcm(resampled)
@@ -144,8 +163,11 @@ def listen(voice: Voice) -> Levels:
     return Levels(decibels, samples, rate, channels)
 
 
-def _measure(waiting: bytearray, channels: int, decibels: array[float], *, last: bool = False) -> None:
-    """Move what is whole from `waiting` to `decibels`. All channels count: their mean would cancel a turned phase."""
+def _measure(
+    waiting: bytearray, channels: int, decibels: array[float], *, last: bool = False
+) -> None:
+    """Move what is whole from `waiting` to `decibels`. All channels count: their mean would cancel
+    a turned phase."""
     size = _LEVEL_SAMPLES * channels * voices.BYTES_PER_SAMPLE
     whole = len(waiting) if last else len(waiting) // size * size
     decibels.extend(_level(waiting[start : start + size]) for start in range(0, whole, size))
@@ -159,43 +181,57 @@ def _level(samples: bytes | bytearray) -> float:
 
 
 def plan(levels: Levels, limits: Limits) -> Plan:
-    """Cut as late as the limit allows, at pauses if there are any. One segment if the voice needs no cut."""
+    """Cut as late as the limit allows, at pauses if there are any. One segment if the voice needs
+    no cut."""
     segments: list[Segment] = []
     start = 0
     while levels.seconds - start / FRAMES_PER_SECOND > limits.most_seconds + 1e-9:
         segments.append(_next(levels, limits, len(segments) + 1, start))
         start = segments[-1].end
     end = max(start + 1, math.ceil(levels.seconds * FRAMES_PER_SECOND - 1e-9))
-    segments.append(Segment(len(segments) + 1, start, end, SILENCE_DECIBELS, "the end of the voice"))
+    segments.append(
+        Segment(len(segments) + 1, start, end, SILENCE_DECIBELS, "the end of the voice")
+    )
     return Plan(levels.samples, levels.rate, levels.channels, limits, tuple(segments))
 
 
 def _next(levels: Levels, limits: Limits, number: int, start: int) -> Segment:
     # What remains behind the cut must be long enough for a piece of its own.
-    last = min(start + limits.most, math.floor((levels.seconds - limits.least_seconds) * FRAMES_PER_SECOND + 1e-9))
+    last = min(
+        start + limits.most,
+        math.floor((levels.seconds - limits.least_seconds) * FRAMES_PER_SECOND + 1e-9),
+    )
     first = min(last, start + max(limits.least, math.ceil(_EARLIEST * limits.most)))
     voice = _voice_level(levels, start, start + limits.most)
     for below in _BELOW_VOICE_DECIBELS:
         if pauses := _pauses(levels, range(first, last + 1), voice - below):
             end = _cheapest(levels, limits, start, pauses, voice - below)
-            why = f"a pause after {_seconds(end - start)} s, paid as {limits.paid_seconds(end - start)} s"
+            paid = limits.paid_seconds(end - start)
+            why = f"a pause after {_seconds(end - start)} s, paid as {paid} s"
             return Segment(number, start, end, _around(levels, end), why)
     if pauses := _pauses(levels, range(start + limits.least, first), voice - below):
         end = pauses[-1]
         why = f"the last pause within {limits.most_seconds:g} s"
         return Segment(number, start, end, _around(levels, end), why)
     quietest = min(_around(levels, frame) for frame in range(first, last + 1))
-    places = [frame for frame in range(first, last + 1) if _around(levels, frame) <= quietest + _ALIKE_DECIBELS]
+    places = [
+        frame
+        for frame in range(first, last + 1)
+        if _around(levels, frame) <= quietest + _ALIKE_DECIBELS
+    ]
     end = min(places, key=lambda frame: (_cost(limits, frame - start), -frame))
     why = (
-        f"no pause within {limits.most_seconds:g} s: the quietest place from {_seconds(first - start)} s on, "
-        f"at {_around(levels, end):.0f} dB"
+        f"no pause within {limits.most_seconds:g} s: "
+        f"the quietest place from {_seconds(first - start)} s on, at {_around(levels, end):.0f} dB"
     )
     return Segment(number, start, end, _around(levels, end), why, in_pause=False)
 
 
-def _cheapest(levels: Levels, limits: Limits, start: int, pauses: Iterable[int], quiet_below: float) -> int:
-    """The pause after which this piece and the next cost least for each second of voice; at equal cost the later."""
+def _cheapest(
+    levels: Levels, limits: Limits, start: int, pauses: Iterable[int], quiet_below: float
+) -> int:
+    """The pause after which this piece and the next cost least for each second of voice; at equal
+    cost the later."""
 
     def cost(end: int) -> tuple[float, int]:
         rest = levels.seconds * FRAMES_PER_SECOND - end
@@ -203,9 +239,13 @@ def _cheapest(levels: Levels, limits: Limits, start: int, pauses: Iterable[int],
             return _cost(limits, end - start, rest), -end
         window = range(end + math.ceil(_EARLIEST * limits.most), end + limits.most + 1)
         lengths = [pause - end for pause in _pauses(levels, window, quiet_below)]
-        return min((_cost(limits, end - start, one) for one in lengths), default=_cost(limits, end - start)), -end
+        return min(
+            (_cost(limits, end - start, one) for one in lengths), default=_cost(limits, end - start)
+        ), -end
 
-    likely = heapq.nsmallest(_LIKELY_PAUSES, pauses, key=lambda end: (_cost(limits, end - start), -end))
+    likely = heapq.nsmallest(
+        _LIKELY_PAUSES, pauses, key=lambda end: (_cost(limits, end - start), -end)
+    )
     return min(likely, key=cost)
 
 
@@ -223,11 +263,16 @@ def _voice_level(levels: Levels, start: int, end: int) -> float:
 
 def _pauses(levels: Levels, frames: Iterable[int], quiet_below: float) -> list[int]:
     quiet_below = max(quiet_below, _QUIET_DECIBELS)
-    return [frame for frame in frames if _is_in_pause(levels.decibels, frame * _LEVELS_PER_FRAME, quiet_below)]
+    return [
+        frame
+        for frame in frames
+        if _is_in_pause(levels.decibels, frame * _LEVELS_PER_FRAME, quiet_below)
+    ]
 
 
 def _is_in_pause(decibels: array[float], place: int, quiet_below: float) -> bool:
-    """Whether it is quiet for 20 ms at least on either side, and for the length of a pause in all."""
+    """Whether it is quiet for 20 ms at least on either side, and for the length of a pause in
+    all."""
     first, end = place, place
     while end < min(place + _PAUSE_LEVELS, len(decibels)) and decibels[end] <= quiet_below:
         end += 1

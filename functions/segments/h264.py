@@ -1,9 +1,11 @@
 """The parameter sets of an H.264 track (SPS, PPS) as MP4 keeps them, and two such records made one.
 
-A track has one record for all its pictures, and every picture names the PPS that it was made with by number. So pieces
-from two encoders may share a track if their numbers differ: the record then holds the sets of both.
+A track has one record for all its pictures, and every picture names the PPS that it was made with
+by number. So pieces from two encoders may share a track if their numbers differ: the record then
+holds the sets of both.
 
-The avcC record: ISO/IEC 14496-15, 5.3.3.1. SPS and PPS: https://www.itu.int/rec/T-REC-H.264, 7.3.2.1 and 7.3.2.2.
+The avcC record: ISO/IEC 14496-15, 5.3.3.1. SPS and PPS: https://www.itu.int/rec/T-REC-H.264,
+7.3.2.1 and 7.3.2.2.
 """
 
 from __future__ import annotations
@@ -41,15 +43,21 @@ class Record:
         return cls(data[1], data[2], data[3], (data[4] & 3) + 1, sps, pps, data[position:])
 
     def __bytes__(self) -> bytes:
-        head = bytes([1, self.profile, self.compatibility, self.level, 0xFC | self.length_bytes - 1])
+        head = bytes(
+            [1, self.profile, self.compatibility, self.level, 0xFC | self.length_bytes - 1]
+        )
         sps = b"".join(len(one).to_bytes(2) + one for one in self.sps)
         pps = b"".join(len(one).to_bytes(2) + one for one in self.pps)
-        return head + bytes([0xE0 | len(self.sps)]) + sps + bytes([len(self.pps)]) + pps + self.extra
+        return (
+            head + bytes([0xE0 | len(self.sps)]) + sps + bytes([len(self.pps)]) + pps + self.extra
+        )
 
     @property
     def ids(self) -> set[int]:
         """Every number that a parameter set of this record goes by, of either kind."""
-        return {_exp_golomb(one[4:]) for one in self.sps} | {_exp_golomb(one[1:]) for one in self.pps}
+        return {_exp_golomb(one[4:]) for one in self.sps} | {
+            _exp_golomb(one[1:]) for one in self.pps
+        }
 
     def free_id(self) -> int:
         """A number for the sets of another encoder. Raises BadRecord if all are taken."""
@@ -86,7 +94,8 @@ def _sets(data: bytes, position: int, count: int) -> tuple[tuple[bytes, ...], in
 
 
 def _exp_golomb(data: bytes) -> int:
-    """The unsigned number that these bits begin with. (Emulation bytes cannot occur in so small a number.)"""
+    """The unsigned number that these bits begin with. (Emulation bytes cannot occur in so small a
+    number.)"""
     bits = "".join(f"{byte:08b}" for byte in data[:8])
     zeros = len(bits) - len(bits.lstrip("0"))
     return int(bits[zeros : 2 * zeros + 1] or "0", 2) - 1

@@ -1,4 +1,5 @@
-"""Did the mouth move? A score of how much a video's pictures change, as a whole and where the mouth is.
+"""Did the mouth move? A score of how much a video's pictures change, as a whole and where the mouth
+is.
 
 A warning and never a refusal: a model may return the portrait as it was, and charge for it.
 """
@@ -11,15 +12,22 @@ from operator import sub
 
 from functions.segments.voice import Source, opened
 
-_SIDE = 96  # pixels that a picture is scaled to: encoder noise is averaged away, a mouth is still some pixels
+# Pixels that a picture is scaled to: encoder noise is averaged away, a mouth is still some pixels.
+_SIDE = 96
 _EVERY_SECONDS = 0.12  # a syllable lasts 0.2 s
 _THIRD = _SIDE // 3
-# Where the mouth of a portrait is: the middle third of the width, and a third of the height from its middle down.
-_MOUTH = [row * _SIDE + _THIRD + column for row in range(_SIDE // 2, _SIDE // 2 + _THIRD) for column in range(_THIRD)]
+# Where the mouth of a portrait is: the middle third of the width, and a third of the height from
+# its middle down.
+_MOUTH = [
+    row * _SIDE + _THIRD + column
+    for row in range(_SIDE // 2, _SIDE // 2 + _THIRD)
+    for column in range(_THIRD)
+]
 
-# Below this score of the mouth nothing moves. Measured at x264's CRF 18 to 35 on 480 × 480 pixels: a still 0.00, a mouth
-# that opens by 3 pixels either way 0.11 to 0.21, by 16 pixels 0.66 to 0.74 (drawn: bench/long_voice.py; no real model's
-# video was at hand). A zoom of 1 % scores 0.6 to 1.0: a still that is moved as a whole is not found.
+# Below this score of the mouth nothing moves. Measured at x264's CRF 18 to 35 on 480 × 480 pixels:
+# a still 0.00, a mouth that opens by 3 pixels either way 0.11 to 0.21, by 16 pixels 0.66 to 0.74
+# (drawn: bench/long_voice.py; no real model's video was at hand). A zoom of 1 % scores 0.6 to 1.0:
+# a still that is moved as a whole is not found.
 STILL = 0.1
 
 

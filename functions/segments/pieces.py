@@ -1,7 +1,9 @@
-"""The pieces of a voice as files that a model takes: exactly the samples of the plan, one piece in memory at a time.
+"""The pieces of a voice as files that a model takes: exactly the samples of the plan, one piece in
+memory at a time.
 
-WAV where it fits: it has no encoder, so no delay and no padding. MP3 and M4A carry their encoder's delay in a header,
-and who reads it (FFmpeg, libsndfile, browsers) plays exactly the samples that went in.
+WAV where it fits: it has no encoder, so no delay and no padding. MP3 and M4A carry their encoder's
+delay in a header, and who reads it (FFmpeg, libsndfile, browsers) plays exactly the samples that
+went in.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from functions.segments.cut import Plan, Segment
 from functions.segments.voice import BYTES_PER_SAMPLE, Voice
 
 _WAV_HEADER_BYTES = 44
-_ENCODERS = {"audio/mpeg": ("mp3", "libmp3lame"), "audio/mp4": ("ipod", "aac")}  # container and codec
+# Container and codec.
+_ENCODERS = {"audio/mpeg": ("mp3", "libmp3lame"), "audio/mp4": ("ipod", "aac")}
 _BIT_RATES = (128_000, 96_000, 64_000, 48_000, 32_000)
 _OVERHEAD_BYTES = 8192  # headers, an index and the encoder's padding
 _SAFETY = 1.03  # encoders keep a bit rate on average only
@@ -48,7 +51,8 @@ class Form:
 
 @dataclass(frozen=True)
 class Piece:
-    """`pcm_sha256` is the hash of its samples, and of their rate and channels: the same whatever it is written as."""
+    """`pcm_sha256` is the hash of its samples, and of their rate and channels: the same whatever it
+    is written as."""
 
     segment: Segment
     content: bytes
@@ -57,9 +61,13 @@ class Piece:
 
 
 def choose_form(plan: Plan, types: Iterable[str], most_bytes: int) -> Form:
-    """The first of WAV, MP3, M4A that the model takes and whose longest piece fits. Raises NoForm."""
+    """The first of WAV, MP3, M4A that the model takes and whose longest piece fits. Raises
+    NoForm."""
     samples = max(plan.sample(one.end) - plan.sample(one.start) for one in plan.segments)
-    if "audio/wav" in types and _WAV_HEADER_BYTES + samples * plan.channels * BYTES_PER_SAMPLE <= most_bytes:
+    if (
+        "audio/wav" in types
+        and _WAV_HEADER_BYTES + samples * plan.channels * BYTES_PER_SAMPLE <= most_bytes
+    ):
         return Form("audio/wav")
     for content_type in (one for one in _ENCODERS if one in types):
         for bit_rate in _BIT_RATES:
@@ -67,7 +75,8 @@ def choose_form(plan: Plan, types: Iterable[str], most_bytes: int) -> Form:
                 return Form(content_type, bit_rate)
     seconds = samples / plan.rate
     raise NoForm(
-        f"a piece of {seconds:.1f} s fits into {most_bytes:,} bytes in none of {', '.join(sorted(types))}: "
+        f"a piece of {seconds:.1f} s fits into {most_bytes:,} bytes in none of "
+        f"{', '.join(sorted(types))}: "
         "take a model with a larger limit"
     )
 
@@ -85,14 +94,18 @@ def _parts(voice: Voice, plan: Plan) -> Iterator[tuple[Segment, bytes]]:
     position = 0
     for frame in voices.frames(voice):
         pcm = voices.pcm(frame)
-        while len(segments) > 1 and (left := plan.sample(segments[0].end) - position) * size <= len(pcm):
+        while len(segments) > 1 and (left := plan.sample(segments[0].end) - position) * size <= len(
+            pcm
+        ):
             yield segments.pop(0), pcm[: left * size]
             pcm = pcm[left * size :]
             position += left
         yield segments[0], pcm
         position += len(pcm) // size
     if position != plan.samples:
-        raise VoiceChanged(f"the voice has {position} samples, and had {plan.samples} when it was listened to")
+        raise VoiceChanged(
+            f"the voice has {position} samples, and had {plan.samples} when it was listened to"
+        )
 
 
 def _written(segment: Segment, parts: Iterable[bytes], plan: Plan, form: Form) -> Piece:
@@ -106,7 +119,9 @@ def _written(segment: Segment, parts: Iterable[bytes], plan: Plan, form: Form) -
             bytes_ += len(part)
             yield part
 
-    content = _wav(noted(), plan) if form.content_type == "audio/wav" else _encoded(noted(), plan, form)
+    content = (
+        _wav(noted(), plan) if form.content_type == "audio/wav" else _encoded(noted(), plan, form)
+    )
     return Piece(segment, content, bytes_ // (plan.channels * BYTES_PER_SAMPLE), digest.hexdigest())
 
 
@@ -128,7 +143,9 @@ def _encoded(parts: Iterable[bytes], plan: Plan, form: Form) -> bytes:
         assert isinstance(stream, av.AudioStream)
         stream.bit_rate, stream.layout = form.bit_rate, "mono" if plan.channels == 1 else "stereo"
         stream.codec_context.open()
-        resampler = AudioResampler(stream.codec_context.format, stream.layout, rate, stream.codec_context.frame_size)
+        resampler = AudioResampler(
+            stream.codec_context.format, stream.layout, rate, stream.codec_context.frame_size
+        )
         for frame in chain(_frames(parts, plan), [None]):
             for resampled in resampler.resample(frame):
                 out.mux(stream.encode(resampled))

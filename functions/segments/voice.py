@@ -1,7 +1,7 @@
 """Decode a voice, streaming: its samples one after another, in flat memory.
 
-The decoder is told what the file is, as intake found it in the bytes. Left to guess, it would open a playlist as well,
-and with it files and URLs that somebody else chose.
+The decoder is told what the file is, as intake found it in the bytes. Left to guess, it would open
+a playlist as well, and with it files and URLs that somebody else chose.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class Undecodable(Exception):
 
 @dataclass(frozen=True)
 class Voice:
-    """`content_type` as found in the bytes (audio/mpeg, audio/wav, audio/mp4, audio/aac, audio/ogg, audio/flac)."""
+    """`content_type` as found in the bytes (audio/mpeg, audio/wav, audio/mp4, audio/aac, audio/ogg,
+    audio/flac)."""
 
     source: Source
     content_type: str
@@ -59,14 +60,17 @@ def opened(source: Source, content_type: str) -> Iterator[InputContainer]:
         with av.open(source, "r", format=_FORMATS[content_type], options=options) as container:
             yield container
     except av.error.FFmpegError as error:
-        raise Undecodable(f"it cannot be decoded as {content_type} ({error.strerror}): make it anew") from error
+        raise Undecodable(
+            f"it cannot be decoded as {content_type} ({error.strerror}): make it anew"
+        ) from error
 
 
 def frames(voice: Voice) -> Iterator[av.AudioFrame]:
-    """The voice as frames of packed 16-bit samples, mono or stereo, all at the rate of its first frame.
+    """The voice as frames of packed 16-bit samples, mono or stereo, all at the rate of its first
+    frame.
 
-    Sample 0 is the first that a player plays, the last one the last: what an encoder put before and behind the voice is
-    taken off where the file states it.
+    Sample 0 is the first that a player plays, the last one the last: what an encoder put before and
+    behind the voice is taken off where the file states it.
     """
     with opened(voice.source, voice.content_type) as container:
         if not container.streams.audio:
@@ -77,14 +81,17 @@ def frames(voice: Voice) -> Iterator[av.AudioFrame]:
 
 
 def pcm(frame: av.AudioFrame) -> bytes:
-    """The samples of a frame of `frames`, interleaved; without the padding that its buffer may have."""
+    """The samples of a frame of `frames`, interleaved; without the padding that its buffer may
+    have."""
     return bytes(frame.planes[0])[: frame.samples * frame.layout.nb_channels * BYTES_PER_SAMPLE]
 
 
 def frame_of(content: bytes, rate: int, channels: int, at: int = 0) -> av.AudioFrame:
     """A frame of these samples, interleaved, the first of which is sample `at`."""
     samples = len(content) // (channels * BYTES_PER_SAMPLE)
-    frame = av.AudioFrame(format="s16", layout="mono" if channels == 1 else "stereo", samples=samples)
+    frame = av.AudioFrame(
+        format="s16", layout="mono" if channels == 1 else "stereo", samples=samples
+    )
     frame.planes[0].update(content)
     frame.sample_rate, frame.pts, frame.time_base = rate, at, Fraction(1, rate)
     return frame
@@ -97,11 +104,13 @@ def _uniform(decoded: Iterable[av.AudioFrame]) -> Iterator[av.AudioFrame]:
         shape = (frame.format.name, frame.layout.name, frame.sample_rate)
         if resampler is None:
             resampler = AudioResampler("s16", layout, frame.sample_rate)
-        elif shape != came:  # files that were joined may change in the middle: to the form of the first
+        # Files that were joined may change in the middle: to the form of the first.
+        elif shape != came:
             yield from resampler.resample(None)
             resampler = AudioResampler("s16", resampler.layout, resampler.rate)
         came = shape
-        frame.pts = None  # samples are counted: a gap in the timestamps must not become one in the voice
+        # Samples are counted: a gap in the timestamps must not become one in the voice.
+        frame.pts = None
         yield from resampler.resample(frame)
     if resampler is None:
         raise Undecodable("it holds no sound that can be decoded: make it anew")
@@ -109,7 +118,8 @@ def _uniform(decoded: Iterable[av.AudioFrame]) -> Iterator[av.AudioFrame]:
 
 
 def _up_to(uniform: Iterable[av.AudioFrame], stated: int | None) -> Iterator[av.AudioFrame]:
-    """Without an encoder's padding behind the `stated` end (microseconds). If more lies there, the header is wrong."""
+    """Without an encoder's padding behind the `stated` end (microseconds). If more lies there, the
+    header is wrong."""
     behind: list[av.AudioFrame] = []
     samples = beyond = 0
     for frame in uniform:
@@ -137,4 +147,6 @@ def _decoded(container: InputContainer) -> Iterator[av.AudioFrame]:
         except av.error.InvalidDataError as error:
             broken += 1
             if broken > MOST_BROKEN_PACKETS:
-                raise Undecodable(f"more than {MOST_BROKEN_PACKETS} packets of it are broken: make it anew") from error
+                raise Undecodable(
+                    f"more than {MOST_BROKEN_PACKETS} packets of it are broken: make it anew"
+                ) from error

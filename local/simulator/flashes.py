@@ -1,7 +1,8 @@
-"""A video that flashes where its voice beeps, and is a few frames too long: what tells whether lips fit a voice.
+"""A video that flashes where its voice beeps, and is a few frames too long: what tells whether lips
+fit a voice.
 
-As real models do, it shows each 1/25 s what is heard in it, encodes the voice anew (which shifts it), and returns a few
-frames more or fewer than it was given.
+As real models do, it shows each 1/25 s what is heard in it, encodes the voice anew (which shifts
+it), and returns a few frames more or fewer than it was given.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ def render(
     options: Mapping[str, str] = X264,
     frames_per_second: int = FRAMES_PER_SECOND,
 ) -> None:
-    """Write an MP4 of `voice` (any file that FFmpeg reads) to `path`, `surplus` frames longer than the voice."""
+    """Write an MP4 of `voice` (any file that FFmpeg reads) to `path`, `surplus` frames longer than
+    the voice."""
     samples, rate = _mono(voice)
     with av.open(str(path), "w") as out:
         pictures = out.add_stream("libx264", rate=frames_per_second, options=dict(options))
@@ -63,7 +65,9 @@ def _frames(
 ) -> Iterator[av.VideoFrame]:
     heard = -(-len(samples) * frames_per_second // rate)
     for number in range(max(1, heard + surplus)):
-        part = samples[number * rate // frames_per_second : (number + 1) * rate // frames_per_second]
+        part = samples[
+            number * rate // frames_per_second : (number + 1) * rate // frames_per_second
+        ]
         light = LIT if part and max(map(abs, part)) > _BEEP else DARK
         frame = av.VideoFrame(width, height, "yuv420p")
         for plane, value in zip(frame.planes, (light, 128, 128), strict=True):

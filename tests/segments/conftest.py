@@ -1,4 +1,5 @@
-"""A speaker who beeps, in every format; and a model that makes a video of each piece, too long by a few frames."""
+"""A speaker who beeps, in every format; and a model that makes a video of each piece, too long by a
+few frames."""
 
 from __future__ import annotations
 
@@ -18,13 +19,21 @@ from functions.segments import cut, join, pieces
 from functions.segments.voice import Voice
 from local.simulator import flashes
 
-TYPES = {"wav": "audio/wav", "mp3": "audio/mpeg", "m4a": "audio/mp4", "ogg": "audio/ogg", "flac": "audio/flac"}
-SMALL = cut.Limits(most_seconds=2.0)  # pieces of 2 s instead of 15: the same arithmetic in a tenth of the time
+TYPES = {
+    "wav": "audio/wav",
+    "mp3": "audio/mpeg",
+    "m4a": "audio/mp4",
+    "ogg": "audio/ogg",
+    "flac": "audio/flac",
+}
+# Pieces of 2 s instead of 15: the same arithmetic in a tenth of the time.
+SMALL = cut.Limits(most_seconds=2.0)
 
 
 @dataclass(frozen=True)
 class Spoken:
-    """A voice as the customer dropped it, its samples as they were spoken (one channel), and when it beeps, in seconds."""
+    """A voice as the customer dropped it, its samples as they were spoken (one channel), and when
+    it beeps, in seconds."""
 
     voice: Voice
     samples: array[int]
@@ -41,7 +50,9 @@ def sentences(seconds: float, rate: int, seed: int) -> tuple[array[int], tuple[f
     random_ = random.Random(seed)
     samples, beeps = array("h"), []
     while len(samples) < seconds * rate:
-        sentence = [int(random_.gauss(0, 1500)) for _ in range(int(random_.uniform(0.5, 0.9) * rate))]
+        sentence = [
+            int(random_.gauss(0, 1500)) for _ in range(int(random_.uniform(0.5, 0.9) * rate))
+        ]
         at = int(random_.uniform(0.1, 0.3) * rate)
         for number in range(int(0.04 * rate)):
             sentence[at + number] = int(28_000 * math.sin(2 * math.pi * 1000 * number / rate))
@@ -53,18 +64,27 @@ def sentences(seconds: float, rate: int, seed: int) -> tuple[array[int], tuple[f
 
 
 def saved(samples: array[int], folder: Path, name: str, rate: int, channels: int) -> Path:
-    """The samples on each channel, in the format that the name's ending says; encoded by FFmpeg's own program."""
+    """The samples on each channel, in the format that the name's ending says; encoded by FFmpeg's
+    own program."""
     path, wav = folder / name, folder / f"{name}.source.wav"
     with wave.open(str(wav), "wb") as out:
         out.setparams((channels, 2, rate, 0, "NONE", ""))
         out.writeframes(array("h", (value for value in samples for _ in range(channels))).tobytes())
-    subprocess.run([get_ffmpeg_exe(), "-y", "-loglevel", "error", "-i", wav, "-b:a", "64k", path], check=True)
+    subprocess.run(
+        [get_ffmpeg_exe(), "-y", "-loglevel", "error", "-i", wav, "-b:a", "64k", path], check=True
+    )
     return path
 
 
 @pytest.fixture
 def speak(tmp_path: Path) -> Callable[..., Spoken]:
-    def speak_(seconds: float = 7.013, ending: str = "wav", rate: int = 16_000, channels: int = 1, seed: int = 7) -> Spoken:
+    def speak_(
+        seconds: float = 7.013,
+        ending: str = "wav",
+        rate: int = 16_000,
+        channels: int = 1,
+        seed: int = 7,
+    ) -> Spoken:
         samples, beeps = sentences(seconds, rate, seed)
         path = saved(samples, tmp_path, f"voice.{ending}", rate, channels)
         return Spoken(Voice(path, TYPES[ending]), samples, rate, beeps)
@@ -84,16 +104,25 @@ def record(tmp_path: Path) -> Callable[..., Voice]:
 
 @pytest.fixture
 def make(tmp_path: Path) -> Callable[..., list[join.Made]]:
-    """The model: a video of each piece. `surplus` frames by piece; `options` of the encoder and sizes by piece number."""
+    """The model: a video of each piece. `surplus` frames by piece; `options` of the encoder and
+    sizes by piece number."""
 
     def make_(
-        voice: Voice, plan: cut.Plan, surplus: tuple[int, ...] = (0, 1, 5, 2, 0, 3), **by_number: dict[str, object]
+        voice: Voice,
+        plan: cut.Plan,
+        surplus: tuple[int, ...] = (0, 1, 5, 2, 0, 3),
+        **by_number: dict[str, object],
     ) -> list[join.Made]:
         made = []
         for piece in pieces.write(voice, plan, pieces.Form("audio/wav")):
             path = tmp_path / f"piece-{piece.segment.number}.mp4"
             extra = surplus[(piece.segment.number - 1) % len(surplus)]
-            flashes.render(piece.content, path, surplus=extra, **by_number.get(f"piece_{piece.segment.number}", {}))  # type: ignore[arg-type]
+            flashes.render(
+                piece.content,
+                path,
+                surplus=extra,
+                **by_number.get(f"piece_{piece.segment.number}", {}),
+            )  # type: ignore[arg-type]
             made.append(join.Made(piece.segment, path))
         return made
 

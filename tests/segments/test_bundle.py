@@ -20,9 +20,17 @@ def imported(path: Path) -> Iterator[str]:
 def test_nothing_outside_the_folder_imports_it_or_pyav() -> None:
     others = [path for path in FUNCTIONS.rglob("*.py") if path.parent.name != "segments"]
     found = {(path.name, name) for path in others for name in imported(path)}
-    assert {one for one in found if one[1].split(".")[0] == "av" or one[1].startswith("functions.segments")} == set()
+    assert {
+        one
+        for one in found
+        if one[1].split(".")[0] == "av" or one[1].startswith("functions.segments")
+    } == set()
 
 
 def test_the_folder_imports_nothing_else_of_the_bundle() -> None:
     names = {name for path in (FUNCTIONS / "segments").glob("*.py") for name in imported(path)}
-    assert {name for name in names if name.startswith("functions.") and not name.startswith("functions.segments")} == set()
+    assert {
+        name
+        for name in names
+        if name.startswith("functions.") and not name.startswith("functions.segments")
+    } == set()

@@ -48,7 +48,9 @@ def test_a_voice_of_exactly_the_limit_is_not_cut(record: Record) -> None:
     assert len(planned(record(noise(2.0))).segments) == 1
 
 
-def test_a_voice_of_0_2_seconds_over_the_limit_makes_two_pieces_that_are_both_long_enough(record: Record) -> None:
+def test_a_voice_of_0_2_seconds_over_the_limit_makes_two_pieces_that_are_both_long_enough(
+    record: Record,
+) -> None:
     plan = planned(record(noise(2.2)))
     assert len(plan.segments) == 2
     assert_whole(plan)
@@ -60,7 +62,9 @@ def test_a_voice_is_cut_in_its_pauses(speak: Speak) -> None:
     assert all(one.in_pause and one.level <= -60 for one in plan.segments)
 
 
-def test_a_voice_without_a_pause_is_cut_at_its_quietest_place_and_the_plan_says_so(record: Record) -> None:
+def test_a_voice_without_a_pause_is_cut_at_its_quietest_place_and_the_plan_says_so(
+    record: Record,
+) -> None:
     plan = planned(record([*noise(1.5), *noise(0.1, 800), *noise(1.5)]))
     assert_whole(plan)
     first = plan.segments[0]
@@ -96,7 +100,8 @@ def test_an_edit_changes_no_cut_before_it(speak: Speak, record: Record) -> None:
     samples = list(speak(9.0).samples)
     changed = [*samples[: 6 * RATE], *noise(0.33), *samples[6 * RATE :]]
     before, after = planned(record(samples)), planned(record(changed))
-    same = [one for one in before.segments if one.start <= 2 * 25]  # and two pieces of 2 s more are looked at
+    # And two pieces of 2 s more are looked at.
+    same = [one for one in before.segments if one.start <= 2 * 25]
     assert same
     assert list(after.segments[: len(same)]) == same
 
@@ -112,17 +117,23 @@ def test_a_turned_phase_is_not_silence(tmp_path: object, record: Record) -> None
 @pytest.mark.parametrize("ending", ["wav", "mp3", "m4a", "ogg", "flac"])
 def test_every_format_has_the_samples_that_were_spoken(speak: Speak, ending: str) -> None:
     spoken = speak(3.013, ending, 48_000)
-    assert abs(cut.listen(spoken.voice).samples - len(spoken.samples)) <= 1  # MP4 rounds its length to a microsecond
+    # MP4 rounds its length to a microsecond.
+    assert abs(cut.listen(spoken.voice).samples - len(spoken.samples)) <= 1
 
 
 @pytest.mark.parametrize("rate", [8000, 11_025, 22_050, 44_100, 48_000])
 @pytest.mark.parametrize("channels", [1, 2])
-def test_the_pieces_together_are_the_voice_to_the_sample(speak: Speak, rate: int, channels: int) -> None:
+def test_the_pieces_together_are_the_voice_to_the_sample(
+    speak: Speak, rate: int, channels: int
+) -> None:
     spoken = speak(5.013, "wav", rate, channels)
     plan = planned(spoken.voice)
     written = [played(one.content) for one in pieces.write(spoken.voice, plan, Form("audio/wav"))]
     assert len(written) >= 3
-    assert b"".join(written) == array("h", (value for value in spoken.samples for _ in range(channels))).tobytes()
+    assert (
+        b"".join(written)
+        == array("h", (value for value in spoken.samples for _ in range(channels))).tobytes()
+    )
 
 
 def played(wav: bytes) -> bytes:
@@ -135,7 +146,9 @@ def test_an_encoded_piece_is_neither_moved_nor_longer(speak: Speak, content_type
     spoken = speak(5.0, "wav", 44_100)
     plan = planned(spoken.voice)
     for piece in pieces.write(spoken.voice, plan, Form(content_type, 128_000)):
-        heard = b"".join(map(voice.pcm, voice.frames(Voice(io.BytesIO(piece.content), content_type))))
+        heard = b"".join(
+            map(voice.pcm, voice.frames(Voice(io.BytesIO(piece.content), content_type)))
+        )
         samples = array("h", heard)
         assert 0 <= len(samples) - piece.samples < spoken.rate / 1000
         start = plan.sample(piece.segment.start)
@@ -148,7 +161,10 @@ def moved(original: array[int], heard: array[int], beep: int) -> int:
     """By how many samples what is heard around a beep is late: where the two are most alike."""
     at = max(40, beep - 400)
     window = original[at : at + 1500]
-    return max(range(-40, 41), key=lambda lag: sum(a * b for a, b in zip(window, heard[at + lag :], strict=False)))
+    return max(
+        range(-40, 41),
+        key=lambda lag: sum(a * b for a, b in zip(window, heard[at + lag :], strict=False)),
+    )
 
 
 def test_a_piece_has_one_hash_whatever_it_is_written_as(speak: Speak) -> None:
@@ -172,11 +188,16 @@ def test_a_piece_that_is_too_large_as_wav_is_written_as_the_model_takes_it(speak
 
 def test_what_no_format_can_hold_is_refused_with_the_cure(speak: Speak) -> None:
     plan = planned(speak(5.0).voice)
-    with pytest.raises(pieces.NoForm, match=r"fits into 9,000 bytes in none of audio/mpeg: take a model with a larger"):
+    with pytest.raises(
+        pieces.NoForm,
+        match=r"fits into 9,000 bytes in none of audio/mpeg: take a model with a larger",
+    ):
         pieces.choose_form(plan, {"audio/mpeg"}, 9000)
 
 
-def test_a_voice_that_was_replaced_meanwhile_is_not_cut_by_the_old_plan(speak: Speak, record: Record) -> None:
+def test_a_voice_that_was_replaced_meanwhile_is_not_cut_by_the_old_plan(
+    speak: Speak, record: Record
+) -> None:
     plan = planned(speak(5.0).voice)
     with pytest.raises(pieces.VoiceChanged):
         list(pieces.write(record(noise(4.0)), plan, Form("audio/wav")))

@@ -1,4 +1,5 @@
-"""Beep and flash: where the voice beeps the picture flashes, at every seam, whatever the model returned too much."""
+"""Beep and flash: where the voice beeps the picture flashes, at every seam, whatever the model
+returned too much."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ FRAME = 0.04
 
 @dataclass(frozen=True)
 class Watched:
-    """What a viewer gets: when it flashes, when a picture changes, when the last picture ends; the voice as played."""
+    """What a viewer gets: when it flashes, when a picture changes, when the last picture ends; the
+    voice as played."""
 
     flashes: list[float]
     times: list[float]
@@ -44,7 +46,21 @@ def watched(path: Path, rate: int) -> Watched:
         ends_at = container.streams.video[0].duration * container.streams.video[0].time_base
     with av.open(str(path)) as container:
         begins_at = next(container.decode(audio=0)).time
-    play = [get_ffmpeg_exe(), "-v", "error", "-i", path, "-vn", "-ac", "1", "-ar", str(rate), "-f", "s16le", "-"]
+    play = [
+        get_ffmpeg_exe(),
+        "-v",
+        "error",
+        "-i",
+        path,
+        "-vn",
+        "-ac",
+        "1",
+        "-ar",
+        str(rate),
+        "-f",
+        "s16le",
+        "-",
+    ]
     samples = array("h", subprocess.run(play, check=True, capture_output=True).stdout)
     flashes = [time for (_, before), (time, light) in pairwise(shown) if before < 130 < light]
     return Watched(flashes, [time for time, _ in shown], float(ends_at), samples, begins_at)
@@ -54,16 +70,23 @@ def light_of(frame: av.VideoFrame) -> int:
     return bytes(frame.planes[0])[32 * frame.planes[0].line_size + 32]
 
 
-def joined(spoken: Spoken, make: Make, tmp_path: Path, **more: object) -> tuple[cut.Plan, Joined, Watched]:
+def joined(
+    spoken: Spoken, make: Make, tmp_path: Path, **more: object
+) -> tuple[cut.Plan, Joined, Watched]:
     plan = cut.plan(cut.listen(spoken.voice), SMALL)
-    result = join.join(spoken.voice, plan, make(spoken.voice, plan, **more), tmp_path / "joined.mp4", tmp_path)
+    result = join.join(
+        spoken.voice, plan, make(spoken.voice, plan, **more), tmp_path / "joined.mp4", tmp_path
+    )
     return plan, result, watched(tmp_path / "joined.mp4", spoken.rate)
 
 
 def assert_in_step(spoken: Spoken, plan: cut.Plan, seen: Watched) -> None:
-    """Voice moved 0 ms, lips against voice at most one frame, everywhere; length within one frame."""
+    """Voice moved 0 ms, lips against voice at most one frame, everywhere; length within one
+    frame."""
     assert seen.begins_at == 0
-    assert {moved(spoken.samples, seen.samples, round(beep * spoken.rate)) for beep in spoken.beeps} == {0}
+    assert {
+        moved(spoken.samples, seen.samples, round(beep * spoken.rate)) for beep in spoken.beeps
+    } == {0}
     assert abs(len(seen.samples) - len(spoken.samples)) <= FRAME * spoken.rate
     assert len(seen.flashes) == len(spoken.beeps)
     off = [flash - beep for flash, beep in zip(seen.flashes, spoken.beeps, strict=True)]
@@ -94,7 +117,9 @@ def test_other_voices_fit_as_well(speak: Speak, make: Make, tmp_path: Path, endi
     assert_in_step(spoken, plan, seen)
 
 
-def test_missing_frames_are_held_and_move_nothing_behind_them(speak: Speak, make: Make, tmp_path: Path) -> None:
+def test_missing_frames_are_held_and_move_nothing_behind_them(
+    speak: Speak, make: Make, tmp_path: Path
+) -> None:
     spoken = speak()
     plan, result, seen = joined(spoken, make, tmp_path, surplus=(-1, -3, 0, -2, -1))
     assert result.held[2] == 3
@@ -109,7 +134,9 @@ def test_random_surplus_never_adds_up(speak: Speak, make: Make, tmp_path: Path) 
     assert_in_step(spoken, plan, seen)
 
 
-def test_the_result_passes_the_proof_of_the_archive(speak: Speak, make: Make, tmp_path: Path) -> None:
+def test_the_result_passes_the_proof_of_the_archive(
+    speak: Speak, make: Make, tmp_path: Path
+) -> None:
     spoken = speak(3.0)
     joined(spoken, make, tmp_path)
     walk = mp4.Walk()
@@ -128,7 +155,9 @@ def test_pictures_are_copied_bit_by_bit(speak: Speak, make: Make, tmp_path: Path
     plan = cut.plan(cut.listen(spoken.voice), SMALL)
     made = make(spoken.voice, plan, surplus=(0,))
     join.join(spoken.voice, plan, made, tmp_path / "joined.mp4", tmp_path)
-    assert pictures(tmp_path / "joined.mp4") == [one for piece in made for one in pictures(Path(str(piece.source)))]
+    assert pictures(tmp_path / "joined.mp4") == [
+        one for piece in made for one in pictures(Path(str(piece.source)))
+    ]
 
 
 def pictures(path: Path) -> list[bytes]:
@@ -139,7 +168,10 @@ def pictures(path: Path) -> list[bytes]:
 @pytest.mark.parametrize(
     ("how", "why"),
     [
-        ({"options": {"preset": "ultrafast", "bf": "0", "profile": "baseline"}}, "other encoder settings (SPS, PPS)"),
+        (
+            {"options": {"preset": "ultrafast", "bf": "0", "profile": "baseline"}},
+            "other encoder settings (SPS, PPS)",
+        ),
         ({"width": 96, "height": 96}, "96 × 96 pixels beside 64 × 64"),
     ],
 )
@@ -150,22 +182,31 @@ def test_a_piece_from_another_encoder_is_encoded_again_alone(
     plan, result, seen = joined(spoken, make, tmp_path, piece_2=how, piece_4=how)
     assert result.reencoded == {2: why, 4: why}
     assert_in_step(spoken, plan, seen)
+    decode = ["-i", tmp_path / "joined.mp4", "-fps_mode", "passthrough", "-f", "framehash", "-"]
     errors = subprocess.run(
-        [get_ffmpeg_exe(), "-v", "error", "-i", tmp_path / "joined.mp4", "-fps_mode", "passthrough", "-f", "framehash", "-"],
+        [get_ffmpeg_exe(), "-v", "error", *decode],
         check=True, capture_output=True,
     )  # fmt: skip
     assert errors.stderr == b""
 
 
-def test_a_piece_at_30_frames_a_second_keeps_its_own_pace(speak: Speak, make: Make, tmp_path: Path) -> None:
+def test_a_piece_at_30_frames_a_second_keeps_its_own_pace(
+    speak: Speak, make: Make, tmp_path: Path
+) -> None:
     spoken = speak()
     how = {"frames_per_second": 30}
-    plan, _, seen = joined(spoken, make, tmp_path, surplus=(0, 2), **{f"piece_{number}": how for number in range(1, 9)})
+    plan, _, seen = joined(
+        spoken, make, tmp_path, surplus=(0, 2), **{f"piece_{number}": how for number in range(1, 9)}
+    )
     assert_in_step(spoken, plan, seen)
 
 
-def test_a_piece_of_another_shape_is_refused_and_it_says_which_seconds(speak: Speak, make: Make, tmp_path: Path) -> None:
-    with pytest.raises(Unjoinable, match=r"piece 2 \(1\.\d\d s to 3\.\d\d s\): .* another aspect ratio"):
+def test_a_piece_of_another_shape_is_refused_and_it_says_which_seconds(
+    speak: Speak, make: Make, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        Unjoinable, match=r"piece 2 \(1\.\d\d s to 3\.\d\d s\): .* another aspect ratio"
+    ):
         joined(speak(), make, tmp_path, piece_2={"width": 96})
 
 
@@ -190,14 +231,21 @@ def test_pieces_of_another_plan_are_an_error(speak: Speak, make: Make, tmp_path:
     spoken = speak(5.0)
     plan = cut.plan(cut.listen(spoken.voice), SMALL)
     with pytest.raises(ValueError, match="not those of the plan"):
-        join.join(spoken.voice, plan, make(spoken.voice, plan)[1:], tmp_path / "joined.mp4", tmp_path)
+        join.join(
+            spoken.voice, plan, make(spoken.voice, plan)[1:], tmp_path / "joined.mp4", tmp_path
+        )
 
 
 def test_pieces_and_voice_may_be_open_files(speak: Speak, make: Make, tmp_path: Path) -> None:
     spoken = speak(5.0, "m4a")
-    voice = Voice(io.BytesIO(Path(str(spoken.voice.source)).read_bytes()), spoken.voice.content_type)
+    voice = Voice(
+        io.BytesIO(Path(str(spoken.voice.source)).read_bytes()), spoken.voice.content_type
+    )
     plan = cut.plan(cut.listen(voice), SMALL)
-    made = [replace(one, source=io.BytesIO(Path(str(one.source)).read_bytes())) for one in make(voice, plan)]
+    made = [
+        replace(one, source=io.BytesIO(Path(str(one.source)).read_bytes()))
+        for one in make(voice, plan)
+    ]
     join.join(voice, plan, made, tmp_path / "joined.mp4", tmp_path)
     assert_in_step(spoken, plan, watched(tmp_path / "joined.mp4", spoken.rate))
 
@@ -210,7 +258,9 @@ def test_one_piece_is_joined_as_well(speak: Speak, make: Make, tmp_path: Path) -
     assert abs(seen.ends_at - 1.9) <= FRAME
 
 
-def test_a_voice_of_silence_is_joined(make: Make, record: Callable[..., Voice], tmp_path: Path) -> None:
+def test_a_voice_of_silence_is_joined(
+    make: Make, record: Callable[..., Voice], tmp_path: Path
+) -> None:
     voice = record([0] * 16_000 * 5)
     plan = cut.plan(cut.listen(voice), SMALL)
     join.join(voice, plan, make(voice, plan), tmp_path / "joined.mp4", tmp_path)

@@ -11,7 +11,9 @@ from local.simulator import flashes
 from tests.segments.conftest import SMALL, Spoken
 
 
-def test_a_picture_that_changes_is_not_still(speak: Callable[..., Spoken], make: Callable[..., list[Made]]) -> None:
+def test_a_picture_that_changes_is_not_still(
+    speak: Callable[..., Spoken], make: Callable[..., list[Made]]
+) -> None:
     spoken = speak(3.0)
     made = make(spoken.voice, cut.plan(cut.listen(spoken.voice), SMALL))
     found = motion.measure(made[0].source)
@@ -19,7 +21,9 @@ def test_a_picture_that_changes_is_not_still(speak: Callable[..., Spoken], make:
     assert found.mouth > motion.STILL
 
 
-def test_a_portrait_that_was_returned_as_it_was_is_still(tmp_path: Path, record: Callable[..., object]) -> None:
+def test_a_portrait_that_was_returned_as_it_was_is_still(
+    tmp_path: Path, record: Callable[..., object]
+) -> None:
     record([0] * 32_000)
     flashes.render((tmp_path / "voice.wav").read_bytes(), tmp_path / "still.mp4")
     assert motion.measure(tmp_path / "still.mp4") == motion.Motion(0.0, 0.0)
