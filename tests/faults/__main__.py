@@ -23,16 +23,20 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 2)
-    asked = parser.parse_args()
-    if asked.what == "replay":
-        return series.replay(asked.rest[0], int(asked.rest[1]))
-    if asked.what == "mutants":
-        return _mutants(asked.rest, asked.processes)
-    jobs = {"random": series.randoms, "singles": series.singles, "pairs": series.pairs}[asked.what]
+    arguments = parser.parse_args()
+    if arguments.what == "replay":
+        return series.replay(arguments.rest[0], int(arguments.rest[1]))
+    if arguments.what == "mutants":
+        return _mutants(arguments.rest, arguments.processes)
+    jobs = {"random": series.randoms, "singles": series.singles, "pairs": series.pairs}[
+        arguments.what
+    ]
     broken = 0
     print(series.HEAD)
-    for profile in asked.profile or series.PROFILES:
-        tally = series.play(profile, jobs(profile, asked.runs, asked.first), asked.processes)
+    for profile in arguments.profile or series.PROFILES:
+        tally = series.play(
+            profile, jobs(profile, arguments.runs, arguments.first), arguments.processes
+        )
         print(tally.line(), *tally.shown[:20], sep="\n", flush=True)
         broken += sum(tally.broken.values())
     return 1 if broken else 0

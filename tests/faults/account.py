@@ -19,20 +19,27 @@ INBOX, ARCHIVE, BUS = "inbox-of-the-test", "archive-of-the-test", "bus-of-the-te
 DOOR = "https://door.talkdrop.test"
 # As infra/stack.py has them, in seconds.
 TIMEOUTS = {
-    "intake": 150, "api": 29, "submit": 165, "callback": 10, "watch": 90, "archive": 900, "settle": 30,
-    "announce": 60, "sweep": 240,
-}  # fmt: skip
+    "intake": 150,
+    "api": 29,
+    "submit": 165,
+    "callback": 10,
+    "watch": 90,
+    "archive": 900,
+    "settle": 30,
+    "announce": 60,
+    "sweep": 240,
+}
 SWEEP_SECONDS = 300.0
 # Canaries: whatever carries one of these must stay where it is.
 API_KEY = "canary-api-key-5b1f"
-BELL_KEY = "canary-bell-key-90c2"
+CALLBACK_KEY = "canary-callback-key-90c2"
 WEBHOOK_KEY = "canary-webhook-key-77aa"
 
 Done = Callable[[Any, Any], None]
 
 
 class Account:
-    """`on_write`, `on_event` and `on_line` are where the invariants listen."""
+    """`on_write`, `on_event` and `on_line` are the invariants' hooks."""
 
     def __init__(
         self, clock: Clock, plan: Any, callback_keys: dict[str, Any] | None = None
@@ -52,7 +59,7 @@ class Account:
         self.submissions = Queue(self, "submissions", "submit", visibility=990, delay=0)
         self.workflow = Workflow(self)
         self.secrets = {
-            "callback-key": {"current": "k1", "k1": BELL_KEY, **(callback_keys or {})},
+            "callback-key": {"current": "k1", "k1": CALLBACK_KEY, **(callback_keys or {})},
             **{name: {"api_key": API_KEY} for name in ("kie", "kling", "comet", "relay")},
         }
         self.turns = 0
@@ -106,7 +113,7 @@ class Account:
 
     # The two HTTP doors.
 
-    def ring(
+    def post_callback(
         self, path: str, headers: dict[str, str], body: str, done: Callable[[int], None]
     ) -> None:
         """POST to a callback URL, as API Gateway brings it to the function."""
@@ -131,11 +138,19 @@ class Account:
         self, body: dict[str, Any], key: str, done: Callable[[int, dict[str, Any]], None]
     ) -> None:
         event = {
-            "version": "2.0", "routeKey": "$default", "rawPath": "/tasks", "rawQueryString": "",
+            "version": "2.0",
+            "routeKey": "$default",
+            "rawPath": "/tasks",
+            "rawQueryString": "",
             "headers": {"content-type": "application/json", "idempotency-key": key},
-            "requestContext": {"http": {"method": "POST", "path": "/tasks"}, "stage": "$default", "requestId": "r"},
-            "body": json.dumps(body), "isBase64Encoded": False,
-        }  # fmt: skip
+            "requestContext": {
+                "http": {"method": "POST", "path": "/tasks"},
+                "stage": "$default",
+                "requestId": "r",
+            },
+            "body": json.dumps(body),
+            "isBase64Encoded": False,
+        }
 
         def answered(result: Any, error: Any) -> None:
             if error is not None:
@@ -147,22 +162,22 @@ class Account:
 
     # The services that our functions call.
 
-    def call(self, service: str, operation: str, asked: dict[str, Any]) -> Any:
+    def call(self, service: str, operation: str, parameters: dict[str, Any]) -> Any:
         if service == "dynamodb":
-            asked.pop("TableName", None)
-            asked.pop("ReturnValues", None)
+            parameters.pop("TableName", None)
+            parameters.pop("ReturnValues", None)
             if operation == "TransactWriteItems":
-                asked = {
-                    **asked,
-                    "TransactItems": [_nameless(one) for one in asked["TransactItems"]],
+                parameters = {
+                    **parameters,
+                    "TransactItems": [_nameless(one) for one in parameters["TransactItems"]],
                 }
-            return getattr(self.table, _snake(operation))(**asked)
+            return getattr(self.table, _snake(operation))(**parameters)
         if service == "s3":
-            return getattr(self.buckets, _snake(operation))(**asked)
+            return getattr(self.buckets, _snake(operation))(**parameters)
         if service == "stepfunctions":
-            asked.pop("stateMachineArn", None)
-            return getattr(self.workflow, _snake(operation))(**asked)
-        return getattr(self, f"_{_snake(operation)}")(**asked)
+            parameters.pop("stateMachineArn", None)
+            return getattr(self.workflow, _snake(operation))(**parameters)
+        return getattr(self, f"_{_snake(operation)}")(**parameters)
 
     def _send_message(
         self, QueueUrl: str, MessageBody: str, DelaySeconds: float | None = None
@@ -204,8 +219,8 @@ class Account:
 
 def _nameless(one: dict[str, Any]) -> dict[str, Any]:
     return {
-        verb: {name: value for name, value in asked.items() if name != "TableName"}
-        for verb, asked in one.items()
+        verb: {name: value for name, value in parameters.items() if name != "TableName"}
+        for verb, parameters in one.items()
     }
 
 

@@ -86,9 +86,9 @@ class Buckets:
         if Range:
             first, last = Range.removeprefix("bytes=").split("-")
             body = body[int(first) : int(last) + 1]
-        told = StreamingBody(io.BytesIO(body), len(body))  # type: ignore[arg-type]
+        stream = StreamingBody(io.BytesIO(body), len(body))  # type: ignore[arg-type]
         return {
-            "Body": told,
+            "Body": stream,
             "ContentLength": len(body),
             "ETag": stored.etag,
             "VersionId": stored.version_id,

@@ -1,7 +1,7 @@
-"""Virtual time, and invocations that are interleaved at every call they make to the world outside.
+"""Virtual time, and invocations that are interleaved at every call to the outside.
 
 Each invocation of a handler is a greenlet. A call over the wire gives control back to the clock,
-which comes back to it after the call's delay; what happens in between is everybody else's. So one
+which comes back to it after the call's delay; meanwhile the others run. So one
 seed is one schedule, and replays.
 """
 
@@ -22,8 +22,8 @@ class Broke(BaseException):
     """An invariant does not hold. `rule` is its short name. No Exception: no handler may swallow
     it."""
 
-    def __init__(self, rule: str, said: str) -> None:
-        super().__init__(f"{rule}: {said}")
+    def __init__(self, rule: str, detail: str) -> None:
+        super().__init__(f"{rule}: {detail}")
         self.rule = rule
 
 
@@ -38,7 +38,7 @@ class Fault:
 
 @dataclass
 class Invocation:
-    """One run of a handler in a sandbox of its own. `calls` counts what it asked of the world."""
+    """One run of a handler in a sandbox of its own. `calls` counts its calls to the outside."""
 
     clock: Clock
     name: str
@@ -101,7 +101,7 @@ class Clock:
         self._alive: dict[int, Invocation] = {}
         self._hub = getcurrent()
 
-    def say(self, text: str) -> None:
+    def note(self, text: str) -> None:
         if self.trace is not None:
             self.trace.append(f"{self.now - START:10.3f}  {text}")
 
@@ -136,7 +136,7 @@ class Clock:
         one.deadline = self.now + timeout
         self._alive[one.number] = one
         if self.trace is not None:
-            self.say(f"▶ {name}#{one.number} {_shown(event)}")
+            self.note(f"▶ {name}#{one.number} {_shown(event)}")
         self._switch(one)
         return one
 
@@ -150,8 +150,8 @@ class Clock:
             error = raised
         self._alive.pop(one.number, None)
         if self.trace is not None:
-            told = f"✗ {error!r:.200}" if error is not None else f"✓ {_shown(result)}"
-            self.say(f"■ {one.name}#{one.number} {told}")
+            outcome = f"✗ {error!r:.200}" if error is not None else f"✓ {_shown(result)}"
+            self.note(f"■ {one.name}#{one.number} {outcome}")
         self.after(0.0, lambda: one.done(result, error))
 
     def _switch(self, one: Invocation) -> None:
@@ -168,7 +168,7 @@ class Clock:
         failing: Callable[[bool], Exception],
         latency: float | None = None,
     ) -> Any:
-        """A call to the world: wait, strike, do it. `failing(after)` words how it fails, with or
+        """A call to the outside: wait, strike, do it. `failing(after)` words how it fails, with or
         without effect."""
         one = self.current
         if one is None:
@@ -180,11 +180,11 @@ class Clock:
         fault = self.plan.strike(one, site)
         delay = self.plan.latency(site) if latency is None else latency
         if fault is not None:
-            self.say(f"  ⚡ {one.name}#{one.number} {site}: {fault.what} {fault.seconds or ''}")
+            self.note(f"  ⚡ {one.name}#{one.number} {site}: {fault.what} {fault.seconds or ''}")
             return self._struck(one, fault, effect, failing, delay)
         self._sleep(one, delay)
         if self.trace is not None:
-            self.say(f"  · {one.name}#{one.number} {site}")
+            self.note(f"  · {one.name}#{one.number} {site}")
         return effect()
 
     def pause(self, seconds: float) -> None:
@@ -215,7 +215,7 @@ class Clock:
             self.after(fault.seconds, lambda: _quietly(effect))
             self._sleep(one, min(fault.seconds, 20.0))
             raise failing(True)
-        if what in ("stale", "conflict"):  # for the world behind the wire to see
+        if what in ("stale", "conflict"):  # for the service behind the wire to see
             one.fault = fault
             try:
                 return effect()
@@ -242,11 +242,11 @@ class Clock:
         if one.is_dead:
             raise GreenletExit
         if self.now > one.deadline:
-            self.say(f"  ⌛ {one.name}#{one.number} timed out")
+            self.note(f"  ⌛ {one.name}#{one.number} timed out")
             one.die()
 
     def end(self) -> None:
-        """Kill what still runs, so that nothing of this world outlives it."""
+        """Kill what still runs, so that nothing of it outlives the run."""
         for one in list(self._alive.values()):
             one.is_dead = True
             one.done = lambda _result, _error: None
@@ -257,7 +257,7 @@ class Clock:
 
 
 def _quietly(effect: Wire) -> None:
-    """Do it for somebody who no longer hears the answer."""
+    """Do it for a caller that is gone."""
     try:
         effect()
     except Exception as lost:  # noqa: BLE001 - the answer is lost on the way, whatever it is

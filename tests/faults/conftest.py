@@ -1,5 +1,4 @@
-"""The pretended world begins with nothing remembered: clients of an emulator that other tests spoke
-to lead elsewhere."""
+"""Each test begins without cached clients: those of other tests lead to an emulator."""
 
 from __future__ import annotations
 

@@ -42,17 +42,17 @@ class Table:
         item = self._as_seen(Key["pk"]["S"], ConsistentRead)
         return {"Item": item} if item else {}
 
-    def put_item(self, Item: Item, **asked: Any) -> dict[str, Any]:
+    def put_item(self, Item: Item, **parameters: Any) -> dict[str, Any]:
         pk = Item["pk"]["S"]
-        self._require(pk, asked)
+        self._require(pk, parameters)
         self._write(pk, dict(Item))
         return {}
 
-    def update_item(self, Key: Item, **asked: Any) -> dict[str, Any]:
+    def update_item(self, Key: Item, **parameters: Any) -> dict[str, Any]:
         pk = Key["pk"]["S"]
-        self._require(pk, asked)
+        self._require(pk, parameters)
         try:
-            made = self._updated(pk, asked)
+            made = self._updated(pk, parameters)
         except Invalid as invalid:
             raise Refused("ValidationException", str(invalid)) from invalid
         self._write(pk, made)
@@ -61,30 +61,30 @@ class Table:
     def transact_write_items(
         self, TransactItems: list[dict[str, Any]], ClientRequestToken: str = ""
     ) -> dict[str, Any]:
-        said = json.dumps(TransactItems, sort_keys=True, default=str)
+        written = json.dumps(TransactItems, sort_keys=True, default=str)
         at, known = self._tokens.get(ClientRequestToken, (0.0, ""))
         if known and self.clock.now - at < _TOKEN_SECONDS:
-            if known != said:
+            if known != written:
                 raise Refused("IdempotentParameterMismatchException")
             return {}
         made: dict[str, Item] = {}
         reasons: list[dict[str, Any]] = []
         for one in TransactItems:
-            ((verb, asked),) = one.items()
-            pk = (asked.get("Key") or asked["Item"])["pk"]["S"]
+            ((verb, parameters),) = one.items()
+            pk = (parameters.get("Key") or parameters["Item"])["pk"]["S"]
             if pk in made:
                 raise Refused(
                     "ValidationException",
                     "Transaction request cannot include multiple operations on one item",
                 )
-            reasons.append(self._reason(verb, pk, asked, made))
+            reasons.append(self._reason(verb, pk, parameters, made))
         if any(reason["Code"] != "None" for reason in reasons):
             raise Refused("TransactionCanceledException", str(reasons), CancellationReasons=reasons)
         for pk, item in made.items():
             if item is not None:
                 self._write(pk, item)
         if ClientRequestToken:
-            self._tokens[ClientRequestToken] = (self.clock.now, said)
+            self._tokens[ClientRequestToken] = (self.clock.now, written)
         return {}
 
     def query(
@@ -121,42 +121,46 @@ class Table:
         self._history.append((self.clock.now, pk, None))
         self.on_write(pk, old, None)
 
-    def _reason(self, verb: str, pk: str, asked: Item, made: dict[str, Any]) -> dict[str, Any]:
+    def _reason(self, verb: str, pk: str, parameters: Item, made: dict[str, Any]) -> dict[str, Any]:
         made[pk] = None
-        scope = self._scope(pk, asked)
-        if "ConditionExpression" in asked and not expressions.condition(
-            asked["ConditionExpression"]
+        scope = self._scope(pk, parameters)
+        if "ConditionExpression" in parameters and not expressions.condition(
+            parameters["ConditionExpression"]
         )(scope):
             return {"Code": "ConditionalCheckFailed"}
         try:
             if verb == "Update":
-                made[pk] = self._updated(pk, asked)
+                made[pk] = self._updated(pk, parameters)
             elif verb == "Put":
-                made[pk] = dict(asked["Item"])
+                made[pk] = dict(parameters["Item"])
         except Invalid as invalid:
             return {"Code": "ValidationError", "Message": str(invalid)}
         return {"Code": "None"}
 
-    def _scope(self, pk: str, asked: Mapping[str, Any]) -> Scope:
-        names = asked.get("ExpressionAttributeNames", {})
-        return Scope(self.items.get(pk), names, asked.get("ExpressionAttributeValues", {}))
+    def _scope(self, pk: str, parameters: Mapping[str, Any]) -> Scope:
+        names = parameters.get("ExpressionAttributeNames", {})
+        return Scope(self.items.get(pk), names, parameters.get("ExpressionAttributeValues", {}))
 
-    def _require(self, pk: str, asked: Mapping[str, Any]) -> None:
-        text = asked.get("ConditionExpression")
-        if text and not expressions.condition(text)(self._scope(pk, asked)):
+    def _require(self, pk: str, parameters: Mapping[str, Any]) -> None:
+        text = parameters.get("ConditionExpression")
+        if text and not expressions.condition(text)(self._scope(pk, parameters)):
             standing = self.items.get(pk)
-            told = asked.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD" and standing
-            raise Refused("ConditionalCheckFailedException", **({"Item": standing} if told else {}))
+            wants_item = (
+                parameters.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD" and standing
+            )
+            raise Refused(
+                "ConditionalCheckFailedException", **({"Item": standing} if wants_item else {})
+            )
 
-    def _updated(self, pk: str, asked: Mapping[str, Any]) -> Item:
-        if "UpdateExpression" not in asked:
+    def _updated(self, pk: str, parameters: Mapping[str, Any]) -> Item:
+        if "UpdateExpression" not in parameters:
             raise Invalid("an update without an expression")
         names, values = (
-            asked.get("ExpressionAttributeNames", {}),
-            asked.get("ExpressionAttributeValues", {}),
+            parameters.get("ExpressionAttributeNames", {}),
+            parameters.get("ExpressionAttributeValues", {}),
         )
         return expressions.apply(
-            self.items.get(pk) or {"pk": {"S": pk}}, asked["UpdateExpression"], names, values
+            self.items.get(pk) or {"pk": {"S": pk}}, parameters["UpdateExpression"], names, values
         )
 
     def _write(self, pk: str, item: Item) -> None:

@@ -13,11 +13,15 @@ from tests.faults.plans import WRITES, Script, Struck
 from tests.faults.runs import Result, Run, Scene
 
 ANYWHERE = (
-    Fault("crash-before"), Fault("crash-after"), Fault("freeze-after"), Fault("error"), Fault("error-after"),
+    Fault("crash-before"),
+    Fault("crash-after"),
+    Fault("freeze-after"),
+    Fault("error"),
+    Fault("error-after"),
     Fault("slow", 8.0),
-)  # fmt: skip
+)
 CALM = Script()
-# A schedule whose end is that a person is asked should not be six hours long.
+# A schedule that ends in HELD should not be six hours long.
 _SOON = {
     "ambiguous_hold_hours": 0.5,
     "polls": {"first": 20, "steady": 300, "slow": 900, "slow_after": 1200},

@@ -9,29 +9,48 @@ import re
 from decimal import Decimal
 from typing import Any
 
-from tests.faults.account import API_KEY, ARCHIVE, BELL_KEY, WEBHOOK_KEY, Account
+from tests.faults.account import API_KEY, ARCHIVE, CALLBACK_KEY, WEBHOOK_KEY, Account
 from tests.faults.bucket import Stored
 from tests.faults.clockwork import Broke
 from tests.faults.expressions import Item
 from tests.faults.vendors import Vendor
 
-# From which status to which, by design 5; and those that hold only as long as nobody ever meant to
-# pay.
+# From which status to which, by design 5; and those that hold only until a paid POST was
+# intended.
 _EDGES = {
-    ("WAITING", "READY"), ("WAITING", "FAILED"), ("WAITING", "EXPIRED"), ("READY", "SUBMITTING"), ("READY", "SUBMITTED"),
-    ("SUBMITTING", "READY"), ("SUBMITTING", "SUBMITTED"), ("SUBMITTING", "FAILED"), ("SUBMITTING", "HELD"),
-    ("SUBMITTED", "ARCHIVING"), ("SUBMITTED", "FAILED"), ("SUBMITTED", "HELD"), ("ARCHIVING", "COMPLETED"),
-    ("ARCHIVING", "HELD"), ("HELD", "SUBMITTED"), ("HELD", "ARCHIVING"), ("HELD", "FAILED"),
-    ("FAILED", "ARCHIVING"), ("FAILED", "SUBMITTED"),
-}  # fmt: skip
+    ("WAITING", "READY"),
+    ("WAITING", "FAILED"),
+    ("WAITING", "EXPIRED"),
+    ("READY", "SUBMITTING"),
+    ("READY", "SUBMITTED"),
+    ("SUBMITTING", "READY"),
+    ("SUBMITTING", "SUBMITTED"),
+    ("SUBMITTING", "FAILED"),
+    ("SUBMITTING", "HELD"),
+    ("SUBMITTED", "ARCHIVING"),
+    ("SUBMITTED", "FAILED"),
+    ("SUBMITTED", "HELD"),
+    ("ARCHIVING", "COMPLETED"),
+    ("ARCHIVING", "HELD"),
+    ("HELD", "SUBMITTED"),
+    ("HELD", "ARCHIVING"),
+    ("HELD", "FAILED"),
+    ("FAILED", "ARCHIVING"),
+    ("FAILED", "SUBMITTED"),
+}
 _UNPAID_EDGES = {
-    ("READY", "WAITING"), ("READY", "FAILED"), ("FAILED", "READY"), ("FAILED", "WAITING"), ("EXPIRED", "READY"),
-    ("EXPIRED", "WAITING"), ("EXPIRED", "FAILED"),
-}  # fmt: skip
+    ("READY", "WAITING"),
+    ("READY", "FAILED"),
+    ("FAILED", "READY"),
+    ("FAILED", "WAITING"),
+    ("EXPIRED", "READY"),
+    ("EXPIRED", "WAITING"),
+    ("EXPIRED", "FAILED"),
+}
 _AT_REST = {"COMPLETED", "FAILED", "HELD", "EXPIRED"}
 _ANNOUNCED = _AT_REST | {"WAITING", "READY", "SUBMITTED"}
 _SECRETS = re.compile(
-    rf"{API_KEY}|{BELL_KEY}|{WEBHOOK_KEY}|canary-aws-secret|X-Amz-Signature|X-Amz-Credential|task-token-|/callbacks/\w+/\w+/\d+/k"
+    rf"{API_KEY}|{CALLBACK_KEY}|{WEBHOOK_KEY}|canary-aws-secret|X-Amz-Signature|X-Amz-Credential|task-token-|/callbacks/\w+/\w+/\d+/k"
 )
 
 
@@ -143,7 +162,7 @@ class Invariants:
     def _object_of(self, task_id: str, item: Item) -> Stored:
         archived = item["archived"]["M"]
         if not archived:
-            raise Broke("COMPLETED ⇒ object", f"{task_id} says of its video nothing")
+            raise Broke("COMPLETED ⇒ object", f"{task_id} has no facts of its video")
         stored = self.account.buckets.find(
             ARCHIVE, _text(archived, "key"), _text(archived, "version_id")
         )
@@ -193,7 +212,7 @@ class Invariants:
             self._ended_well(task_id, item)
         self._archive_is_explained(tasks)
         self._books_are_right(tasks)
-        self._alarm_rang(tasks)
+        self._alarm_was_raised(tasks)
         self._nothing_leaked()
 
     def _ended_well(self, task_id: str, item: Item) -> None:
@@ -219,8 +238,10 @@ class Invariants:
             raise Broke(
                 "what was sent is what the row says", f"{task_id} was sent with another portrait"
             )
-        if status == "HELD" and any(job.bells_heard for job in jobs):
-            raise Broke("a delivered bell never ends in HELD", f"{task_id}: {item.get('error')}")
+        if status == "HELD" and any(job.callbacks_accepted for job in jobs):
+            raise Broke(
+                "a delivered callback never ends in HELD", f"{task_id}: {item.get('error')}"
+            )
         if status == "COMPLETED" and not self.completed_ids.get(task_id):
             raise Broke("COMPLETED ⇒ event", task_id)
         if status in _ANNOUNCED and not any(
@@ -263,29 +284,29 @@ class Invariants:
             if spent != amount:
                 raise Broke("the budget adds up", f"booked {spent}, owed {amount}")
 
-    def _alarm_rang(self, tasks: dict[str, Item]) -> None:
+    def _alarm_was_raised(self, tasks: dict[str, Item]) -> None:
         held = [task_id for task_id, item in tasks.items() if _text(item, "status") == "HELD"]
-        rung = sum(
+        raised = sum(
             sum(json.loads(line)["TaskHeld"])
             for _, line in self.account.lines
             if '"TaskHeld":' in line
         )
-        if rung < len(held):
+        if raised < len(held):
             raise Broke(
-                "HELD rings the alarm",
-                f"{len(held)} tasks are held, TaskHeld was counted {rung:g} times",
+                "HELD raises the alarm",
+                f"{len(held)} tasks are held, TaskHeld was counted {raised:g} times",
             )
 
     def _nothing_leaked(self) -> None:
-        told = [f"{name}: {line}" for name, line in self.account.lines]
-        told += [f"event: {entry['Detail']}" for entry in self.account.events]
-        told += [f"execution: {told}" for told in self.account.workflow.inputs]
-        told += [
+        texts = [f"{name}: {line}" for name, line in self.account.lines]
+        texts += [f"event: {entry['Detail']}" for entry in self.account.events]
+        texts += [f"execution: {text}" for text in self.account.workflow.inputs]
+        texts += [
             f"message: {body}"
             for queue in (self.account.uploads, self.account.submissions)
             for body in queue.sent
         ]
-        for line in told:
+        for line in texts:
             if _SECRETS.search(line):
                 raise Broke("no secret in a log, event or input", line[:600])
 

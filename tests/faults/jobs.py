@@ -23,7 +23,7 @@ class Job:
     external_id: str
     request: dict[str, Any]
     charge: float
-    bells_heard: int = 0
+    callbacks_accepted: int = 0
 
     @property
     def video(self) -> bytes:

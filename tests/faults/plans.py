@@ -84,7 +84,7 @@ class Struck(Plan):
         self._calls += 1
         fault = self.struck.get(self._calls)
         if fault is not None and fault.what in ("twice", "conflict") and not site.endswith(WRITES):
-            fault = None  # another fault has moved it to a call that nobody repeats by himself
+            fault = None  # another fault has moved it to a call that is never repeated
         if self.paid is not None and site.endswith(" POST"):
             fault, self.paid = self.paid, None
         if fault is not None and fault.what == "refused":
@@ -106,7 +106,7 @@ class Struck(Plan):
 
 @dataclass(frozen=True)
 class Rates:
-    """How often, of all calls or deliveries. `calm_after` seconds the world behaves, so that
+    """How often, of all calls or deliveries. `calm_after` seconds nothing fails any more, so that
     everything must end."""
 
     crash: float = 0.01
@@ -131,8 +131,15 @@ class Rates:
 
 
 PAID_FAULTS = (
-    "crash-before", "crash-after", "error", "error-after", "error-after", "late", "late", "freeze-after",
-)  # fmt: skip
+    "crash-before",
+    "crash-after",
+    "error",
+    "error-after",
+    "error-after",
+    "late",
+    "late",
+    "freeze-after",
+)
 
 
 class Harsh(Plan):

@@ -66,15 +66,20 @@ class Queue:
         if message.receives > _MOST_RECEIVES:
             message.is_gone = True
             self.dead.append(message.body)
-            self.account.clock.say(f"☠ {self.name}: {message.body}")
+            self.account.clock.note(f"☠ {self.name}: {message.body}")
             return
         receipt = f"{message.number}.{message.receives}"
         record = {
-            "messageId": f"{self.name}-{message.number}", "receiptHandle": receipt, "body": message.body,
-            "attributes": {"ApproximateReceiveCount": str(message.receives)}, "messageAttributes": {}, "md5OfBody": "",
-            "eventSource": "aws:sqs", "eventSourceARN": f"arn:aws:sqs:eu-west-1:000000000000:{self.name}",
+            "messageId": f"{self.name}-{message.number}",
+            "receiptHandle": receipt,
+            "body": message.body,
+            "attributes": {"ApproximateReceiveCount": str(message.receives)},
+            "messageAttributes": {},
+            "md5OfBody": "",
+            "eventSource": "aws:sqs",
+            "eventSourceARN": f"arn:aws:sqs:eu-west-1:000000000000:{self.name}",
             "awsRegion": "eu-west-1",
-        }  # fmt: skip
+        }
         self._due[receipt] = self.account.clock.now + self.visibility
 
         def done(result: Any, error: Any) -> None:
@@ -118,10 +123,14 @@ class Stream:
             if image is not None
         }
         record = {
-            "eventID": str(number), "eventName": kind, "eventVersion": "1.1", "eventSource": "aws:dynamodb",
-            "awsRegion": "eu-west-1", "eventSourceARN": "arn:aws:dynamodb:eu-west-1:000000000000:table/t/stream/s",
+            "eventID": str(number),
+            "eventName": kind,
+            "eventVersion": "1.1",
+            "eventSource": "aws:dynamodb",
+            "awsRegion": "eu-west-1",
+            "eventSourceARN": "arn:aws:dynamodb:eu-west-1:000000000000:table/t/stream/s",
             "dynamodb": {**change, **images},
-        }  # fmt: skip
+        }
         self.past.append(record)
         lane = self.lanes.setdefault(pk, _Lane())
         lane.records.append(record)

@@ -1,5 +1,4 @@
-"""One run: a world, some tasks that come into it by their doors, and what must hold until all is
-quiet."""
+"""One run: an environment, some tasks that enter it, and what must hold until all is quiet."""
 
 from __future__ import annotations
 
@@ -64,13 +63,13 @@ class Scene:
 
     @property
     def options(self) -> str:
-        told: dict[str, Any] = {
+        options: dict[str, Any] = {
             "default_provider": self.profile, "callbacks": self.callbacks, "polls": POLLS,
             "ambiguous_hold_hours": 4, "silent_hold_hours": 12,
         }  # fmt: skip
         if self.cap_usd is not None:
-            told["budget_usd_per_day"] = str(self.cap_usd)
-        return json.dumps({**told, **self.extras})
+            options["budget_usd_per_day"] = str(self.cap_usd)
+        return json.dumps({**options, **self.extras})
 
 
 @dataclass
@@ -142,8 +141,8 @@ class Run:
         return self._result(broke)
 
     def play_for(self, seconds: float) -> Result:
-        """As far as it comes in this time; what must hold after every write is all that is
-        asked."""
+        """As far as it comes in this time; only what must hold after every
+        write is checked."""
         broke: Broke | None = None
         try:
             for number, door in enumerate(self.scene.doors):
@@ -164,9 +163,16 @@ class Run:
             if item["status"]["S"] == "HELD"
         }
         return Result(
-            broke, len(self.vendor.jobs), statuses, self.clock.calls, self.clock.now - START, self.clock.trace or [],
-            self.plan.sites, self.plan.kinds, len(held & bought),
-        )  # fmt: skip
+            broke,
+            len(self.vendor.jobs),
+            statuses,
+            self.clock.calls,
+            self.clock.now - START,
+            self.clock.trace or [],
+            self.plan.sites,
+            self.plan.kinds,
+            len(held & bought),
+        )
 
     def _is_quiet(self) -> bool:
         if self.waiting or self.invariants.unrested:
@@ -203,14 +209,14 @@ class Run:
         """A client that asks until it is answered, with the same key."""
         body = {"portrait": f"_talkdrop/{number}.png", "audio": f"_talkdrop/{number}.wav"}
 
-        def answered(status: int, told: dict[str, Any]) -> None:
+        def answered(status: int, answer: dict[str, Any]) -> None:
             if status in (200, 201):
-                self.expected.add(told["task_id"])
+                self.expected.add(answer["task_id"])
                 self.waiting -= 1
             elif status >= 500:
                 self.clock.after(5.0, lambda: self._post(number))
             else:
-                raise Broke("the API answers", f"{status} {told}")
+                raise Broke("the API answers", f"{status} {answer}")
 
         self.account.post_task(body, f"client-key-{number}", answered)
 
@@ -230,9 +236,15 @@ def harsh_scene(profile: str, seed: int) -> Scene:
         else {}
     )
     return Scene(
-        profile, doors, callbacks=callbacks, cap_usd=cap, signs=chance.random() < 0.3,
-        spread_seconds=chance.choice([0.0, 0.0, 3.0, 90.0]), first_alone_seconds=200.0 * used, extras=extras,
-    )  # fmt: skip
+        profile,
+        doors,
+        callbacks=callbacks,
+        cap_usd=cap,
+        signs=chance.random() < 0.3,
+        spread_seconds=chance.choice([0.0, 0.0, 3.0, 90.0]),
+        first_alone_seconds=200.0 * used,
+        extras=extras,
+    )
 
 
 def harsh(profile: str, seed: int, trace: bool = False) -> Result:

@@ -20,8 +20,8 @@ class _Busy(Plan):
 
 
 def a_thousand_at_once(profile: str, count: int = 1000) -> Result:
-    """Each costs about the same, and the day's cap allows a tenth of them. The pace is not what
-    holds them back."""
+    """Each costs about the same, and the day's cap allows a tenth of them. The rate limit
+    does not hold them back."""
     price = {"kie": Decimal("0.045")}.get(profile, Decimal("0.168"))
     rate_limit = {"submits": 10_000, "seconds": 1, "running": 1000}
     extras: dict[str, Any] = {"rate_limits": {profile: rate_limit}}
@@ -58,8 +58,8 @@ def _past(run: Run) -> Iterator[Any]:
             yield lambda queue=queue, body=body: queue.send(body, 0)
     for record in list(account.stream.past):
         yield lambda record=record: account.stream.replay([record])
-    for path, headers, body in list(run.vendor.bells):
-        yield lambda path=path, headers=headers, body=body: account.ring(
+    for path, headers, body in list(run.vendor.callbacks_sent):
+        yield lambda path=path, headers=headers, body=body: account.post_callback(
             path, headers, body, lambda _code: None
         )
 
@@ -68,7 +68,7 @@ def same_job_for_two(profile: str) -> Broke | None:
     """A provider that answers two tasks with one job: the second is a person's matter, and nothing
     is overwritten."""
     run = Run(Scene(profile, ("api", "api"), spread_seconds=5.0), Plan(1), seed=1)
-    run.vendor.answers_twice = True
+    run.vendor.repeats_its_job = True
     result = run.play()
     if result.broke is None and result.statuses != {"COMPLETED": 1, "HELD": 1}:
         return Broke("one job, one task", str(dict(result.statuses)))
@@ -76,8 +76,8 @@ def same_job_for_two(profile: str) -> Broke | None:
 
 
 def a_denied_job(profile: str) -> Broke | None:
-    """A provider that says no and works all the same: its bell brings the video, and the money is
-    counted."""
+    """A provider that refuses and makes the job all the same: its callback brings the video,
+    and the money is counted."""
     run = Run(Scene(profile, ("files", "api"), cap_usd=Decimal(5)), Plan(1), seed=1)
     run.vendor.denies = True
     result = run.play()
@@ -86,7 +86,7 @@ def a_denied_job(profile: str) -> Broke | None:
     return result.broke
 
 
-class _Deaf(Plan):
+class _RefusingBus(Plan):
     """The bus takes nothing for an hour: longer than the stream brings a record again."""
 
     now = staticmethod(lambda: 0.0)
@@ -95,9 +95,9 @@ class _Deaf(Plan):
         return self.now() < START + 3600
 
 
-def a_deaf_bus(profile: str) -> Broke | None:
-    """What the bus did not take is announced all the same, when it listens again."""
-    plan = _Deaf(1)
+def a_refusing_bus(profile: str) -> Broke | None:
+    """What the bus refused is announced once it accepts again."""
+    plan = _RefusingBus(1)
     run = Run(Scene(profile, ("files", "api")), plan, seed=1)
     plan.now = lambda: run.clock.now  # type: ignore[method-assign]
     return run.play().broke
@@ -117,13 +117,13 @@ def two_archivers(profile: str) -> Broke | None:
 
 
 def _first_broken(runs: Iterable[Run]) -> Broke | None:
-    """Each is made when the one before it is over: a process holds one world at a time."""
+    """Each is made when the one before it is over: a process holds one environment at a time."""
     return next((broke for run in runs if (broke := run.play().broke)), None)
 
 
-class _Rung(_Busy, Struck):
-    """The answer to the POST is lost, and a stranger who knows the address rings around the moment
-    of the true bell."""
+class _Forged(_Busy, Struck):
+    """The answer to the POST is lost, and forged callbacks with the right address come around the
+    moment of the genuine one."""
 
     def __init__(self, seed: int) -> None:
         Struck.__init__(self, seed, {}, {}, Script(seconds=60.0), paid=Fault("error-after"))
@@ -132,21 +132,21 @@ class _Rung(_Busy, Struck):
         return [(60.0 + number / 5, "body") for number in range(5)]
 
 
-def a_stranger_at_the_bell(profile: str) -> Broke | None:
+def forged_callbacks(profile: str) -> Broke | None:
     return _first_broken(
-        Run(Scene(profile, ("api",)), _Rung(seed), seed=seed) for seed in range(1, 31)
+        Run(Scene(profile, ("api",)), _Forged(seed), seed=seed) for seed in range(1, 31)
     )
 
 
-class _Untold(Plan):
-    """S3 tells nobody of any file."""
+class _NoInboxEvents(Plan):
+    """S3 sends no event of any file."""
 
     def deliveries(self, kind: str) -> list[float]:
         return [] if kind == "event of the inbox" else super().deliveries(kind)
 
 
 def an_inbox_without_events(profile: str) -> Broke | None:
-    return Run(Scene(profile, ("files", "voice-first")), _Untold(1), seed=1).play().broke
+    return Run(Scene(profile, ("files", "voice-first")), _NoInboxEvents(1), seed=1).play().broke
 
 
 def a_replaced_face(profile: str) -> Broke | None:

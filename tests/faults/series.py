@@ -185,8 +185,8 @@ def hunt_all(names: list[str], processes: int) -> int:
             command = [sys.executable, "-m", "tests.faults", "mutants", name]
             running.append((name, subprocess.Popen(command, stdout=subprocess.PIPE, text=True)))
         name, process = running.pop(0)
-        said, _ = process.communicate()
+        output, _ = process.communicate()
         survived += process.returncode != 0
-        print(said.strip() or f"FAILED    {name}", flush=True)
+        print(output.strip() or f"FAILED    {name}", flush=True)
     print(f"{len(names) - survived} of {len(names)} mutants were caught")
     return survived

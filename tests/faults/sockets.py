@@ -19,7 +19,7 @@ RESULTS_HOST = "results.sim:8080"
 S3_HOST = "s3.sim"
 
 
-class World:
+class Environment:
     """Who answers on the wires just now; one at a time."""
 
     account: Account
@@ -28,7 +28,7 @@ class World:
     random: random.Random
 
 
-world = World()
+environment = Environment()
 
 
 class _Socket:
@@ -66,7 +66,7 @@ class ResultSocket(_Socket):
     def recv_into(self, buffer: Any) -> int:
         if self._answer is None:
             path = bytes(self.sent).split(b" ", 2)[1].decode()
-            whole = world.account.clock.wire(
+            whole = environment.account.clock.wire(
                 "results GET", lambda: self._whole(path), self._broken_off
             )
             if isinstance(whole, bytes):
@@ -80,7 +80,7 @@ class ResultSocket(_Socket):
         return len(piece)
 
     def _whole(self, path: str) -> bytes:
-        body = world.result(path)
+        body = environment.result(path)
         if body is None:
             return b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
         head = f"HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -97,7 +97,7 @@ class PutSocket(_Socket):
     """S3, as far as one streamed PutObject with a trailing checksum goes."""
 
     def makefile(self, *_: Any, **__: Any) -> Any:
-        answer = world.account.clock.wire("s3 PutObject", self._put, _broken)
+        answer = environment.account.clock.wire("s3 PutObject", self._put, _broken)
         status, reason = answer
         return io.BytesIO(
             f'HTTP/1.1 {status} {reason}\r\nContent-Length: 0\r\nETag: "e"\r\n\r\n'.encode()
@@ -109,13 +109,13 @@ class PutSocket(_Socket):
         bucket, _, key = lines[0].split(" ")[1].lstrip("/").partition("/")
         size, _, rest = body.partition(b"\r\n")
         content, trailer = rest[: int(size, 16)], rest[int(size, 16) :]
-        told = trailer.decode().partition("x-amz-checksum-sha256:")[2].strip()
-        if told != base64.b64encode(hashlib.sha256(content).digest()).decode():
+        checksum = trailer.decode().partition("x-amz-checksum-sha256:")[2].strip()
+        if checksum != base64.b64encode(hashlib.sha256(content).digest()).decode():
             return 400, "Bad Digest"
         if (
             "if-none-match: *" in head.decode().lower()
-            and world.account.buckets.latest(bucket, key) is not None
+            and environment.account.buckets.latest(bucket, key) is not None
         ):
             return 412, "Precondition Failed"
-        world.account.buckets.put(bucket, key, content)
+        environment.account.buckets.put(bucket, key, content)
         return 200, "OK"

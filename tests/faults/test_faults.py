@@ -64,8 +64,8 @@ def test_a_job_that_two_tasks_are_given_goes_to_the_first_and_a_person(profile: 
 
 
 @pytest.mark.parametrize("profile", series.PROFILES)
-def test_a_stranger_at_the_bell_does_not_ring_the_true_one_out_of_the_row(profile: str) -> None:
-    assert scenes.a_stranger_at_the_bell(profile) is None
+def test_forged_callbacks_does_not_ring_the_true_one_out_of_the_row(profile: str) -> None:
+    assert scenes.forged_callbacks(profile) is None
 
 
 def test_two_archivers_of_one_video_leave_one_object() -> None:
@@ -82,7 +82,7 @@ def test_a_job_that_was_denied_and_made_is_archived_and_counted() -> None:
 
 @pytest.mark.parametrize("profile", series.PROFILES)
 def test_what_the_bus_did_not_take_for_an_hour_is_announced_all_the_same(profile: str) -> None:
-    assert scenes.a_deaf_bus(profile) is None
+    assert scenes.a_refusing_bus(profile) is None
 
 
 @pytest.mark.parametrize("profile", series.PROFILES)
@@ -96,7 +96,7 @@ def test_a_run_is_its_seed() -> None:
     def happened(seed: int) -> list[str]:
         lines = harsh("kie", seed, trace=True).trace
         return [
-            line for line in lines if " says " not in line
+            line for line in lines if " prints " not in line
         ]  # a log line carries the time of day
 
     assert happened(7) == happened(7)

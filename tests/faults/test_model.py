@@ -1,4 +1,4 @@
-"""Is the pretended world like the real one, where it could be told apart?"""
+"""Does the simulated environment behave like the real one where the two could differ?"""
 
 from __future__ import annotations
 
@@ -22,16 +22,26 @@ OUTCOMES = (
 )
 SCOPES = [
     {
-        "polls_done": polls_done, "stumbles": max(1, polls_done), "polls": POLLS, "outcome": outcome, "task_id": "t", "attempt": 1,
+        "polls_done": polls_done,
+        "stumbles": max(1, polls_done),
+        "polls": POLLS,
+        "outcome": outcome,
+        "task_id": "t",
+        "attempt": 1,
         "states": {
             "context": {"State": entered, "Execution": STARTED, "Token": "k"},
-            "input": {"task_id": "t", "attempt": 1, "polls": {}}, "result": {"Payload": {"next": "settle"}},
+            "input": {"task_id": "t", "attempt": 1, "polls": {}},
+            "result": {"Payload": {"next": "settle"}},
         },
     }
     for polls_done in (0, 1, 9, 2001)
-    for entered in ("2026-03-01T10:00:30+00:00", "2026-03-01T11:00:00+00:00", "2026-03-03T10:00:00+00:00")
+    for entered in (
+        "2026-03-01T10:00:30+00:00",
+        "2026-03-01T11:00:00+00:00",
+        "2026-03-03T10:00:00+00:00",
+    )
     for outcome in OUTCOMES
-]  # fmt: skip
+]
 
 
 def _expressions(value: Any) -> set[str]:
@@ -63,9 +73,18 @@ def test_the_model_knows_every_kind_of_state_and_nothing_of_them_is_left_out() -
     states = workflow.definition()["States"]
     assert {one["Type"] for one in states.values()} <= {"Pass", "Task", "Choice", "Wait", "Succeed"}
     known = {
-        "Type", "Next", "Resource", "Arguments", "TimeoutSeconds", "Retry", "Catch", "Assign", "Choices", "Default",
+        "Type",
+        "Next",
+        "Resource",
+        "Arguments",
+        "TimeoutSeconds",
+        "Retry",
+        "Catch",
+        "Assign",
+        "Choices",
+        "Default",
         "Seconds",
-    }  # fmt: skip
+    }
     assert {word for one in states.values() for word in one} <= known
 
 

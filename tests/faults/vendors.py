@@ -40,11 +40,11 @@ class Vendor:
         self.jobs: dict[str, Job] = {}
         self.creates = 0
         self.queries = 0
-        self.credits = 100_000.0
-        self.links_asked: dict[str, int] = {}
-        self.bells: list[tuple[str, dict[str, str], str]] = []
+        self.balance = 100_000.0
+        self.downloads: dict[str, int] = {}
+        self.callbacks_sent: list[tuple[str, dict[str, str], str]] = []
         self.most_a_window = 20
-        self.answers_twice = False
+        self.repeats_its_job = False
         self.denies = False
         self._recent: list[float] = []
 
@@ -66,8 +66,8 @@ class Vendor:
         job = self.jobs.get(path.rsplit("/", 1)[-1].removesuffix(".mp4").split("_")[0])
         if job is None or job.status(self.clock.now) != "success":
             return None
-        asked = self.links_asked[job.job_id] = self.links_asked.get(job.job_id, 0) + 1
-        return None if asked <= job.script.dead_links else job.video
+        downloads = self.downloads[job.job_id] = self.downloads.get(job.job_id, 0) + 1
+        return None if downloads <= job.script.dead_links else job.video
 
     def create(self, request: httpx.Request) -> httpx.Response:
         raise NotImplementedError
@@ -85,7 +85,7 @@ class Vendor:
     def record(self, job: Job) -> dict[str, Any]:
         raise NotImplementedError
 
-    def bell(self, job: Job, status: str) -> dict[str, Any]:
+    def callback_body(self, job: Job, status: str) -> dict[str, Any]:
         raise NotImplementedError
 
     # The work.
@@ -98,12 +98,12 @@ class Vendor:
         return "rate" if len(self._recent) >= self.most_a_window else ""
 
     def accept(
-        self, told: dict[str, Any], callback_url: str, external_id: str, media: list[str]
+        self, request_body: dict[str, Any], callback_url: str, external_id: str, media: list[str]
     ) -> Job | None:
         """A job, or None when the media cannot be fetched."""
         if any(presigned(url).status_code != 200 for url in media):
             return None
-        if self.answers_twice and self.jobs:
+        if self.repeats_its_job and self.jobs:
             return next(iter(self.jobs.values()))
         self.creates += 1
         self._recent.append(self.clock.now)
@@ -113,7 +113,7 @@ class Vendor:
         ).hexdigest()
         job_id = number if self.name == "kie" else str(880_000_000_000_000_000 + self.creates)
         script = self.plan.job()
-        charge = self.price(told)
+        charge = self.price(request_body)
         job = Job(
             job_id,
             task_id,
@@ -122,11 +122,11 @@ class Vendor:
             self.clock.now,
             callback_url,
             external_id,
-            told,
+            request_body,
             charge,
         )
         self.jobs[job_id] = job
-        self.clock.say(f"$ {self.name} accepts {job_id[:8]} for {task_id[:6]}-{attempt}: {script}")
+        self.clock.note(f"$ {self.name} accepts {job_id[:8]} for {task_id[:6]}-{attempt}: {script}")
         self.clock.after(script.seconds, lambda: self._ends(job))
         for wait, forged in self.plan.forgeries() if callback_url else ():
             self.clock.after(wait, lambda forged=forged: self._forge(job, forged))
@@ -150,7 +150,7 @@ class Vendor:
             if pk.startswith("task#") and item["portrait"]["M"].get("key", {}).get("S") == key
         )
 
-    def price(self, told: dict[str, Any]) -> float:
+    def price(self, request_body: dict[str, Any]) -> float:
         return 9.0
 
     def intermediate(self, job: Job) -> list[str]:
@@ -158,51 +158,57 @@ class Vendor:
 
     def _ends(self, job: Job) -> None:
         if job.script.outcome == "success":
-            self.credits -= job.charge
+            self.balance -= job.charge
         if job.callback_url:
             self._post(job, job.script.outcome)
 
     def _post(self, job: Job, status: str) -> None:
-        body = json.dumps(self.bell(job, status))
+        body = json.dumps(self.callback_body(job, status))
         for wait in self.plan.deliveries("callback"):
             self.clock.after(wait, lambda: self._call(job, status, body, tries=3))
 
     def _call(self, job: Job, status: str, body: str, tries: int) -> None:
-        def heard(code: int) -> None:
+        def answered(code: int) -> None:
             if code == 200:
-                job.bells_heard += status in ("success", "fail")
+                job.callbacks_accepted += status in ("success", "fail")
             elif tries > 0 and code != 404:
                 self.clock.after(20.0, lambda: self._call(job, status, body, tries - 1))
 
-        bell = (job.callback_url.removeprefix(DOOR), self.signed(job, body), body)
-        self.bells.append(bell)
-        self.account.ring(*bell, heard)
+        sent = (job.callback_url.removeprefix(DOOR), self.signed(job, body), body)
+        self.callbacks_sent.append(sent)
+        self.account.post_callback(*sent, answered)
 
     def signed(self, job: Job, body: str) -> dict[str, str]:
         return {"Content-Type": "application/json"}
 
     def _forge(self, job: Job, forged: str) -> None:
-        """A stranger's bell: a MAC that is none, or the right address with an evil body."""
+        """A forged callback: with a wrong MAC, or to the right address with a forged body."""
         url = job.callback_url.removeprefix(DOOR)
         other = next((one for one in self.jobs if one != job.job_id), "6" * 18)
         videos = [{"id": "v", "url": "http://169.254.169.254/latest/"}]
-        evil = {
+        kie_record = {
             "taskId": other,
             "state": "success",
             "resultJson": '{"resultUrls":["http://169.254.169.254/"]}',
         }
-        told = {"task_id": other, "task_status": "succeed", "task_result": {"videos": videos}}
+        request_body = {
+            "task_id": other,
+            "task_status": "succeed",
+            "task_result": {"videos": videos},
+        }
         body = json.dumps(
-            {"code": 200, "msg": "success", "data": evil} if self.name == "kie" else told
+            {"code": 200, "msg": "success", "data": kie_record}
+            if self.name == "kie"
+            else request_body
         )
         if forged == "mac":
             url = url[:-4] + ("AAAA" if not url.endswith("AAAA") else "BBBB")
 
-        def heard(code: int) -> None:
+        def answered(code: int) -> None:
             if forged == "mac" and code == 200:
-                raise Broke("a bell we did not hang is refused", url)
+                raise Broke("a callback with a wrong MAC is refused", url)
 
-        self.account.ring(url, {"Content-Type": "application/json"}, body, heard)
+        self.account.post_callback(url, {"Content-Type": "application/json"}, body, answered)
 
 
 def _json(body: Any, status: int = 200) -> httpx.Response:
@@ -222,13 +228,13 @@ class Kie(Vendor):
         return _json({"code": self.refusals[why], "msg": f"refused: {why}", "data": None})
 
     def create(self, request: httpx.Request) -> httpx.Response:
-        told = json.loads(request.content)
+        request_body = json.loads(request.content)
         if request.url.path.endswith("/download-url"):
-            return _json({"code": 200, "msg": "success", "data": told["url"]})
+            return _json({"code": 200, "msg": "success", "data": request_body["url"]})
         if why := self.shut():
             return self.refusal(why)
-        media = [told["input"]["image_url"], told["input"]["audio_url"]]
-        job = self.accept(told, told.get("callBackUrl", ""), "", media)
+        media = [request_body["input"]["image_url"], request_body["input"]["audio_url"]]
+        job = self.accept(request_body, request_body.get("callBackUrl", ""), "", media)
         if job is None:
             return self.denial()
         return _json(
@@ -242,7 +248,7 @@ class Kie(Vendor):
         if request.url.path == "/api/v1/chat/credit":
             if self.plan.outage(self.clock.now) == "credits":
                 return _json({"code": 200, "msg": "success", "data": 0})
-            return _json({"code": 200, "msg": "success", "data": self.credits})
+            return _json({"code": 200, "msg": "success", "data": self.balance})
         job = self.jobs.get(request.url.params.get("taskId", ""))
         if job is None or self.clock.now - job.accepted_at < job.script.hidden_seconds:
             return _json({"code": 422, "msg": "recordInfo is null", "data": None})
@@ -254,14 +260,18 @@ class Kie(Vendor):
         urls = json.dumps({"resultUrls": [f"http://{RESULTS_HOST}/k/{job.job_id}_1.mp4"]})
         over = status in ("success", "fail")
         return {
-            "taskId": job.job_id, "model": job.request["model"], "param": json.dumps(param),
+            "taskId": job.job_id,
+            "model": job.request["model"],
+            "param": json.dumps(param),
             "state": {"queued": "waiting", "running": "generating"}.get(status, status),
-            "resultJson": urls if status == "success" else "", "failCode": "500" if status == "fail" else None,
-            "failMsg": "Internal Error" if status == "fail" else None, "costTime": 188 if over else None,
+            "resultJson": urls if status == "success" else "",
+            "failCode": "500" if status == "fail" else None,
+            "failMsg": "Internal Error" if status == "fail" else None,
+            "costTime": 188 if over else None,
             "creditsConsumed": (job.charge if status == "success" else 0) if over else None,
-        }  # fmt: skip
+        }
 
-    def bell(self, job: Job, status: str) -> dict[str, Any]:
+    def callback_body(self, job: Job, status: str) -> dict[str, Any]:
         return {
             "code": 200 if status == "success" else 501,
             "msg": "done",
@@ -302,8 +312,8 @@ class Kling(Vendor):
         return _json({"code": code, "message": f"refused: {why}", "request_id": "r"}, status)
 
     def create(self, request: httpx.Request) -> httpx.Response:
-        told = json.loads(request.content)
-        external_id = told.get("external_task_id", "")
+        request_body = json.loads(request.content)
+        external_id = request_body.get("external_task_id", "")
         if why := self.shut():
             return self.refusal(why)
         if self.is_unique:
@@ -322,7 +332,10 @@ class Kling(Vendor):
                     {"code": 1303, "message": "parallel task over resource pack limit"}, 429
                 )
         job = self.accept(
-            told, told.get("callback_url", ""), external_id, [told["image"], told["sound_file"]]
+            request_body,
+            request_body.get("callback_url", ""),
+            external_id,
+            [request_body["image"], request_body["sound_file"]],
         )
         if job is None:
             return _json(
@@ -372,12 +385,18 @@ class Kling(Vendor):
             else {}
         )
         return {
-            "task_id": job.job_id, "task_status": words[status], "created_at": 1, "updated_at": 2,
-            "task_status_msg": "Failure to pass the risk control system" if status == "fail" else "",
-            "task_info": {"external_task_id": job.external_id}, **made,
-        }  # fmt: skip
+            "task_id": job.job_id,
+            "task_status": words[status],
+            "created_at": 1,
+            "updated_at": 2,
+            "task_status_msg": "Failure to pass the risk control system"
+            if status == "fail"
+            else "",
+            "task_info": {"external_task_id": job.external_id},
+            **made,
+        }
 
-    def bell(self, job: Job, status: str) -> dict[str, Any]:
+    def callback_body(self, job: Job, status: str) -> dict[str, Any]:
         return self.record(job, status)
 
     def intermediate(self, job: Job) -> list[str]:

@@ -1,5 +1,5 @@
-"""Where the real code meets the pretended world: botocore's one method, httpx's one method, sockets
-and the clock.
+"""Where the real code meets the simulated environment: botocore's one method, httpx's one
+method, sockets and the clock.
 
 Nothing of `functions` is replaced. What is replaced, once a process, is what lies under it.
 """
@@ -28,14 +28,14 @@ from botocore.awsrequest import AWSRequest
 from tests.faults.account import ARCHIVE, BUS, DOOR, INBOX, Account
 from tests.faults.clockwork import Invocation
 from tests.faults.dynamo import Refused
-from tests.faults.sockets import S3_HOST, PutSocket, ResultSocket, getaddrinfo, world
+from tests.faults.sockets import S3_HOST, PutSocket, ResultSocket, environment, getaddrinfo
 
 
 def connect(account: Account, serve: Any, result: Any, seed: int, options: str) -> None:
-    """Let this world answer from now on."""
+    """Let this environment answer from now on."""
     _install()
-    world.account, world.serve, world.result = account, serve, result
-    world.random = random.Random(seed)
+    environment.account, environment.serve, environment.result = account, serve, result
+    environment.random = random.Random(seed)
     account.clock.before_switch = _change_sandbox
     os.environ["TALKDROP_OPTIONS"] = options
     from functions import secrets, settings
@@ -101,7 +101,7 @@ def _install() -> None:
 
 
 def _set_environment() -> None:
-    told = {
+    values = {
         "TABLE": "tasks", "INBOX": INBOX, "ARCHIVE": ARCHIVE, "BUS": BUS,
         "UPLOADS_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/000000000000/uploads",
         "SUBMISSIONS_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/000000000000/submissions",
@@ -109,12 +109,17 @@ def _set_environment() -> None:
         "CALLBACK_BASE_URL": DOOR, "CALLBACK_SECRET": "callback-key",
         "PROVIDER_SECRETS": '{"kie":"kie","kling":"kling","comet":"comet","relay":"relay"}',
     }  # fmt: skip
-    os.environ |= {f"TALKDROP_{name}": value for name, value in told.items()}
+    os.environ |= {f"TALKDROP_{name}": value for name, value in values.items()}
     os.environ |= {
-        "AWS_ACCESS_KEY_ID": "AKIDCANARY", "AWS_SECRET_ACCESS_KEY": "canary-aws-secret-31d7",
-        "AWS_DEFAULT_REGION": "eu-west-1", "AWS_EC2_METADATA_DISABLED": "true", "POWERTOOLS_SERVICE_NAME": "talkdrop",
-        "POWERTOOLS_METRICS_NAMESPACE": "Talkdrop", "POWERTOOLS_LOG_LEVEL": "INFO", "POWERTOOLS_TRACE_DISABLED": "true",
-    }  # fmt: skip
+        "AWS_ACCESS_KEY_ID": "AKIDCANARY",
+        "AWS_SECRET_ACCESS_KEY": "canary-aws-secret-31d7",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "POWERTOOLS_SERVICE_NAME": "talkdrop",
+        "POWERTOOLS_METRICS_NAMESPACE": "Talkdrop",
+        "POWERTOOLS_LOG_LEVEL": "INFO",
+        "POWERTOOLS_TRACE_DISABLED": "true",
+    }
 
 
 # The clock, chance and identity.
@@ -123,28 +128,29 @@ def _set_environment() -> None:
 class _Datetime(datetime):
     @classmethod
     def now(cls, tz: Any = None) -> datetime:
-        return datetime.fromtimestamp(world.account.clock.now, tz)
+        return datetime.fromtimestamp(environment.account.clock.now, tz)
 
 
 def _put_clock_in(module: Any) -> None:
-    """Where a module of ours knows time, chance or fresh ids, it knows the world's."""
+    """Where a module of ours knows time, chance or fresh ids, it knows the environment's."""
     if getattr(module, "datetime", None) is datetime:
         _replace(module, "datetime", _Datetime)
     if getattr(module, "time", None) is time:
-        told = SimpleNamespace(
-            time=lambda: world.account.clock.now,
-            monotonic=lambda: world.account.clock.now,
-            sleep=lambda seconds: world.account.clock.pause(seconds),
+        clock = SimpleNamespace(
+            time=lambda: environment.account.clock.now,
+            monotonic=lambda: environment.account.clock.now,
+            sleep=lambda seconds: environment.account.clock.pause(seconds),
         )
-        _replace(module, "time", told)
+        _replace(module, "time", clock)
     if getattr(module, "random", None) is random:
         chance = SimpleNamespace(
-            uniform=lambda *ends: world.random.uniform(*ends), random=lambda: world.random.random()
+            uniform=lambda *ends: environment.random.uniform(*ends),
+            random=lambda: environment.random.random(),
         )
         _replace(module, "random", chance)
     if getattr(module, "uuid", None) is uuid:
         made = SimpleNamespace(
-            uuid4=lambda: uuid.UUID(int=world.random.getrandbits(128), version=4)
+            uuid4=lambda: uuid.UUID(int=environment.random.getrandbits(128), version=4)
         )
         _replace(module, "uuid", made)
 
@@ -154,11 +160,13 @@ def _put_clock_in(module: Any) -> None:
 
 class _Stdout(io.TextIOBase):
     def write(self, text: str) -> int:
-        one = world.account.clock.current
+        one = environment.account.clock.current
         if one is not None and not one.is_dead and text.strip():
-            world.account.lines.append((one.name, text.strip()))
-            if world.account.clock.trace is not None:
-                world.account.clock.say(f"    {one.name}#{one.number} says {text.strip()[:400]}")
+            environment.account.lines.append((one.name, text.strip()))
+            if environment.account.clock.trace is not None:
+                environment.account.clock.note(
+                    f"    {one.name}#{one.number}  prints {text.strip()[:400]}"
+                )
         return len(text)
 
 
@@ -197,49 +205,49 @@ def _change_sandbox(old: Invocation | None, new: Invocation | None) -> None:
 # AWS.
 
 
-def _make_api_call(client: Any, operation: str, asked: dict[str, Any]) -> Any:
+def _make_api_call(client: Any, operation: str, parameters: dict[str, Any]) -> Any:
     service = client.meta.service_model.service_name
-    if operation == "PutObject" and not isinstance(asked.get("Body", b""), bytes):
-        return _put_streamed(client, asked)
+    if operation == "PutObject" and not isinstance(parameters.get("Body", b""), bytes):
+        return _put_streamed(client, parameters)
 
     def effect() -> Any:
-        one = world.account.clock.current
+        one = environment.account.clock.current
         try:
             if one is not None and one.fault is not None and one.fault.what == "conflict":
-                raise _conflict(operation, asked)
-            return world.account.call(service, operation, dict(asked))
+                raise _conflict(operation, parameters)
+            return environment.account.call(service, operation, dict(parameters))
         except Refused as refused:
             raise _client_error(client, operation, refused) from None
 
     def failing(after: bool) -> Exception:
         return _failure(client, operation, after)
 
-    return world.account.clock.wire(f"{service} {operation}", effect, failing)
+    return environment.account.clock.wire(f"{service} {operation}", effect, failing)
 
 
-def _conflict(operation: str, asked: dict[str, Any]) -> Refused:
+def _conflict(operation: str, parameters: dict[str, Any]) -> Refused:
     """Somebody else's transaction is at one of these items: nothing was looked at, and AWS's client
     does not ask again."""
     if operation != "TransactWriteItems":
         return Refused("TransactionConflictException")
-    reasons = [{"Code": "None"} for _ in asked["TransactItems"]]
-    reasons[world.random.randrange(len(reasons))]["Code"] = "TransactionConflict"
+    reasons = [{"Code": "None"} for _ in parameters["TransactItems"]]
+    reasons[environment.random.randrange(len(reasons))]["Code"] = "TransactionConflict"
     return Refused("TransactionCanceledException", CancellationReasons=reasons)
 
 
 def _client_error(client: Any, operation: str, refused: Refused) -> Exception:
-    told = {
+    answer = {
         "Error": {"Code": refused.code, "Message": refused.message},
         "ResponseMetadata": {"HTTPStatusCode": refused.status},
         **refused.more,
     }
-    made: Exception = client.exceptions.from_code(refused.code)(told, operation)
+    made: Exception = client.exceptions.from_code(refused.code)(answer, operation)
     return made
 
 
 def _failure(client: Any, operation: str, after: bool) -> Exception:
     """After all of botocore's own retries. Whether it had an effect, the caller cannot tell."""
-    if world.random.random() < 0.5:
+    if environment.random.random() < 0.5:
         return _client_error(
             client, operation, Refused("InternalServerError", "try again", status=500)
         )
@@ -248,13 +256,13 @@ def _failure(client: Any, operation: str, after: bool) -> Exception:
     return botocore.exceptions.EndpointConnectionError(endpoint_url="https://aws.sim")
 
 
-def _put_streamed(client: Any, asked: dict[str, Any]) -> Any:
+def _put_streamed(client: Any, parameters: dict[str, Any]) -> Any:
     """PutObject of what is carried by hand: botocore asks its before-send hooks to send the
     request, and so do we."""
     hooks = client.meta.events
-    url = f"http://{S3_HOST}/{asked['Bucket']}/{asked['Key']}"
+    url = f"http://{S3_HOST}/{parameters['Bucket']}/{parameters['Key']}"
     request = AWSRequest(
-        "PUT", url, headers={"if-none-match": asked.get("IfNoneMatch", "")}
+        "PUT", url, headers={"if-none-match": parameters.get("IfNoneMatch", "")}
     ).prepare()
     answers = [
         answer
@@ -276,7 +284,9 @@ def _handle_request(_transport: Any, request: httpx.Request) -> httpx.Response:
     host = request.url.host
     if host.endswith(".amazonaws.com"):
         return _answer("link GET", lambda: presigned(str(request.url)), request)
-    return _answer(f"{host.split('.')[0]} {request.method}", lambda: world.serve(request), request)
+    return _answer(
+        f"{host.split('.')[0]} {request.method}", lambda: environment.serve(request), request
+    )
 
 
 def _answer(
@@ -286,9 +296,9 @@ def _answer(
         return _http_failure(after, request)
 
     try:
-        answer = world.account.clock.wire(site, effect, failing)
-    except _Answered as told:
-        answer = told.response
+        answer = environment.account.clock.wire(site, effect, failing)
+    except _Answered as failed:
+        answer = failed.response
     assert isinstance(answer, httpx.Response)
     return answer
 
@@ -305,8 +315,8 @@ class _Answered(Exception):
 
 
 def _http_failure(after: bool, request: httpx.Request) -> Exception:
-    """Nothing in an ambiguous failure says whether the request arrived."""
-    chance = world.random.random()
+    """Nothing in an ambiguous failure shows whether the request arrived."""
+    chance = environment.random.random()
     if not after and chance < 0.4:
         return httpx.ConnectError("connection refused", request=request)
     if chance < 0.6:
@@ -320,7 +330,7 @@ def presigned(url: str) -> httpx.Response:
     """A presigned GET, as anybody may send it."""
     parsed = httpx.URL(url)
     signed = {"X-Amz-Signature", "X-Amz-Expires", "X-Amz-Algorithm"} <= set(parsed.params)
-    stored = world.account.buckets.find(
+    stored = environment.account.buckets.find(
         parsed.host.split(".")[0], parsed.path[1:], parsed.params.get("versionId")
     )
     if not signed or stored is None:

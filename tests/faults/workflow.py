@@ -116,11 +116,11 @@ class Execution:
     """One run. What comes from a state that was left (an old timer, a late answer) is dropped by
     its `turn`."""
 
-    def __init__(self, machine: Workflow, name: str, told: dict[str, Any]) -> None:
+    def __init__(self, machine: Workflow, name: str, value: dict[str, Any]) -> None:
         self.machine = machine
         self.account = machine.account
         self.name = name
-        self.input = told
+        self.input = value
         self.status = "RUNNING"
         self.started = self._stamp()
         self.entered = self.started
@@ -148,7 +148,7 @@ class Execution:
             return
         self.turn += 1
         turn, one = self.turn, self.machine.states[self.state]
-        self.account.clock.say(f"◇ {self.name[:6]}…{self.name[32:]} {self.state}")
+        self.account.clock.note(f"◇ {self.name[:6]}…{self.name[32:]} {self.state}")
         kind = one["Type"]
         if kind == "Succeed":
             self.status = "SUCCEEDED"
@@ -192,7 +192,7 @@ class Execution:
         waits = one["Resource"].endswith("waitForTaskToken")
         self.token = self.machine.new_token(self, turn) if waits else ""
         try:
-            asked = evaluate(one["Arguments"], self.scope())
+            arguments = evaluate(one["Arguments"], self.scope())
             seconds = evaluate(one["TimeoutSeconds"], self.scope())
         except Undefined:
             self._failed(one, "States.QueryEvaluationError")
@@ -207,25 +207,28 @@ class Execution:
                 name = error if isinstance(error, str) else type(error).__name__
                 self._if_still(turn, lambda: self._failed(one, name))
             elif not waits:
-                told = json.loads(json.dumps(result))
-                self._if_still(turn, lambda: self._leave(one, {"Payload": told}))
+                value = json.loads(json.dumps(result))
+                self._if_still(turn, lambda: self._leave(one, {"Payload": value}))
 
-        function = re.sub(r"\W", "", asked["FunctionName"]).lower()
+        function = re.sub(r"\W", "", arguments["FunctionName"]).lower()
         for more in self.account.plan.deliveries("workflow invoke"):
-            heard = done if more == 0 else (lambda _result, _error: None)
+            answered = done if more == 0 else (lambda _result, _error: None)
             clock.after(
-                more, lambda heard=heard: self.account.invoke(function, asked["Payload"], heard)
+                more,
+                lambda answered=answered: self.account.invoke(
+                    function, arguments["Payload"], answered
+                ),
             )
 
     def _begin_again(self, seconds: float) -> None:
         turn = self.turn
         self.account.clock.after(seconds, lambda: self._if_still(turn, self._begin))
 
-    def answered(self, turn: int, told: Any) -> None:
-        self._if_still(turn, lambda: self._leave(self.machine.states[self.state], told))
+    def answered(self, turn: int, value: Any) -> None:
+        self._if_still(turn, lambda: self._leave(self.machine.states[self.state], value))
 
     def _failed(self, one: dict[str, Any], error: str) -> None:
-        self.account.clock.say(f"◇ {self.name[:6]}… {self.state} failed: {error}")
+        self.account.clock.note(f"◇ {self.name[:6]}… {self.state} failed: {error}")
         self.turn += 1
         for number, retrier in enumerate(one.get("Retry", [])):
             if not {error, "States.ALL"} & set(retrier["ErrorEquals"]):
@@ -283,7 +286,7 @@ class Workflow:
 
     def abort(self, execution: Execution) -> None:
         if execution.status == "RUNNING":
-            self.account.clock.say(f"◇ {execution.name[:6]}… aborted")
+            self.account.clock.note(f"◇ {execution.name[:6]}… aborted")
             execution.status = "ABORTED"
 
     def describe_execution(self, executionArn: str) -> dict[str, Any]:
@@ -298,8 +301,8 @@ class Workflow:
         execution, turn = self._tokens[taskToken]
         if execution.status != "RUNNING" or execution.turn != turn:
             raise Refused("TaskTimedOut", taskToken)
-        told = json.loads(output)
+        value = json.loads(output)
         execution.turn += 1
         now = execution.turn
-        self.account.clock.after(0.0, lambda: execution.answered(now, told))
+        self.account.clock.after(0.0, lambda: execution.answered(now, value))
         return {}
