@@ -2,6 +2,7 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 
+.PHONY: deploy
 .PHONY: run up test check clean setup bench-archive faults mutants
 
 run: setup ## one task, from two dropped files to the archived video, on this machine
@@ -31,6 +32,10 @@ mutants: setup ## seeded faults in our own source, and what catches each
 
 setup:
 	@$(PYTHON) local/prepare.py
+
+STAGE ?=
+deploy: setup ## to AWS: checks, shows the difference, asks, deploys, looks whether it is ready; STAGE=dev
+	@$(PY) -m infra.deploy $(if $(STAGE),--stage $(STAGE))
 
 clean: ## all that was made, but for the videos in out/
 	rm -rf .venv build cdk.out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 if TYPE_CHECKING:
@@ -27,8 +28,9 @@ class Options:
     USD.
 
     `default_provider`, `default_models` (a model for each provider): what a task gets that names
-    none. `waiting_hours`: how long a voice may wait for its portrait. `drop_delay_seconds`: how
-    long an upload waits so that files dropped together are seen together.
+    none. `providers`: those that have a secret, filled in from the context's; none named means all.
+    `waiting_hours`: how long a voice may wait for its portrait. `drop_delay_seconds`: how long
+    an upload waits so that files dropped together are seen together.
     `submit_enabled`: false sends nothing to any provider, and tasks stay READY.
     `budget_usd_per_day` and `_per_month`: caps on quoted spend, None for no cap. `rate_limits`: a
     provider's pace instead of its own (`submits` in any `seconds`, `running` at once, unlimited
@@ -45,6 +47,7 @@ class Options:
     """
 
     default_provider: str = "kie"
+    providers: tuple[str, ...] = ()
     default_models: Mapping[str, str] = field(default_factory=dict)
     waiting_hours: float = 24
     drop_delay_seconds: int = 2
@@ -85,6 +88,10 @@ class Options:
         return cls(**told)
 
 
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
 def _typed(where: str, kind: str, value: Any) -> Any:
     """The value as an option of this annotation has it. Money may be text, which keeps every
     digit."""
@@ -97,12 +104,15 @@ def _typed(where: str, kind: str, value: Any) -> Any:
         "int": (number and isinstance(value, int), "a whole number"),
         "float": (number, "a number"),
         "str": (isinstance(value, str), "text"),
+        "tuple[str, ...]": (_is_texts(value), "a list of texts"),
         "Decimal | None": (money or value is None, "a number, or null"),
     }.get(kind, (isinstance(value, dict), "an object"))
     if not fits:
         raise ValueError(f"{where} is {json.dumps(value, default=str)}: it must be {wants}")
     if kind == "float":
         return float(value)
+    if kind == "tuple[str, ...]":
+        return tuple(value)
     return Decimal(value) if kind == "Decimal | None" and value is not None else value
 
 
@@ -155,21 +165,40 @@ def aws(service: Any) -> Any:
     return _client(service)
 
 
+AMAZON_ROOTS = Path(__file__).parents[1] / "amazon-roots.pem"  # put there by infra/bundle.py
+_REGIONAL: Any = {"addressing_style": "virtual", "us_east_1_regional_endpoint": "regional"}
+
+
 @cache
 def _client(service: Any) -> Any:
     import boto3
     from botocore.config import Config
 
-    # SigV4 and the regional host are said out loud: without them botocore may presign in the old
-    # style, or for a global host that answers with a redirect.
+    # SigV4, the regional host and the bucket in its name are set explicitly: without them botocore
+    # presigns for the global host, and S3 answers with a redirect while a bucket is new and, in
+    # younger regions, with 400.
+    # https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html
     config = Config(
         retries={"mode": "standard", "max_attempts": 4},
         connect_timeout=3,
         read_timeout=20,
         signature_version="s3v4" if service == "s3" else None,
-        s3={"us_east_1_regional_endpoint": "regional"} if service == "s3" else None,
+        s3=_REGIONAL if service == "s3" else None,
     )
-    return boto3.client(service, config=config)
+    return boto3.client(service, config=config, verify=ca_bundle())
+
+
+def ca_bundle() -> str | None:
+    """The root certificates for AWS's own endpoints, None for botocore's full store.
+
+    The bundle holds Amazon's five, which sign every endpoint of the public regions and of GovCloud;
+    to read them takes a twentieth of the time. China and the isolated partitions are left out.
+    https://aws.amazon.com/blogs/security/how-to-prepare-for-aws-move-to-its-own-certificate-authority/
+    """
+    region = os.environ.get("AWS_REGION", "")
+    given = os.environ.get("AWS_CA_BUNDLE")
+    is_public = re.match(r"(us|ca|mx|sa|eu|me|il|af|ap)-(?!iso)", region) is not None
+    return given or (str(AMAZON_ROOTS) if is_public and AMAZON_ROOTS.exists() else None)
 
 
 def forget() -> None:

@@ -19,6 +19,7 @@ Never = Literal["never"]
 # What `cdk acknowledge` and `cdk cli-telemetry` keep in cdk.context.json; all other keys of the CDK
 # have an @ or a colon.
 KEYS_OF_THE_CLI = ("acknowledged-issue-numbers", "cli-telemetry")
+BACKUP_DAYS = 35  # of point-in-time recovery
 POLLS = ("first", "steady", "slow", "slow_after")
 
 
@@ -35,10 +36,16 @@ class Context(BaseModel):
     `archive_ia_after_days`: to Standard-IA, on the way there. `archive_lock_days`: for so long
     nobody deletes a version of a video without the right to bypass the lock.
     `archive_replica_bucket_arn`: a bucket of yours, versioned, in another region, that gets a copy
-    of every video. See docs/operations.md. `old_versions_days`: how long an overwritten or deleted
+    of every video. See docs/operations.md. `providers`: those
+    that are used, each with a secret of its own; none named means the option default_provider
+    alone. `lambda_quota`: how many concurrent executions the account has, which `make deploy` asks
+    AWS for; a new account may have 10. `kms_key_arn`: a key of yours for buckets, table and
+    secrets, instead of AWS's own. `log_days`: in prod at least as long as backups go back, since
+    a restore leans on the logs. `old_versions_days`: how long an overwritten or deleted
     object can be brought back. `callback_base_url`: a domain of your own in front of the API,
-    without a slash at the end. `alarm_email`: who hears of alarms; others may subscribe to the
-    topic. `options`: everything the functions themselves can be told, see `functions/settings.py`.
+    without a slash at the end. `alarm_email`: who gets the alarms by mail; others may
+    subscribe to the topic. `options`: what the functions themselves may be given, see
+    `functions/settings.py`.
     `bundle`: `aws` ships wheels for Lambda; `host` (or TALKDROP_BUNDLE=host) those of this machine,
     for the embedded run.
     """
@@ -47,9 +54,9 @@ class Context(BaseModel):
 
     stage: str = Field("prod", pattern=r"^[a-z][a-z0-9-]{0,15}$")
     account: str | None = Field(None, pattern=r"^[0-9]{12}$")
-    region: str | None = None
+    region: str | None = Field(None, pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$")
     keep_data: bool = True
-    log_days: LogDays = 30
+    log_days: LogDays = 60
     inbox_expire_days: Annotated[int, Field(ge=7)] | Never = 30
     archive_cold_after_days: Annotated[int, Field(ge=1)] | Never = 90
     archive_expire_days: Annotated[int, Field(ge=1)] | Never = "never"
@@ -62,7 +69,10 @@ class Context(BaseModel):
     )
     old_versions_days: int = Field(30, ge=1)
     callback_base_url: str | None = Field(None, pattern=r"^https://[^/]+(/[^/]+)*$")
-    alarm_email: str | None = None
+    alarm_email: str | None = Field(None, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")
+    providers: tuple[str, ...] = ()
+    lambda_quota: int | None = Field(None, ge=10)
+    kms_key_arn: str | None = Field(None, pattern=r"^arn:aws[a-z-]*:kms:[^:]+:[0-9]{12}:key/\S+$")
     options: Mapping[str, Any] = {}
     bundle: Literal["aws", "host"] = "aws"
 
@@ -79,9 +89,20 @@ class Context(BaseModel):
                 f"{', '.join(cls.model_fields)}"
             )
         given = {name: node.try_get_context(name) for name in keys}
-        if told := os.environ.get("TALKDROP_BUNDLE"):
-            given["bundle"] = told
+        if target := os.environ.get("TALKDROP_BUNDLE"):
+            given["bundle"] = target
         return cls(**{name: value for name, value in given.items() if value is not None})
+
+    @field_validator("providers", mode="before")
+    @classmethod
+    def _providers(cls, value: object) -> object:
+        """A list, or names with commas as `-c providers=kie,kling` gives them."""
+        names = value.split(",") if isinstance(value, str) else value
+        for name in names if isinstance(names, (list, tuple)) else ():
+            if name not in providers.NAMES:
+                known = ", ".join(providers.NAMES)
+                raise ValueError(f"providers names {name!r}: the providers are {known}")
+        return names
 
     @field_validator("options", mode="before")
     @classmethod
@@ -93,6 +114,7 @@ class Context(BaseModel):
         options = Options.parse(json.dumps(given))
         _names_what_there_is(options)
         _keeps_time(options)
+        _lies_in_range(options)
         return given
 
     @field_validator("log_days", mode="before")
@@ -109,6 +131,34 @@ class Context(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _logs_last_as_long_as_backups(self) -> Self:
+        if self.stage == "prod" and self.log_days < BACKUP_DAYS:
+            raise ValueError(
+                f"log_days must be {BACKUP_DAYS} or more in the stage prod: a table that is "
+                "restored is completed from the logs"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _default_provider_is_in_use(self) -> Self:
+        default = self.parsed_options.default_provider
+        if default not in self.providers_in_use:
+            raise ValueError(
+                f"providers must hold {default!r}, the option default_provider: a task that names "
+                "no provider goes to it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_replica_has_amazons_key(self) -> Self:
+        if self.kms_key_arn and self.archive_replica_bucket_arn:
+            raise ValueError(
+                "kms_key_arn and archive_replica_bucket_arn do not go together: S3 replicates "
+                "under a key of the other region, which Talkdrop does not set up"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _no_voice_outlives_its_row(self) -> Self:
         days = self.parsed_options.row_retention_days
         if self.inbox_expire_days == "never" or self.inbox_expire_days >= days:
@@ -121,8 +171,8 @@ class Context(BaseModel):
 
     @model_validator(mode="after")
     def _the_archive_grows_cold_by_degrees(self) -> Self:
-        tepid, cold = self.archive_ia_after_days, self.archive_cold_after_days
-        if tepid != "never" and cold != "never" and cold < tepid + 30:
+        infrequent, cold = self.archive_ia_after_days, self.archive_cold_after_days
+        if infrequent != "never" and cold != "never" and cold < infrequent + 30:
             raise ValueError(
                 "archive_cold_after_days must be 30 or more past archive_ia_after_days: S3 keeps "
                 "it there so long"
@@ -135,18 +185,34 @@ class Context(BaseModel):
 
     @property
     def parsed_options(self) -> Options:
-        return Options.parse(self.options_json)
+        return Options.parse(json.dumps(dict(self.options)))
+
+    @property
+    def providers_in_use(self) -> tuple[str, ...]:
+        return self.providers or (self.parsed_options.default_provider,)
+
+    def concurrency_of(self, name: str) -> int:
+        """At most so many invocations of this function by its queue: together a third of the
+        account's, and never fewer than the two that SQS allows."""
+        most, share = {"intake": (20, 5), "submit": (10, 10)}[name]
+        return min(most, max(2, (self.lambda_quota or 1000) // share))
+
+    def reserved_for(self, name: str) -> int | None:
+        """Callbacks keep a share for themselves where the quota allows it: AWS keeps 100 unreserved
+        (https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html)."""
+        quota = self.lambda_quota or 0
+        return min(50, quota // 10) if name == "callback" and quota >= 200 else None
 
     @property
     def options_json(self) -> str:
-        return json.dumps(self.options, sort_keys=True)
+        return json.dumps({**self.options, "providers": self.providers_in_use}, sort_keys=True)
 
 
 def _names_what_there_is(options: Options) -> None:
-    """Providers, models and ways that exist; ValueError names those there are."""
+    """Providers, models and media deliveries that exist; ValueError names those there are."""
     for option in ("default_models", "rate_limits", "media_delivery", "default_provider"):
-        said = getattr(options, option)
-        for name in [said] if isinstance(said, str) else said:
+        named = getattr(options, option)
+        for name in [named] if isinstance(named, str) else named:
             if name not in providers.NAMES:
                 raise ValueError(
                     f"the option {option} names {name!r}: the providers are "
@@ -156,8 +222,32 @@ def _names_what_there_is(options: Options) -> None:
         if model not in (models := providers.get(name).models):
             raise ValueError(f"{name} has no model {model!r}: it has {', '.join(models)}")
     for name, delivery in options.media_delivery.items():
-        if delivery not in (ways := providers.get(name).media_deliveries):
-            raise ValueError(f"media cannot travel to {name} by {delivery!r}: by {', '.join(ways)}")
+        if delivery not in (deliveries := providers.get(name).media_deliveries):
+            raise ValueError(
+                f"media cannot be delivered to {name} by {delivery!r}: by {', '.join(deliveries)}"
+            )
+
+
+# Options with a least and a most value, both allowed.
+RANGES = {
+    "waiting_hours": (0.1, 720),
+    "drop_delay_seconds": (0, 900),  # of SQS
+    "sweep_minutes": (1, 60),
+    "budget_usd_per_day": (0, 1_000_000),
+    "budget_usd_per_month": (0, 10_000_000),
+    "ambiguous_hold_hours": (0.1, 168),
+    "silent_hold_hours": (1, 336),
+    "row_retention_days": (8, 3650),
+}
+
+
+def _lies_in_range(options: Options) -> None:
+    for name, (least, most) in RANGES.items():
+        value = getattr(options, name)
+        if value is not None and not least <= value <= most:
+            raise ValueError(
+                f"the option {name} is {value}: it must lie between {least} and {most}"
+            )
 
 
 def _keeps_time(options: Options) -> None:

@@ -1,5 +1,4 @@
-"""The HTTP door: the tasks API for whoever may sign for it, the callback route for whoever was
-given a bell."""
+"""The HTTP API: the tasks routes behind IAM, and the callback route, whose URL holds its MAC."""
 
 from __future__ import annotations
 
@@ -30,10 +29,10 @@ LOGGED = (
     "responseLatency",
     "error.message",
 )
-BELL = "/callbacks/{provider}/{task_id}/{attempt}/{signature}"
+CALLBACK = "/callbacks/{provider}/{task_id}/{attempt}/{signature}"
 
 
-class HttpDoor(Construct):
+class TaskHttpApi(Construct):
     """`url` has no slash at its end; `callback_base_url` is the same, or a domain of one's own in
     front of it."""
 
@@ -43,6 +42,9 @@ class HttpDoor(Construct):
         log_group = logs.LogGroup(
             self,
             "AccessLog",
+            # Delivery to a name of this prefix needs no room in the account's log policy:
+            # https://docs.aws.amazon.com/step-functions/latest/dg/bp-cwl.html
+            log_group_name=f"/aws/vendedlogs/{context.stack_name}/http-api",
             retention=log_retention(context.log_days),
             removal_policy=RemovalPolicy.DESTROY,
         )
@@ -52,8 +54,8 @@ class HttpDoor(Construct):
             http_api=self.api,
             stage_name="$default",
             auto_deploy=True,
-            # Strangers may ring: this is what they can cost. A provider that rings for a thousand
-            # tasks fits in.
+            # The callback route is open: this bounds what a flood of requests can cost. A provider
+            # that calls back for a thousand tasks at once fits in.
             throttle=apigw.ThrottleSettings(rate_limit=200, burst_limit=400),
         )
         cast(
@@ -65,7 +67,7 @@ class HttpDoor(Construct):
         self.url = self.api.api_endpoint
         self.callback_base_url = context.callback_base_url or self.url
 
-    def leads_to(self, *, api: Function, callback: Function) -> None:
+    def route(self, *, api: Function, callback: Function) -> None:
         tasks = integrations.HttpLambdaIntegration("Tasks", api)
         for path, methods in TASKS.items():
             self.api.add_routes(
@@ -75,7 +77,7 @@ class HttpDoor(Construct):
                 authorizer=authorizers.HttpIamAuthorizer(),
             )
         self.api.add_routes(
-            path=BELL,
+            path=CALLBACK,
             methods=[apigw.HttpMethod.POST],
             integration=integrations.HttpLambdaIntegration("Callback", callback),
         )

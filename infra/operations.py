@@ -1,8 +1,14 @@
-"""What a person must hear of: alarms, all to one topic."""
+"""What needs attention: alarms, all to one topic, and one dashboard.
+
+An alarm names what happened; its description says what to do and where its runbook is. What lasts
+is a gauge, so its alarm lasts as long as the trouble does.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from aws_cdk import Aws, Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -10,86 +16,105 @@ from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
-from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra.context import Context
-from infra.function import Function
+
+if TYPE_CHECKING:
+    from infra.stack import Talkdrop
 
 FIVE_MINUTES = Duration.minutes(5)
+QUARTER = Duration.minutes(15)
+RUNBOOK = "Runbook: docs/operations.md#alarms"
+MISSING = cloudwatch.TreatMissingData
+COMPARE = cloudwatch.ComparisonOperator
+
+# Metrics that functions emit: the alarm's id is the metric's name. By id, its title and what to do.
+EMITTED = {
+    "TaskHeld": (
+        "a task is held",
+        "Going on by itself could pay twice or lose what was paid. Run `talkdrop explain`, then "
+        "adopt, resubmit or fail the task.",
+    ),
+    "Ambiguous": (
+        "a submit was not answered",
+        "The provider may have charged it. Nothing is to be done yet: the callback or a lookup "
+        "settles it, or the task is HELD.",
+    ),
+    "PossibleSecondCharge": (
+        "a second job for one attempt",
+        "Compare the two jobs at the provider; ask for the money back.",
+    ),
+    "CallbackForPastAttempt": (
+        "a callback for an attempt that was given up",
+        "Perhaps a second charge. Explain the task and compare its jobs at the provider.",
+    ),
+    "AccountRejected": (
+        "a provider refuses the account",
+        "Key, balance or rights. Its submissions have stopped; they go on by themselves once a "
+        "free query passes.",
+    ),
+    "ArchiveFailed": (
+        "a video cannot be archived",
+        "It is paid, and the provider deletes it after its retention. Explain the task: is it the "
+        "link, the file or the bucket?",
+    ),
+}
+# Gauges that the sweep emits at each run: they are 0, or missing, when all is well.
+GAUGES = {
+    "HeldTasks": ("tasks are held", "They wait for a decision: `talkdrop list --status held`."),
+    "StoppedProviders": (
+        "a provider is stopped",
+        "Nothing is submitted to it. Mend the account; a free query is tried at every sweep.",
+    ),
+}
+# The oldest task of a status, in seconds: what is older is stuck, whatever else is well.
+OLDEST = {
+    "Ready": (24 * 3600, "Why does it wait? `talkdrop explain` says it: budget, rate, provider."),
+    "Submitting": (3600, "The sweep should have found it: look at its log."),
+    "Submitted": (30 * 3600, "The provider has not ended it: `talkdrop explain` asks there."),
+    "Archiving": (6 * 3600, "The video is paid and not safe yet: explain the task."),
+}
+# What one repeat mends sets off nothing: three errors within a quarter of an hour do. The other
+# functions' failures end in dead letters, as 5xx or as late events.
+STEPS_WITH_ERRORS = ("submit", "watch", "archive", "settle")
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """At `at` or more, in one of `periods` periods of the metric; missing data is fine unless
+    `missing` says otherwise."""
+
+    at: float = 1
+    periods: int = 1
+    breaching: int = 1
+    compare: cloudwatch.ComparisonOperator = COMPARE.GREATER_THAN_OR_EQUAL_TO_THRESHOLD
+    missing: cloudwatch.TreatMissingData = MISSING.NOT_BREACHING
+
+
+ONCE = Threshold()
 
 
 class Operations(Construct):
-    def __init__(
-        self,
-        scope: Construct,
-        name: str,
-        *,
-        context: Context,
-        lanes: Mapping[str, sqs.Queue],
-        announce: Function,
-        sweep: Function,
-    ) -> None:
-        """`lanes`: by name, the queues where what failed for good ends."""
-        super().__init__(scope, name)
+    """`topic` gets every alarm; `dashboard` shows the stack as a whole."""
+
+    def __init__(self, stack: Talkdrop, name: str, *, context: Context) -> None:
+        super().__init__(stack, name)
+        self.stack_name = context.stack_name
+        self.alarms: list[cloudwatch.Alarm] = []
         self.topic = self._topic(context)
-        for lane, dead_letters in lanes.items():
-            self._alarm(
-                f"{lane}DeadLetters",
-                dead_letters.metric_approximate_number_of_messages_visible(
-                    period=FIVE_MINUTES, statistic="Maximum"
-                ),
-                says=f"Something of {lane.lower()} failed for good. Read the message, mend the cause, redrive the "
-                "queue: repeating is harmless.",
-            )
-        self._alarm(
-            "TaskHeld",
-            self._ours(context, "TaskHeld"),
-            says=(
-                "A task waits for a person: going on by itself could pay twice or lose what was "
-                "paid."
-            ),
-        )
-        self._alarm(
-            "CallbackForPastAttempt",
-            self._ours(context, "CallbackForPastAttempt"),
-            says=(
-                "A provider rang for an attempt that was given up: perhaps a second charge. "
-                "Explain the task, look there."
-            ),
-        )
-        self._alarm(
-            "AccountRejected",
-            self._ours(context, "AccountRejected"),
-            says=(
-                "A provider refuses our account: key, credits or rights. Its submissions have "
-                "stopped."
-            ),
-        )
-        self._alarm(
-            "AnnounceLags",
-            announce.metric("IteratorAge", statistic="Maximum", period=FIVE_MINUTES),
-            threshold=Duration.minutes(10).to_milliseconds(),
-            says=(
-                "Events are late: announce does not get on with the table's stream, which forgets "
-                "after a day."
-            ),
-        )
-        self._alarm(
-            "SweepIsSilent",
-            sweep.metric_invocations(
-                period=Duration.minutes(3 * context.parsed_options.sweep_minutes)
-            ),
-            threshold=1,
-            comparison=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
-            missing=cloudwatch.TreatMissingData.BREACHING,
-            says="The sweep has not run for three turns: what falls through now stays there.",
-        )
+        self._alarm_on_what_functions_emit()
+        self._alarm_on_dead_letters(stack)
+        self._alarm_on_errors(stack)
+        self._alarm_on_lag(stack)
+        if context.archive_replica_bucket_arn:
+            self._alarm_on_replication(stack, context.archive_replica_bucket_arn)
+        self.dashboard = self._dashboard(stack)
 
     def _topic(self, context: Context) -> sns.Topic:
         topic = sns.Topic(self, "Alarms", enforce_ssl=True)
-        # Refusing plain HTTP replaces the topic's default policy, and with it the leave of our own
-        # alarms to speak.
+        # Refusing plain HTTP replaces the topic's default policy, and with it the permission of our
+        # own alarms to publish.
         topic.add_to_resource_policy(
             iam.PolicyStatement(
                 actions=["sns:Publish"],
@@ -102,36 +127,195 @@ class Operations(Construct):
             topic.add_subscription(subscriptions.EmailSubscription(context.alarm_email))
         return topic
 
-    def _ours(self, context: Context, metric: str) -> cloudwatch.IMetric:
-        """The sum of a metric that functions emit, whichever of them did and with whatever
-        dimensions."""
-        return cloudwatch.MathExpression(
-            expression=f'SELECT SUM("{metric}") FROM "{context.stack_name}"',  # noqa: S608 - CloudWatch's own SQL, of our own words
-            using_metrics={},
+    def _alarm_on_what_functions_emit(self) -> None:
+        for metric, (title, cure) in EMITTED.items():
+            self._alarm(metric, title, self._emitted(metric, "SUM"), cure)
+        for metric, (title, cure) in GAUGES.items():
+            self._alarm(metric, title, self._emitted(metric, "MAX"), cure)
+        for status, (seconds, cure) in OLDEST.items():
+            metric = f"Oldest{status}Seconds"
+            title = f"a task has been {status.lower()} for too long"
+            self._alarm(metric, title, self._emitted(metric, "MAX"), cure, Threshold(seconds))
+
+    def _alarm_on_dead_letters(self, stack: Talkdrop) -> None:
+        for name, queue in stack.dead_letters.items():
+            metric = queue.metric_approximate_number_of_messages_visible(
+                period=FIVE_MINUTES, statistic="Maximum"
+            )
+            cure = "Read the message, mend the cause, redrive the queue: repeating is harmless."
+            self._alarm(f"{name}DeadLetters", f"dead letters of {name.lower()}", metric, cure)
+
+    def _alarm_on_errors(self, stack: Talkdrop) -> None:
+        for name in STEPS_WITH_ERRORS:
+            metric = stack.functions[name].metric_errors(period=QUARTER)
+            cure = f"It is repeated. Look into the log of {name} for what it raises."
+            self._alarm(f"{name.capitalize()}Errors", f"{name} fails", metric, cure, Threshold(3))
+        machine = stack.workflow.machine
+        ended = {"failed": machine.metric_failed, "timedout": machine.metric_timed_out}
+        self._alarm(
+            "ExecutionsFailed",
+            "an execution failed or timed out",
+            _sum({name: metric(period=FIVE_MINUTES) for name, metric in ended.items()}),
+            "The sweep starts another one. Find the state that failed in the execution's history.",
+        )
+        self._alarm(
+            "ApiErrors",
+            "the HTTP API answers 5xx",
+            stack.http_api.api.metric_server_error(period=FIVE_MINUTES, statistic="Sum"),
+            "Callers and callbacks get errors: look into the logs of api and callback.",
+            Threshold(3),
+        )
+        throttled = {
+            name: stack.functions[name].metric_throttles(period=FIVE_MINUTES)
+            for name in ("callback", "watch")
+        }
+        self._alarm(
+            "Throttles",
+            "functions are throttled",
+            _sum(throttled),
+            "The account's concurrent executions are used up: raise the quota, see lambda_quota.",
+            Threshold(10),
+        )
+        refused = {
+            word: stack.tasks.metric(
+                f"{word.capitalize()}ThrottleEvents", period=FIVE_MINUTES, statistic="Sum"
+            )
+            for word in ("read", "write")
+        }
+        self._alarm(
+            "TableThrottles",
+            "the task table throttles",
+            _sum(refused),
+            "More writes than one partition takes, or a maximum set on the table.",
+            Threshold(100),
+        )
+
+    def _alarm_on_lag(self, stack: Talkdrop) -> None:
+        self._alarm(
+            "AnnounceLags",
+            "events are late",
+            stack.functions["announce"].metric(
+                "IteratorAge", statistic="Maximum", period=FIVE_MINUTES
+            ),
+            "announce does not keep up with the table's stream, which forgets after a day.",
+            Threshold(Duration.minutes(10).to_milliseconds()),
+        )
+        every = Duration.minutes(stack.options.sweep_minutes)
+        runs = stack.functions["sweep"].metric_invocations(period=every)
+        # Before the first run there is nothing to repeat, so a new stack sets off nothing; later a
+        # gap is 0. https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html
+        silent = cloudwatch.MathExpression(
+            expression="IF(FILL(runs, REPEAT) > 0, FILL(runs, 0))",
+            using_metrics={"runs": runs},
+            period=every,
+            label="runs of the sweep",
+        )
+        self._alarm(
+            "SweepIsSilent",
+            "the sweep does not run",
+            silent,
+            "What falls through stays there until it runs again: look at the rule SweepClock.",
+            Threshold(1, 4, 3, COMPARE.LESS_THAN_THRESHOLD, MISSING.IGNORE),
+        )
+
+    def _alarm_on_replication(self, stack: Talkdrop, replica_arn: str) -> None:
+        metric = cloudwatch.Metric(
+            namespace="AWS/S3",
+            metric_name="OperationsFailedReplication",
+            dimensions_map={
+                "SourceBucket": stack.archived.bucket_name,
+                "DestinationBucket": replica_arn.rpartition(":")[2],
+                "RuleId": "replica",
+            },
             period=FIVE_MINUTES,
-            label=metric,
+            statistic="Sum",
+        )
+        cure = "The copy in the other region is missing: `talkdrop verify` lists such videos."
+        self._alarm("ReplicationFailed", "a video was not replicated", metric, cure)
+
+    def _emitted(self, metric: str, statistic: str) -> cloudwatch.IMetric:
+        """A metric that functions emit, whichever of them did and with whatever dimensions."""
+        namespace = self.stack_name
+        query = f'SELECT {statistic}("{metric}") FROM "{namespace}"'  # noqa: S608 - CloudWatch's SQL
+        return cloudwatch.MathExpression(
+            expression=query, using_metrics={}, period=FIVE_MINUTES, label=metric
         )
 
     def _alarm(
         self,
         name: str,
+        title: str,
         metric: cloudwatch.IMetric,
-        *,
-        says: str,
-        threshold: float = 1,
-        comparison: cloudwatch.ComparisonOperator = (
-            cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD
-        ),
-        missing: cloudwatch.TreatMissingData = cloudwatch.TreatMissingData.NOT_BREACHING,
+        cure: str,
+        threshold: Threshold = ONCE,
     ) -> None:
         alarm = cloudwatch.Alarm(
             self,
             name,
+            # The subject of the mail: one of the few physical names, and it holds the stack's.
+            alarm_name=f"{self.stack_name}: {title}",
             metric=metric,
-            threshold=threshold,
-            evaluation_periods=1,
-            comparison_operator=comparison,
-            treat_missing_data=missing,
-            alarm_description=says,
+            threshold=threshold.at,
+            evaluation_periods=threshold.periods,
+            datapoints_to_alarm=threshold.breaching,
+            comparison_operator=threshold.compare,
+            treat_missing_data=threshold.missing,
+            alarm_description=f"{title.capitalize()}. {cure} {RUNBOOK}",
         )
         alarm.add_alarm_action(actions.SnsAction(self.topic))
+        self.alarms.append(alarm)
+
+    def _dashboard(self, stack: Talkdrop) -> cloudwatch.Dashboard:
+        board = cloudwatch.Dashboard(
+            self,
+            "Dashboard",
+            dashboard_name=self.stack_name,
+            period_override=cloudwatch.PeriodOverride.AUTO,
+        )
+        board.add_widgets(
+            cloudwatch.AlarmStatusWidget(title="Alarms", alarms=list(self.alarms), width=24)
+        )
+        board.add_widgets(
+            self._counts("Tasks", "TaskOpened", "Accepted", "Completed", "TaskFailed"),
+            self._counts("For a decision", "TaskHeld", "Ambiguous", "PossibleSecondCharge"),
+            self._counts("Providers", "AccountRejected", "UnknownWord", "CallbackRefused"),
+        )
+        board.add_widgets(
+            _graph("From drop to video, seconds", self._emitted("SecondsToVideo", "AVG")),
+            _graph("Running jobs", stack.workflow.machine.metric_started(), *_ended(stack)),
+            _graph(
+                "Oldest message, seconds",
+                stack.uploads.metric_approximate_age_of_oldest_message(),
+                stack.submissions.metric_approximate_age_of_oldest_message(),
+            ),
+        )
+        board.add_widgets(
+            _graph("Errors", *(one.metric_errors() for one in stack.functions.values())),
+            _graph(
+                "Duration",
+                *(one.metric_duration(statistic="p95") for one in stack.functions.values()),
+            ),
+            _graph("Spend and writes", stack.tasks.metric_consumed_write_capacity_units()),
+        )
+        return board
+
+    def _counts(self, title: str, *metrics: str) -> cloudwatch.GraphWidget:
+        return _graph(title, *(self._emitted(metric, "SUM") for metric in metrics))
+
+
+def _graph(title: str, *metrics: cloudwatch.IMetric) -> cloudwatch.GraphWidget:
+    return cloudwatch.GraphWidget(title=title, left=list(metrics), width=8)
+
+
+def _ended(stack: Talkdrop) -> list[cloudwatch.IMetric]:
+    machine = stack.workflow.machine
+    return [machine.metric_succeeded(), machine.metric_failed(), machine.metric_timed_out()]
+
+
+def _sum(metrics: Mapping[str, cloudwatch.IMetric]) -> cloudwatch.IMetric:
+    """Their sum, where one of them without data counts as 0."""
+    return cloudwatch.MathExpression(
+        expression=" + ".join(f"FILL({name}, 0)" for name in metrics),
+        using_metrics=dict(metrics),
+        period=FIVE_MINUTES,
+    )

@@ -6,24 +6,45 @@ from typing import Any, cast
 
 from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from infra.context import Context, Never
 
+Encryption = dynamodb.TableEncryption
+
 # What GET /tasks shows of a task. The rest (history, task token, the provider's own link) is left
 # out, so that the index holds nothing secret; DynamoDB takes twenty names at most.
 LISTED = (
-    "task_id", "status", "created_at", "changed_at", "attempt", "origin", "provider", "model", "prompt", "settings",
-    "stem", "portrait", "audio", "quote_usd", "charge_usd", "job_id", "submitted_at", "archived", "error",
-)  # fmt: skip
+    "task_id",
+    "status",
+    "created_at",
+    "changed_at",
+    "attempt",
+    "origin",
+    "provider",
+    "model",
+    "prompt",
+    "settings",
+    "stem",
+    "portrait",
+    "audio",
+    "quote_usd",
+    "charge_usd",
+    "job_id",
+    "submitted_at",
+    "archived",
+    "error",
+)
 
 
-def inbox(scope: Construct, context: Context) -> s3.Bucket:
-    """Where files are dropped. It tells EventBridge of every new object, without a custom
-    resource."""
+def inbox(scope: Construct, context: Context, key: kms.IKey | None) -> s3.Bucket:
+    """Where files are dropped. EventBridge gets an event for every new object, without a
+    custom resource."""
     bucket = _bucket(
-        scope, "Inbox", context, expire_days=context.inbox_expire_days, broken_upload_days=1
+        scope, "Inbox", context, key, expire_days=context.inbox_expire_days, broken_upload_days=1
     )
     cast(
         s3.CfnBucket, bucket.node.default_child
@@ -35,8 +56,8 @@ def inbox(scope: Construct, context: Context) -> s3.Bucket:
     return bucket
 
 
-def archive(scope: Construct, context: Context) -> s3.Bucket:
-    """Where videos stay. It tells nobody of anything, so our own writing can never start us
+def archive(scope: Construct, context: Context, key: kms.IKey | None) -> s3.Bucket:
+    """Where videos stay. It sends no notifications, so our own writing can never start us
     again."""
     more: dict[str, Any] = {}
     if context.archive_lock_days != "never":
@@ -44,21 +65,56 @@ def archive(scope: Construct, context: Context) -> s3.Bucket:
             Duration.days(context.archive_lock_days)
         )
     if context.archive_replica_bucket_arn:
-        replica = s3.Bucket.from_bucket_arn(
-            scope, "ArchiveReplica", context.archive_replica_bucket_arn
-        )
-        more["replication_rules"] = [
-            s3.ReplicationRule(id="replica", destination=replica)
-        ]  # without delete markers
+        more |= _replication(scope, context.archive_replica_bucket_arn)
     bucket = _bucket(
-        scope, "Archive", context, expire_days=context.archive_expire_days,
-        # The slowest source that we bear with (50 KB/s) brings the largest video in some four days,
+        scope,
+        "Archive",
+        context,
+        key,
+        expire_days=context.archive_expire_days,
+        # The slowest source that is accepted (50 KB/s) brings the largest video in some four days,
         # parts compared and all.
-        broken_upload_days=7, **more,
-    )  # fmt: skip
+        broken_upload_days=7,
+        **more,
+    )
+    if context.archive_replica_bucket_arn:
+        _may_replicate(more["replication_role"], bucket, context.archive_replica_bucket_arn)
     if colder := _transitions(context):
         bucket.add_lifecycle_rule(id="colder", transitions=colder)
     return bucket
+
+
+def _replication(scope: Construct, replica_arn: str) -> dict[str, Any]:
+    """A copy of every video without delete markers, and a metric of what could not be copied."""
+    rule = s3.ReplicationRule(
+        id="replica",
+        destination=s3.Bucket.from_bucket_arn(scope, "ArchiveReplica", replica_arn),
+        metrics=s3.ReplicationTimeValue.FIFTEEN_MINUTES,
+    )
+    # A role of our own: the CDK's has one fixed name an account.
+    service = iam.ServicePrincipal("s3.amazonaws.com")
+    role = iam.Role(scope, "ReplicationRole", assumed_by=service)
+    return {"replication_rules": [rule], "replication_role": role}
+
+
+def _may_replicate(role: iam.IRole, bucket: s3.Bucket, replica_arn: str) -> None:
+    """What S3 asks of the role; locked objects need the last two of the first line. The replica
+    must have Object Lock then, too.
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/setting-repl-config-perm-overview.html
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock-managing.html
+    """
+    versions = [f"s3:GetObjectVersion{what}" for what in ("ForReplication", "Acl", "Tagging")] + [
+        "s3:GetObjectRetention",
+        "s3:GetObjectLegalHold",
+    ]
+    copies = ["s3:ReplicateObject", "s3:ReplicateTags", "s3:ReplicateDelete"]
+    for actions, on in (
+        (["s3:GetReplicationConfiguration", "s3:ListBucket"], bucket.bucket_arn),
+        (versions, bucket.arn_for_objects("*")),
+        (copies, f"{replica_arn}/*"),
+    ):
+        statement = iam.PolicyStatement(actions=actions, resources=[on])
+        role.add_to_principal_policy(statement)
 
 
 def _transitions(context: Context) -> list[s3.Transition]:
@@ -77,6 +133,7 @@ def _bucket(
     scope: Construct,
     name: str,
     context: Context,
+    key: kms.IKey | None,
     *,
     expire_days: int | Never,
     broken_upload_days: int,
@@ -88,12 +145,14 @@ def _bucket(
         scope,
         name,
         versioned=True,
-        encryption=s3.BucketEncryption.S3_MANAGED,
+        encryption=s3.BucketEncryption.KMS if key else s3.BucketEncryption.S3_MANAGED,
+        encryption_key=key,
+        bucket_key_enabled=True if key else None,
         block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
         object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
         enforce_ssl=True,
         minimum_tls_version=1.2,
-        removal_policy=_removal(context),
+        removal_policy=removal(context),
         **more,
     )
     bucket.add_lifecycle_rule(
@@ -110,7 +169,7 @@ def _bucket(
     return bucket
 
 
-def table(scope: Construct, context: Context) -> dynamodb.Table:
+def table(scope: Construct, context: Context, key: kms.IKey | None) -> dynamodb.Table:
     """One row a task, and the books beside them. The stream is the outbox of events."""
     made = dynamodb.Table(
         scope,
@@ -122,8 +181,10 @@ def table(scope: Construct, context: Context) -> dynamodb.Table:
         point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
             point_in_time_recovery_enabled=True
         ),
+        encryption=Encryption.CUSTOMER_MANAGED if key else Encryption.DEFAULT,
+        encryption_key=key,
         deletion_protection=context.keep_data,
-        removal_policy=_removal(context),
+        removal_policy=removal(context),
     )
     made.add_global_secondary_index(
         index_name="by-status",
@@ -146,5 +207,15 @@ def _text(name: str) -> dynamodb.Attribute:
     return dynamodb.Attribute(name=name, type=dynamodb.AttributeType.STRING)
 
 
-def _removal(context: Context) -> RemovalPolicy:
-    return RemovalPolicy.RETAIN if context.keep_data else RemovalPolicy.DESTROY
+def customer_key(scope: Construct, context: Context) -> kms.IKey | None:
+    """The customer's own key for buckets, table and secrets, where the context names one."""
+    if not context.kms_key_arn:
+        return None
+    return kms.Key.from_key_arn(scope, "CustomerKey", context.kms_key_arn)
+
+
+def removal(context: Context) -> RemovalPolicy:
+    """Kept, but for what a first deployment that failed leaves behind: it would only be in the way
+    of the next."""
+    keep = RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
+    return keep if context.keep_data else RemovalPolicy.DESTROY

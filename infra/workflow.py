@@ -197,6 +197,9 @@ class Workflow(Construct):
         log_group = logs.LogGroup(
             self,
             "Logs",
+            # Delivery to a name of this prefix needs no room in the account's log policy:
+            # https://docs.aws.amazon.com/step-functions/latest/dg/bp-cwl.html
+            log_group_name=f"/aws/vendedlogs/{context.stack_name}/workflow",
             retention=log_retention(context.log_days),
             removal_policy=RemovalPolicy.DESTROY,
         )

@@ -132,6 +132,8 @@ def _archive(task: Task) -> Iterator[str]:
         return
     yield f"s3://{video['bucket']}/{video['key']}  version {video.get('version_id') or '(none)'}"
     yield f"{video.get('bytes')} bytes, {video.get('seconds')} s, sha256 {video.get('sha256')}"
+    if video.get("warning"):
+        yield f"warning: {video['warning']}"
     yield f"manifest s3://{video['bucket']}/{video.get('manifest_key')}"
 
 

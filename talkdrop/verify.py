@@ -11,8 +11,9 @@ from functions.settings import aws, get
 from functions.tasks import queries
 from functions.tasks.task import Status, Task
 from functions.videos import bucket, manifest
-from functions.videos.bucket import ArchiveUnavailable, Place
+from functions.videos.bucket import ArchiveUnavailable
 from functions.videos.multipart import Reading
+from functions.videos.paths import ArchivePaths
 
 
 def everything() -> Iterator[tuple[str, list[str]]]:
@@ -49,7 +50,7 @@ def disagreements(task: Task) -> Iterator[str]:
     if not row:
         yield "its row names no video"
         return
-    place = Place(row["bucket"], row["key"], row["manifest_key"])
+    place = ArchivePaths(row["bucket"], row["key"], row["manifest_key"])
     try:
         told = manifest.read(place)
     except manifest.Damaged as error:
@@ -80,7 +81,7 @@ def _unseen(folder: str, keys: list[str]) -> Iterator[tuple[str, list[str]]]:
 
 
 def _without_row(folder: str, keys: list[str]) -> Iterator[str]:
-    place = Place(get().archive, "", f"{folder}/manifest.json")
+    place = ArchivePaths(get().archive, "", f"{folder}/manifest.json")
     try:
         told = manifest.read(place)
     except manifest.Damaged as error:
@@ -95,10 +96,12 @@ def _without_row(folder: str, keys: list[str]) -> Iterator[str]:
     yield from (
         f"nothing tells of {key}" for key in keys if key not in (place.manifest_key, told["key"])
     )
-    yield from _video(Place(place.bucket, str(told["key"]), place.manifest_key), told, "manifest")
+    yield from _video(
+        ArchivePaths(place.bucket, str(told["key"]), place.manifest_key), told, "manifest"
+    )
 
 
-def _video(place: Place, told: dict[str, Any], teller: str) -> Iterator[str]:
+def _video(place: ArchivePaths, told: dict[str, Any], teller: str) -> Iterator[str]:
     """The version that is told of, and whether that is what stands there now: S3 gives an old one
     like a new one."""
     version_id = str(told.get("version_id") or "")

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -25,13 +25,13 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from functions.download import download
 from functions.download.connection import LEAST_BYTES_PER_SECOND
 from functions.download.download import Changed, DeadlinePassed, Download, SourceUnreachable
-from functions.settings import get
 from functions.tasks import queries
 from functions.tasks.task import Status, Task
-from functions.videos import bucket, manifest, mp4, multipart
-from functions.videos.bucket import AlreadyThere, ArchiveUnavailable, Place, Send, StoredObject
+from functions.videos import bucket, manifest, mp4, multipart, paths
+from functions.videos.bucket import AlreadyThere, ArchiveUnavailable, Send, StoredObject
 from functions.videos.mp4 import NotAVideo
 from functions.videos.multipart import Upload
+from functions.videos.paths import ArchivePaths
 
 BUFFER_BYTES = 256 << 10
 MOST_BYTES = 8 << 30  # an hour of video at 18 Mbit/s: what is more is a mistake or an attack
@@ -43,18 +43,19 @@ MOST_LOOKS = 50
 # Providers add a second or round up (kie: 12.267 s of video for 11.52 s of voice). What is far from
 # the voice is not this task's video.
 _SHORTEST, _LONGEST, _SLACK_SECONDS = 0.5, 2.0, 10.0
-_AVOIDED = re.compile(r'[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff/\\{}^%`\[\]"<>~#|]')
+_NOTABLE = 0.1  # of the voice: what differs by more is archived with a warning
+_TAG_CHARACTERS = 256  # of S3
 _NO_TAG = re.compile(r"[^\w +\-=.:/@]", re.ASCII)
 
 logger = Logger()
 
 
 class TooSlow(Exception):
-    """At this pace it will not end in one request before our time does."""
+    """At this speed one request would outlast the invocation."""
 
 
 class HandOver(Exception):
-    """Our time is up and what was uploaded can be gone on from: another invocation does."""
+    """The time of this invocation is over; another one continues the upload."""
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
@@ -62,13 +63,13 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     task = queries.load(event["task_id"])
     if task is None or task.status is not Status.ARCHIVING or task.attempt != event["attempt"]:
         return {"next": "settle", "archived": {}}  # settle sees the same, and ends it
-    place = place_of(task)
-    standing = bucket.find(place)
-    archived = _told(place) if standing else None
+    path = paths.of(task)
+    stored = bucket.find(path)
+    archived = _manifest_of(path) if stored else None
     if archived is None:
         ends_at = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - RESERVE_SECONDS
         try:
-            archived = _bring(task, place, standing, ends_at)
+            archived = _bring(task, path, stored, ends_at)
         except HandOver as reason:
             logger.info("handing over", task_id=task.task_id, reason=str(reason))
             return {"next": "archive"}
@@ -76,33 +77,18 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     return {"next": "settle", "archived": archived}
 
 
-def _told(place: Place) -> dict[str, Any] | None:
+def _manifest_of(path: ArchivePaths) -> dict[str, Any] | None:
     try:
-        return manifest.read(place)
-    except (
-        manifest.Damaged
-    ) as error:  # the video does not suffer: it is proved anew; `verify` tells a person of it
-        logger.error("the manifest is damaged", key=place.manifest_key, reason=str(error))
+        return manifest.read(path)
+    except manifest.Damaged as error:  # the video is proved anew; `verify` reports the manifest
+        logger.error("the manifest is damaged", key=path.manifest_key, reason=str(error))
         return None
-
-
-def place_of(task: Task) -> Place:
-    """`videos/{yyyy}/{mm}/{dd}/{task_id}/{stem}.mp4`, by the UTC day the task was made."""
-    folder = f"videos/{task.created_at[:10].replace('-', '/')}/{task.task_id}"
-    return Place(get().archive, f"{folder}/{safe_stem(task.stem)}.mp4", f"{folder}/manifest.json")
-
-
-def safe_stem(stem: str) -> str:
-    """The stem without what S3's guide says to avoid in keys, and short enough; letters of any
-    script stay."""
-    name = _AVOIDED.sub("_", stem.rsplit("/", 1)[-1]).strip() or "video"
-    return name.encode()[:200].decode(errors="ignore")
 
 
 @dataclass(frozen=True)
 class Brought:
-    """What was just uploaded. `sha256` is None where earlier invocations saw a part of the bytes;
-    `checksum` is what S3 must say of it."""
+    """What was just uploaded. `sha256` is None where earlier invocations read a part of the bytes;
+    `checksum` is what S3 must answer for it."""
 
     sha256: bytes | None
     seconds: float
@@ -110,48 +96,52 @@ class Brought:
 
 
 def _bring(
-    task: Task, place: Place, standing: StoredObject | None, ends_at: float
+    task: Task, path: ArchivePaths, stored: StoredObject | None, ends_at: float
 ) -> dict[str, Any]:
-    """What an earlier invocation brought and did not live to say is not fetched again: its link may
-    be dead."""
+    """What an earlier invocation uploaded before it crashed is not fetched again: its link may be
+    dead."""
     brought: Brought | None = None
-    if standing is None:
+    if stored is None:
         with suppress(AlreadyThere):  # another invocation was faster
-            brought = _relay(task, place, ends_at)
-        standing = bucket.look(place)
-    if brought and standing.checksum != brought.checksum:
+            brought = _relay(task, path, ends_at)
+        stored = bucket.look(path)
+    if brought and stored.checksum != brought.checksum:
         raise ArchiveUnavailable("S3 stored something else than it was sent")
     if brought and brought.sha256:
         sha256, seconds = brought.sha256, brought.seconds
-    elif standing.bytes / REREAD_BYTES_PER_SECOND > ends_at - time.monotonic():
+    elif stored.bytes / REREAD_BYTES_PER_SECOND > ends_at - time.monotonic():
         raise HandOver("it is there, and has to be read once more for its manifest")
     else:
-        sha256, seconds = _reread(task, place, standing)
-    video = {
-        "bucket": place.bucket,
-        "key": place.key,
-        "version_id": standing.version_id,
-        "etag": standing.etag,
+        sha256, seconds = _reread(task, path, stored)
+    video: dict[str, Any] = {
+        "bucket": path.bucket,
+        "key": path.key,
+        "version_id": stored.version_id,
+        "etag": stored.etag,
         "sha256": sha256.hex(),
-        "bytes": standing.bytes,
+        "bytes": stored.bytes,
         "seconds": round(seconds, 3),
-        "manifest_key": place.manifest_key,
+        "manifest_key": path.manifest_key,
+        "ai_generated": True,
     }
-    manifest.write(task, place, video, standing)
+    if warning := _duration_warning(seconds, task):
+        logger.warning("duration", task_id=task.task_id, warning=warning)
+        video["warning"] = warning
+    manifest.write(task, path, video, stored)
     return video
 
 
-def _relay(task: Task, place: Place, ends_at: float) -> Brought:
+def _relay(task: Task, path: ArchivePaths, ends_at: float) -> Brought:
     with _open(task, ends_at) as video:
-        if _fits_into_one(video, place, ends_at):
+        if _fits_into_one(video, path, ends_at):
             try:
-                return _in_one(task, place, video, ends_at)
+                return _in_one(task, path, video, ends_at)
             except (TooSlow, SourceUnreachable, ArchiveUnavailable) as reason:
                 if not _can_go_on(video, reason):
                     raise
                 logger.info("going on in parts", task_id=task.task_id, reason=str(reason))
-    found = multipart.find(place)
-    upload = found or multipart.start(place, **_words(task))
+    found = multipart.find(path)
+    upload = found or multipart.start(path, **_object_headers(task))
     if found is None and time.monotonic() >= ends_at:
         raise HandOver(
             "too slow for one request"
@@ -160,23 +150,23 @@ def _relay(task: Task, place: Place, ends_at: float) -> Brought:
 
 
 def _can_go_on(video: Download, reason: Exception) -> bool:
-    """What breaks off again and again must not begin anew each time: parts stay. S3 itself hangs up
-    when the source keeps it waiting for long; once it has all the bytes, its answer stands."""
+    """A source that breaks off again and again must not start from zero each time: parts stay. S3
+    itself closes the connection when the source is slow for long; once it has all the bytes, its
+    answer stands."""
     if video.etag is None or isinstance(reason, Changed):
         return False
     return not isinstance(reason, ArchiveUnavailable) or video.position != video.length
 
 
-def _fits_into_one(video: Download, place: Place, ends_at: float) -> bool:
+def _fits_into_one(video: Download, path: ArchivePaths, ends_at: float) -> bool:
     if video.length is None or video.length > MOST_IN_ONE_PUT:
         return False
-    # Even the slowest source that we bear ends in time: no need to ask whether parts of it are
-    # there.
+    # Even the slowest source that is accepted ends in time: no need to look for parts.
     surely = video.length < LEAST_BYTES_PER_SECOND * (ends_at - time.monotonic())
-    return surely or multipart.find(place) is None
+    return surely or multipart.find(path) is None
 
 
-def _in_one(task: Task, place: Place, video: Download, ends_at: float) -> Brought:
+def _in_one(task: Task, path: ArchivePaths, video: Download, ends_at: float) -> Brought:
     length, walk, digest, began = video.length or 0, mp4.Walk(), hashlib.sha256(), time.monotonic()
 
     def pour(send: Send) -> bytes:
@@ -195,7 +185,7 @@ def _in_one(task: Task, place: Place, video: Download, ends_at: float) -> Brough
         )  # S3 has not had the last word yet: what is no video never becomes visible
         return digest.digest()
 
-    bucket.put_stream(place, length, pour, **_words(task))
+    bucket.put_stream(path, length, pour, **_object_headers(task))
     sha256 = digest.digest()
     return Brought(sha256, _prove(walk, task), base64.b64encode(sha256).decode())
 
@@ -205,7 +195,7 @@ def _in_parts(task: Task, upload: Upload, ends_at: float) -> Brought:
     is_anew = rest is None and bool(upload.parts)
     if is_anew:
         upload.abort()
-        upload = multipart.start(upload.place, **_words(task))
+        upload = multipart.start(upload.path, **_object_headers(task))
     before, offset = len(upload.parts), upload.total_bytes
     walk, digest = mp4.Walk(), hashlib.sha256()
     with rest or _open(task, ends_at) as video:
@@ -276,9 +266,9 @@ def _look_ahead(task: Task, walk: mp4.Walk, offset: int, etag: str | None, ends_
         walk.skip_to(offset)
 
 
-def _reread(task: Task, place: Place, standing: StoredObject) -> tuple[bytes, float]:
-    walk, reading = mp4.Walk(), multipart.Reading(standing.checksum)
-    for piece in bucket.read_back(place, standing.version_id):
+def _reread(task: Task, path: ArchivePaths, stored: StoredObject) -> tuple[bytes, float]:
+    walk, reading = mp4.Walk(), multipart.Reading(stored.checksum)
+    for piece in bucket.read_back(path, stored.version_id):
         walk.feed(piece)
         reading.update(piece)
     if not reading.agrees():
@@ -299,6 +289,16 @@ def _prove(walk: mp4.Walk, task: Task) -> float:
     return seconds
 
 
+def _duration_warning(seconds: float, task: Task) -> str:
+    """Empty where the video is as long as its voice; a person may want to look at the others."""
+    voice = float(task.audio.get("seconds") or 0)
+    if not seconds or not voice or abs(seconds - voice) <= voice * _NOTABLE:
+        return ""
+    change = "longer" if seconds > voice else "shorter"
+    percent = round(100 * abs(seconds - voice) / voice)
+    return f"the video lasts {seconds:.1f} s, {percent} % {change} than its voice of {voice:.1f} s"
+
+
 def _open(task: Task, ends_at: float, **part: Any) -> Download:
     return download.open_url(
         task.video_url,
@@ -309,21 +309,34 @@ def _open(task: Task, ends_at: float, **part: Any) -> Download:
     )
 
 
-def _words(task: Task) -> Mapping[str, str | dict[str, str]]:
-    """What stands on the object itself, for whoever finds it without its manifest."""
-    told = {
+def _object_headers(task: Task) -> Mapping[str, str | dict[str, str]]:
+    """Metadata and tags of the object itself, for a reader without its manifest."""
+    source = str((task.audio or task.portrait).get("key", ""))
+    metadata = {
         "task-id": task.task_id,
         "provider": task.provider,
         "model": task.model,
         "job-id": task.job_id,
+        # percent-encoded: a header holds ASCII, a key any script
+        "source-key": quote(source, safe="/"),
+        **manifest.AI_MARKS,
     }
-    tags = {"provider": task.provider, "model": task.model}
+    tags = {
+        "provider": task.provider,
+        "model": task.model,
+        "source": source,
+        "ai_generated": "true",
+    }
     return {
         "ContentType": "video/mp4",
         "Metadata": {
-            name: value.encode("ascii", "replace").decode() for name, value in told.items()
+            name: value.encode("ascii", "replace").decode() for name, value in metadata.items()
         },
         "Tagging": urlencode(
-            {name: _NO_TAG.sub("_", value) for name, value in tags.items() if value}
+            {
+                name: _NO_TAG.sub("_", value)[:_TAG_CHARACTERS]
+                for name, value in tags.items()
+                if value
+            }
         ),
     }

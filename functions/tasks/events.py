@@ -36,7 +36,8 @@ class Input(_Said):
 
 
 class Video(_Said):
-    """Where the finished video lies, and what it is: `sha256` in hex, `seconds` of play."""
+    """Where the finished video lies, and what it is: `sha256` in hex, `seconds` of play.
+    `warning`: it is notably longer or shorter than its voice."""
 
     bucket: str
     key: str
@@ -45,6 +46,8 @@ class Video(_Said):
     sha256: str
     bytes: int
     seconds: float
+    ai_generated: bool | None = None
+    warning: str | None = None
 
 
 class Trouble(_Said):

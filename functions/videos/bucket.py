@@ -1,8 +1,8 @@
 """The archive bucket at its wire: an object appears there once, whole, and proved, or not at all.
 
-botocore words, signs and understands the request; only the carrying of the bytes is ours, since its
-own way holds a part in memory or copies every 16 KiB. The bytes go out as they come in, the SHA-256
-follows them as a trailer, and S3 makes the object visible only if it agrees
+botocore builds and signs the request and parses the answer; only sending the body is ours, since
+botocore holds a part in memory or copies every 16 KiB. The bytes go out as they come in, the
+SHA-256 follows them as a trailer, and S3 makes the object visible only if it agrees
 (https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming-trailers.html).
 """
 
@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import http.client
 import io
-import os
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,12 +24,13 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.httpsession import get_cert_path
 
-from functions.settings import aws
+from functions.settings import aws, ca_bundle
+from functions.videos.paths import ArchivePaths
 
 # The answer to a PUT comes when S3 has stored it all.
 ANSWER_SECONDS = 60.0
 _MOST_ANSWER_BYTES = 1 << 20
-# To those who may not list, S3 answers 403 for a key that is not there.
+# Without the right to list, S3 answers 403 for a key that is not there.
 _MISSING = frozenset({"NoSuchKey", "404", "AccessDenied", "403"})
 
 Send = Callable[[memoryview], None]
@@ -41,16 +41,7 @@ class ArchiveUnavailable(Exception):
 
 
 class AlreadyThere(Exception):
-    """Somebody was first: an object lies under this key."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a task's video belongs: known before it exists, the same whoever polls_done."""
-
-    bucket: str
-    key: str
-    manifest_key: str
+    """Another invocation was first: an object lies under this key."""
 
 
 @dataclass(frozen=True)
@@ -65,36 +56,38 @@ class StoredObject:
     stored_at: datetime
 
 
-def put_stream(place: Place, length: int, pour: Callable[[Send], bytes], **words: Any) -> None:
+def put_stream(
+    path: ArchivePaths, length: int, pour: Callable[[Send], bytes], **headers: Any
+) -> None:
     """Create the object from `length` bytes that `pour` sends; it gives back their SHA-256, or
     raises and nothing was.
 
     Raises AlreadyThere, ArchiveUnavailable, and whatever `pour` raises.
     """
-    carried: list[bool] = []
+    sent: list[bool] = []
 
-    def carry(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
-        if carried:
+    def send_body(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
+        if sent:
             raise ArchiveUnavailable("S3 failed once, and the bytes are gone by")
-        carried.append(True)
-        return _carry(request, length, pour)
+        sent.append(True)
+        return _send(request, length, pour)
 
     with (
         _hooked("before-call.s3.PutObject", _trail),
-        _hooked("before-send.s3.PutObject", carry),
+        _hooked("before-send.s3.PutObject", send_body),
         refusals(),
     ):
         aws("s3").put_object(
-            Bucket=place.bucket,
-            Key=place.key,
-            Body=cast(IO[bytes], _Freight(length)),
+            Bucket=path.bucket,
+            Key=path.key,
+            Body=cast(IO[bytes], _Body(length)),
             IfNoneMatch="*",
             ChecksumAlgorithm="SHA256",
-            **words,
+            **headers,
         )
 
 
-def put_small(bucket: str, key: str, content: bytes, **words: Any) -> None:
+def put_small(bucket: str, key: str, content: bytes, **headers: Any) -> None:
     """Create a small object. Raises AlreadyThere or ArchiveUnavailable."""
     with refusals():
         aws("s3").put_object(
@@ -103,7 +96,7 @@ def put_small(bucket: str, key: str, content: bytes, **words: Any) -> None:
             Body=content,
             IfNoneMatch="*",
             ChecksumAlgorithm="SHA256",
-            **words,
+            **headers,
         )
 
 
@@ -118,19 +111,19 @@ def get_small(bucket: str, key: str) -> bytes | None:
         raise
 
 
-def find(place: Place) -> StoredObject | None:
-    """What lies there, None if nothing does."""
+def find(path: ArchivePaths) -> StoredObject | None:
+    """The object, None if there is none."""
     try:
-        return look(place)
+        return look(path)
     except ArchiveUnavailable as error:
         if code_of(error) in _MISSING:
             return None
         raise
 
 
-def look(place: Place) -> StoredObject:
+def look(path: ArchivePaths) -> StoredObject:
     with refusals():
-        head = aws("s3").head_object(Bucket=place.bucket, Key=place.key, ChecksumMode="ENABLED")
+        head = aws("s3").head_object(Bucket=path.bucket, Key=path.key, ChecksumMode="ENABLED")
     return StoredObject(
         version_id=head.get("VersionId", ""),
         etag=head["ETag"],
@@ -140,20 +133,20 @@ def look(place: Place) -> StoredObject:
     )
 
 
-def read_back(place: Place, version_id: str) -> Iterator[bytes]:
+def read_back(path: ArchivePaths, version_id: str) -> Iterator[bytes]:
     """The archived bytes themselves."""
     version: Any = {"VersionId": version_id} if version_id else {}
     with refusals():
         yield from (
             aws("s3")
-            .get_object(Bucket=place.bucket, Key=place.key, **version)["Body"]
+            .get_object(Bucket=path.bucket, Key=path.key, **version)["Body"]
             .iter_chunks(1 << 18)
         )
 
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """S3's answers in our words."""
+    """S3's errors as AlreadyThere or ArchiveUnavailable."""
     try:
         yield
     except ClientError as error:
@@ -162,7 +155,7 @@ def refusals() -> Iterator[None]:
             raise AlreadyThere(f"{error.operation_name}: an object lies there") from error
         raise ArchiveUnavailable(f"S3 answered {error.operation_name} with {code}") from error
     except BotoCoreError as error:
-        raise ArchiveUnavailable(f"S3 could not be asked: {error}") from error
+        raise ArchiveUnavailable(f"S3 could not be reached: {error}") from error
 
 
 def code_of(error: Exception) -> str:
@@ -186,8 +179,8 @@ def _trail(params: dict[str, Any], **_: Any) -> None:
     params["context"]["checksum"]["request_algorithm"]["in"] = "trailer"
 
 
-class _Freight:
-    """Stands for the body until the request is signed: it has a length, and is never read."""
+class _Body:
+    """A placeholder until the request is signed: it has a length, and is never read."""
 
     def __init__(self, length: int) -> None:
         self._length = length
@@ -199,43 +192,43 @@ class _Freight:
         return True
 
     def read(self, _: int = -1) -> bytes:
-        raise AssertionError("the body is carried by hand")
+        raise AssertionError("the body is sent by _send")
 
 
 class _Broken(Exception):
-    """S3 no longer listens."""
+    """S3 closed the connection."""
 
 
-def _carry(request: AWSPreparedRequest, length: int, pour: Callable[[Send], bytes]) -> AWSResponse:
+def _send(request: AWSPreparedRequest, length: int, pour: Callable[[Send], bytes]) -> AWSResponse:
     """Send the signed request with the body that `pour` gives. It goes out as one aws-chunk, as
     AWS's Go SDK does."""
     connection = _connection(request.url)
     before, after = f"{length:x}\r\n".encode() if length else b"", b"\r\n" if length else b""
     trailer_bytes = len(f"0\r\nx-amz-checksum-sha256:{'=' * 44}\r\n\r\n")
     try:
-        with _listening():
+        with _connected():
             _start(connection, request, len(before) + length + len(after) + trailer_bytes)
             connection.send(before)
 
         def send(view: memoryview) -> None:
-            with _listening():
+            with _connected():
                 connection.send(view)
 
         digest = base64.b64encode(pour(send))
-        with _listening():
+        with _connected():
             connection.send(after + b"0\r\nx-amz-checksum-sha256:" + digest + b"\r\n\r\n")
         return _answer(connection, request.url)
     except _Broken as broken:
         if connection.sock is None:
             raise ArchiveUnavailable("S3 could not be reached") from broken
         try:
-            return _answer(connection, request.url)  # S3 may say why before it hangs up
+            return _answer(connection, request.url)  # S3 may say why before it closes
         except (OSError, http.client.HTTPException):
             raise ArchiveUnavailable("S3 broke off") from broken
     except (OSError, http.client.HTTPException) as error:
         raise ArchiveUnavailable(f"S3 did not answer: {type(error).__name__}") from error
     finally:
-        connection.close()  # before the last byte, this is what makes that there is no object
+        connection.close()  # before the last byte, this aborts the PUT: S3 stores nothing
 
 
 def _start(
@@ -272,7 +265,7 @@ class _Raw(io.BytesIO):
 
 
 @contextmanager
-def _listening() -> Iterator[None]:
+def _connected() -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -291,4 +284,4 @@ def _connection(url: str) -> http.client.HTTPConnection:
 @cache
 def _tls() -> ssl.SSLContext:
     """The certificates that botocore trusts."""
-    return ssl.create_default_context(cafile=os.environ.get("AWS_CA_BUNDLE") or get_cert_path(True))
+    return ssl.create_default_context(cafile=ca_bundle() or get_cert_path(True))

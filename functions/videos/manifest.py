@@ -10,20 +10,27 @@ from typing import Any
 from functions.tasks.table import stamp
 from functions.tasks.task import Task
 from functions.videos import bucket
-from functions.videos.bucket import AlreadyThere, Place, StoredObject
+from functions.videos.bucket import AlreadyThere, StoredObject
+from functions.videos.paths import ArchivePaths
 
 SCHEMA = 1
+# A machine reads from these that the video is synthetic, on the object as in the manifest.
+# https://cv.iptc.org/newscodes/digitalsourcetype/
+AI_MARKS = {
+    "ai-generated": "true",
+    "digital-source-type": "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia",
+}
 FACTS = ("bucket", "key", "version_id", "etag", "sha256", "bytes", "seconds", "manifest_key")
 _OF_AN_INPUT = ("bucket", "key", "version_id", "etag", "sha256", "bytes", "content_type", "seconds")
 
 
 class Damaged(Exception):
-    """What lies in the manifest's place is none of ours, or not whole."""
+    """What lies under the manifest's key is none of ours, or not whole."""
 
 
-def read(place: Place) -> dict[str, Any] | None:
+def read(path: ArchivePaths) -> dict[str, Any] | None:
     """The video's facts from its manifest, None if there is no manifest yet. Raises Damaged."""
-    content = bucket.get_small(place.bucket, place.manifest_key)
+    content = bucket.get_small(path.bucket, path.manifest_key)
     if content is None:
         return None
     try:
@@ -31,25 +38,25 @@ def read(place: Place) -> dict[str, Any] | None:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Damaged(f"{type(error).__name__}: {error}") from error
     if missing := [name for name in FACTS if name not in video]:
-        raise Damaged(f"it does not tell of its video: {', '.join(missing)}")
+        raise Damaged(f"its video has no: {', '.join(missing)}")
     return video
 
 
-def write(task: Task, place: Place, video: Mapping[str, Any], standing: StoredObject) -> None:
-    """Written once; whoever comes second leaves it. Written again from the same facts it would say
-    the same."""
+def write(task: Task, path: ArchivePaths, video: Mapping[str, Any], stored: StoredObject) -> None:
+    """Written once; a second writer leaves it. Written again from the same facts it would be the
+    same."""
     content = json.dumps(
-        _words(task, video, standing), ensure_ascii=False, indent=1, sort_keys=True, default=float
+        _content(task, video, stored), ensure_ascii=False, indent=1, sort_keys=True, default=float
     )
     try:
         bucket.put_small(
-            place.bucket, place.manifest_key, content.encode(), ContentType="application/json"
+            path.bucket, path.manifest_key, content.encode(), ContentType="application/json"
         )
     except AlreadyThere:
         return
 
 
-def _words(task: Task, video: Mapping[str, Any], standing: StoredObject) -> dict[str, Any]:
+def _content(task: Task, video: Mapping[str, Any], stored: StoredObject) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "task_id": task.task_id,
@@ -61,10 +68,13 @@ def _words(task: Task, video: Mapping[str, Any], standing: StoredObject) -> dict
         "settings": dict(task.settings),
         "inputs": {"portrait": _input(task.portrait), "audio": _input(task.audio)},
         "video": dict(video),
+        "ai_generated": True,
+        "digital_source_type": AI_MARKS["digital-source-type"],
+        "stem": task.stem,
         "charge_usd": task.charge_usd,
         "created_at": task.created_at,
         "submitted_at": task.submitted_at or None,
-        "archived_at": stamp(standing.stored_at),
+        "archived_at": stamp(stored.stored_at),
     }
 
 

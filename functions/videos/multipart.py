@@ -2,7 +2,7 @@
 or one invocation.
 
 Nothing about it is remembered on our side: its key is the task's, and S3 knows which parts it has.
-An upload that nobody completes is ended by the bucket's lifecycle rule.
+An upload that is never completed is ended by the bucket's lifecycle rule.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from functions.settings import aws
-from functions.videos.bucket import AlreadyThere, ArchiveUnavailable, Place, code_of, refusals
+from functions.videos.bucket import AlreadyThere, ArchiveUnavailable, code_of, refusals
+from functions.videos.paths import ArchivePaths
 
 PART_BYTES = 8 << 20  # all that is ever held in memory; 10,000 of them are 80 GB
 
@@ -30,7 +31,7 @@ class Part:
 class Upload:
     """An upload that S3 has open."""
 
-    place: Place
+    path: ArchivePaths
     upload_id: str
     parts: list[Part] = field(default_factory=list)
 
@@ -54,9 +55,9 @@ class Upload:
         self.parts.append(Part(number, len(content), answer["ETag"], checksum))
 
     def complete(self) -> None:
-        """Make the object of its parts. Raises AlreadyThere, and the parts are gone, if somebody
-        was first."""
-        told: Any = [
+        """Make the object of its parts. Raises AlreadyThere, and the parts are gone, if another
+        invocation was first."""
+        parts: Any = [
             {"PartNumber": p.number, "ETag": p.etag, "ChecksumSHA256": p.checksum}
             for p in self.parts
         ]
@@ -64,7 +65,7 @@ class Upload:
             with refusals():
                 aws("s3").complete_multipart_upload(
                     **self._names(),
-                    MultipartUpload={"Parts": told},
+                    MultipartUpload={"Parts": parts},
                     IfNoneMatch="*",
                     MpuObjectSize=self.total_bytes,
                 )
@@ -73,7 +74,7 @@ class Upload:
             raise
 
     def abort(self) -> None:
-        """It is gone, whoever ended it: a completion whose answer was lost did, too."""
+        """End it. One that is gone already is fine: a completion whose answer was lost did it."""
         try:
             with refusals():
                 aws("s3").abort_multipart_upload(**self._names())
@@ -82,7 +83,7 @@ class Upload:
                 raise
 
     def _names(self) -> Any:
-        return {"Bucket": self.place.bucket, "Key": self.place.key, "UploadId": self.upload_id}
+        return {"Bucket": self.path.bucket, "Key": self.path.key, "UploadId": self.upload_id}
 
 
 def checksum_of(content: bytes | bytearray | memoryview) -> str:
@@ -90,7 +91,7 @@ def checksum_of(content: bytes | bytearray | memoryview) -> str:
 
 
 def checksum_of_parts(parts: list[Part]) -> str:
-    """What S3 says of an object made of these parts: the SHA-256 of their SHA-256s, and how many
+    """S3's checksum of an object made of these parts: the SHA-256 of their SHA-256s, and how many
     they were."""
     return _composite([base64.b64decode(part.checksum) for part in parts])
 
@@ -100,13 +101,12 @@ def _composite(digests: list[bytes]) -> str:
 
 
 class Reading:
-    """Bytes that are read back, held against what S3 says of them: the checksum of the whole, or
-    that of its parts."""
+    """Bytes that are read back, compared with S3's checksum: that of the whole, or of its parts."""
 
     def __init__(self, checksum: str) -> None:
         self.sha256 = hashlib.sha256()
         self.bytes = 0
-        self._said = checksum
+        self._stored = checksum
         self._is_in_parts = "-" in checksum
         self._part = hashlib.sha256()
         self._digests: list[bytes] = []
@@ -124,47 +124,46 @@ class Reading:
         self.bytes += len(view)
 
     def agrees(self) -> bool:
-        """Also where S3 says nothing, or where others uploaded it in parts of another size."""
+        """True also where S3 keeps no checksum, or where the parts were of another size."""
         if self._is_in_parts and self.bytes % PART_BYTES:
             self._end_part()
-        if not self._said or (
-            self._is_in_parts and not self._said.endswith(f"-{len(self._digests)}")
-        ):
+        of_other_parts = not self._stored.endswith(f"-{len(self._digests)}")
+        if not self._stored or (self._is_in_parts and of_other_parts):
             return True
-        told = (
+        computed = (
             _composite(self._digests)
             if self._is_in_parts
             else base64.b64encode(self.sha256.digest()).decode()
         )
-        return told == self._said
+        return computed == self._stored
 
     def _end_part(self) -> None:
         self._digests.append(self._part.digest())
         self._part = hashlib.sha256()
 
 
-def start(place: Place, **words: Any) -> Upload:
+def start(path: ArchivePaths, **headers: Any) -> Upload:
     with refusals():
         answer = aws("s3").create_multipart_upload(
-            Bucket=place.bucket,
-            Key=place.key,
+            Bucket=path.bucket,
+            Key=path.key,
             ChecksumAlgorithm="SHA256",
             ChecksumType="COMPOSITE",
-            **words,
+            **headers,
         )
-    return Upload(place, answer["UploadId"])
+    return Upload(path, answer["UploadId"])
 
 
-def find(place: Place) -> Upload | None:
-    """The upload that an earlier invocation left open for this place, with the parts that can be
+def find(path: ArchivePaths) -> Upload | None:
+    """The upload that an earlier invocation left open for this video, with the parts that can be
     gone on from."""
     with refusals():
-        listed = aws("s3").list_multipart_uploads(Bucket=place.bucket, Prefix=place.key)
-    ours = [entry for entry in listed.get("Uploads", []) if entry["Key"] == place.key]
+        listed = aws("s3").list_multipart_uploads(Bucket=path.bucket, Prefix=path.key)
+    ours = [entry for entry in listed.get("Uploads", []) if entry["Key"] == path.key]
     if not ours:
         return None
     newest = max(ours, key=lambda entry: entry["Initiated"])
-    upload = Upload(place, newest["UploadId"])
+    upload = Upload(path, newest["UploadId"])
     with refusals():
         for page in aws("s3").get_paginator("list_parts").paginate(**upload._names()):
             for part in page.get("Parts", []):

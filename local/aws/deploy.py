@@ -6,9 +6,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import py_compile
-import sys
-import tempfile
 import time
 import zipfile
 from collections.abc import Mapping
@@ -78,7 +75,7 @@ def _ensure_bucket(s3: Any, bucket: str) -> None:
 
 
 def _bundle(directory: Path) -> bytes:
-    """The asset, zipped with the runtime's bootstrap and byte-compiled; kept beside the assembly
+    """The asset, zipped with the runtime's bootstrap; kept beside the assembly
     for the next run."""
     kept = synthesis.BUILD / f"{directory.name}-{directory.parent.name}.zip"
     if not kept.exists():
@@ -94,35 +91,10 @@ def _zipped(directory: Path) -> bytes:
         boot = zipfile.ZipInfo("bootstrap", EPOCH)
         boot.external_attr = 0o755 << 16
         archive.writestr(boot, runtime.BOOTSTRAP)
-        for path in sorted(
-            one for one in directory.rglob("*") if one.is_file() and one.suffix != ".pyc"
-        ):
-            name = path.relative_to(directory)
-            archive.writestr(
-                zipfile.ZipInfo(str(name), EPOCH), path.read_bytes(), zipfile.ZIP_DEFLATED
-            )
-            if path.suffix == ".py" and (code := _compiled(path)):
-                cached = name.parent / "__pycache__" / f"{path.stem}.{_TAG}.pyc"
-                archive.writestr(zipfile.ZipInfo(str(cached), EPOCH), code, zipfile.ZIP_DEFLATED)
+        for path in sorted(one for one in directory.rglob("*") if one.is_file()):
+            name = zipfile.ZipInfo(str(path.relative_to(directory)), EPOCH)
+            archive.writestr(name, path.read_bytes(), zipfile.ZIP_DEFLATED)
     return packed.getvalue()
-
-
-_TAG = sys.implementation.cache_tag
-
-
-def _compiled(path: Path) -> bytes | None:
-    """Byte code that is believed without a look at the source's time: unpacking would change
-    that."""
-    with tempfile.TemporaryDirectory() as directory:
-        target = Path(directory) / "code.pyc"
-        mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
-        try:
-            py_compile.compile(
-                str(path), str(target), dfile=path.name, doraise=True, invalidation_mode=mode
-            )
-        except py_compile.PyCompileError:
-            return None  # a wheel may carry files for other Pythons; nobody imports them
-        return target.read_bytes()
 
 
 def _create(cloud: Cloud, name: str, template: dict[str, Any]) -> dict[str, str]:

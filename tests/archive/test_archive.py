@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from urllib.parse import unquote
 
 import pytest
 
@@ -14,6 +15,7 @@ from functions.download.connection import (
     SourceUnreachable,
     Unwelcome,
 )
+from functions.tasks.events import Video
 from functions.videos.bucket import ArchiveUnavailable
 from functions.videos.mp4 import NotAVideo
 from tests.archive.asking import URL, chunked, serve
@@ -43,6 +45,8 @@ def test_a_video_lands_in_the_archive_beside_its_manifest(vault: Vault, internet
     assert {tag["Key"]: tag["Value"] for tag in tags} == {
         "provider": "kie",
         "model": "kling/ai-avatar-standard",
+        "source": "hello.mp3",
+        "ai_generated": "true",
     }
     assert answer == {
         "next": "settle",
@@ -55,6 +59,7 @@ def test_a_video_lands_in_the_archive_beside_its_manifest(vault: Vault, internet
             "bytes": len(FILM),
             "seconds": 12.267,
             "manifest_key": f"{folder}/manifest.json",
+            "ai_generated": True,
         },
     }
     manifest = json.loads(vault.read(f"{folder}/manifest.json"))
@@ -65,6 +70,45 @@ def test_a_video_lands_in_the_archive_beside_its_manifest(vault: Vault, internet
         "bucket": "inbox", "key": "hello.mp3", "version_id": "a1", "etag": "bb", "seconds": 11.52,
     }  # fmt: skip
     assert "hush" not in json.dumps(manifest)
+
+
+def test_a_video_says_that_a_machine_made_it_and_of_which_file(
+    vault: Vault, internet: Internet
+) -> None:
+    internet.site("files.example.com", serve(FILM))
+    key = "Größe/100% neu + alt.mp3"
+    vault.open_task(URL, stem="100% neu + alt", audio={"bucket": "inbox", "key": key})
+    video = vault.run()["archived"]
+    head = vault.s3.head_object(Bucket=vault.bucket, Key=video["key"])
+    assert unquote(head["Metadata"]["source-key"]) == key
+    synthetic = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+    assert head["Metadata"]["ai-generated"] == "true"
+    assert head["Metadata"]["digital-source-type"] == synthetic
+    tags = vault.s3.get_object_tagging(Bucket=vault.bucket, Key=video["key"])["TagSet"]
+    assert {"Key": "source", "Value": "Gr__e/100_ neu + alt.mp3"} in tags
+    manifest = json.loads(vault.read(video["manifest_key"]))
+    assert (manifest["ai_generated"], manifest["digital_source_type"]) == (True, synthetic)
+    assert manifest["stem"] == "100% neu + alt"
+    assert manifest["inputs"]["audio"]["key"] == key
+
+
+@pytest.mark.parametrize(
+    ("voice_seconds", "warning"),
+    [
+        (11.52, None),  # 6 % longer: providers round up
+        (10.0, "the video lasts 12.3 s, 23 % longer than its voice of 10.0 s"),
+        (15.0, "the video lasts 12.3 s, 18 % shorter than its voice of 15.0 s"),
+    ],
+)
+def test_a_video_much_longer_or_shorter_than_its_voice_is_archived_with_a_warning(
+    vault: Vault, internet: Internet, voice_seconds: float, warning: str | None
+) -> None:
+    internet.site("files.example.com", serve(FILM))
+    vault.open_task(URL, audio={"bucket": "inbox", "key": "a.mp3", "seconds": voice_seconds})
+    video = vault.run()["archived"]
+    assert video.get("warning") == warning
+    assert json.loads(vault.read(video["manifest_key"]))["video"] == video
+    assert Video(**{name: video.get(name) for name in Video.model_fields}).warning == warning
 
 
 def test_the_same_task_archived_again_gives_the_same_answer_and_fetches_nothing(

@@ -12,8 +12,9 @@ import pytest
 
 from functions import settings
 from functions.videos import bucket
-from functions.videos.bucket import AlreadyThere, ArchiveUnavailable, Place, Send
+from functions.videos.bucket import AlreadyThere, ArchiveUnavailable, Send
 from functions.videos.multipart import Part, Upload
+from functions.videos.paths import ArchivePaths
 from local.aws import cloud
 from tests.archive.conftest import Vault
 from tests.archive.internet import Internet, Visit
@@ -21,8 +22,8 @@ from tests.archive.internet import Internet, Visit
 CONTENT = os.urandom(700_000)
 
 
-def place(vault_bucket: str) -> Place:
-    return Place(vault_bucket, "videos/naïve ü+&=(1)/日本.mp4", "videos/manifest.json")
+def path(vault_bucket: str) -> ArchivePaths:
+    return ArchivePaths(vault_bucket, "videos/naïve ü+&=(1)/日本.mp4", "videos/manifest.json")
 
 
 def pour(send: Send) -> bytes:
@@ -97,7 +98,7 @@ def test_what_is_carried_is_what_was_signed(
 
     server = speak_to(endpoint, answer, monkeypatch)
     bucket.put_stream(
-        place("vault"),
+        path("vault"),
         len(CONTENT),
         pour,
         ContentType="video/mp4",
@@ -134,7 +135,7 @@ def test_an_s3_that_is_busy_is_not_sent_the_same_bytes_twice(
 
     server = speak_to(endpoint, busy, monkeypatch)
     with pytest.raises(ArchiveUnavailable):
-        bucket.put_stream(place("vault"), len(CONTENT), pour)
+        bucket.put_stream(path("vault"), len(CONTENT), pour)
     assert len(server.visits) == 1
 
 
@@ -150,7 +151,7 @@ def test_an_s3_that_refuses_at_once_is_heard(
 
     speak_to(endpoint, refuse, monkeypatch)
     with pytest.raises(ArchiveUnavailable):
-        bucket.put_stream(place("vault"), len(CONTENT), pour)
+        bucket.put_stream(path("vault"), len(CONTENT), pour)
 
 
 def test_an_s3_that_hangs_up_is_unavailable(
@@ -158,7 +159,7 @@ def test_an_s3_that_hangs_up_is_unavailable(
 ) -> None:
     speak_to(endpoint, lambda visit: None, monkeypatch)
     with pytest.raises(ArchiveUnavailable):
-        bucket.put_stream(place("vault"), len(CONTENT), pour)
+        bucket.put_stream(path("vault"), len(CONTENT), pour)
 
 
 def test_an_s3_that_cannot_be_reached_is_unavailable(
@@ -167,7 +168,7 @@ def test_an_s3_that_cannot_be_reached_is_unavailable(
     speak_to(endpoint, lambda visit: None, monkeypatch)
     endpoint.routes.clear()
     with pytest.raises(ArchiveUnavailable):
-        bucket.put_stream(place("vault"), len(CONTENT), pour)
+        bucket.put_stream(path("vault"), len(CONTENT), pour)
 
 
 def test_an_upload_that_was_completed_unheard_is_already_there(
@@ -187,7 +188,7 @@ def test_an_upload_that_was_completed_unheard_is_already_there(
 
     speak_to(endpoint, answer, monkeypatch)
     with pytest.raises(AlreadyThere):
-        Upload(place("vault"), "u1", [Part(1, 5, '"e"', "c" * 44)]).complete()
+        Upload(path("vault"), "u1", [Part(1, 5, '"e"', "c" * 44)]).complete()
 
 
 def test_bytes_that_changed_on_the_way_are_refused_by_s3(vault: Vault) -> None:
@@ -196,7 +197,7 @@ def test_bytes_that_changed_on_the_way_are_refused_by_s3(vault: Vault) -> None:
         return hashlib.sha256(CONTENT[:-1] + b"x").digest()
 
     with pytest.raises(ArchiveUnavailable, match="BadDigest"):
-        bucket.put_stream(place(vault.bucket), len(CONTENT), flip)
+        bucket.put_stream(path(vault.bucket), len(CONTENT), flip)
     assert vault.versions() == 0
 
 
@@ -206,5 +207,5 @@ def test_whoever_stops_pouring_leaves_nothing(vault: Vault) -> None:
         raise KeyError("the proof failed")
 
     with pytest.raises(KeyError):
-        bucket.put_stream(place(vault.bucket), len(CONTENT), stop)
+        bucket.put_stream(path(vault.bucket), len(CONTENT), stop)
     assert vault.versions() == 0

@@ -8,6 +8,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from functions.settings import Options
+from infra.fleet import fleet
 from tests.faults.bucket import Buckets, Stored
 from tests.faults.clockwork import Clock, Invocation
 from tests.faults.dynamo import Refused, Table
@@ -17,18 +19,7 @@ from tests.faults.workflow import Workflow
 
 INBOX, ARCHIVE, BUS = "inbox-of-the-test", "archive-of-the-test", "bus-of-the-test"
 DOOR = "https://door.talkdrop.test"
-# As infra/stack.py has them, in seconds.
-TIMEOUTS = {
-    "intake": 150,
-    "api": 29,
-    "submit": 165,
-    "callback": 10,
-    "watch": 90,
-    "archive": 900,
-    "settle": 30,
-    "announce": 60,
-    "sweep": 240,
-}
+TIMEOUTS = {name: row.seconds for name, row in fleet(Options()).items()}
 SWEEP_SECONDS = 300.0
 # Canaries: whatever carries one of these must stay where it is.
 API_KEY = "canary-api-key-5b1f"

@@ -54,7 +54,16 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Template:
 def for_trying(tmp_path_factory: pytest.TempPathFactory) -> Template:
     """Another stage, whose data may go, with options and figures of its own."""
     return template_in(
-        tmp_path_factory.mktemp("dev"), stage="dev", keep_data=False, log_days="7", inbox_expire_days=10,
-        archive_cold_after_days=20, archive_expire_days=40, alarm_email="a@example.com",
-        callback_base_url="https://bells.example.com", options='{"sweep_minutes": 10, "drop_delay_seconds": 0}',
-    )  # fmt: skip
+        tmp_path_factory.mktemp("dev"),
+        stage="dev",
+        keep_data=False,
+        log_days="7",
+        inbox_expire_days=10,
+        archive_cold_after_days=20,
+        archive_expire_days=40,
+        alarm_email="a@example.com",
+        providers=["comet", "kie", "kling", "relay"],
+        lambda_quota=1000,
+        callback_base_url="https://callbacks.example.com",
+        options='{"sweep_minutes": 10, "drop_delay_seconds": 0}',
+    )

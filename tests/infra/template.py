@@ -49,17 +49,17 @@ class Template:
         """A value with every reference replaced by the title of what it refers to."""
         if isinstance(value, str):
             return value
-        ((word, told),) = value.items()
+        ((word, content),) = value.items()
         if word == "Ref":
             return str(
-                self.title(told)
-                if told in self.resources
-                else told.replace("AWS::Partition", "aws")
+                self.title(content)
+                if content in self.resources
+                else content.replace("AWS::Partition", "aws")
             )
         if word == "Fn::GetAtt":
-            return self.title(told[0])
+            return self.title(content[0])
         assert word == "Fn::Join", value
-        return str(told[0].join(self.text(part) for part in told[1]))
+        return str(content[0].join(self.text(part) for part in content[1]))
 
     def statements(self, role_title: str) -> list[Json]:
         """Every statement of every policy that is on this role."""
@@ -70,19 +70,29 @@ class Template:
         return found
 
     def grants(self, role_title: str) -> dict[str, set[str]]:
-        """What the role may do: the actions, by what they may be done on."""
-        told: dict[str, set[str]] = defaultdict(set)
+        """What the role may do: the actions, by what they may be done on. Items of a table that are
+        confined by their key are `Tasks[task#*]`."""
+        found: dict[str, set[str]] = defaultdict(set)
         for statement in self.statements(role_title):
             assert statement["Effect"] == "Allow"
-            assert not {"NotAction", "NotResource", "Condition"} & statement.keys()
+            assert not {"NotAction", "NotResource"} & statement.keys()
             for resource in listed(statement["Resource"]):
-                told[self.text(resource)] |= set(listed(statement["Action"]))
-        return dict(told)
+                on = self.text(resource) + _keys_of(statement.get("Condition"))
+                found[on] |= set(listed(statement["Action"]))
+        return dict(found)
 
     def workflow(self) -> Json:
         return dict(
             json.loads(self.the_only("AWS::StepFunctions::StateMachine")["DefinitionString"])
         )
+
+
+def _keys_of(condition: Any) -> str:
+    if condition is None:
+        return ""
+    ((operator, keys),) = condition.items()
+    assert (operator, list(keys)) == ("ForAllValues:StringLike", ["dynamodb:LeadingKeys"])
+    return str(keys["dynamodb:LeadingKeys"]).replace("'", "")
 
 
 def listed(value: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""The Lambdas: how they run, what they are told, what feeds them and where failures end."""
+"""The Lambdas: how they run, which settings they get, what feeds them and where failures end."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 
 from functions.settings import Options, Settings
-from infra import stack
+from infra import grants
+from infra.context import Context
+from infra.fleet import fleet
 from tests.infra.template import Json, Template
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
-NAMES = ("intake", "api", "submit", "callback", "watch", "archive", "settle", "announce", "sweep")
+FLEET = fleet(Options())
+NAMES = tuple(FLEET)
 
 
 def test_every_lambda_is_one_of_ours_and_runs_a_handler_that_exists(template: Template) -> None:
@@ -28,14 +31,13 @@ def test_every_lambda_is_one_of_ours_and_runs_a_handler_that_exists(template: Te
 @pytest.mark.parametrize("name", NAMES)
 def test_a_lambda_has_the_house_defaults(template: Template, name: str) -> None:
     function = template.functions()[name]
-    assert function["Runtime"] == "python3.13"
     assert function["Architectures"] == ["arm64"]
     assert function["TracingConfig"] == {"Mode": "Active"}
-    assert function["Timeout"]
-    assert function["MemorySize"] >= 512
+    assert function["Timeout"] == FLEET[name].seconds
+    assert function["MemorySize"] == FLEET[name].memory_mib >= 512
     log_group = template.text(function["LoggingConfig"]["LogGroup"])
     assert log_group == f"{name.capitalize()}Logs"
-    assert template.of_type("AWS::Logs::LogGroup")[log_group]["RetentionInDays"] == 30
+    assert template.of_type("AWS::Logs::LogGroup")[log_group]["RetentionInDays"] == 60
     variables = function["Environment"]["Variables"]
     assert variables["POWERTOOLS_SERVICE_NAME"] == name
     assert variables["POWERTOOLS_METRICS_NAMESPACE"] == "Talkdrop"
@@ -54,16 +56,16 @@ def test_all_lambdas_run_the_same_bundle(template: Template) -> None:
     )
 
 
-def test_the_stack_tells_exactly_the_settings_that_the_functions_know(template: Template) -> None:
-    told: set[str] = set()
+def test_the_stack_sets_exactly_the_settings_that_the_functions_know(template: Template) -> None:
+    variables: set[str] = set()
     for function in template.functions().values():
-        told |= {
+        variables |= {
             name for name in function["Environment"]["Variables"] if name.startswith("TALKDROP_")
         }
-    assert told == {f"TALKDROP_{field.name.upper()}" for field in dataclasses.fields(Settings)}
+    assert variables == {f"TALKDROP_{field.name.upper()}" for field in dataclasses.fields(Settings)}
 
 
-def test_a_provider_key_is_named_to_nobody_who_may_not_read_it(template: Template) -> None:
+def test_a_provider_key_is_named_to_no_function_that_may_not_read_it(template: Template) -> None:
     for name, function in template.functions().items():
         variables = function["Environment"]["Variables"]
         assert ("TALKDROP_PROVIDER_SECRETS" in variables) == (name in {"submit", "watch"})
@@ -74,12 +76,14 @@ def test_the_options_of_the_context_reach_the_functions(for_trying: Template) ->
     for function in for_trying.functions().values():
         variables = function["Environment"]["Variables"]
         assert Options.parse(variables["TALKDROP_OPTIONS"]) == Options(
-            sweep_minutes=10, drop_delay_seconds=0
+            sweep_minutes=10,
+            drop_delay_seconds=0,
+            providers=("comet", "kie", "kling", "relay"),
         )
         assert variables["POWERTOOLS_METRICS_NAMESPACE"] == "Talkdrop-dev"
     assert for_trying.functions()["submit"]["Environment"]["Variables"][
         "TALKDROP_CALLBACK_BASE_URL"
-    ] == ("https://bells.example.com")
+    ] == ("https://callbacks.example.com")
 
 
 def test_times_fit_into_each_other(template: Template) -> None:
@@ -103,9 +107,10 @@ def test_every_queue_is_encrypted_spoken_to_by_tls_and_ends_in_dead_letters(
     for name, queue in queues.items():
         assert queue["SqsManagedSseEnabled"] is True
         (policy,) = [
-            one for one in template.of_type("AWS::SQS::QueuePolicy").values()
+            one
+            for one in template.of_type("AWS::SQS::QueuePolicy").values()
             if name in {template.text(queue) for queue in one["Queues"]}
-        ]  # fmt: skip
+        ]
         assert {"Bool": {"aws:SecureTransport": "false"}} in [
             one["Condition"]
             for one in policy["PolicyDocument"]["Statement"]
@@ -138,9 +143,28 @@ def test_a_crash_leaves_one_payment_in_doubt_and_a_flood_takes_not_every_lambda(
     template: Template,
 ) -> None:
     submissions, uploads = fed_by(template, "Submissions"), fed_by(template, "Uploads")
-    assert submissions["BatchSize"] == 1
+    assert submissions["BatchSize"] == uploads["BatchSize"] == 1
     assert submissions["ScalingConfig"] == {"MaximumConcurrency": 10}
     assert uploads["ScalingConfig"] == {"MaximumConcurrency": 20}
+
+
+@pytest.mark.parametrize(
+    ("quota", "intake", "submit", "callback"),
+    [(None, 20, 10, None), (10, 2, 2, None), (100, 20, 10, None), (1000, 20, 10, 50)],
+)
+def test_a_small_account_is_not_used_up_and_a_large_one_keeps_a_share_for_callbacks(
+    quota: int | None, intake: int, submit: int, callback: int | None
+) -> None:
+    context = Context(lambda_quota=quota)
+    assert (context.concurrency_of("intake"), context.concurrency_of("submit")) == (intake, submit)
+    assert context.reserved_for("callback") == callback
+    assert {context.reserved_for(name) for name in NAMES if name != "callback"} == {None}
+
+
+def test_the_reserved_share_is_deployed(template: Template, for_trying: Template) -> None:
+    reserved = "ReservedConcurrentExecutions"
+    assert for_trying.functions()["callback"][reserved] == 50
+    assert not [one for one in template.functions().values() if reserved in one]
 
 
 def test_a_poisoned_row_neither_blocks_the_stream_nor_is_lost(template: Template) -> None:
@@ -170,7 +194,7 @@ def test_every_new_object_is_an_upload_but_for_what_we_put_there_ourselves(
     assert "reason" not in pattern["detail"]  # put, post, copy and multipart are all the same to us
     assert [template.text(name) for name in pattern["detail"]["bucket"]["name"]] == ["Inbox"]
     assert pattern["detail"]["object"]["key"] == [
-        {"anything-but": {"wildcard": [f"{stack.OWN_IMPORTS}*", f"*{stack.ERROR_NOTES}"]}}
+        {"anything-but": {"wildcard": [f"{grants.OWN_IMPORTS}*", f"*{grants.ERROR_NOTES}"]}}
     ]
 
 
@@ -182,9 +206,12 @@ def test_every_target_of_a_rule_has_dead_letters_and_says_how_long_it_tries(
         for name, rule in template.of_type("AWS::Events::Rule").items()
         for target in rule["Targets"]
     }
-    assert {name: template.text(one["DeadLetterConfig"]["Arn"]) for name, one in targets.items()} == {
-        "Dropped": "UploadsDeadLetters", "SweepClock": "SweepDeadLetters",
-    }  # fmt: skip
+    assert {
+        name: template.text(one["DeadLetterConfig"]["Arn"]) for name, one in targets.items()
+    } == {
+        "Dropped": "UploadsDeadLetters",
+        "SweepClock": "SweepDeadLetters",
+    }
     assert targets["Dropped"]["RetryPolicy"] == {
         "MaximumEventAgeInSeconds": 86400,
         "MaximumRetryAttempts": 185,

@@ -6,11 +6,14 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+from functions.settings import Options
+from infra.fleet import fleet
 from tests.infra.template import Template
 
+EXECUTIONS = "arn:aws:states:AWS::Region:AWS::AccountId:execution:WorkflowMachine:*"
 MAY = {
     "intake": {
-        "Tasks": "dynamodb:GetItem dynamodb:PutItem dynamodb:UpdateItem",
+        "Tasks[task#*]": "dynamodb:GetItem dynamodb:PutItem dynamodb:UpdateItem",
         "Inbox": "s3:ListBucket",
         "Inbox/*": "s3:GetObject s3:GetObjectVersion",
         "Inbox/*.error.json": "s3:PutObject s3:DeleteObject",
@@ -19,7 +22,7 @@ MAY = {
         "Submissions": "sqs:SendMessage",
     },
     "api": {
-        "Tasks": "dynamodb:GetItem dynamodb:PutItem dynamodb:UpdateItem",
+        "Tasks[task#*]": "dynamodb:GetItem dynamodb:PutItem",
         "Tasks/index/by-status": "dynamodb:Query",
         "Inbox": "s3:ListBucket",
         "Inbox/*": "s3:GetObject s3:GetObjectVersion",
@@ -27,7 +30,9 @@ MAY = {
         "Submissions": "sqs:SendMessage",
     },
     "submit": {
-        "Tasks": "dynamodb:GetItem dynamodb:PutItem dynamodb:UpdateItem dynamodb:ConditionCheckItem",
+        "Tasks": (
+            "dynamodb:GetItem dynamodb:PutItem dynamodb:UpdateItem dynamodb:ConditionCheckItem"
+        ),
         "Inbox": "s3:ListBucket",
         "Inbox/*": "s3:GetObject s3:GetObjectVersion",
         "PROVIDER KEYS": "secretsmanager:GetSecretValue",
@@ -36,7 +41,7 @@ MAY = {
         "Submissions": "sqs:SendMessage CONSUME",
     },
     "callback": {
-        "Tasks": "dynamodb:UpdateItem",
+        "Tasks[task#*]": "dynamodb:UpdateItem",
         "CallbackKey": "secretsmanager:GetSecretValue",
         "WorkflowMachine": "states:StartExecution states:SendTaskSuccess",
     },
@@ -47,17 +52,15 @@ MAY = {
         "WorkflowMachine": "states:SendTaskSuccess",
     },
     "archive": {
-        "Tasks": "dynamodb:GetItem",
+        "Tasks[task#*]": "dynamodb:GetItem",
         "Archive": "s3:ListBucketMultipartUploads",
         "Archive/videos/*": "s3:GetObject s3:GetObjectVersion s3:PutObject s3:PutObjectTagging"
         " s3:AbortMultipartUpload s3:ListMultipartUploadParts",
     },
     "settle": {"Tasks": "dynamodb:GetItem dynamodb:UpdateItem"},
     "announce": {
-        "Tasks": (
-            "dynamodb:UpdateItem dynamodb:DescribeStream dynamodb:GetRecords "
-            "dynamodb:GetShardIterator"
-        ),
+        "Tasks[task#*]": "dynamodb:UpdateItem",
+        "Tasks": "dynamodb:DescribeStream dynamodb:GetRecords dynamodb:GetShardIterator",
         "Tasks/stream/*": "dynamodb:ListStreams",
         "Bus": "events:PutEvents",
         "AnnouncementsDeadLetters": "REPORT",
@@ -65,11 +68,12 @@ MAY = {
     "sweep": {
         "Tasks": "dynamodb:GetItem dynamodb:UpdateItem",
         "Tasks/index/due": "dynamodb:Query",
-        "Inbox": "s3:ListBucket s3:ListBucketVersions",
+        "Tasks/index/by-status": "dynamodb:Query",
+        "Inbox": "s3:ListBucketVersions",
         "Uploads": "sqs:SendMessage",
         "Submissions": "sqs:SendMessage",
         "WorkflowMachine": "states:StartExecution",
-        "arn:aws:states:AWS::Region:AWS::AccountId:execution:WorkflowMachine:*": "states:DescribeExecution",
+        EXECUTIONS: "states:DescribeExecution",
         "SweepDeadLetters": "REPORT",
     },
 }
@@ -83,9 +87,17 @@ WORDS = {
 }
 # AWS knows no resource for these:
 # https://docs.aws.amazon.com/service-authorization/latest/reference/
-WITHOUT_RESOURCE = {"xray", "logs:CreateLogDelivery", "logs:GetLogDelivery", "logs:UpdateLogDelivery",
-                    "logs:DeleteLogDelivery", "logs:ListLogDeliveries", "logs:PutResourcePolicy",
-                    "logs:DescribeResourcePolicies", "logs:DescribeLogGroups"}  # fmt: skip
+WITHOUT_RESOURCE = {
+    "xray",
+    "logs:CreateLogDelivery",
+    "logs:GetLogDelivery",
+    "logs:UpdateLogDelivery",
+    "logs:DeleteLogDelivery",
+    "logs:ListLogDeliveries",
+    "logs:PutResourcePolicy",
+    "logs:DescribeResourcePolicies",
+    "logs:DescribeLogGroups",
+}
 FUNCTIONS = Path(__file__).parents[2] / "functions"
 
 
@@ -99,7 +111,7 @@ def test_every_function_may_do_what_is_written_here_and_nothing_else(template: T
         expected[f"{name.capitalize()}Logs"] = {"logs:CreateLogStream", "logs:PutLogEvents"}
         expected["*"] = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
         assert template.grants(f"{name.capitalize()}Role") == expected, name
-    assert set(MAY) == set(template.functions())
+    assert set(MAY) == set(template.functions()) == set(fleet(Options()))
 
 
 def test_no_role_has_a_wildcard_action_nor_a_wildcard_resource_where_aws_knows_one(

@@ -7,9 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from functions.tasks.task import Status
+from infra.operations import EMITTED, GAUGES, OLDEST
 from tests.infra.template import Json, Template
 
+ROOT = Path(__file__).parents[2]
 FUNCTIONS = Path(__file__).parents[2] / "functions"
+
+
+# TO REMOVE with the functions that emit them.
+COMING = {"PossibleSecondCharge", "ArchiveFailed", "HeldTasks", "StoppedProviders"}
 
 
 def alarms(template: Template) -> dict[str, Json]:
@@ -17,13 +24,23 @@ def alarms(template: Template) -> dict[str, Json]:
     return {name.removeprefix("Operations"): alarm for name, alarm in found.items()}
 
 
-def test_every_alarm_reaches_one_topic_and_says_what_to_do(template: Template) -> None:
-    for alarm in alarms(template).values():
+def test_every_alarm_reaches_one_topic_and_says_what_to_do_and_where_its_runbook_is(
+    template: Template,
+) -> None:
+    runbook = (ROOT / "docs" / "operations.md").read_text()
+    for name, alarm in alarms(template).items():
         assert [template.text(action) for action in alarm["AlarmActions"]] == ["OperationsAlarms"]
-        assert len(alarm["AlarmDescription"]) > 40
+        title = alarm["AlarmName"].removeprefix("Talkdrop: ")
+        assert alarm["AlarmDescription"].lower().startswith(f"{title.lower()}. ")
+        assert alarm["AlarmDescription"].endswith("Runbook: docs/operations.md#alarms")
+        assert f"| {title.lower()} | `{name}` |" in runbook
 
 
-def test_whatever_ends_in_dead_letters_rings(template: Template) -> None:
+def test_a_mail_names_the_stage_and_what_happened(for_trying: Template) -> None:
+    assert alarms(for_trying)["TaskHeld"]["AlarmName"] == "Talkdrop-dev: a task is held"
+
+
+def test_whatever_ends_in_dead_letters_sets_off_an_alarm(template: Template) -> None:
     queues = {name for name in template.of_type("AWS::SQS::Queue") if name.endswith("DeadLetters")}
     assert queues == {name for name in alarms(template) if name.endswith("DeadLetters")}
     for name in queues:
@@ -35,38 +52,78 @@ def test_whatever_ends_in_dead_letters_rings(template: Template) -> None:
         }
 
 
-@pytest.mark.parametrize("metric", ["TaskHeld", "CallbackForPastAttempt", "AccountRejected"])
-def test_what_only_a_person_can_mend_rings_whichever_function_says_so(
+@pytest.mark.parametrize("metric", [*EMITTED, *GAUGES])
+def test_what_only_a_person_can_mend_sets_off_an_alarm_whichever_function_emits_it(
     template: Template, metric: str
 ) -> None:
     alarm = alarms(template)[metric]
-    assert [one["Expression"] for one in alarm["Metrics"]] == [
-        f'SELECT SUM("{metric}") FROM "Talkdrop"'
-    ]
+    (expression,) = [one["Expression"] for one in alarm["Metrics"]]
+    assert expression.endswith(f'("{metric}") FROM "Talkdrop"')
     assert alarm["TreatMissingData"] == "notBreaching"
-    assert metric in emitted()
+    assert metric in emitted() | COMING
 
 
-def test_one_stage_does_not_ring_anothers_alarm(for_trying: Template) -> None:
+def test_one_stage_does_not_set_off_anothers_alarm(for_trying: Template) -> None:
     for name in ("TaskHeld", "AccountRejected"):
         assert 'FROM "Talkdrop-dev"' in alarms(for_trying)[name]["Metrics"][0]["Expression"]
 
 
-def test_late_events_ring_long_before_the_stream_forgets(template: Template) -> None:
+@pytest.mark.parametrize("name", ["submit", "watch", "archive", "settle"])
+def test_a_step_that_goes_on_failing_sets_off_an_alarm(template: Template, name: str) -> None:
+    alarm = alarms(template)[f"{name.capitalize()}Errors"]
+    assert (alarm["MetricName"], alarm["Threshold"], alarm["Period"]) == ("Errors", 3, 900)
+    (dimension,) = alarm["Dimensions"]
+    assert template.text(dimension["Value"]) == f"{name.capitalize()}Function"
+
+
+def test_an_execution_that_fails_or_times_out_sets_off_an_alarm(template: Template) -> None:
+    metrics = alarms(template)["ExecutionsFailed"]["Metrics"]
+    names = {one["MetricStat"]["Metric"]["MetricName"] for one in metrics if "MetricStat" in one}
+    assert names == {"ExecutionsFailed", "ExecutionsTimedOut"}
+
+
+def test_late_events_set_off_an_alarm_long_before_the_stream_forgets(template: Template) -> None:
     alarm = alarms(template)["AnnounceLags"]
     assert alarm["MetricName"] == "IteratorAge"
     assert alarm["Threshold"] == 600_000
 
 
-def test_a_sweep_that_does_not_run_rings(template: Template, for_trying: Template) -> None:
-    for stage, period in ((template, 900), (for_trying, 1800)):
+def test_a_sweep_that_stops_sets_off_an_alarm_and_one_that_never_ran_does_not(
+    template: Template, for_trying: Template
+) -> None:
+    for stage, period in ((template, 300), (for_trying, 600)):
         alarm = alarms(stage)["SweepIsSilent"]
-        assert (alarm["MetricName"], alarm["Period"]) == ("Invocations", period)
+        (runs,) = [one["MetricStat"] for one in alarm["Metrics"] if "MetricStat" in one]
+        assert (runs["Metric"]["MetricName"], runs["Period"]) == ("Invocations", period)
+        (expression,) = [one["Expression"] for one in alarm["Metrics"] if "Expression" in one]
+        assert expression == "IF(FILL(runs, REPEAT) > 0, FILL(runs, 0))"
         assert alarm["ComparisonOperator"] == "LessThanThreshold"
-        assert alarm["TreatMissingData"] == "breaching"
+        # three gaps of four; what has no data at all stays in the state it is in
+        assert (alarm["DatapointsToAlarm"], alarm["EvaluationPeriods"]) == (3, 4)
+        assert alarm["TreatMissingData"] == "ignore"
 
 
-def test_alarms_may_speak_to_the_topic_and_the_named_person_hears(
+@pytest.mark.parametrize("status", OLDEST)
+def test_a_task_that_stays_where_it_is_for_too_long_sets_off_an_alarm(
+    template: Template, status: str
+) -> None:
+    alarm = alarms(template)[f"Oldest{status}Seconds"]
+    (expression,) = [one["Expression"] for one in alarm["Metrics"]]
+    assert expression == f'SELECT MAX("Oldest{status}Seconds") FROM "Talkdrop"'
+    assert alarm["Threshold"] >= 3600
+    assert status.upper() in Status.__members__
+
+
+def test_one_dashboard_shows_the_stack(template: Template, for_trying: Template) -> None:
+    board = template.the_only("AWS::CloudWatch::Dashboard")
+    assert board["DashboardName"] == "Talkdrop"
+    assert for_trying.the_only("AWS::CloudWatch::Dashboard")["DashboardName"] == "Talkdrop-dev"
+    body = str(board["DashboardBody"])
+    for title in ("Alarms", "Tasks", "Providers", "From drop to video", "Errors"):
+        assert title in body
+
+
+def test_alarms_may_publish_to_the_topic_and_the_named_address_is_subscribed(
     template: Template, for_trying: Template
 ) -> None:
     statements = template.the_only("AWS::SNS::TopicPolicy")["PolicyDocument"]["Statement"]

@@ -13,6 +13,7 @@ import pytest
 
 from functions import providers
 from infra.context import Context
+from infra.stack import EMPTY_KEY
 from tests.infra.conftest import ROOT, synthesise, template_in
 from tests.infra.template import Json, Template
 
@@ -21,11 +22,71 @@ LANES = ("Uploads", "Submissions", "Announcements", "Sweep")
 
 def test_it_says_where_everything_is(template: Template) -> None:
     assert set(template.json["Outputs"]) == {
-        "InboxBucket", "ArchiveBucket", "ApiUrl", "CallbackUrl", "EventBusName", "TaskTableName", "WorkflowArn",
-        "UploadsQueueUrl", "SubmissionsQueueUrl", "CallbackSecret",
+        "InboxBucket",
+        "ArchiveBucket",
+        "ApiUrl",
+        "CallbackUrl",
+        "EventBusName",
+        "TaskTableName",
+        "WorkflowArn",
+        "UploadsQueueUrl",
+        "SubmissionsQueueUrl",
+        "CallbackSecret",
         *(f"{lane}DeadLetterQueueUrl" for lane in LANES),
-        *(f"ProviderSecret{name.capitalize()}" for name in providers.NAMES),
-    }  # fmt: skip
+        "ProviderSecretKie",
+    }
+
+
+def test_only_providers_in_use_have_a_secret(template: Template, for_trying: Template) -> None:
+    def secrets(of: Template) -> set[str]:
+        return set(of.of_type("AWS::SecretsManager::Secret"))
+
+    assert secrets(template) == {"KieKey", "CallbackKey"}
+    assert secrets(for_trying) == {"CallbackKey"} | {
+        f"{name.capitalize()}Key" for name in providers.NAMES
+    }
+
+
+def test_a_customer_hears_at_synthesis_of_alarms_without_address_and_of_no_budget(
+    template: Template, for_trying: Template
+) -> None:
+    assert warnings_of(template) == {
+        "no alarm address: nobody hears of held tasks (alarm_email in cdk.json)",
+        "no budget: whoever may drop files may spend without limit (budget_usd_per_day)",
+    }
+    assert not [one for one in warnings_of(for_trying) if "alarm" in one]
+
+
+def warnings_of(template: Template) -> set[str]:
+    """The texts of the assembly's annotations, without their acknowledgement ids."""
+    texts = [path.read_text() for path in template.path.parent.glob("*.json")]
+    found = re.findall(r'"(no (?:alarm|budget)[^"]*?) \[ack: ', " ".join(texts))
+    return set(found)
+
+
+def test_no_deployment_overwrites_a_key_that_was_put_in_by_hand(template: Template) -> None:
+    """CloudFormation writes a secret anew when its text in the template changes: this one must not,
+    not by a space."""
+    assert EMPTY_KEY == '{"api_key":""}'
+    assert template.of_type("AWS::SecretsManager::Secret")["KieKey"]["SecretString"] == EMPTY_KEY
+    generated = template.of_type("AWS::SecretsManager::Secret")["CallbackKey"]
+    assert generated["GenerateSecretString"] == {
+        "ExcludePunctuation": True,
+        "GenerateStringKey": "k1",
+        "PasswordLength": 48,
+        "SecretStringTemplate": '{"current":"k1"}',
+    }
+
+
+def test_services_deliver_their_logs_to_names_that_need_no_room_in_the_log_policy(
+    template: Template, for_trying: Template
+) -> None:
+    for made, stack in ((template, "Talkdrop"), (for_trying, "Talkdrop-dev")):
+        groups = made.of_type("AWS::Logs::LogGroup")
+        assert {one["LogGroupName"] for one in groups.values() if "LogGroupName" in one} == {
+            f"/aws/vendedlogs/{stack}/http-api",
+            f"/aws/vendedlogs/{stack}/workflow",
+        }
 
 
 def test_nothing_of_it_needs_a_custom_resource(template: Template) -> None:
@@ -45,8 +106,15 @@ def test_nothing_has_a_name_of_its_own_so_that_two_can_live_in_one_account(
     }
     # A bus must have a name (the CDK makes it of the stack's own), an API has one for people only;
     # a policy's is of the role it is on, a stage's is of its API and metrics are named by AWS.
-    unique = {"AWS::Events::EventBus", "AWS::ApiGatewayV2::Api", "AWS::ApiGatewayV2::Stage", "AWS::IAM::Policy",
-              "AWS::CloudWatch::Alarm"}  # fmt: skip
+    unique = {
+        "AWS::Events::EventBus",
+        "AWS::ApiGatewayV2::Api",
+        "AWS::ApiGatewayV2::Stage",
+        "AWS::IAM::Policy",
+        "AWS::CloudWatch::Alarm",  # the subject of a mail; it begins with the stack's name
+        "AWS::CloudWatch::Dashboard",
+        "AWS::Logs::LogGroup",
+    }
     assert {name for name in names if template.resources[name]["Type"] not in unique} == set()
     assert [one for one in names.values() if one.startswith("TalkdropBus")]
 
@@ -63,8 +131,7 @@ def test_it_belongs_to_no_account_and_no_region_until_it_is_deployed(template: T
 
 def test_the_template_holds_no_secret(template: Template) -> None:
     secrets = template.of_type("AWS::SecretsManager::Secret")
-    for name in providers.NAMES:
-        assert json.loads(secrets[f"{name.capitalize()}Key"]["SecretString"]) == {"api_key": ""}
+    assert json.loads(secrets["KieKey"]["SecretString"]) == {"api_key": ""}
     generated = secrets["CallbackKey"]["GenerateSecretString"]
     assert "SecretString" not in secrets["CallbackKey"]
     assert json.loads(generated["SecretStringTemplate"]) == {"current": "k1"}
@@ -147,7 +214,7 @@ def test_what_is_to_be_kept_for_ever_says_never(tmp_path: Path) -> None:
         ({"options": {"media_delivery": {"nope": "url"}}}, "media_delivery names 'nope'"),
         (
             {"options": {"media_delivery": {"kling": "upload"}}},
-            "cannot travel to kling by 'upload': by url, base64",
+            "cannot be delivered to kling by 'upload': by url, base64",
         ),
         (
             {"options": {"polls": {"stedy": 60}}},
@@ -171,6 +238,25 @@ def test_what_is_to_be_kept_for_ever_says_never(tmp_path: Path) -> None:
             "may have running",
         ),
         ({"stage": "Prod!"}, "stage"),
+        ({"log_days": 30}, "log_days must be 35 or more in the stage prod"),
+        ({"providers": ["nope"]}, "providers names 'nope': the providers are comet, kie"),
+        ({"providers": "kling,comet"}, "providers must hold 'kie', the option default_provider"),
+        ({"alarm_email": "ops"}, "alarm_email"),
+        ({"region": "europe"}, "region"),
+        ({"lambda_quota": 0}, "lambda_quota"),
+        ({"kms_key_arn": "alias/mine"}, "kms_key_arn"),
+        (
+            {
+                "kms_key_arn": "arn:aws:kms:eu-west-1:123456789012:key/a",
+                "archive_replica_bucket_arn": "arn:aws:s3:::elsewhere",
+            },
+            "do not go together",
+        ),
+        ({"options": {"budget_usd_per_day": -1}}, "budget_usd_per_day is -1: it must lie between"),
+        ({"options": {"sweep_minutes": 0}}, "sweep_minutes is 0"),
+        ({"options": {"drop_delay_seconds": 901}}, "drop_delay_seconds is 901"),
+        ({"options": {"waiting_hours": 0}}, "waiting_hours is 0"),
+        ({"options": {"providers": "kie"}}, "providers is .* a list of texts"),
         ({"log_days": 31}, "log_days"),
         ({"callback_base_url": "http://plain.example.com"}, "callback_base_url"),
     ],
@@ -186,10 +272,16 @@ def test_a_choice_that_cannot_be_is_refused_before_anything_is_built(
 def test_every_option_that_can_be_is_taken() -> None:
     rate_limit = {"submits": 5, "seconds": 10, "running": None}
     options = {
-        "default_provider": "kling", "default_models": {"kie": "infinitalk/from-audio"}, "submit_enabled": False,
-        "budget_usd_per_day": 20, "budget_usd_per_month": "99.50", "rate_limits": {"kie": rate_limit}, "link_hours": 0.5,
-        "polls": {"first": 5, "steady": 2.5, "slow": 60, "slow_after": 600}, "media_delivery": {"kling": "base64"},
-    }  # fmt: skip
+        "default_provider": "kling",
+        "default_models": {"kie": "infinitalk/from-audio"},
+        "submit_enabled": False,
+        "budget_usd_per_day": 20,
+        "budget_usd_per_month": "99.50",
+        "rate_limits": {"kie": rate_limit},
+        "link_hours": 0.5,
+        "polls": {"first": 5, "steady": 2.5, "slow": 60, "slow_after": 600},
+        "media_delivery": {"kling": "base64"},
+    }
     taken = Context(options=options).parsed_options
     assert (taken.submit_enabled, taken.budget_usd_per_month, taken.rate_limits["kie"]) == (
         False,

@@ -8,7 +8,7 @@ import pytest
 
 from functions.inputs import drops
 from functions.tasks.task import Task
-from infra import stack, storage
+from infra import grants, storage
 from tests.infra.conftest import synthesise, template_in
 from tests.infra.template import Json, Template
 
@@ -68,23 +68,28 @@ def test_expiry_and_coldness_are_the_customers_choice(for_trying: Template) -> N
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Template:
     """An archive with everything that may be added to it."""
     return template_in(
-        tmp_path_factory.mktemp("guarded"), archive_ia_after_days="40", archive_cold_after_days=100, archive_lock_days=365,
+        tmp_path_factory.mktemp("guarded"),
+        archive_ia_after_days="40",
+        archive_cold_after_days=100,
+        archive_lock_days=365,
         archive_replica_bucket_arn="arn:aws:s3:::our-videos-in-another-region",
-    )  # fmt: skip
+    )
 
 
 def test_an_archive_may_grow_cold_by_degrees(guarded: Template) -> None:
     assert lifecycle(guarded, "Archive")["colder"]["Transitions"] == [
-        {"StorageClass": "STANDARD_IA", "TransitionInDays": 40}, {"StorageClass": "GLACIER_IR", "TransitionInDays": 100},
-    ]  # fmt: skip
+        {"StorageClass": "STANDARD_IA", "TransitionInDays": 40},
+        {"StorageClass": "GLACIER_IR", "TransitionInDays": 100},
+    ]
 
 
 def test_an_archive_may_be_locked_and_is_not_unasked(template: Template, guarded: Template) -> None:
     archive = guarded.of_type("AWS::S3::Bucket")["Archive"]
     assert archive["ObjectLockEnabled"] is True
     assert archive["ObjectLockConfiguration"] == {
-        "ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": {"Days": 365, "Mode": "GOVERNANCE"}},
-    }  # fmt: skip
+        "ObjectLockEnabled": "Enabled",
+        "Rule": {"DefaultRetention": {"Days": 365, "Mode": "GOVERNANCE"}},
+    }
     for bucket in (
         *template.of_type("AWS::S3::Bucket").values(),
         guarded.of_type("AWS::S3::Bucket")["Inbox"],
@@ -96,25 +101,51 @@ def test_an_archive_may_be_locked_and_is_not_unasked(template: Template, guarded
 
 
 def test_a_replica_gets_every_video_and_no_deletion(guarded: Template) -> None:
-    told = guarded.of_type("AWS::S3::Bucket")["Archive"]["ReplicationConfiguration"]
-    (rule,) = told["Rules"]
+    replication = guarded.of_type("AWS::S3::Bucket")["Archive"]["ReplicationConfiguration"]
+    (rule,) = replication["Rules"]
     assert rule["Destination"]["Bucket"] == "arn:aws:s3:::our-videos-in-another-region"
     assert rule["DeleteMarkerReplication"] == {"Status": "Disabled"}
     assert (rule["Status"], rule["Filter"]) == ("Enabled", {"Prefix": ""})
-    role = guarded.text(told["Role"])
+    role = guarded.text(replication["Role"])
     may = guarded.grants(role)
     assert "s3:GetObjectVersionForReplication" in may["Archive/*"]
     assert "s3:ReplicateObject" in may["arn:aws:s3:::our-videos-in-another-region/*"]
+    # of a locked archive: its versions come with their retention
+    assert may["Archive/*"] >= {"s3:GetObjectRetention", "s3:GetObjectLegalHold"}
     assert set(may) == {"Archive", "Archive/*", "arn:aws:s3:::our-videos-in-another-region/*"}
+    assert "RoleName" not in guarded.of_type("AWS::IAM::Role")[role]
+    alarm = guarded.of_type("AWS::CloudWatch::Alarm")["OperationsReplicationFailed"]
+    assert alarm["MetricName"] == "OperationsFailedReplication"
+    assert rule["Destination"]["Metrics"]["Status"] == "Enabled"
+
+
+KEY = "arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-3333-4444-555555555555"
+
+
+def test_a_key_of_the_customers_encrypts_buckets_table_and_secrets_and_every_function_may_use_it(
+    tmp_path: Path,
+) -> None:
+    made = template_in(tmp_path, kms_key_arn=KEY)
+    for bucket in made.of_type("AWS::S3::Bucket").values():
+        (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+        assert rule["ServerSideEncryptionByDefault"]["KMSMasterKeyID"] == KEY
+        assert rule["BucketKeyEnabled"] is True
+    assert made.the_only("AWS::DynamoDB::Table")["SSESpecification"]["KMSMasterKeyId"] == KEY
+    secrets = made.of_type("AWS::SecretsManager::Secret").values()
+    assert {one["KmsKeyId"] for one in secrets} == {KEY}
+    for name in made.functions():
+        assert "kms:Decrypt" in made.grants(f"{name.capitalize()}Role")[KEY]
 
 
 @pytest.mark.parametrize(
     "context",
     [
-        {"archive_ia_after_days": 29}, {"archive_ia_after_days": 61, "archive_cold_after_days": 90},
-        {"archive_lock_days": 0}, {"archive_replica_bucket_arn": "our-videos"},
+        {"archive_ia_after_days": 29},
+        {"archive_ia_after_days": 61, "archive_cold_after_days": 90},
+        {"archive_lock_days": 0},
+        {"archive_replica_bucket_arn": "our-videos"},
     ],
-)  # fmt: skip
+)
 def test_what_s3_would_refuse_is_refused_before(tmp_path: Path, context: dict[str, object]) -> None:
     done = synthesise(tmp_path, **context)
     assert done.returncode != 0
@@ -153,21 +184,20 @@ def test_the_indexes_hold_what_is_listed_and_nothing_that_grants_access(template
     assert not projected & {"task_token", "video_url", "history", "owner"}
 
 
-@pytest.mark.parametrize("name", [*BUCKETS, "Tasks"])
+@pytest.mark.parametrize("name", [*BUCKETS, "Tasks", "KieKey", "CallbackKey"])
 def test_data_outlives_the_stack_unless_a_stage_for_trying_says_otherwise(
     template: Template, for_trying: Template, name: str
 ) -> None:
-    assert (
-        template.resource(name)["DeletionPolicy"]
-        == template.resource(name)["UpdateReplacePolicy"]
-        == "Retain"
-    )
+    kept = template.resource(name)
+    # what a first deployment that failed leaves behind would be in the way of the next
+    assert kept["DeletionPolicy"] == "RetainExceptOnCreate"
+    assert kept["UpdateReplacePolicy"] == "Retain"
     assert for_trying.resource(name)["DeletionPolicy"] == "Delete"
     assert for_trying.the_only("AWS::DynamoDB::Table")["DeletionProtectionEnabled"] is False
 
 
 def test_what_intake_writes_itself_is_named_as_the_functions_name_it() -> None:
-    assert drops.OURS == stack.OWN_IMPORTS
+    assert drops.OURS == grants.OWN_IMPORTS
 
 
 def lifecycle(template: Template, bucket: str) -> dict[str, Json]:

@@ -1,13 +1,18 @@
-"""The HTTP door."""
+"""The HTTP API."""
 
 from __future__ import annotations
 
+import ast
 import json
+from pathlib import Path
 
 from tests.infra.template import Template
 
+FUNCTIONS = Path(__file__).parents[2] / "functions"
+VERBS = {f"app.{verb}" for verb in ("get", "post", "put", "patch", "delete")}
 
-def test_whoever_signs_may_use_the_tasks_api_and_only_a_bell_needs_no_signature(
+
+def test_the_tasks_api_needs_a_signature_and_only_a_callback_does_not(
     template: Template,
 ) -> None:
     routes = {
@@ -20,6 +25,25 @@ def test_whoever_signs_may_use_the_tasks_api_and_only_a_bell_needs_no_signature(
         "GET /tasks/{task_id}": "AWS_IAM",
         "POST /callbacks/{provider}/{task_id}/{attempt}/{signature}": "NONE",
     }
+
+
+def test_every_route_of_the_api_function_is_one_of_the_http_api(template: Template) -> None:
+    keys = {one["RouteKey"] for one in template.of_type("AWS::ApiGatewayV2::Route").values()}
+    assert routes_of(FUNCTIONS / "handlers") == {key for key in keys if "/callbacks/" not in key}
+
+
+def routes_of(directory: Path) -> set[str]:
+    """What the handlers register by `@app.get("/…")`, in the words of API Gateway."""
+    found = set()
+    for path in directory.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            for call in node.decorator_list:
+                if isinstance(call, ast.Call) and ast.unparse(call.func) in VERBS:
+                    route = ast.literal_eval(call.args[0]).replace("<", "{").replace(">", "}")
+                    found.add(f"{ast.unparse(call.func)[4:].upper()} {route}")
+    return found
 
 
 def test_a_route_leads_to_its_function(template: Template) -> None:
@@ -44,4 +68,4 @@ def test_the_access_log_names_the_route_and_never_the_path_which_is_a_callbacks_
     written = set(json.loads(settings["Format"]).values())
     assert "$context.routeKey" in written
     assert not [one for one in written if "path" in one.lower()]
-    assert template.of_type("AWS::Logs::LogGroup")["HttpAccessLog"]["RetentionInDays"] == 30
+    assert template.of_type("AWS::Logs::LogGroup")["HttpAccessLog"]["RetentionInDays"] == 60

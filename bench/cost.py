@@ -1,0 +1,121 @@
+"""What tasks cost at AWS, in dollars: the counts of a real run times dated prices.
+
+    .venv/bin/python -m bench.cost [--seconds 240]
+
+The counts are those of `bench.requests`: real handlers in the fault model, nothing goes wrong. What
+the model cannot count is how long a function is billed; `BILLED` says what is assumed. Free tiers
+are left out. The last line sums up.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+
+from bench.requests import count
+from functions.settings import Options
+from infra.fleet import fleet
+
+# US East (N. Virginia), dollars, list prices without free tier, as published on 2026-11-21:
+# each at https://aws.amazon.com/SERVICE/pricing/
+PRICED = "us-east-1, 2026-11-21"
+LAMBDA_GB_SECOND = 0.0000133334  # arm64
+LAMBDA_REQUEST = 0.20e-6
+STATE = 0.025e-3
+WRITE_UNIT, READ_UNIT = 0.625e-6, 0.125e-6
+EVENT = 1.00e-6  # S3's own events are free
+QUEUE_REQUEST = 0.40e-6
+PUT, GET = 0.005e-3, 0.0004e-3
+HTTP_REQUEST = 1.00e-6
+SECRET_MONTH, ALARM_MONTH, METRIC_MONTH = 0.40, 0.10, 0.30
+# Seconds billed an invocation, warm. Assumed: a few calls of AWS take 0.1 s, submit and watch wait
+# for a provider, archive relays a video of some 10 MB. Not measured on AWS.
+BILLED = {"submit": 1.5, "watch": 0.6, "archive": 3.0}
+BILLED_OTHERS = 0.1
+QUEUE_CALLS_A_MESSAGE = 3  # sent, received, deleted
+SERVICES = ("lambda", "states", "table", "events", "queues", "s3", "http")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.cost", description="Dollars a task.")
+    parser.add_argument("--seconds", type=float, default=240.0, help="how long a job takes")
+    seconds: float = parser.parse_args().seconds
+    print(f"1,000 tasks of {seconds:.0f} s at kie, USD, {PRICED}")
+    print(f"{'':<12}" + "".join(f"{service:>9}" for service in SERVICES) + f"{'all':>9}")
+    sums = [
+        _row(way, seconds, callbacks) for way, callbacks in (("callback", True), ("poll", False))
+    ]
+    _fixed()
+    print(
+        f"by callback {sums[0]:.2f} USD, by poll {sums[1]:.2f} USD per 1,000 tasks of "
+        f"{seconds:.0f} s"
+    )
+
+
+def _row(way: str, seconds: float, callbacks: bool) -> float:
+    costs = dollars(of_one_task(seconds, callbacks))
+    cells = "".join(f"{1000 * costs[service]:>9.3f}" for service in SERVICES)
+    whole = 1000 * sum(costs.values())
+    print(f"by {way:<9}{cells}{whole:>9.3f}")
+    return whole
+
+
+def of_one_task(seconds: float, callbacks: bool) -> Counter[str]:
+    """What a task adds to a stack that runs: two tasks less one."""
+    one, two = (count(number, seconds, callbacks) for number in (1, 2))
+    return two - one
+
+
+def dollars(counted: Counter[str]) -> dict[str, float]:
+    table_reads = _calls(counted, "get_item") + _calls(counted, "query")
+    writes = counted["table: write units"] + counted["table: write units of the indexes"]
+    puts = _calls(counted, "put_object") + _calls(counted, "list_")
+    gets = _calls(counted, "get_object") + _calls(counted, "head_object")
+    return {
+        "lambda": sum(_invocations(counted, name) for name in fleet(Options())),
+        "states": STATE * counted["states entered"],
+        "table": WRITE_UNIT * writes + READ_UNIT * table_reads,
+        "events": EVENT * _calls(counted, "put_events"),
+        "queues": QUEUE_REQUEST * QUEUE_CALLS_A_MESSAGE * _calls(counted, "send_message"),
+        "s3": PUT * puts + GET * gets,
+        "http": HTTP_REQUEST * counted["invocations: callback"],
+    }
+
+
+def _invocations(counted: Counter[str], name: str) -> float:
+    memory_gb = fleet(Options())[name].memory_mib / 1024
+    billed = BILLED.get(name, BILLED_OTHERS)
+    return counted[f"invocations: {name}"] * (
+        LAMBDA_REQUEST + LAMBDA_GB_SECOND * memory_gb * billed
+    )
+
+
+def _calls(counted: Counter[str], name: str) -> int:
+    return sum(
+        number for call, number in counted.items() if call.startswith("calls: ") and name in call
+    )
+
+
+def _fixed() -> None:
+    """By the month, with no task at all; storage and logs beside it grow with what is kept."""
+    options = Options()
+    runs = 30 * 24 * 60 / options.sweep_minutes
+    sweep = fleet(options)["sweep"]
+    sweeping = runs * (
+        LAMBDA_REQUEST
+        + LAMBDA_GB_SECOND * sweep.memory_mib / 1024 * 0.3
+        + 8 * READ_UNIT
+        + WRITE_UNIT
+        + PUT / 9
+    )
+    parts = {
+        "2 secrets": 2 * SECRET_MONTH,
+        "34 metrics in alarms, beyond 10 free": 24 * ALARM_MONTH,
+        f"sweep every {options.sweep_minutes} min": sweeping,
+    }
+    for name, cost in parts.items():
+        print(f"a month: {name:<40}{cost:>7.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""Where a task's video belongs in the archive bucket: known before it exists, and always the
+same."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from functions.settings import get
+from functions.tasks.task import Task
+
+# What S3 advises against in keys:
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
+_AVOIDED = re.compile(r'[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff/\\{}^%`\[\]"<>~#|]')
+
+
+@dataclass(frozen=True)
+class ArchivePaths:
+    """The keys of a video and of the manifest beside it."""
+
+    bucket: str
+    key: str
+    manifest_key: str
+
+
+def of(task: Task) -> ArchivePaths:
+    """`videos/{yyyy}/{mm}/{dd}/{task_id}/{stem}.mp4`, by the UTC day the task was made."""
+    folder = f"videos/{task.created_at[:10].replace('-', '/')}/{task.task_id}"
+    key = f"{folder}/{safe_stem(task.stem)}.mp4"
+    return ArchivePaths(get().archive, key, f"{folder}/manifest.json")
+
+
+def safe_stem(stem: str) -> str:
+    """The stem without what S3 advises against in keys, and short enough; letters of any script
+    stay."""
+    name = _AVOIDED.sub("_", stem.rsplit("/", 1)[-1]).strip() or "video"
+    return name.encode()[:200].decode(errors="ignore")

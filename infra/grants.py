@@ -1,0 +1,139 @@
+"""Which function may do what: every grant, a paragraph for each function.
+
+No function can both read a provider's key and fetch a URL that a stranger chose; none can delete a
+video. tests/infra/test_grants.py holds the template to the letter of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from infra.stack import Talkdrop
+
+# Where intake puts media that a task named by URL, and sends them on their way itself.
+OWN_IMPORTS = "_talkdrop/"
+ERROR_NOTES = ".error.json"  # what intake lays beside a refused file
+# What these functions read and write are rows of tasks, never limits, budgets or job ids.
+TASK_ROWS = "task#*"
+
+
+def grant_all(stack: Talkdrop) -> None:
+    _may_read_drops(stack)
+    _intake(stack)
+    _api(stack)
+    _submit(stack)
+    _callback(stack)
+    _watch(stack)
+    _archive(stack)
+    _announce(stack)
+    _sweep(stack)
+    if stack.key:
+        _may_use_the_key(stack, stack.key.key_arn)
+    row = stack.tasks.table_arn
+    stack.functions["settle"].may("dynamodb:GetItem", "dynamodb:UpdateItem", on=[row])
+    stack.workflow.may_be_answered_by(stack.functions["watch"], stack.functions["callback"])
+
+
+def _may_use_the_key(stack: Talkdrop, key_arn: str) -> None:
+    """Table, buckets and secrets are encrypted by the customer's key, and every function touches
+    one of them. https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/encryption.usagenotes.html
+    """
+    for function in stack.functions.values():
+        function.may(
+            "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey",
+            "kms:ReEncryptFrom", "kms:ReEncryptTo",
+            on=[key_arn],
+        )  # fmt: skip
+
+
+def _may_read_drops(stack: Talkdrop) -> None:
+    """Listing is needed to tell what is not there: without it S3 answers 403 and not 404."""
+    for name in ("intake", "api", "submit"):
+        reader = stack.functions[name]
+        reader.may("s3:GetObject", "s3:GetObjectVersion", on=[stack.inbox.arn_for_objects("*")])
+        reader.may("s3:ListBucket", on=[stack.inbox.bucket_arn])
+
+
+def _intake(stack: Talkdrop) -> None:
+    intake = stack.functions["intake"]
+    notes = stack.inbox.arn_for_objects(f"*{ERROR_NOTES}")
+    intake.may("s3:PutObject", on=[notes, stack.inbox.arn_for_objects(f"{OWN_IMPORTS}*")])
+    intake.may("s3:DeleteObject", on=[notes])
+    intake.may_on_rows(
+        "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem",
+        table=stack.tasks, keys=TASK_ROWS,
+    )  # fmt: skip
+    intake.may("sqs:SendMessage", on=[stack.uploads.queue_arn, stack.submissions.queue_arn])
+
+
+def _api(stack: Talkdrop) -> None:
+    api = stack.functions["api"]
+    api.may_on_rows("dynamodb:GetItem", "dynamodb:PutItem", table=stack.tasks, keys=TASK_ROWS)
+    api.may("dynamodb:Query", on=[f"{stack.tasks.table_arn}/index/by-status"])
+    api.may("sqs:SendMessage", on=[stack.uploads.queue_arn, stack.submissions.queue_arn])
+
+
+def _submit(stack: Talkdrop) -> None:
+    submit = stack.functions["submit"]
+    submit.may(
+        "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem",
+        "dynamodb:ConditionCheckItem",
+        on=[stack.tasks.table_arn],
+    )  # fmt: skip
+    keys = [*_provider_keys(stack), stack.callback_secret.secret_arn]
+    submit.may("secretsmanager:GetSecretValue", on=keys)
+    submit.may("states:StartExecution", on=[stack.workflow.machine_arn])
+    submit.may("sqs:SendMessage", on=[stack.submissions.queue_arn])
+
+
+def _callback(stack: Talkdrop) -> None:
+    callback = stack.functions["callback"]
+    callback.may_on_rows("dynamodb:UpdateItem", table=stack.tasks, keys=TASK_ROWS)
+    callback.may("secretsmanager:GetSecretValue", on=[stack.callback_secret.secret_arn])
+    callback.may("states:StartExecution", on=[stack.workflow.machine_arn])
+
+
+def _watch(stack: Talkdrop) -> None:
+    watch = stack.functions["watch"]
+    watch.may("dynamodb:GetItem", "dynamodb:UpdateItem", on=[stack.tasks.table_arn])
+    watch.may("secretsmanager:GetSecretValue", on=_provider_keys(stack))
+    watch.may("sqs:SendMessage", on=[stack.submissions.queue_arn])
+
+
+def _archive(stack: Talkdrop) -> None:
+    """Not s3:DeleteObject: nothing of ours can remove a video. No listing of objects either, so a
+    missing one is a 403; uploads in parts are listed, to go on with one."""
+    archive, videos = stack.functions["archive"], [stack.archived.arn_for_objects("videos/*")]
+    archive.may_on_rows("dynamodb:GetItem", table=stack.tasks, keys=TASK_ROWS)
+    archive.may(
+        "s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:PutObjectTagging", on=videos
+    )
+    archive.may("s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", on=videos)
+    archive.may("s3:ListBucketMultipartUploads", on=[stack.archived.bucket_arn])
+
+
+def _announce(stack: Talkdrop) -> None:
+    announce, table = stack.functions["announce"], stack.tasks
+    announce.may_on_rows("dynamodb:UpdateItem", table=table, keys=TASK_ROWS)
+    announce.may(
+        "dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator",
+        on=[str(table.table_stream_arn)],
+    )  # fmt: skip
+    announce.may("dynamodb:ListStreams", on=[f"{table.table_arn}/stream/*"])
+    announce.may("events:PutEvents", on=[stack.bus.event_bus_arn])
+
+
+def _sweep(stack: Talkdrop) -> None:
+    sweep = stack.functions["sweep"]
+    sweep.may("s3:ListBucketVersions", on=[stack.inbox.bucket_arn])
+    indexes = [f"{stack.tasks.table_arn}/index/{name}" for name in ("due", "by-status")]
+    sweep.may("dynamodb:Query", on=indexes)
+    sweep.may("dynamodb:GetItem", "dynamodb:UpdateItem", on=[stack.tasks.table_arn])
+    sweep.may("sqs:SendMessage", on=[stack.uploads.queue_arn, stack.submissions.queue_arn])
+    sweep.may("states:StartExecution", on=[stack.workflow.machine_arn])
+    sweep.may("states:DescribeExecution", on=[stack.workflow.execution_arns])
+
+
+def _provider_keys(stack: Talkdrop) -> list[str]:
+    return [secret.secret_arn for secret in stack.provider_secrets.values()]
