@@ -1,42 +1,57 @@
 # Everything needs Python 3.11 or newer and nothing else; name another one with PYTHON=….
 PYTHON ?= python3
 PY := .venv/bin/python
+N ?= 1000
 
-.PHONY: deploy
-.PHONY: run up test check clean setup bench-archive faults mutants
+.PHONY: help run up setup setup-dev deploy format check test bench bench-archive faults mutants clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: setup ## one task, from two dropped files to the archived video, on this machine
 	@$(PY) -m local demo
 
-up: setup ## the same, staying up for your own files
+up: setup ## the same, staying up for your own files and API calls
 	@$(PY) -m local up
 
-# The fault simulation has a process of its own: it replaces AWS, the wire and the clock under the handlers.
-test: check ## every test; the template is deployed to the embedded cloud
-	@$(PY) -m pytest --ignore tests/faults
-	@$(PY) -m pytest tests/faults
-
-check: setup ## lint and types
-	@$(PY) -m ruff check .
-	@$(PY) -m mypy
-
-bench-archive: setup ## what it costs to bring a film into the archive, against other ways; some ten minutes
-	@$(PY) -m bench.archive --emulator
-
-N ?= 1000
-faults: setup ## N random schedules of faults a provider, and what they cost; N=10000 takes a while
-	@$(PY) -m tests.faults random --runs $(N)
-
-mutants: setup ## seeded faults in our own source, and what catches each
-	@$(PY) -m tests.faults mutants
-
-setup:
+setup: ## .venv with what running and deploying need
 	@$(PYTHON) local/prepare.py
+
+setup-dev: ## .venv with what testing needs as well
+	@$(PYTHON) local/prepare.py --dev
 
 STAGE ?=
 deploy: setup ## to AWS: checks, shows the difference, asks, deploys, looks whether it is ready; STAGE=dev
 	@$(PY) -m infra.deploy $(if $(STAGE),--stage $(STAGE))
 
-clean: ## all that was made, but for the videos in out/
+format: setup-dev ## format the code, and mend what the linter can
+	@$(PY) -m ruff check --fix-only --quiet .
+	@$(PY) -m ruff format --quiet .
+
+check: setup-dev ## format, lint, dead code, types
+	@$(PY) -m ruff format --check --quiet .
+	@$(PY) -m ruff check .
+	@$(PY) -m vulture
+	@$(PY) -m mypy
+
+test: setup-dev ## check, and every test; the template is deployed to the embedded cloud
+	@$(PY) -m ruff format --check --quiet .
+	@$(PY) -m ruff check .
+	@$(PY) -m vulture
+	@$(PY) -m tests
+
+bench: setup-dev ## what is measured, in short, and how it stands against the goals
+	@$(PY) -m bench
+
+bench-archive: setup-dev ## what it costs to bring a film into the archive, against other ways; some ten minutes
+	@$(PY) -m bench.archive --emulator
+
+faults: setup-dev ## N random schedules of faults a provider, and what they cost; N=10000 takes a while
+	@$(PY) -m tests.faults random --runs $(N)
+
+mutants: setup-dev ## seeded faults in our own source, and what catches each
+	@$(PY) -m tests.faults mutants
+
+clean: ## remove all that was made, but for the videos in out/
 	rm -rf .venv build cdk.out .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parent
@@ -21,23 +22,30 @@ from infra.context import Context  # noqa: E402
 from infra.stack import Talkdrop  # noqa: E402
 
 
-def main() -> None:
-    # The CLI hands cdk.json's context over; without it we read the same file, so that both make the
-    # same template. What the environment says in CDK_CONTEXT_JSON goes before it, with the CLI and
-    # without.
+def synthesise(directory: Path | None = None, context: Mapping[str, object] | None = None) -> None:
+    """The cloud assembly in `directory`, else where the CDK's command line or CDK_OUTDIR wants it;
+    `context` lies over cdk.json's.
+
+    The command line hands cdk.json's context over; without it we read the same file, so that both
+    make the same template. What the environment says in CDK_CONTEXT_JSON goes before either.
+    """
     defaults = json.loads((ROOT / "cdk.json").read_text())["context"]
-    app = cdk.App(context=defaults, analytics_reporting=False)
-    context = Context.of(app.node)
+    app = cdk.App(
+        context={**defaults, **(context or {})},
+        outdir=str(directory) if directory else None,
+        analytics_reporting=False,
+    )
+    chosen = Context.of(app.node)
     Talkdrop(
         app,
-        context.stack_name,
-        context=context,
-        env=cdk.Environment(account=context.account, region=context.region),
+        chosen.stack_name,
+        context=chosen,
+        env=cdk.Environment(account=chosen.account, region=chosen.region),
         description="Drop a face and a voice, get an archived talking video",
-        termination_protection=context.stage == "prod",
+        termination_protection=chosen.stage == "prod",
     )
     app.synth()
 
 
 if __name__ == "__main__":
-    main()
+    synthesise()

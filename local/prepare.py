@@ -1,5 +1,5 @@
-"""Makes the virtual environment with what requirements.txt pins: `python3 local/prepare.py`. Once
-is enough.
+"""Makes the virtual environment with what is pinned: `python3 local/prepare.py`, for testing as well
+with `--dev`. Once is enough; what was interrupted is begun anew.
 
 Run by whatever Python the machine has, so it needs no package; an old one gets as far as the
 message.
@@ -15,8 +15,12 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
-LOCK = ROOT / "requirements.txt"
+RUN, DEV = ROOT / "requirements.txt", ROOT / "requirements-dev.txt"
 OLDEST = (3, 11)
+# For each set that is installed whole its file's name, and a hash of its pins and the interpreter.
+STAMP = VENV / "installed"
+# There while pip is at work: one that was killed leaves packages that pip itself takes for whole.
+UNFINISHED = VENV / "unfinished"
 
 
 def main() -> None:
@@ -26,21 +30,35 @@ def main() -> None:
             f"({sys.executable}).\n"
             "Install one and name it: make run PYTHON=python3.12"
         )
-    wanted = hashlib.sha256(LOCK.read_bytes() + sys.version.encode()).hexdigest()
-    stamp = VENV / "installed"
-    command = PYTHON.with_name("talkdrop")
-    if command.exists() and stamp.exists() and stamp.read_text() == wanted:
+    locks = [RUN, DEV] if "--dev" in sys.argv[1:] else [RUN]
+    command = VENV / "bin" / "talkdrop"
+    missing = [lock for lock in locks if _installed().get(lock.name) != _mark(lock)]
+    if not missing and command.exists():
         return
     began = time.monotonic()
-    make_environment()
-    install()
-    install_command()
-    stamp.write_text(wanted)
+    try:
+        make_environment()
+        for lock in missing:
+            install(lock)
+        install_command()
+        if RUN in missing:
+            fetch_the_bundle()
+    except KeyboardInterrupt:
+        sys.exit("\n  interrupted: the same command begins anew")
     print(f"  set up in {time.monotonic() - began:.0f} s", flush=True)
 
 
+def _mark(lock: Path) -> str:
+    return hashlib.sha256(lock.read_bytes() + sys.version.encode()).hexdigest()
+
+
+def _installed() -> dict[str, str]:
+    words = STAMP.read_text().split() if PYTHON.exists() and STAMP.exists() else []
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
 def make_environment() -> None:
-    if PYTHON.exists() and _version(PYTHON) == sys.version:
+    if not UNFINISHED.exists() and _answers(PYTHON):
         return
     try:
         import ensurepip  # noqa: F401
@@ -57,40 +75,47 @@ def make_environment() -> None:
     venv.create(VENV, clear=True, with_pip=True, symlinks=os.name != "nt")
 
 
-def install() -> None:
+def _answers(python: Path) -> bool:
+    """Whether this is an environment of the Python we run under, and has its pip."""
+    if not python.exists():
+        return False
+    code = "import pip, sys; print(sys.version)"
+    done = subprocess.run([str(python), "-c", code], capture_output=True, text=True, check=False)
+    return done.stdout.strip() == sys.version
+
+
+def install(lock: Path) -> None:
     """pip with hashes, its many lines drawn together into a few."""
-    total = sum("==" in line for line in LOCK.read_text().splitlines())
-    print(f"  installing {total} pinned packages (a minute or two, once)", flush=True)
+    total = sum("==" in line for line in lock.read_text().splitlines())
+    print(f"  installing the {total} packages of {lock.name}, once", flush=True)
+    UNFINISHED.touch()
     command = [
-        str(PYTHON),
-        "-m",
-        "pip",
-        "install",
-        "--require-hashes",
-        "--disable-pip-version-check",
-        "-r",
-        str(LOCK),
+        *(str(PYTHON), "-m", "pip", "install", "--require-hashes"),
+        *("--disable-pip-version-check", "-r", str(lock)),
     ]
     pip = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT
     )
-    said: list[str] = []
-    collected = told = 0
+    lines: list[str] = []
+    collected = shown = 0
     for line in pip.stdout or ():
-        said.append(line)
+        lines.append(line)
         collected += line.startswith("Collecting")
-        if collected >= told + 25:
-            told = collected
+        if collected >= shown + 25:
+            shown = collected
             print(f"  … {collected} of {total} fetched", flush=True)
         if line.startswith("Installing collected"):
             print("  … unpacking", flush=True)
     if pip.wait():
         sys.exit(
-            "".join(said[-25:])
+            "".join(lines[-25:])
             + "\nThe pinned packages could not be installed; the lines above are pip's own.\n"
             "If it could not reach its index, see `pip config list`; if a hash differs, the index "
             "serves another file."
         )
+    UNFINISHED.unlink()
+    marks = {**_installed(), lock.name: _mark(lock)}
+    STAMP.write_text("\n".join(f"{name} {mark}" for name, mark in marks.items()))
 
 
 def install_command() -> None:
@@ -101,14 +126,13 @@ def install_command() -> None:
     )
 
 
-def _version(python: Path) -> str:
-    asked = subprocess.run(
-        [str(python), "-c", "import sys; print(sys.version)"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return asked.stdout.strip()
+def fetch_the_bundle() -> None:
+    """The wheels of the Lambdas' bundle, and the stack synthesised: what comes after needs no
+    network."""
+    print("  synthesising the stack", flush=True)
+    command = [str(PYTHON), "-m", "local.aws.synthesis"]
+    if subprocess.run(command, cwd=ROOT, check=False).returncode:
+        print("  … which did not work; the first run tries again", flush=True)
 
 
 if __name__ == "__main__":

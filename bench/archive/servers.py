@@ -17,8 +17,10 @@ import socket
 import ssl
 import sys
 import threading
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from email.utils import formatdate
+from urllib.parse import parse_qsl
 
 from tests.archive.films import FTYP, moov
 
@@ -26,7 +28,11 @@ BLOCK = random.Random(7).randbytes(1 << 20)
 HEAD_BYTES = len(FTYP + moov()) + 16
 
 
-def serve(answer, certificate: str) -> None:
+Answer = tuple[str, Mapping[str, object], bytes]
+"""Status line, headers, body."""
+
+
+def serve(answer: Callable[[ssl.SSLSocket], bool], certificate: str) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     listener = socket.create_server(("127.0.0.1", 0), backlog=64)
@@ -115,7 +121,7 @@ class Sink:
 
     def answer(
         self, method: str, path: str, headers: dict[str, str], size: int, checksum: str, body: bytes
-    ):
+    ) -> Answer:
         if "x-amz-target" in headers:
             return self.table(headers, body)
         key, _, query = path.partition("?")
@@ -132,9 +138,10 @@ class Sink:
         if method == "POST":
             return self.multipart(key, query)
         if "partNumber" in query:
+            parameters = dict(parse_qsl(query))
             number, upload = (
-                int(re.search(r"partNumber=(\d+)", query)[1]),
-                re.search(r"uploadId=(\w+)", query)[1],
+                int(parameters["partNumber"]),
+                parameters["uploadId"],
             )
             self.parts[upload][number] = size, base64.b64decode(checksum)
         elif "if-none-match" in headers and key in self.objects and not key.endswith(".json"):
@@ -147,13 +154,14 @@ class Sink:
             b"",
         )
 
-    def multipart(self, key: str, query: str):
+    def multipart(self, key: str, query: str) -> Answer:
         if "uploadId" not in query:
             self.uploads += 1
             self.parts[f"u{self.uploads}"] = {}
-            answer = f"<InitiateMultipartUploadResult><UploadId>u{self.uploads}</UploadId></InitiateMultipartUploadResult>"
+            upload = f"<UploadId>u{self.uploads}</UploadId>"
+            answer = f"<InitiateMultipartUploadResult>{upload}</InitiateMultipartUploadResult>"
             return "200 OK", {}, answer.encode()
-        parts = self.parts.pop(re.search(r"uploadId=(\w+)", query)[1])
+        parts = self.parts.pop(dict(parse_qsl(query))["uploadId"])
         whole = hashlib.sha256(b"".join(digest for _, digest in parts.values())).digest()
         checksum = f"{base64.b64encode(whole).decode()}-{len(parts)}"
         self.objects[key] = sum(size for size, _ in parts.values()), checksum
@@ -163,7 +171,7 @@ class Sink:
             b"<CompleteMultipartUploadResult><ETag>e-1</ETag></CompleteMultipartUploadResult>",
         )
 
-    def table(self, headers: dict[str, str], body: bytes):
+    def table(self, headers: dict[str, str], body: bytes) -> Answer:
         if headers["x-amz-target"].endswith("PutItem"):
             self.item = json.loads(body)["Item"]
             return "200 OK", {}, b"{}"

@@ -69,3 +69,7 @@ def fingerprint() -> str:
 def _files(path: Path) -> list[Path]:
     found = path.rglob("*") if path.is_dir() else [path]
     return [one for one in found if one.is_file() and "__pycache__" not in one.parts]
+
+
+if __name__ == "__main__":
+    assembly()

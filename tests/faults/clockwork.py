@@ -141,7 +141,8 @@ class Clock:
         return one
 
     def _live(self, one: Invocation) -> None:
-        result, error = None, None
+        result: Any = None
+        error: str | Exception | None = None
         try:
             result = one.handler(one.event, one)
         except GreenletExit:
@@ -267,7 +268,7 @@ def _quietly(effect: Wire) -> None:
 def _attempt(effect: Wire) -> Callable[[], Any]:
     try:
         answer = effect()
-    except Exception as refused:  # noqa: BLE001 - given on to the caller where the answer reaches him
+    except Exception as refused:  # noqa: BLE001 - given on to the caller its answer reaches
         failure = refused
 
         def again() -> Any:

@@ -4,7 +4,7 @@ goes."""
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from tests.faults.clockwork import START, Fault, Invocation
@@ -149,7 +149,7 @@ class Harsh(Plan):
         super().__init__(seed)
         self.calm_until = START + calm_seconds
         self.rates = rates or Rates()
-        self.now = lambda: START
+        self.now: Callable[[], float] = lambda: START
         begin = START + self.random.random() * 1200
         kind = self.random.choice(["credits", "maintenance", "rate"])
         has_outage = self.random.random() < self.rates.outage

@@ -4,7 +4,6 @@ stream."""
 from __future__ import annotations
 
 import itertools
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -169,7 +168,3 @@ class Stream:
             self.account.clock.after(wait, lambda: self._deliver(lane))
 
         self.account.invoke("announce", {"Records": batch}, done)
-
-
-def body_of(message: str) -> Any:
-    return json.loads(message)

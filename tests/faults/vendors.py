@@ -22,8 +22,6 @@ from tests.faults.jobs import Job
 from tests.faults.sockets import RESULTS_HOST
 from tests.faults.wires import presigned
 
-CREDIT_USD = 0.005
-
 
 class Vendor:
     """What all of them share. `dialect` is in the subclasses."""

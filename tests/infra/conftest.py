@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
+import app
 from tests.infra.template import Template
 
 ROOT = Path(__file__).parents[2]
 
 
 def synthesise(directory: Path, **context: object) -> subprocess.CompletedProcess[str]:
-    """Run app.py with this context beside cdk.json's; its cloud assembly is in `directory`."""
+    """Run app.py in a process of its own, as the CDK's command line does, with this context beside
+    cdk.json's; its cloud assembly is in `directory`."""
     environment = {
         name: value
         for name, value in os.environ.items()
@@ -38,8 +40,8 @@ def synthesise(directory: Path, **context: object) -> subprocess.CompletedProces
 
 
 def template_in(directory: Path, **context: object) -> Template:
-    done = synthesise(directory, **context)
-    assert done.returncode == 0, done.stderr
+    """The same in this process, where Node already runs: it takes a quarter of the time."""
+    app.synthesise(directory, context)
     (path,) = directory.glob("*.template.json")
     return Template(json.loads(path.read_text()), path)
 

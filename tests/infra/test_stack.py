@@ -298,7 +298,8 @@ def test_a_misspelt_context_key_ends_the_synthesis_and_the_cdks_own_keys_do_not(
         "cli-telemetry": False,
         "aws:cdk:enable-path-metadata": True,
     }
-    template_in(tmp_path / "right", **of_the_cli)
+    assert synthesise(tmp_path / "right", **of_the_cli).returncode == 0
+    assert list((tmp_path / "right").glob("*.template.json"))
     done = synthesise(tmp_path / "wrong", alarm_mail="a@example.com")
     assert done.returncode != 0
     assert "unknown context key alarm_mail: the keys are stage, account" in done.stderr
