@@ -1,8 +1,8 @@
 """A burst on the embedded run: N pairs dropped at once into one folder, and what became of them.
 
     python -m bench.burst 200
-    python -m bench.burst 200 --unpaced     without our own pace of 20 submits in 10 s, which is
-    kie's limit
+    python -m bench.burst 200 --unpaced     without our own rate limit of 20 submits in 10 s,
+    which is kie's
 
 Ends with 1 if a task was charged twice or not at all, a video or an event is missing, or a message
 is in a dead-letter queue.
@@ -21,7 +21,7 @@ from typing import Any
 
 from local import environment
 from local.aws.cloud import resident_mb
-from local.environment import World
+from local.environment import Environment
 from local.screen import Screen
 
 SAMPLES = Path(__file__).parent.parent / "local" / "samples"
@@ -35,7 +35,7 @@ class Memory:
     """The most that the emulated AWS with its Lambda processes, and the simulator, had in RAM at
     once."""
 
-    def __init__(self, running: World) -> None:
+    def __init__(self, running: Environment) -> None:
         self.cloud_mb = self.simulator_mb = 0.0
         self.processes = 0
         self._running = running
@@ -51,28 +51,28 @@ class Memory:
         while not self._over.wait(1):
             used, count = self._running.cloud.resident_mb()
             self.cloud_mb, self.processes = max(self.cloud_mb, used), max(self.processes, count)
-            if self._running.pretenders:
+            if self._running.simulator:
                 self.simulator_mb = max(
-                    self.simulator_mb, resident_mb(self._running.pretenders.pid)[0]
+                    self.simulator_mb, resident_mb(self._running.simulator.pid)[0]
                 )
 
 
 def main() -> int:
-    asked = _arguments()
+    arguments = _arguments()
     screen = Screen()
-    running = environment.raise_up(screen, {**POLLS, **(UNPACED if asked.unpaced else {})})
+    running = environment.start(screen, {**POLLS, **(UNPACED if arguments.unpaced else {})})
     try:
         memory = Memory(running)
         began = time.monotonic()
-        drop(running, asked.pairs)
-        screen.say(f"{asked.pairs} pairs dropped in {time.monotonic() - began:.1f} s")
-        _await_all(running, screen, asked.pairs, began + asked.patience)
+        drop(running, arguments.pairs)
+        screen.say(f"{arguments.pairs} pairs dropped in {time.monotonic() - began:.1f} s")
+        _await_all(running, screen, arguments.pairs, began + arguments.patience)
         seconds = time.monotonic() - began
         memory.stop()
         found = count(running)
     finally:
         running.stop()
-    screen.plain(f"\n{asked.pairs} pairs, the last video after {seconds:.1f} s")
+    screen.plain(f"\n{arguments.pairs} pairs, the last video after {seconds:.1f} s")
     for name, value in found.items():
         screen.plain(f"  {name:<28} {value}")
     screen.plain(
@@ -81,7 +81,9 @@ def main() -> int:
     screen.plain(f"  peak memory, simulator       {memory.simulator_mb:.0f} MB")
     right = {"tasks", "completed", "charges", "tasks charged", "completion event ids", "videos"}
     return (
-        0 if all(found[name] == asked.pairs for name in right) and not found["dead letters"] else 1
+        0
+        if all(found[name] == arguments.pairs for name in right) and not found["dead letters"]
+        else 1
     )
 
 
@@ -97,40 +99,44 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def drop(running: World, pairs: int) -> None:
+def drop(running: Environment, pairs: int) -> None:
     """N pairs at once into one folder."""
     portrait, voice = ((SAMPLES / name).read_bytes() for name in ("portrait.png", "voice.mp3"))
-    files = [(f"{FOLDER}/{number:04}.{kind}", content)
-             for number in range(pairs) for kind, content in (("png", portrait), ("mp3", voice))]  # fmt: skip
+    kinds = (("png", portrait), ("mp3", voice))
+    files = [
+        (f"{FOLDER}/{number:04}.{kind}", content)
+        for number in range(pairs)
+        for kind, content in kinds
+    ]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda file: running.drop(*file), files))
 
 
-def _await_all(running: World, screen: Screen, pairs: int, deadline: float) -> None:
-    told = 0
+def _await_all(running: Environment, screen: Screen, pairs: int, deadline: float) -> None:
+    shown = 0
     while time.monotonic() < deadline:
-        running.ear.listen(seconds=1)
+        running.listener.listen(seconds=1)
         done = len(completion_ids(running))
-        if done >= told + max(pairs // 10, 1):
-            told = done
+        if done >= shown + max(pairs // 10, 1):
+            shown = done
             screen.say(f"{done} completed")
         if done >= pairs:
             return
 
 
-def completion_ids(running: World) -> set[str]:
-    """The distinct ids of the completion events heard so far."""
+def completion_ids(running: Environment) -> set[str]:
+    """The distinct ids of the completion events received so far."""
     return {
         one["detail"]["event_id"]
-        for one in running.ear.heard
+        for one in running.listener.received
         if one["detail-type"] == "Task Completed"
     }
 
 
-def count(running: World) -> dict[str, Any]:
+def count(running: Environment) -> dict[str, Any]:
     """What there is now of everything that there should be one of for each pair."""
     rows = running.tasks()
-    charges = running.pretenders.charges() if running.pretenders else []
+    charges = running.simulator.charges() if running.simulator else []
     pages = (
         running.cloud.client("s3")
         .get_paginator("list_objects_v2")
@@ -149,7 +155,7 @@ def count(running: World) -> dict[str, Any]:
         "tasks charged": len({line["callback_url"].split("/callbacks/")[-1] for line in charges}),
         "completion event ids": len(completion_ids(running)),
         "completion events": sum(
-            one["detail-type"] == "Task Completed" for one in running.ear.heard
+            one["detail-type"] == "Task Completed" for one in running.listener.received
         ),
         "videos": len(videos),
         "dead letters": running.dead_letters(),

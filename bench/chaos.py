@@ -31,26 +31,29 @@ from typing import Any
 
 from bench import burst
 from local import environment
-from local.environment import World
+from local.environment import Environment
 from local.screen import Screen
-from local.simulated_providers import PACE
+from local.simulated_providers import SPEED
 
 OPTIONS = {
     **burst.POLLS,
-    # The pretended kie's time runs PACE times faster, so what waits for its callback waits as much
+    # The simulated kie's time runs SPEED times faster, so what waits for its callback waits as much
     # less long.
-    "ambiguous_hold_hours": 6 / PACE,
+    "ambiguous_hold_hours": 6 / SPEED,
 }
 AT_REST = {"COMPLETED", "FAILED", "HELD"}
 KILL_EVERY = (1.0, 2.0)
-TELLING = ("task_id", "status", "attempt", "job_id", "intended_at", "sent_at", "lease_until", "doubt", "not_before",
-           "returns", "callbacks_received", "callbacks_handled", "polls_done", "revived", "due_at", "announced")  # fmt: skip
+SHOWN = (
+    *("task_id", "status", "attempt", "job_id", "intended_at", "sent_at", "lease_until", "doubt"),
+    *("not_before", "returns", "callbacks_received", "callbacks_handled", "polls_done", "revived"),
+    *("due_at", "announced"),
+)
 
 
 class Killer:
-    """Ends one Lambda process after the other, until told to stop or until its time is over."""
+    """Ends one Lambda process after the other, until it is stopped or its time is over."""
 
-    def __init__(self, running: World, dice: random.Random, seconds: float) -> None:
+    def __init__(self, running: Environment, dice: random.Random, seconds: float) -> None:
         self.killed: Counter[str] = Counter()
         self._running, self._dice = running, dice
         self._until = time.monotonic() + seconds
@@ -80,31 +83,34 @@ class Killer:
 
 
 def main() -> int:
-    asked = _arguments()
+    arguments = _arguments()
     screen = Screen()
     screen.say(
-        f"seed {asked.seed}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before we began"
+        f"seed {arguments.seed}, {os.cpu_count()} cores, "
+        f"load {os.getloadavg()[0]:.1f} before we began"
     )
-    running = environment.raise_up(screen, OPTIONS)
+    running = environment.start(screen, OPTIONS)
     try:
-        _sweep_each_minute(running)
-        _make_kie_faulty(running, asked.seed)
+        running.sweep_each_minute()
+        _make_kie_faulty(running, arguments.seed)
         began = time.monotonic()
-        burst.drop(running, asked.pairs)
-        screen.say(f"{asked.pairs} pairs dropped")
-        killer = Killer(running, random.Random(asked.seed), asked.kill_minutes * 60)
-        _await_rest(running, screen, asked.pairs, began + asked.minutes * 60)
+        burst.drop(running, arguments.pairs)
+        screen.say(f"{arguments.pairs} pairs dropped")
+        killer = Killer(running, random.Random(arguments.seed), arguments.kill_minutes * 60)
+        _await_rest(running, screen, arguments.pairs, began + arguments.minutes * 60)
         killer.stop()
         seconds = time.monotonic() - began
         found = {**burst.count(running), **_what_became(running), **_kills(running, killer)}
-        screen.plain(f"\n{asked.pairs} pairs, seed {asked.seed}, looked at after {seconds:.0f} s")
+        screen.plain(
+            f"\n{arguments.pairs} pairs, seed {arguments.seed}, looked at after {seconds:.0f} s"
+        )
         for name, value in found.items():
             screen.plain(f"  {name:<32} {value}")
-        _tell_strays(running, screen)
+        _show_strays(running, screen)
     finally:
         running.stop()
     rested = sum(found["statuses"][status] for status in AT_REST)
-    return 0 if rested == asked.pairs and not found["tasks charged more than once"] else 1
+    return 0 if rested == arguments.pairs and not found["tasks charged more than once"] else 1
 
 
 def _arguments() -> argparse.Namespace:
@@ -125,45 +131,38 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _sweep_each_minute(running: World) -> None:
-    events = running.cloud.client("events")
-    for rule in events.list_rules()["Rules"]:
-        if rule.get("ScheduleExpression"):
-            events.put_rule(Name=rule["Name"], ScheduleExpression="rate(1 minute)", State="ENABLED")
-
-
-def _make_kie_faulty(running: World, seed: int) -> None:
-    assert running.pretenders is not None
+def _make_kie_faulty(running: Environment, seed: int) -> None:
+    assert running.simulator is not None
     for fault in (
         {"fault": "lost_answer", "probability": 0.1, "seed": seed},
         {"fault": "callback_duplicate", "times": 2},
         # kie speaks of a job once, at its end: what can be out of order is the callbacks of
         # different tasks.
-        {"fault": "callback_late", "seconds": 10 * PACE, "probability": 0.5, "seed": seed},
+        {"fault": "callback_late", "seconds": 10 * SPEED, "probability": 0.5, "seed": seed},
     ):
-        running.pretenders.control("POST", "faults", {**fault, "provider": "kie"})
+        running.simulator.control("POST", "faults", {**fault, "provider": "kie"})
 
 
-def _await_rest(running: World, screen: Screen, pairs: int, deadline: float) -> None:
-    """Until every task is at rest and has said so, or the time is over."""
-    told = 0.0
+def _await_rest(running: Environment, screen: Screen, pairs: int, deadline: float) -> None:
+    """Until every task is at rest and its event has come, or the time is over."""
+    shown = 0.0
     while time.monotonic() < deadline:
-        while running.ear.listen(seconds=2):
+        while running.listener.listen(seconds=2):
             pass
         statuses = Counter(row["status"] for row in running.tasks())
-        if time.monotonic() > told + 20:
-            told = time.monotonic()
+        if time.monotonic() > shown + 20:
+            shown = time.monotonic()
             screen.say(_in_words(statuses))
         rested = sum(statuses[status] for status in AT_REST)
         if rested >= pairs and len(burst.completion_ids(running)) >= statuses["COMPLETED"]:
             return
 
 
-def _what_became(running: World) -> dict[str, Any]:
-    assert running.pretenders is not None
+def _what_became(running: Environment) -> dict[str, Any]:
+    assert running.simulator is not None
     rows = running.tasks()
-    state = running.pretenders.control("GET", "state")
-    charges = Counter(_task_of(line) for line in running.pretenders.charges())
+    state = running.simulator.control("GET", "state")
+    charges = Counter(_task_of(line) for line in running.simulator.charges())
     accepted = Counter(_task_of(job) for job in state["jobs"])
     held = [row for row in rows if row["status"] == "HELD"]
     return {
@@ -187,7 +186,7 @@ def _what_became(running: World) -> dict[str, Any]:
     }
 
 
-def _kills(running: World, killer: Killer) -> dict[str, Any]:
+def _kills(running: Environment, killer: Killer) -> dict[str, Any]:
     log = running.cloud.log.read_text(errors="replace")
     return {
         "kills": killer.killed.total(),
@@ -196,7 +195,7 @@ def _kills(running: World, killer: Killer) -> dict[str, Any]:
     }
 
 
-def _dead_letters(running: World) -> dict[str, int]:
+def _dead_letters(running: Environment) -> dict[str, int]:
     sqs = running.cloud.client("sqs")
     found = {}
     for name, url in running.stack.outputs.items():
@@ -208,7 +207,7 @@ def _dead_letters(running: World) -> dict[str, int]:
     return found
 
 
-def _tell_strays(running: World, screen: Screen) -> None:
+def _show_strays(running: Environment, screen: Screen) -> None:
     """The story of each task that is HELD or not at rest, and the voices that have no task at
     all."""
     rows = running.tasks()
@@ -226,7 +225,7 @@ def _tell_strays(running: World, screen: Screen) -> None:
     for row in rows:
         if row["status"] in AT_REST - {"HELD"}:
             continue
-        screen.plain("\n" + "  ".join(f"{name} {row[name]}" for name in TELLING if row.get(name)))
+        screen.plain("\n" + "  ".join(f"{name} {row[name]}" for name in SHOWN if row.get(name)))
         if row.get("error"):
             screen.plain(f"  {row['error']['code']}: {row['error']['message']}")
         for line in row["history"]:
@@ -235,7 +234,7 @@ def _tell_strays(running: World, screen: Screen) -> None:
             screen.plain(f"  execution {name} {status}")
 
 
-def _executions(running: World, task_id: str) -> list[tuple[str, str]]:
+def _executions(running: Environment, task_id: str) -> list[tuple[str, str]]:
     pages = (
         running.cloud.client("stepfunctions")
         .get_paginator("list_executions")
@@ -250,19 +249,19 @@ def _executions(running: World, task_id: str) -> list[tuple[str, str]]:
 
 
 def _task_of(line: dict[str, Any]) -> str:
-    """The task that a charge or a job is about, known by the address of the bell it was given:
+    """The task that a charge or a job is about, known by its callback URL:
     …/kie/<task>/<attempt>/…"""
     return str(line["callback_url"]).split("/callbacks/")[-1].split("/")[1]
 
 
 def _function_of(process: int) -> str:
-    """The Lambda function that a process runs, as the service tells every sandbox."""
-    told = dict(
+    """The Lambda function that a process runs, as its environment names it."""
+    variables = dict(
         one.split("=", 1)
         for one in Path(f"/proc/{process}/environ").read_text().split("\0")
         if "=" in one
     )
-    return told.get("POWERTOOLS_SERVICE_NAME", "?")
+    return variables.get("POWERTOOLS_SERVICE_NAME", "?")
 
 
 def _in_words(counted: Counter[str]) -> str:

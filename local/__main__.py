@@ -1,5 +1,5 @@
 """Talkdrop on this machine: the stack that would be deployed to AWS, on an emulated AWS, with
-pretended providers.
+simulated providers.
 
 python -m local demo                 the sample face and voice, from the drop to the archived video
 python -m local run FACE VOICE       the same with your own files
@@ -9,43 +9,28 @@ python -m local up                   stay up for your own files and API calls
 from __future__ import annotations
 
 import argparse
-import getpass
 import json
-import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from functions import providers
-from local import environment, follow, howto
+from local import run, up
 from local.aws import deploy, synthesis
 from local.aws.cloud import CloudError
-from local.environment import World
-from local.event_listener import in_short
+from local.follow import NotCompleted
 from local.screen import Screen
-from local.simulated_providers import PretendersError
+from local.simulated_providers import SimulatorError
 
-SAMPLES = Path(__file__).parent / "samples"
 KNOWN_TROUBLE = (
     CloudError,
     deploy.DeployError,
     synthesis.SynthesisError,
-    follow.NotCompleted,
-    PretendersError,
+    NotCompleted,
+    SimulatorError,
 )
-
-# A provider cannot reach a link into this machine, so with a real one the media travel in the
-# request or by its own upload, and the answer comes by asking.
-LIVE_DELIVERY = {"kie": "upload", "kling": "base64", "comet": "base64", "relay": "base64"}
-LIVE_PATIENCE_SECONDS = 3600
-SECRET_NAMES = (
-    "api_key",
-    "access_key",
-    "secret_key",
-    "base_url",
-)  # KLING_ACCESS_KEY, RELAY_BASE_URL and so on
 
 
 def main() -> int:
@@ -53,7 +38,7 @@ def main() -> int:
     # An orderly end for these too: they become an exception, and every `finally` is kept.
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, lambda number, _: sys.exit(128 + number))
-    screen = Screen()
+    screen = Screen(verbose=arguments.verbose)
     try:
         act: Callable[[Screen, argparse.Namespace], None] = arguments.act
         act(screen, arguments)
@@ -70,59 +55,90 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m local", description="Talkdrop on this machine."
     )
-    verbs = parser.add_subparsers(required=True, metavar="VERB")
-    demo = verbs.add_parser(
-        "demo", help="the sample face and voice, from the drop to the archived video"
-    )
-    demo.set_defaults(act=_demo)
-    up = verbs.add_parser("up", help="stay up for your own files and API calls")
-    up.set_defaults(act=_up)
-    run = verbs.add_parser("run", help="your own face and voice")
-    run.add_argument("face", type=Path)
-    run.add_argument("voice", type=Path)
-    run.add_argument("--provider", choices=providers.NAMES, default="kie")
-    run.add_argument("--model", help="one of the provider's models")
-    run.add_argument("--prompt", help="what the portrait shall do while it speaks")
-    run.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the model"
-    )
-    run.add_argument(
-        "--live", action="store_true", help="the real provider: costs money and asks for its key"
-    )
-    run.set_defaults(act=_run)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _demo_command(commands)
+    _run_command(commands)
+    _up_command(commands)
+    for command in commands.choices.values():
+        command.add_argument(
+            "-v", "--verbose", action="store_true", help="each step, and the event in full"
+        )
     return parser.parse_args()
 
 
-def _demo(screen: Screen, _arguments: argparse.Namespace) -> None:
-    _drop_and_follow(
-        screen, SAMPLES / "portrait.png", SAMPLES / "voice.mp3", stem="hello", settings={}
+def _demo_command(commands: Any) -> None:
+    demo = commands.add_parser(
+        "demo", help="the sample face and voice, from the drop to the archived video"
+    )
+    demo.set_defaults(act=lambda screen, _: run.demo(screen))
+
+
+def _run_command(commands: Any) -> None:
+    one = commands.add_parser("run", help="your own face and voice")
+    one.add_argument("face", type=Path, nargs="?")
+    one.add_argument("voice", type=Path, nargs="?")
+    one.add_argument("--provider", choices=providers.NAMES, default="kie")
+    one.add_argument("--model", help="one of the provider's models")
+    one.add_argument("--prompt", help="what the portrait shall do while it speaks")
+    one.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the model"
+    )
+    one.add_argument(
+        "--live",
+        action="store_true",
+        help="the real provider: costs money; its key comes from NAME_API_KEY or is typed",
+    )
+    one.add_argument("--yes", action="store_true", help="with --live: pay without asking first")
+    one.add_argument(
+        "--resume", action="store_true", help="take up the paid job that a --live run left running"
+    )
+    one.add_argument("--job", default="", help="with --resume: the job's id, if it was not known")
+    one.set_defaults(act=_run)
+
+
+def _up_command(commands: Any) -> None:
+    one = commands.add_parser("up", help="stay up for your own files and API calls")
+    one.add_argument(
+        "--port", type=int, default=up.PORT, help="of the emulated AWS (default: %(default)s)"
+    )
+    one.add_argument(
+        "--keep", action="store_true", help="tasks and videos are there again at the next --keep"
+    )
+    one.add_argument(
+        "--fast-holds",
+        action="store_true",
+        help="a task in doubt is HELD after a minute and not after hours, to rehearse it",
+    )
+    one.set_defaults(
+        act=lambda screen, asked: up.stay_up(
+            screen, port=asked.port, keep=asked.keep, fast_holds=asked.fast_holds
+        )
     )
 
 
 def _run(screen: Screen, arguments: argparse.Namespace) -> None:
-    for path in (arguments.face, arguments.voice):
-        if not path.is_file():
-            raise follow.NotCompleted(f"there is no file {path}: give a portrait and a voice")
-    live_key = _ask_key(arguments.provider) if arguments.live else None
-    asked = {"provider": arguments.provider, "model": arguments.model, "prompt": arguments.prompt}
-    settings = {name: value for name, value in asked.items() if value is not None} | _settings(
-        arguments.set
-    )
-    stem = arguments.voice.stem
-    _drop_and_follow(
-        screen, arguments.face, arguments.voice, stem=stem, settings=settings, live_key=live_key
-    )
+    if arguments.resume:
+        run.resume(screen, arguments.job)
+        return
+    if arguments.face is None or arguments.voice is None:
+        raise NotCompleted("run FACE VOICE: a portrait and a voice are needed")
+    named = {"provider": arguments.provider, "model": arguments.model, "prompt": arguments.prompt}
+    settings = {name: value for name, value in named.items() if value is not None}
+    settings |= _settings(arguments.set)
+    order = run.Order(arguments.face, arguments.voice, arguments.voice.stem, settings)
+    if arguments.live:
+        run.live(screen, order, yes=arguments.yes)
+    else:
+        run.simulated(screen, order)
 
 
 def _settings(lines: list[str]) -> dict[str, Any]:
     """`resolution=480p` is text, `seed=12345` a number, `watermark=true` true: what is JSON is
     taken as JSON."""
-    told = dict(line.split("=", 1) for line in lines if "=" in line)
-    if len(told) != len(lines):
-        raise follow.NotCompleted(
-            "--set wants NAME=VALUE, each name once, such as --set resolution=720p"
-        )
-    return {name: _value(text) for name, text in told.items()}
+    pairs = dict(line.split("=", 1) for line in lines if "=" in line)
+    if len(pairs) != len(lines):
+        raise NotCompleted("--set wants NAME=VALUE, each name once, such as --set resolution=720p")
+    return {name: _value(text) for name, text in pairs.items()}
 
 
 def _value(text: str) -> Any:
@@ -130,81 +146,6 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
-
-
-def _ask_key(provider: str) -> dict[str, str]:
-    """The real provider's secret, from the environment, its key else typed unseen; never an
-    argument, which others can read, and kept nowhere."""
-    word = provider.upper()
-    told = {name: os.environ.get(f"{word}_{name.upper()}", "") for name in SECRET_NAMES}
-    secret = {name: value for name, value in told.items() if value}
-    if not secret.keys() & {"api_key", "secret_key"}:
-        secret["api_key"] = getpass.getpass(
-            f"The API key of {provider} (or set {word}_API_KEY; it is not kept): "
-        )
-    if not secret.get("api_key") and not secret.get("secret_key"):
-        raise follow.NotCompleted(
-            f"without a key of {provider} there is no real video; leave out --live to pretend"
-        )
-    if provider == "relay" and "base_url" not in secret:
-        raise follow.NotCompleted(
-            "a relay has an address of its own: set RELAY_BASE_URL, such as https://relay.example"
-        )
-    return secret
-
-
-def _drop_and_follow(
-    screen: Screen,
-    face: Path,
-    voice: Path,
-    *,
-    stem: str,
-    settings: Mapping[str, Any],
-    live_key: Mapping[str, str] | None = None,
-) -> None:
-    options = {"callbacks": False, "media_delivery": LIVE_DELIVERY, "polls": {}} if live_key else {}
-    running = environment.raise_up(screen, options, pretend=None if live_key else {})
-    try:
-        if live_key:
-            environment.give_key(running.cloud, running.stack, str(settings["provider"]), live_key)
-        voice_key = _drop(running, face, voice, stem, settings)
-        screen.say(
-            f"dropped into s3://{running.inbox}: {stem}{face.suffix} and {stem}{voice.suffix}"
-        )
-        patience = LIVE_PATIENCE_SECONDS if live_key else follow.PATIENCE_SECONDS
-        video = screen.during(
-            "waiting", lambda: follow.follow(running, screen, voice_key, patience)
-        )
-    finally:
-        running.stop()
-    screen.say("everything stopped")
-    screen.plain(
-        f"\nVideo     {_short(video)}\nManifest  {_short(video.with_name('manifest.json'))}"
-    )
-
-
-def _drop(running: World, face: Path, voice: Path, stem: str, settings: Mapping[str, Any]) -> str:
-    if settings:
-        running.drop(f"drop/{stem}.json", json.dumps(dict(settings)).encode())
-    running.drop(f"drop/{stem}{face.suffix}", face.read_bytes())
-    voice_key = f"drop/{stem}{voice.suffix}"
-    running.drop(voice_key, voice.read_bytes())
-    return voice_key
-
-
-def _up(screen: Screen, _arguments: argparse.Namespace) -> None:
-    running = environment.raise_up(screen)
-    try:
-        screen.plain(howto.commands(running))
-        while True:
-            for event in running.ear.listen(seconds=1):
-                screen.say(in_short(event))
-    finally:
-        running.stop()
-
-
-def _short(path: Path) -> str:
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""An ear on Talkdrop's event bus: a rule and a queue beside the stack, as a customer would have
+"""A listener on Talkdrop's event bus: a rule and a queue beside the stack, as a customer would have
 them."""
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from local.aws.cloud import Cloud
 Event = dict[str, Any]
 
 
-class Ear:
-    """Hears every event of one bus, in the order the queue gives them; `heard` keeps them all."""
+class EventListener:
+    """Receives every event of one bus, in the order the queue gives them; `received` keeps all."""
 
     def __init__(self, cloud: Cloud, bus: str) -> None:
-        self.heard: list[Event] = []
+        self.received: list[Event] = []
         self._sqs = cloud.client("sqs")
-        name = f"ear-{bus}"[:64]
+        name = f"listener-{bus}"[:64]
         self._url: str = self._sqs.create_queue(QueueName=name)["QueueUrl"]
-        asked = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])
+        about = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])
         events = cloud.client("events")
         events.put_rule(
             Name=name, EventBusName=bus, EventPattern=json.dumps({"source": ["talkdrop"]})
         )
-        target = {"Id": "ear", "Arn": asked["Attributes"]["QueueArn"]}
+        target = {"Id": "listener", "Arn": about["Attributes"]["QueueArn"]}
         events.put_targets(Rule=name, EventBusName=bus, Targets=[target])
 
     def listen(self, seconds: int = 1) -> list[Event]:
-        """What was said since the last call; waits up to `seconds` for the first word."""
+        """The events since the last call; waits up to `seconds` for the first one."""
         answer = self._sqs.receive_message(
             QueueUrl=self._url, MaxNumberOfMessages=10, WaitTimeSeconds=seconds
         )
@@ -38,23 +38,23 @@ class Ear:
         for message in messages:
             self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
         new = [json.loads(message["Body"]) for message in messages]
-        self.heard += new
+        self.received += new
         return new
 
     def until(self, wanted: Callable[[Event], bool], patience_seconds: float) -> Event:
-        """The first event, heard before or to come, that is `wanted`. Raises TimeoutError."""
+        """The first event, received before or to come, that is `wanted`. Raises TimeoutError."""
         seen = 0
         deadline = time.monotonic() + patience_seconds
         while True:
-            for event in self.heard[seen:]:
+            for event in self.received[seen:]:
                 if wanted(event):
                     return event
-            seen = len(self.heard)
+            seen = len(self.received)
             if time.monotonic() > deadline:
-                told = "; ".join(in_short(one) for one in self.heard[-8:])
+                last = "; ".join(in_short(one) for one in self.received[-8:])
                 raise TimeoutError(
-                    f"not heard within {patience_seconds:.0f} s; the last were: "
-                    f"{told or 'none at all'}"
+                    f"no such event within {patience_seconds:.0f} s; the last were: "
+                    f"{last or 'none at all'}"
                 )
             self.listen()
 

@@ -4,18 +4,24 @@ video copied out."""
 from __future__ import annotations
 
 import json
+import os
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from local.aws.synthesis import ROOT
-from local.environment import World
+from local.environment import Environment
 from local.screen import Screen
 
 OUT = ROOT / "out"
 PATIENCE_SECONDS = 300
 OVER = ("Task Completed", "Task Failed", "Task Held", "Task Expired")
+# Passed within moments, and of no interest to who waits for a video.
+QUIET = ("SUBMITTING", "ARCHIVING")
 
+Row = dict[str, Any]
 Event = dict[str, Any]
 
 
@@ -24,59 +30,102 @@ class NotCompleted(Exception):
     do."""
 
 
-def follow(
-    world: World, screen: Screen, voice_key: str, patience_seconds: float = PATIENCE_SECONDS
-) -> Path:
-    """Tell the way of the task that this voice makes, until it is over; answers where the video was
-    copied to."""
-    event = _await_the_end(world, screen, voice_key, patience_seconds)
-    screen.plain(
-        "\nThe event, as anybody listening on the bus received it:\n"
-        + json.dumps(event, indent=2)
-        + "\n"
-    )
-    if event["detail-type"] != "Task Completed":
-        trouble = event["detail"].get("error") or {}
+def check_out() -> None:
+    """Raises NotCompleted where the video could not be written at the end: known at the beginning
+    it costs nothing."""
+    probe = OUT / f".probe-{os.getpid()}"
+    try:
+        OUT.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
         raise NotCompleted(
-            f"the task is {event['detail']['status']}: "
-            f"{trouble.get('message', 'no reason was given')}"
+            f"the video could not be written to {OUT} ({error.strerror}): make it writable first"
+        ) from error
+
+
+@dataclass
+class Follower:
+    """Follows the task that one dropped voice makes. `on_change` is given the row at every change
+    of its status."""
+
+    environment: Environment
+    screen: Screen
+    voice_key: str
+    on_change: Callable[[Row], None] = lambda _row: None
+    task_id: str = ""
+    row: Row | None = None
+
+    def until(self, wanted: Callable[[Row], bool], patience_seconds: float) -> Row:
+        """The row once it is `wanted`. Raises NotCompleted if the task is over before, or the
+        patience is."""
+        deadline = time.monotonic() + patience_seconds
+        while time.monotonic() < deadline:
+            over = self._read_events()
+            row = self._read_row()
+            if row and wanted(row):
+                return row
+            if over and over["detail-type"] != "Task Completed":
+                raise NotCompleted(_why(over))
+        raise NotCompleted(f"no end of it within {patience_seconds:.0f} s. {self._known()}")
+
+    def to_the_end(self, patience_seconds: float) -> tuple[Row, Event]:
+        """The row and the event of the completed task."""
+        row = self.until(lambda row: row["status"] == "COMPLETED", patience_seconds)
+        try:
+            event = self.environment.listener.until(self._is_completion, PATIENCE_SECONDS)
+        except TimeoutError as error:
+            raise NotCompleted(str(error)) from error
+        self.screen.detail(f"the event, as every listener received it:\n{_indented(event)}")
+        return row, event
+
+    def _read_events(self) -> Event | None:
+        """The event that says the task is over, if it has come."""
+        over = None
+        for event in self.environment.listener.listen(seconds=1):
+            detail = event["detail"]
+            if (detail.get("audio") or {}).get("key") == self.voice_key:
+                self.task_id = detail["task_id"]
+            if detail["task_id"] == self.task_id and event["detail-type"] in OVER:
+                over = event
+        return over
+
+    def _read_row(self) -> Row | None:
+        row = self.environment.task(self.task_id) if self.task_id else {}
+        if row and row["status"] != (self.row or {}).get("status"):
+            show = self.screen.detail if row["status"] in QUIET else self.screen.say
+            show(f"{row['status']:<11} {_remark(row)}".rstrip())
+            self.on_change(row)
+        self.row = row or self.row
+        return row or None
+
+    def _is_completion(self, event: Event) -> bool:
+        of_the_task = event["detail"]["task_id"] == self.task_id
+        return of_the_task and event["detail-type"] == "Task Completed"
+
+    def _known(self) -> str:
+        where = (
+            f"It was {self.row['status']}."
+            if self.row
+            else "No event named such a task: is the file's type one that makes a task?"
         )
-    return _copy_out(world, event["detail"])
+        errors = "\n".join(self.environment.errors()) or "No function logged an error."
+        return f"{where}\n{errors}\nThe emulator's log: {self.environment.cloud.log}"
 
 
-def _await_the_end(world: World, screen: Screen, voice_key: str, patience_seconds: float) -> Event:
-    task_id, told = "", ""
-    deadline = time.monotonic() + patience_seconds
-    while time.monotonic() < deadline:
-        for event in world.ear.listen(seconds=1):
-            if (event["detail"].get("audio") or {}).get("key") == voice_key:
-                task_id = event["detail"]["task_id"]
-            if event["detail"]["task_id"] == task_id and event["detail-type"] in OVER:
-                _tell_row(world, screen, task_id, told)
-                return event
-        if task_id:
-            told = _tell_row(world, screen, task_id, told)
-    raise NotCompleted(
-        f"no end of it within {patience_seconds:.0f} s. {_what_is_known(world, told)}"
-    )
+def _why(event: Event) -> str:
+    trouble = event["detail"].get("error") or {}
+    return f"the task is {event['detail']['status']}: {trouble.get('message', 'without a reason')}"
 
 
-def _tell_row(world: World, screen: Screen, task_id: str, told: str) -> str:
-    """Say where the task stands, if that is not what was said last."""
-    row = world.task(task_id)
-    status = str(row.get("status", ""))
-    if status and status != told:
-        screen.say(f"{status:<11} {_remark(row)}".rstrip())
-    return status or told
+def _indented(event: Event) -> str:
+    return json.dumps(event, indent=2, ensure_ascii=False)
 
 
-def _remark(row: dict[str, Any]) -> str:
+def _remark(row: Row) -> str:
     match row["status"]:
         case "READY":
-            return (
-                f"{row['provider']} {row['model']}, by its price list {row.get('quote_usd', '?')} "
-                "USD"
-            )
+            return f"{row['provider']} {row['model']}, {price(row)} by its price list"
         case "SUBMITTED":
             return f"job {row.get('job_id', '?')}"
         case "COMPLETED":
@@ -87,25 +136,18 @@ def _remark(row: dict[str, Any]) -> str:
             return str(row.get("error", {}).get("message", ""))
 
 
-def _what_is_known(world: World, told: str) -> str:
-    errors = "\n".join(world.errors())
-    where = (
-        f"It was {told}."
-        if told
-        else "No event told of such a task: is the file's type one that makes a task?"
-    )
-    return (
-        f"{where}\n{errors or 'No function logged an error.'}\nThe emulator's log: "
-        f"{world.cloud.log}"
-    )
+def price(row: Row) -> str:
+    quote = row.get("quote_usd")
+    return "a price that is not known" if quote is None else f"{float(quote):.2f} USD"
 
 
-def _copy_out(world: World, detail: Event) -> Path:
-    """The video and its manifest from the archive to out/<task_id>/."""
-    video = detail["video"]
-    folder = OUT / detail["task_id"]
+def copy_out(environment: Environment, event: Event, folder: Path | None = None) -> Path:
+    """The video and its manifest from the archive to out/<task_id>/, or another folder; answers the
+    video's path."""
+    video = event["detail"]["video"]
+    folder = folder or OUT / event["detail"]["task_id"]
     folder.mkdir(parents=True, exist_ok=True)
-    s3 = world.cloud.client("s3")
+    s3 = environment.cloud.client("s3")
     copied: Path = folder / Path(video["key"]).name
     s3.download_file(video["bucket"], video["key"], str(copied))
     s3.download_file(video["bucket"], video["manifest_key"], str(folder / "manifest.json"))

@@ -1,5 +1,5 @@
-"""Makes the virtual environment with what is pinned: `python3 local/prepare.py`, for testing as well
-with `--dev`. Once is enough; what was interrupted is begun anew.
+"""Makes the virtual environment with what is pinned: `python3 local/prepare.py`, and `--dev` for
+what tests need as well. Once is enough; what was interrupted is begun anew.
 
 Run by whatever Python the machine has, so it needs no package; an old one gets as far as the
 message.

@@ -12,26 +12,34 @@ T = TypeVar("T")
 
 class Screen:
     """Lines for people on stdout. On a terminal, what is being done stands in the last line until
-    it is done."""
+    it is done; details are shown by `verbose` only."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, verbose: bool = False) -> None:
+        self.verbose = verbose
         self._began = time.monotonic()
         self._pending = False
 
+    @property
+    def seconds(self) -> float:
+        """Since the beginning."""
+        return time.monotonic() - self._began
+
     def during(self, doing: str, work: Callable[[], T]) -> T:
-        """Say what is being done, do it, and leave it to `say` to tell what came of it."""
+        """Show what is being done, and do it; `say` replaces the line with the outcome."""
         if sys.stdout.isatty():
             sys.stdout.write(f"\r\033[K{self._clock()}  … {doing}")
             self._pending = True
-        else:
+        elif self.verbose:
             sys.stdout.write(f"{self._clock()}  … {doing}\n")
         sys.stdout.flush()
         return work()
 
     def say(self, line: str) -> None:
-        begin = "\r\033[K" if self._pending else ""
-        self._pending = False
-        print(f"{begin}{self._clock()}  {line}", flush=True)
+        self.plain(f"{self._clock()}  {line}")
+
+    def detail(self, line: str) -> None:
+        if self.verbose:
+            self.say(line)
 
     def plain(self, text: str = "") -> None:
         """Text without a clock: commands to copy, an event, a result."""
@@ -40,4 +48,4 @@ class Screen:
         print(begin + text, flush=True)
 
     def _clock(self) -> str:
-        return f"{time.monotonic() - self._began:6.1f} s"
+        return f"{self.seconds:6.1f} s"

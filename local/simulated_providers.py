@@ -1,4 +1,4 @@
-"""The pretended providers as a process of their own, which can be killed and started again as a
+"""The simulated providers as a process of their own, which can be killed and started again as a
 provider's machine can."""
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from functions import providers
 from local.aws import cloud
 from local.aws.synthesis import ROOT
 
-PACE = 60  # simulated seconds in a second: the minutes a provider takes become seconds
+SPEED = 60  # simulated seconds in a second: the minutes a provider takes become seconds
 
 
-class PretendersError(Exception):
+class SimulatorError(Exception):
     """The simulator did not come up; the message says why."""
 
 
-class Pretenders:
+class SimulatedProviders:
     """A running simulator. Its jobs, ledger and ports lie in `state` and outlive a kill.
 
     `options` are the simulator's own flags (`python -m local.simulator --help`), such as
@@ -33,7 +33,7 @@ class Pretenders:
 
     def __init__(self, state: Path, **options: Any) -> None:
         self.state = state
-        self._options = {"speed": PACE, **options}
+        self._options = {"speed": SPEED, **options}
         self.start()
 
     def start(self) -> None:
@@ -62,10 +62,10 @@ class Pretenders:
         line = self._process.stdout.readline() if self._process.stdout else b""
         if not line:
             self.stop()
-            raise PretendersError(f"the pretended providers ended at once: {cloud.tail(self.log)}")
-        told = json.loads(line)
-        self.addresses: Mapping[str, str] = told["addresses"]
-        self.keys: Mapping[str, str] = told["keys"]
+            raise SimulatorError(f"the simulated providers ended at once: {cloud.tail(self.log)}")
+        started = json.loads(line)
+        self.addresses: Mapping[str, str] = started["addresses"]
+        self.keys: Mapping[str, str] = started["keys"]
 
     @property
     def pid(self) -> int:
@@ -76,7 +76,7 @@ class Pretenders:
         return self.state / "simulator.log"
 
     def secrets(self) -> dict[str, dict[str, Any]]:
-        """What the secret of each provider must hold so that Talkdrop speaks to its pretender."""
+        """What the secret of each provider must hold so that Talkdrop speaks to its simulator."""
         trusted = [urlsplit(self.addresses["results"]).netloc]
         return {
             name: {
@@ -104,7 +104,7 @@ class Pretenders:
             return json.load(answer)
 
     def kill(self) -> None:
-        """As a power cut would: nothing is put in order."""
+        """As a power cut would."""
         self._process.kill()
         self.stop()
 

@@ -87,17 +87,20 @@ _CLIENT = Config(
 )
 
 
-def start(state: Path, *, processes: int = 3, stock: bool = False) -> Cloud:
-    """Start an emulator on a free port. `processes`: how many may run one Lambda function at a
-    time."""
+def start(
+    state: Path, *, processes: int = 3, stock: bool = False, port: int = 0, keep: bool = False
+) -> Cloud:
+    """Start an emulator on this port, or a free one. `processes`: how many may run one Lambda
+    function at a time; `keep`: what `state` holds is there again, and is written at the end."""
     state.mkdir(parents=True, exist_ok=True)
-    port = free_port()
+    port = port or free_port()
+    require_free(port)
     url = f"http://127.0.0.1:{port}"
     module = "ministack" if stock else "local.aws.emulator"
     with (state / "emulator.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", module],
-            env=_environment(state, port, processes),
+            env=_environment(state, port, processes) | ({"PERSIST_STATE": "1"} if keep else {}),
             cwd=ROOT,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -211,6 +214,19 @@ def _place(process: Path) -> str:
 def discard(state: Path) -> None:
     """Remove a state directory; what is already gone is fine."""
     shutil.rmtree(state, ignore_errors=True)
+
+
+def require_free(port: int) -> None:
+    """Raises CloudError if another process listens on it."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise CloudError(
+                f"port {port} of 127.0.0.1 cannot be used ({error.strerror}): is another one up? "
+                "Else choose one with --port"
+            ) from error
 
 
 def free_port() -> int:

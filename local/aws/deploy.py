@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from local.aws import runtime, synthesis
 from local.aws.cloud import ACCOUNT, REGION, Cloud
 from local.aws.template import Change, localise
@@ -35,19 +37,41 @@ class Stack:
     physical: Mapping[str, str]
     changes: tuple[Change, ...]
 
+    def function(self, name: str) -> str:
+        """The physical name of the function that runs this handler."""
+        begins = f"{name.capitalize()}Function"
+        return next(real for logical, real in self.physical.items() if logical.startswith(begins))
+
 
 def deploy(cloud: Cloud, assembly: Path, options: Mapping[str, Any] | None = None) -> Stack:
-    """Deploy the assembly's one stack; `options` are laid over the functions' own."""
+    """Deploy the assembly's one stack, unless it stands already; `options` are laid over the
+    functions' own."""
     manifest = next(assembly.glob("*.assets.json"))
     name = manifest.name.removesuffix(".assets.json")
     template, changes = localise(
         json.loads((assembly / f"{name}.template.json").read_text()), cloud.url, options
     )
-    _publish_assets(cloud, assembly, json.loads(manifest.read_text()))
-    outputs = _create(cloud, name, template)
+    outputs = _standing(cloud, name)
+    if outputs is None:
+        _publish_assets(cloud, assembly, json.loads(manifest.read_text()))
+        outputs = _create(cloud, name, template)
     physical = _physical_names(cloud, name)
     changes += _apply_what_was_ignored(cloud, template, physical)
     return Stack(name, outputs, physical, tuple(changes))
+
+
+def _standing(cloud: Cloud, name: str) -> dict[str, str] | None:
+    """The outputs of a stack that an earlier run deployed and kept; None if there is none."""
+    try:
+        found = cloud.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+    except ClientError:  # "Stack with id … does not exist"
+        return None
+    whole = found and found[0]["StackStatus"] == "CREATE_COMPLETE"
+    return _outputs(found[0]) if whole else None
+
+
+def _outputs(stack: Mapping[str, Any]) -> dict[str, str]:
+    return {one["OutputKey"]: one["OutputValue"] for one in stack.get("Outputs", [])}
 
 
 def _publish_assets(cloud: Cloud, assembly: Path, manifest: dict[str, Any]) -> None:
@@ -118,7 +142,7 @@ def _create(cloud: Cloud, name: str, template: dict[str, Any]) -> dict[str, str]
     stack = _settled(cloudformation, name)
     if stack["StackStatus"] != "CREATE_COMPLETE":
         raise DeployError(f"the stack is {stack['StackStatus']}:\n{_reasons(cloudformation, name)}")
-    return {one["OutputKey"]: one["OutputValue"] for one in stack.get("Outputs", [])}
+    return _outputs(stack)
 
 
 def _settled(cloudformation: Any, name: str) -> dict[str, Any]:
@@ -156,8 +180,7 @@ def _physical_names(cloud: Cloud, name: str) -> dict[str, str]:
 def _apply_what_was_ignored(
     cloud: Cloud, template: dict[str, Any], physical: Mapping[str, str]
 ) -> list[Change]:
-    """The emulator's CloudFormation silently ignores a time to live; its DynamoDB knows it, so we
-    tell it."""
+    """The emulator's CloudFormation silently ignores a time to live, which its DynamoDB knows."""
     changes = []
     for name, resource in template["Resources"].items():
         properties = resource.get("Properties", {})

@@ -16,7 +16,8 @@ BROUGHT_BY_AWS = ("awslambdaric", "boto3")
 
 # -S: no site-packages. The emulator's `provided` runtimes start this file in the unpacked bundle.
 BOOTSTRAP = b"""#!/bin/sh
-exec env PYTHONPATH="$LAMBDA_TASK_ROOT:$TALKDROP_RUNTIME" "$TALKDROP_PYTHON" -S -m awslambdaric "$_HANDLER"
+export PYTHONPATH="$LAMBDA_TASK_ROOT:$TALKDROP_RUNTIME"
+exec "$TALKDROP_PYTHON" -S -m awslambdaric "$_HANDLER"
 """
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -54,6 +55,7 @@ def localise(
         *_run_on_this_machine(ours),
         *_name_secrets_by_arn(ours),
         *_allow_plain_http(ours),
+        *_name_for_good(ours),
         *_address_the_api(ours, endpoint),
         *_lay_over_options(ours, options or {}),
     ]
@@ -148,6 +150,24 @@ def _forget_dependencies(template: Json, gone: set[str]) -> None:
             name for name in ([wanted] if isinstance(wanted, str) else wanted) if name not in gone
         ]:
             one["DependsOn"] = kept
+
+
+def _name_for_good(template: Json) -> list[Change]:
+    """AWS needs names that are unique in the world; here they may be short and the same every
+    time."""
+    changes = []
+    for name, bucket in _of_type(template, "AWS::S3::Bucket"):
+        if "BucketName" not in bucket:
+            bucket["BucketName"] = f"talkdrop-{_without_hash(name).lower()}"
+            changes.append(Change(name, "a bucket's name that is the same every time"))
+    for name, api in _of_type(template, "AWS::ApiGatewayV2::Api"):
+        api.setdefault("Tags", {})["ms-custom-id"] = "talkdrop"
+        changes.append(Change(name, "an API id that is the same every time"))
+    return changes
+
+
+def _without_hash(logical_id: str) -> str:
+    return re.sub(r"[0-9A-F]{8}$", "", logical_id)
 
 
 def _address_the_api(template: Json, endpoint: str) -> list[Change]:

@@ -1,5 +1,5 @@
-"""The embedded run, up once for all journeys; and a second one, as a laptop is: no provider can
-reach it."""
+"""The embedded run, started once for all journeys; and a second one, as on a laptop: no provider
+can reach it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from local import environment
-from local.__main__ import LIVE_DELIVERY
+from local import environment, live
 from local.screen import Screen
 from tests.journey.scene import Scene
 
@@ -22,15 +21,16 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 
 @pytest.fixture(scope="module")
 def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    """Callbacks off: what is done is found by asking. Media travel in the request or by the
-    provider's own upload."""
+    """Callbacks off: the outcome is found by polling. Media go in the request or by the provider's
+    own upload."""
     yield from _up(
-        tmp_path_factory.mktemp("laptop"), {"callbacks": False, "media_delivery": LIVE_DELIVERY}
+        tmp_path_factory.mktemp("laptop"),
+        {"callbacks": False, "media_delivery": live.MEDIA_DELIVERY},
     )
 
 
 def _up(state: Path, options: Mapping[str, Any]) -> Iterator[Scene]:
-    running = environment.raise_up(Screen(), options, state=state)
+    running = environment.start(Screen(), options, state=state)
     try:
         yield Scene(running)
     finally:

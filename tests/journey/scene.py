@@ -16,7 +16,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from local.aws.cloud import KEY, REGION
-from local.environment import World
+from local.environment import Environment
 from local.event_listener import Event
 
 SAMPLES = Path(__file__).parents[2] / "local" / "samples"
@@ -28,14 +28,14 @@ PATIENCE_SECONDS = 90
 
 @dataclass(frozen=True)
 class Scene:
-    """One embedded run, and what one asks of it."""
+    """One embedded run, and what tests do to it."""
 
-    world: World
+    environment: Environment
 
     def drop(self, key: str, content: bytes) -> dict[str, Any]:
         """Upload a file; answers the event that S3 sends of it, as EventBridge words it."""
-        put = self.world.cloud.client("s3").put_object(
-            Bucket=self.world.inbox, Key=key, Body=content
+        put = self.environment.cloud.client("s3").put_object(
+            Bucket=self.environment.inbox, Key=key, Body=content
         )
         about = {
             "key": key,
@@ -49,59 +49,66 @@ class Scene:
             "detail-type": "Object Created",
             "detail": {
                 "version": "0",
-                "bucket": {"name": self.world.inbox},
+                "bucket": {"name": self.environment.inbox},
                 "object": about,
                 "reason": "PutObject",
             },
         }
 
-    def tell(self, event: dict[str, Any]) -> None:
-        """The event, once more than S3 already told it."""
-        sqs = self.world.cloud.client("sqs")
+    def repeat(self, event: dict[str, Any]) -> None:
+        """Send an event of S3 once more."""
+        sqs = self.environment.cloud.client("sqs")
         sqs.send_message(
-            QueueUrl=self.world.stack.outputs["UploadsQueueUrl"], MessageBody=json.dumps(event)
+            QueueUrl=self.environment.stack.outputs["UploadsQueueUrl"],
+            MessageBody=json.dumps(event),
         )
 
-    def heard(self, kind: str, voice_key: str) -> Event:
-        """The event of this kind about the task of this voice, already heard or to come."""
+    def event(self, kind: str, voice_key: str) -> Event:
+        """The event of this kind about the task of this voice, received already or to come."""
         return self.wait(
             lambda event: event["detail-type"] == kind and _voice_of(event) == voice_key
         )
 
-    def heard_of(self, kind: str, task_id: str) -> Event:
+    def event_of(self, kind: str, task_id: str) -> Event:
         return self.wait(
             lambda event: event["detail-type"] == kind and event["detail"]["task_id"] == task_id
         )
 
     def wait(self, wanted: Callable[[Event], bool]) -> Event:
-        return self.world.ear.until(wanted, PATIENCE_SECONDS)
+        return self.environment.listener.until(wanted, PATIENCE_SECONDS)
 
     def completion_ids(self, voice_key: str) -> set[str]:
         """The distinct ids of the completion events about this voice."""
-        while self.world.ear.listen(seconds=1):
+        while self.environment.listener.listen(seconds=1):
             pass
-        done = [one for one in self.world.ear.heard if one["detail-type"] == "Task Completed"]
+        done = [
+            one
+            for one in self.environment.listener.received
+            if one["detail-type"] == "Task Completed"
+        ]
         return {one["detail"]["event_id"] for one in done if _voice_of(one) == voice_key}
 
     def tasks_of(self, voice_key: str) -> list[dict[str, Any]]:
         """Every row of the table that is about this voice."""
-        return [row for row in self.world.tasks() if row.get("audio", {}).get("key") == voice_key]
+        return [
+            row for row in self.environment.tasks() if row.get("audio", {}).get("key") == voice_key
+        ]
 
     def charges_of(self, voice_key: str) -> list[dict[str, Any]]:
-        """Every line of the ledger about a task of this voice: known by its job, or by the bell it
-        was given."""
-        assert self.world.pretenders is not None
+        """Every line of the ledger about a task of this voice: known by its job, or by its
+        callback URL."""
+        assert self.environment.simulator is not None
         rows = self.tasks_of(voice_key)
         jobs = {row["job_id"] for row in rows if row.get("job_id")}
         return [
             line
-            for line in self.world.pretenders.charges()
+            for line in self.environment.simulator.charges()
             if line["job_id"] in jobs or any(row["task_id"] in line["callback_url"] for row in rows)
         ]
 
     def archived(self, event: Event) -> tuple[bytes, dict[str, Any], dict[str, Any]]:
         """The video of a completion event: its bytes, its manifest, and what S3 says of it."""
-        video, s3 = event["detail"]["video"], self.world.cloud.client("s3")
+        video, s3 = event["detail"]["video"], self.environment.cloud.client("s3")
         got = s3.get_object(Bucket=video["bucket"], Key=video["key"], ChecksumMode="ENABLED")
         manifest = s3.get_object(Bucket=video["bucket"], Key=video["manifest_key"])
         return got["Body"].read(), json.load(manifest["Body"]), got
@@ -109,7 +116,7 @@ class Scene:
     def kill_lambda_processes(self) -> int:
         """As if every sandbox died at once, in the middle of whatever it did; answers how many
         there were."""
-        found = self.world.cloud.lambda_processes()
+        found = self.environment.cloud.lambda_processes()
         for process in found:
             os.kill(process, signal.SIGKILL)
         return len(found)
@@ -118,7 +125,7 @@ class Scene:
         self, body: dict[str, Any], *, key: str = "", signed: bool = True
     ) -> httpx.Response:
         """POST /tasks, signed with SigV4 as AWS wants it."""
-        url = f"{self.world.stack.outputs['ApiUrl']}/tasks"
+        url = f"{self.environment.stack.outputs['ApiUrl']}/tasks"
         headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": key} if key else {})
         content = json.dumps(body).encode()
         if signed:

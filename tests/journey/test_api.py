@@ -24,7 +24,7 @@ def test_the_same_key_and_body_answer_the_same_task_which_is_paid_once(scene: Sc
     assert [answer.status_code for answer in answers] == [201, 200]
     ids = {answer.json()["task_id"] for answer in answers}
     assert len(ids) == 1
-    scene.heard_of("Task Completed", ids.pop())
+    scene.event_of("Task Completed", ids.pop())
     assert scene.post_task(FILES, key="order-7").json()["status"] == "COMPLETED"
     assert len(scene.charges_of(FILES["audio"])) == 1
 
@@ -36,5 +36,5 @@ def test_the_same_key_with_another_body_is_refused(scene: Scene) -> None:
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-def test_who_does_not_sign_is_not_let_in(scene: Scene) -> None:
+def test_an_unsigned_request_is_refused(scene: Scene) -> None:
     assert scene.post_task(FILES, signed=False).status_code == 403

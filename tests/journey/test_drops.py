@@ -26,7 +26,7 @@ def everything_dropped(scene: Scene) -> None:
     doubled = [scene.drop("plain/hello.png", PORTRAIT), scene.drop("plain/hello.mp3", VOICE)]
     doubled += [scene.drop(f"{ODD}.mp3", VOICE), scene.drop(f"{ODD}.png", PORTRAIT)]
     for event in doubled * 2:
-        scene.tell(event)
+        scene.repeat(event)
     scene.drop("voice-first/hello.mp3", VOICE)
     scene.drop("portrait-first/portrait.png", PORTRAIT)
     for name, (portrait, voice) in refused().items():
@@ -60,7 +60,7 @@ def heavy_png() -> bytes:
 def test_a_dropped_face_and_voice_become_a_video_that_lasts_as_long_as_the_voice(
     scene: Scene,
 ) -> None:
-    event = scene.heard("Task Completed", "plain/hello.mp3")
+    event = scene.event("Task Completed", "plain/hello.mp3")
     content, manifest, _ = scene.archived(event)
     walk = mp4.Walk()
     walk.feed(content)
@@ -69,7 +69,7 @@ def test_a_dropped_face_and_voice_become_a_video_that_lasts_as_long_as_the_voice
 
 
 def test_archive_checksum_and_manifest_agree(scene: Scene) -> None:
-    event = scene.heard("Task Completed", "plain/hello.mp3")
+    event = scene.event("Task Completed", "plain/hello.mp3")
     content, manifest, of_s3 = scene.archived(event)
     sha256 = hashlib.sha256(content)
     assert of_s3["ChecksumSHA256"] == base64.b64encode(sha256.digest()).decode()
@@ -78,10 +78,10 @@ def test_archive_checksum_and_manifest_agree(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("key", ["plain/hello.mp3", f"{ODD}.mp3"])
-def test_events_told_three_times_make_one_task_one_charge_one_event_id(
+def test_events_that_come_three_times_make_one_task_one_charge_one_event_id(
     scene: Scene, key: str
 ) -> None:
-    scene.heard("Task Completed", key)
+    scene.event("Task Completed", key)
     assert len(scene.tasks_of(key)) == 1
     assert len(scene.charges_of(key)) == 1
     assert len(scene.completion_ids(key)) == 1
@@ -89,9 +89,9 @@ def test_events_told_three_times_make_one_task_one_charge_one_event_id(
 
 def test_a_voice_waits_for_its_portrait(scene: Scene) -> None:
     key = "voice-first/hello.mp3"
-    scene.heard("Task Waiting", key)
+    scene.event("Task Waiting", key)
     scene.drop("voice-first/hello.png", PORTRAIT)
-    scene.heard("Task Completed", key)
+    scene.event("Task Completed", key)
     assert (
         len(scene.tasks_of(key)),
         len(scene.charges_of(key)),
@@ -104,7 +104,7 @@ def test_a_portrait_serves_every_voice_of_its_folder(scene: Scene) -> None:
     for key in keys:
         scene.drop(key, VOICE)
     for key in keys:
-        scene.heard("Task Completed", key)
+        scene.event("Task Completed", key)
         assert (
             len(scene.tasks_of(key)),
             len(scene.charges_of(key)),
@@ -120,10 +120,10 @@ def test_what_is_refused_fails_with_a_reason_and_costs_nothing(
     scene: Scene, name: str, says: str
 ) -> None:
     key = f"refused/{name}.mp3"
-    event = scene.heard("Task Failed", key)
+    event = scene.event("Task Failed", key)
     assert says in event["detail"]["error"]["message"]
     assert scene.charges_of(key) == []
-    note = scene.world.cloud.client("s3").get_object(
-        Bucket=scene.world.inbox, Key=f"refused/{name}.error.json"
+    note = scene.environment.cloud.client("s3").get_object(
+        Bucket=scene.environment.inbox, Key=f"refused/{name}.error.json"
     )
     assert says in note["Body"].read().decode()

@@ -12,20 +12,20 @@ from tests.journey.scene import PORTRAIT, VOICE, Scene
 pytestmark = pytest.mark.journey
 
 
-def test_a_task_whose_bell_is_lost_completes_by_asking(scene: Scene) -> None:
-    assert scene.world.pretenders is not None
-    scene.world.pretenders.control("POST", "callbacks", {"enabled": False})
+def test_a_task_whose_callback_is_lost_completes_by_polling(scene: Scene) -> None:
+    assert scene.environment.simulator is not None
+    scene.environment.simulator.control("POST", "callbacks", {"enabled": False})
     try:
-        completes(scene, "lost-bell")
+        completes(scene, "lost-callback")
     finally:
-        scene.world.pretenders.control("POST", "callbacks", {"enabled": True})
+        scene.environment.simulator.control("POST", "callbacks", {"enabled": True})
 
 
 def test_a_task_outlives_an_outage_of_its_provider(scene: Scene) -> None:
-    providers = scene.world.pretenders
+    providers = scene.environment.simulator
     assert providers is not None
     key = dropped(scene, "outage")
-    scene.heard("Task Submitted", key)
+    scene.event("Task Submitted", key)
     providers.kill()
     time.sleep(8)  # long enough for polls to fail
     providers.start()
@@ -37,7 +37,7 @@ def test_a_task_outlives_an_outage_of_its_provider(scene: Scene) -> None:
 )
 def test_a_task_outlives_the_death_of_every_lambda_process(scene: Scene) -> None:
     key = dropped(scene, "killed")
-    scene.heard("Task Submitted", key)
+    scene.event("Task Submitted", key)
     assert scene.kill_lambda_processes()
     paid_once(scene, key)
 
@@ -53,7 +53,7 @@ def dropped(scene: Scene, folder: str) -> str:
 
 
 def paid_once(scene: Scene, key: str) -> None:
-    event = scene.heard("Task Completed", key)
+    event = scene.event("Task Completed", key)
     content, manifest, _ = scene.archived(event)
     assert manifest["video"]["bytes"] == len(content)
     assert (

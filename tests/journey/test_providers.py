@@ -1,4 +1,4 @@
-"""Every provider and manner of speaking, from the files to the archive: by link and bell, and as
+"""Every provider and media delivery, from the files to the archive: by link and callback, and as
 from a laptop."""
 
 from __future__ import annotations
@@ -51,9 +51,11 @@ def archived_and_paid_once(scene: Scene, name: str) -> None:
     )
     content, manifest, _ = scene.archived(event)
     assert manifest["video"]["bytes"] == len(content)
-    assert scene.world.pretenders is not None
-    jobs = [line["job_id"] for line in scene.world.pretenders.charges() if line["kind"] == "charge"]
-    assert jobs.count(scene.world.task(event["detail"]["task_id"])["job_id"]) == 1
+    assert scene.environment.simulator is not None
+    jobs = [
+        line["job_id"] for line in scene.environment.simulator.charges() if line["kind"] == "charge"
+    ]
+    assert jobs.count(scene.environment.task(event["detail"]["task_id"])["job_id"]) == 1
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +73,7 @@ def all_dropped_on_a_laptop(laptop: Scene) -> Scene:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_video_comes_by_link_and_bell(all_dropped: Scene, name: str) -> None:
+def test_a_video_comes_by_link_and_callback(all_dropped: Scene, name: str) -> None:
     archived_and_paid_once(all_dropped, name)
 
 
@@ -82,16 +84,16 @@ def test_a_video_comes_where_no_provider_can_reach_us(
     archived_and_paid_once(all_dropped_on_a_laptop, name)
 
 
-@pytest.mark.parametrize(("name", "pretender"), OTHER_RELAYS.items())
+@pytest.mark.parametrize(("name", "address"), OTHER_RELAYS.items())
 @pytest.mark.parametrize("house", ["scene", "laptop"])
 def test_a_relay_may_answer_in_its_own_envelope(
-    request: pytest.FixtureRequest, house: str, name: str, pretender: str
+    request: pytest.FixtureRequest, house: str, name: str, address: str
 ) -> None:
     scene: Scene = request.getfixturevalue(house)
-    pretenders = scene.world.pretenders
-    assert pretenders is not None
-    secret = {**pretenders.secrets()["relay"], "base_url": pretenders.addresses[pretender]}
-    environment.give_key(scene.world.cloud, scene.world.stack, "relay", secret)
+    simulator = scene.environment.simulator
+    assert simulator is not None
+    secret = {**simulator.secrets()["relay"], "base_url": simulator.addresses[address]}
+    environment.put_secret(scene.environment.cloud, scene.environment.stack, "relay", secret)
     scene.kill_lambda_processes()  # the new ones read the secret anew
     dropped(scene, name, {"provider": "relay"})
     archived_and_paid_once(scene, name)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from local.aws.cloud import Cloud
+from local.aws.cloud import ACCOUNT, REGION, Cloud
 from tests.local import probe
 
 WAIT_FOR_TOKEN = "arn:aws:states:::lambda:invoke.waitForTaskToken"
@@ -62,7 +62,8 @@ def handler(event, context):
     with open(path, "a") as diary:
         diary.write("".join(key + "\\n" for key in keys))
     first = open(path).read().split().count("poison") == 1
-    bad = [one["dynamodb"]["SequenceNumber"] for one, key in zip(event["Records"], keys) if key == "poison" and first]
+    poisoned = [one for one, key in zip(event["Records"], keys) if key == "poison" and first]
+    bad = [one["dynamodb"]["SequenceNumber"] for one in poisoned]
     return {"batchItemFailures": [{"itemIdentifier": one} for one in bad]}
 """
 
@@ -207,9 +208,9 @@ def test_an_upload_is_announced_with_its_version(stock: Cloud, patched: Cloud) -
         version = s3.put_object(Bucket=bucket, Key="a b+c/héllo 你好 100%.mp3", Body=b"x")[
             "VersionId"
         ]
-        told = probe.receive(cloud, url)["detail"]["object"]
-        assert told["key"] == "a b+c/héllo 你好 100%.mp3"
-        return bool(told.get("version-id") == version)
+        about = probe.receive(cloud, url)["detail"]["object"]
+        assert about["key"] == "a b+c/héllo 你好 100%.mp3"
+        return bool(about.get("version-id") == version)
 
     check(observe, stock, patched, as_it_comes=False, as_on_aws=True)
 
@@ -222,9 +223,9 @@ def test_a_piece_of_a_version_is_a_piece(stock: Cloud, patched: Cloud) -> None:
         )
         s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
         version = s3.put_object(Bucket=bucket, Key="k", Body=b"0123456789")["VersionId"]
-        asked = {"Bucket": bucket, "Key": "k", "VersionId": version, "ChecksumMode": "ENABLED"}
+        wanted = {"Bucket": bucket, "Key": "k", "VersionId": version, "ChecksumMode": "ENABLED"}
         return [
-            s3.get_object(Range=f"bytes={one}", **asked)["Body"].read()
+            s3.get_object(Range=f"bytes={one}", **wanted)["Body"].read()
             for one in ("2-4", "7-", "-2")
         ]
 
@@ -268,7 +269,7 @@ def handler(event, context):
 
     def observe(cloud: Cloud) -> str:
         granted = {
-            "states:SendTaskSuccess": "arn:aws:states:eu-central-1:000000000000:stateMachine:machine-*"
+            "states:SendTaskSuccess": f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:machine-*"
         }
         task = _lambda_task(probe.function(cloud, source, allow=granted), TimeoutSeconds=6)
         return str(probe.outcome(cloud, probe.start(cloud, probe.machine(cloud, task)))["status"])

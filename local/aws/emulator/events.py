@@ -44,9 +44,9 @@ def read_a_range_of_a_version() -> None:
     def get_range(
         bucket: str, key: str, headers: dict[str, str], query: dict[str, Any] | None = None
     ) -> Answer:
-        status, told, body = get(bucket, key, headers, query)
+        status, fields, body = get(bucket, key, headers, query)
         if status != 200 or "range" not in headers or not (query or {}).get("versionId"):
-            return status, told, body
+            return status, fields, body
         found = s3._parse_range(headers["range"], len(body))
         if found is None:
             refused = {"Content-Type": "application/xml", "Content-Range": f"bytes */{len(body)}"}
@@ -55,7 +55,7 @@ def read_a_range_of_a_version() -> None:
         # The checksum is that of the whole object, and would condemn the piece.
         kept = {
             name: value
-            for name, value in told.items()
+            for name, value in fields.items()
             if not name.lower().startswith("x-amz-checksum")
         }
         piece = {

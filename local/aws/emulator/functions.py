@@ -23,14 +23,14 @@ def queue_for_a_process() -> None:
     """
     at_once = int(os.environ.get("TALKDROP_LAMBDA_PROCESSES", "3"))
     execute: Callable[[Record, Any, str], Result] = lambda_svc._execute_function_provided_warm
-    gates: dict[str, threading.BoundedSemaphore] = {}
+    turns: dict[str, threading.BoundedSemaphore] = {}
     guard = threading.Lock()
 
     def execute_in_turn(function: Record, event: Any, request_id: str) -> Result:
         key = lambda_svc._inflight_key(function.get("config") or function)
         with guard:
-            gate = gates.setdefault(key, threading.BoundedSemaphore(at_once))
-        with gate:
+            turn = turns.setdefault(key, threading.BoundedSemaphore(at_once))
+        with turn:
             return execute(function, event, request_id)
 
     lambda_svc._execute_function_provided_warm = execute_in_turn
@@ -48,11 +48,11 @@ def repeat_stream_batches_reported_failed() -> None:
     def execute_and_believe_failures(function: Record, event: Any) -> Result:
         result = execute(function, event)
         if not result.get("error") and _is_stream_batch(event) and _failures(result):
-            told = {
+            failure = {
                 "errorType": "BatchItemFailures",
                 "errorMessage": f"{len(_failures(result))} of the batch failed",
             }
-            return {**result, "error": True, "body": told}
+            return {**result, "error": True, "body": failure}
         return result
 
     lambda_svc._execute_function = execute_and_believe_failures
