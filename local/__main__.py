@@ -110,8 +110,8 @@ def _up_command(commands: Any) -> None:
         help="a task in doubt is HELD after a minute and not after hours, to rehearse it",
     )
     one.set_defaults(
-        act=lambda screen, asked: up.stay_up(
-            screen, port=asked.port, keep=asked.keep, fast_holds=asked.fast_holds
+        act=lambda screen, arguments: up.stay_up(
+            screen, port=arguments.port, keep=arguments.keep, fast_holds=arguments.fast_holds
         )
     )
 

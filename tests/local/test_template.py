@@ -49,21 +49,21 @@ def test_functions_run_on_this_machine() -> None:
 
 def test_what_is_dropped_is_forgotten_by_the_others_too() -> None:
     given = template(
-        Told={"Type": "AWS::CDK::Metadata"},
+        Named={"Type": "AWS::CDK::Metadata"},
         Sum={
             "Type": "AWS::CloudWatch::Alarm",
             "Properties": {"Metrics": [{"Expression": "a + b"}]},
         },
-        Rule={"Type": "AWS::Events::Rule", "Properties": {}, "DependsOn": ["Told", "Bus"]},
-        Bus={"Type": "AWS::Events::EventBus", "Properties": {}, "DependsOn": "Told"},
+        Rule={"Type": "AWS::Events::Rule", "Properties": {}, "DependsOn": ["Named", "Bus"]},
+        Bus={"Type": "AWS::Events::EventBus", "Properties": {}, "DependsOn": "Named"},
     )
-    given["Outputs"] = {"Gone": {"Value": {"Ref": "Told"}}, "Kept": {"Value": {"Ref": "Bus"}}}
+    given["Outputs"] = {"Gone": {"Value": {"Ref": "Named"}}, "Kept": {"Value": {"Ref": "Bus"}}}
     ours, changes = localise(given, ENDPOINT)
     assert set(ours["Resources"]) == {"Rule", "Bus"}
     assert ours["Resources"]["Rule"]["DependsOn"] == ["Bus"]
     assert "DependsOn" not in ours["Resources"]["Bus"]
     assert set(ours["Outputs"]) == {"Kept"}
-    assert {change.where for change in changes} == {"Told", "Sum"}
+    assert {change.where for change in changes} == {"Named", "Sum"}
 
 
 def test_a_type_that_nobody_knows_is_left_for_the_deployment_to_refuse() -> None:

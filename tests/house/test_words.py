@@ -1,0 +1,127 @@
+"""Retired words: each has a name in the trade, and is written nowhere any more.
+
+A name is what code calls a thing: a variable, an attribute, a function, a parameter, a class or a
+module. Prose is everything else a person reads: comments, texts, documents, the template's own.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+CODE = ("app.py", "functions", "infra", "local", "talkdrop", "tests", "bench")
+DOCUMENTS = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs", "local/samples/README.md")
+ITSELF = Path(__file__)
+# Rooms in which the words are still being replaced.
+NOT_YET = (
+    *("functions", "infra", "talkdrop", "local/simulator", "bench/archive"),
+    *("tests/faults", "tests/simulator", "tests/talkdrop", "tests/doors", "tests/media"),
+    *("tests/archive", "tests/infra", "tests/events", "tests/providers", "tests/inputs"),
+    *("tests/mutation", "tests/segments"),
+    *("docs/reliability.md", "docs/operations.md", "docs/cost.md", "docs/providers.md"),
+    *("docs/security.md", "docs/simulator.md"),
+)
+
+# Parts of a name, as snake_case and CamelCase divide it, and what is written instead.
+NAMES = {
+    "told": "payload, message, outputs, ledger: what it is",
+    "said": "message, status: what it is",
+    "asked": "request, arguments: what it is",
+    "bell": "callback", "bells": "callbacks", "doorbell": "callback",
+    "rang": "callback_received", "rung": "callback_received",
+    "pretender": "simulator", "pretenders": "simulated_providers", "pretend": "simulate",
+    "ear": "listener", "howto": "instructions",
+    "pace": "rate_limit", "paces": "rate_limits", "paced": "rate_limited",
+    "travel": "media_delivery", "tombstone": "row_retention",
+    "speaker": "client",
+}  # fmt: skip
+PROSE = re.compile(
+    r"\b(doorbells?|bells?|(he|she|it) rang|pretend(ed|er|ers|s)?|tombstones?|howto|paces?)\b",
+    re.IGNORECASE,
+)
+
+
+def sources() -> list[Path]:
+    tops = [ROOT / name for name in CODE]
+    found = [path for top in tops for path in ([top] if top.is_file() else top.rglob("*.py"))]
+    return sorted(path for path in found if path != ITSELF and not named(path).startswith(NOT_YET))
+
+
+def documents() -> list[Path]:
+    tops = [ROOT / name for name in DOCUMENTS]
+    found = [path for top in tops for path in ([top] if top.is_file() else top.glob("*.md"))]
+    return sorted(path for path in found if not named(path).startswith(NOT_YET))
+
+
+def named(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def names(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Every name that the code gives or uses, with its line."""
+    for node in ast.walk(tree):
+        line = getattr(node, "lineno", 0)
+        match node:
+            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name):
+                yield line, name
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                yield line, name
+            case ast.keyword(arg=str(name)):
+                yield line, name
+
+
+def parts(name: str) -> set[str]:
+    return {part.lower() for part in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)}
+
+
+@cache
+def retired_names(path: Path) -> list[str]:
+    tree = ast.parse(path.read_text())
+    found = [(0, part) for part in path.relative_to(ROOT).with_suffix("").parts] + [*names(tree)]
+    return [
+        f"{named(path)}:{line}: {name}: {NAMES[word]}"
+        for line, name in sorted(set(found))
+        for word in sorted(parts(name) & NAMES.keys())
+    ]
+
+
+@cache
+def retired_prose(path: Path) -> list[str]:
+    if path.suffix == ".py":
+        lines = list(texts(path.read_text()))
+    else:
+        lines = list(enumerate(path.read_text().splitlines(), 1))
+    return [
+        f"{named(path)}:{line}: {found[0]}" for line, text in lines if (found := PROSE.search(text))
+    ]
+
+
+def texts(source: str) -> Iterator[tuple[int, str]]:
+    """Comments, documentation and texts of a module."""
+    kinds = {tokenize.COMMENT, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", -1)}
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type in kinds:
+            yield token.start[0], token.string
+
+
+def test_no_name_is_a_retired_word() -> None:
+    assert [line for path in sources() for line in retired_names(path)] == []
+
+
+def test_nothing_that_is_read_has_a_retired_word() -> None:
+    assert [line for path in [*sources(), *documents()] for line in retired_prose(path)] == []
+
+
+def test_each_path_that_the_architecture_names_is_there() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    paths = set(
+        re.findall(r"`((?:functions|infra|local|talkdrop|tests|bench|docs)/[\w/.]*)`", page)
+    )
+    assert len(paths) > 20
+    assert sorted(path for path in paths if not (ROOT / path).exists()) == []
