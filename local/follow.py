@@ -100,8 +100,8 @@ class Follower:
         return row or None
 
     def _is_completion(self, event: Event) -> bool:
-        of_the_task = event["detail"]["task_id"] == self.task_id
-        return of_the_task and event["detail-type"] == "Task Completed"
+        about = event["detail-type"], event["detail"]["task_id"]
+        return about == ("Task Completed", self.task_id)
 
     def _known(self) -> str:
         where = (

@@ -42,7 +42,7 @@ from functions.tasks import table
 from functions.videos import multipart
 from local import environment
 from local.aws import cloud, synthesis
-from local.environment import World
+from local.environment import Environment
 from local.screen import Screen
 from tests.archive.films import FTYP, moov
 
@@ -124,7 +124,9 @@ class Source:
             head.append(f"Content-Range: bytes {start}-{end - 1}/{self._film.size}")
         connection.sendall(("\r\n".join(head) + "\r\n\r\n").encode())
         for piece in self._film.read(start, end):
-            connection.sendall(b"%x\r\n%b\r\n" % (len(piece), piece) if is_chunked else piece)
+            connection.sendall(
+                b"%x\r\n%b\r\n" % (len(piece), bytes(piece)) if is_chunked else piece
+            )
             start += len(piece)
             self._strike_if(start)
         connection.sendall(b"0\r\n\r\n" if is_chunked else b"")
@@ -142,7 +144,7 @@ class Source:
 class Worker:
     """The deployed archive function and the process that runs it."""
 
-    running: World
+    running: Environment
     name: str = ""
     memory_mb: int = 0
     peak_kb: int = 0
@@ -150,16 +152,15 @@ class Worker:
     _client: Any = None
 
     def __post_init__(self) -> None:
-        config = Config(
-            read_timeout=930, retries={"total_max_attempts": 1}
-        )  # one invocation is one
-        keys = {
-            "aws_access_key_id": cloud.KEY,
-            "aws_secret_access_key": cloud.KEY,
-            "region_name": cloud.REGION,
-        }
+        # one invocation is one
+        config = Config(read_timeout=930, retries={"total_max_attempts": 1})
         self._client = boto3.client(
-            "lambda", endpoint_url=self.running.cloud.url, config=config, **keys
+            "lambda",
+            endpoint_url=self.running.cloud.url,
+            config=config,
+            aws_access_key_id=cloud.KEY,
+            aws_secret_access_key=cloud.KEY,
+            region_name=cloud.REGION,
         )
         functions = [
             f
@@ -241,7 +242,7 @@ class Trial:
 
     def run(self, kills: int) -> list[Row]:
         self._worker.take_peak_mb()
-        rows = []
+        rows: list[Row] = []
         while kills or not rows:
             row = Row(self._way, f"{self._way.split()[-1].lower()}-{len(rows) + 1}")
             self._open(row.task_id)
@@ -303,7 +304,7 @@ def main() -> int:
         f"seed {asked.seed}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before we began"
     )
     checksums = film.checksums()
-    running = environment.raise_up(screen, pretend=None)
+    running = environment.start(screen, simulate=None)
     try:
         days = _days_until_ended()
         worker = Worker(running)
@@ -322,7 +323,7 @@ def main() -> int:
     return 0 if all(row.found["is right"] for row in rows) and days == 7 else 1
 
 
-def _look(running: World, row: Row, checksums: dict[str, str]) -> dict[str, Any]:
+def _look(running: Environment, row: Row, checksums: dict[str, str]) -> dict[str, Any]:
     """What is under the task's key, each part of it read anew."""
     s3, bucket = running.cloud.client("s3"), running.stack.outputs["ArchiveBucket"]
     folder = f"videos/2026/11/21/{row.task_id}/"
@@ -343,7 +344,7 @@ def _look(running: World, row: Row, checksums: dict[str, str]) -> dict[str, Any]
 
 
 def _tell(
-    running: World,
+    running: Environment,
     screen: Screen,
     worker: Worker,
     rows: list[Row],

@@ -53,7 +53,7 @@ def serve(answer: Callable[[ssl.SSLSocket], bool], certificate: str) -> None:
         threading.Thread(target=meet, args=(connection,), daemon=True).start()
 
 
-def request(connection: ssl.SSLSocket) -> tuple[str, str, dict[str, str], bytes] | None:
+def request(connection: socket.socket) -> tuple[str, str, dict[str, str], bytes] | None:
     head = b""
     while b"\r\n\r\n" not in head:
         piece = connection.recv(65536)

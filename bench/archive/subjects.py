@@ -16,6 +16,7 @@ import socket
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 BUCKET, KEY = "bench", "video.mp4"
 
@@ -49,8 +50,8 @@ def download_by_fetch(url: str) -> None:
     from functions.download import download
 
     buffer = memoryview(bytearray(256 << 10))
-    with download.open_url(url, max_bytes=1 << 40, deadline_seconds=800) as download:
-        while download.readinto(buffer):
+    with download.open_url(url, max_bytes=1 << 40, deadline_seconds=800) as film:
+        while film.readinto(buffer):
             pass
 
 
@@ -88,7 +89,7 @@ SUBJECTS = {
 }
 
 
-def _s3():
+def _s3() -> Any:
     from functions.settings import aws
 
     return aws("s3")
@@ -127,15 +128,16 @@ def warm(name: str) -> None:
 def lead_home(name: str, port: int) -> None:
     resolve, dial = socket.getaddrinfo, socket.socket.connect
 
-    def getaddrinfo(host, *args, **kwargs):
+    def getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
         if host != name:
             return resolve(host, *args, **kwargs)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.216.34", 443))]
 
-    def connect(self, address):
-        return dial(self, ("127.0.0.1", port) if address[0] == "93.184.216.34" else address)
+    def connect(self: socket.socket, address: Any) -> None:
+        dial(self, ("127.0.0.1", port) if address[0] == "93.184.216.34" else address)
 
-    socket.getaddrinfo, socket.socket.connect = getaddrinfo, connect  # type: ignore[assignment]
+    socket.getaddrinfo = getaddrinfo
+    socket.socket.connect = connect  # type: ignore[assignment, method-assign]
 
 
 def peak_mb() -> float:

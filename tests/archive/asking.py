@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from functions.download import download
 from tests.archive.internet import Visit
 
+Answer = Callable[[Visit], None]
+
 URL = "https://files.example.com/out/281e.mp4?X-Amz-Signature=hush"
 
 
-def give(content: bytes, **headers: object):
+def give(content: bytes, **headers: Any) -> Answer:
     def answer(visit: Visit) -> None:
         visit.head(Content_Length=len(content), **headers)
         visit.send(content)
@@ -18,7 +23,7 @@ def give(content: bytes, **headers: object):
     return answer
 
 
-def send_on(status: str, location: str):
+def send_on(status: str, location: str) -> Answer:
     return lambda visit: visit.head(status, Location=location, Content_Length=0)
 
 
@@ -40,16 +45,16 @@ def refused(
     return str(raised.value)
 
 
-def serve(content: bytes, **headers: object):
+def serve(content: bytes, **headers: Any) -> Answer:
     """Serves ranges as a well-kept source does."""
 
     def answer(visit: Visit) -> None:
-        told = visit.headers.get("range", "").removeprefix("bytes=")
-        if not told:
+        wanted = visit.headers.get("range", "").removeprefix("bytes=")
+        if not wanted:
             visit.head(Content_Length=len(content), **headers)
             visit.send(content)
             return
-        first, _, last = told.partition("-")
+        first, _, last = wanted.partition("-")
         start, end = int(first), min(int(last or len(content)) + 1, len(content))
         span = f"bytes {start}-{end - 1}/{len(content)}"
         visit.head("206 Partial", Content_Range=span, Content_Length=end - start, **headers)
@@ -58,7 +63,7 @@ def serve(content: bytes, **headers: object):
     return answer
 
 
-def chunked(content: bytes):
+def chunked(content: bytes) -> Answer:
     def answer(visit: Visit) -> None:
         visit.head(Transfer_Encoding="chunked")
         for start in range(0, len(content), 100_000):

@@ -6,6 +6,8 @@ import hashlib
 import json
 from urllib.parse import unquote
 
+from collections.abc import Callable
+
 import pytest
 
 from functions.download.connection import (
@@ -18,7 +20,7 @@ from functions.download.connection import (
 from functions.tasks.events import Video
 from functions.videos.bucket import ArchiveUnavailable
 from functions.videos.mp4 import NotAVideo
-from tests.archive.asking import URL, chunked, serve
+from tests.archive.asking import URL, Answer, chunked, serve
 from tests.archive.conftest import Vault
 from tests.archive.films import FTYP, box, film, moov, movie_header, track
 from tests.archive.internet import Internet, Visit
@@ -203,7 +205,7 @@ WRONG = {
 @pytest.mark.parametrize("wrong", WRONG)
 @pytest.mark.parametrize("how", [serve, chunked])
 def test_what_is_not_a_whole_video_of_this_voice_is_never_seen(
-    vault: Vault, internet: Internet, wrong: str, how
+    vault: Vault, internet: Internet, wrong: str, how: Callable[..., Answer]
 ) -> None:
     internet.site("files.example.com", how(WRONG[wrong]))
     vault.open_task(URL)
@@ -233,7 +235,7 @@ RIGHT = {
 @pytest.mark.parametrize("right", RIGHT)
 @pytest.mark.parametrize("how", [serve, chunked])
 def test_every_way_to_write_a_film_is_taken(
-    vault: Vault, internet: Internet, right: str, how
+    vault: Vault, internet: Internet, right: str, how: Callable[..., Answer]
 ) -> None:
     internet.site("files.example.com", how(RIGHT[right]))
     vault.open_task(URL)
@@ -265,7 +267,7 @@ def test_every_way_to_write_a_film_is_taken(
     ],
 )
 def test_a_source_that_fails_leaves_nothing_behind(
-    vault: Vault, internet: Internet, answer, error: type[FetchError]
+    vault: Vault, internet: Internet, answer: Answer, error: type[FetchError]
 ) -> None:
     internet.site("files.example.com", answer)
     vault.open_task(URL)

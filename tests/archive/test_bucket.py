@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from functions.videos.bucket import AlreadyThere, ArchiveUnavailable, Send
 from functions.videos.multipart import Part, Upload
 from functions.videos.paths import ArchivePaths
 from local.aws import cloud
+from tests.archive.asking import Answer
 from tests.archive.conftest import Vault
 from tests.archive.internet import Internet, Visit
 
@@ -47,7 +49,7 @@ def endpoint(internet: Internet, monkeypatch: pytest.MonkeyPatch) -> Iterator[In
     settings.forget()
 
 
-def speak_to(endpoint: Internet, answer, monkeypatch: pytest.MonkeyPatch):
+def speak_to(endpoint: Internet, answer: Answer, monkeypatch: pytest.MonkeyPatch) -> Any:
     server = endpoint.plain(answer)
     endpoint.names["127.0.0.1"] = ["127.0.0.1"]
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.port}")

@@ -96,7 +96,7 @@ class Clock:
         self.trace: list[str] | None = None
         self.calls = 0
         self.invocations = 0
-        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._heap: list[tuple[float, int, Callable[[], object]]] = []
         self._count = 0
         self._alive: dict[int, Invocation] = {}
         self._hub = getcurrent()
@@ -105,7 +105,7 @@ class Clock:
         if self.trace is not None:
             self.trace.append(f"{self.now - START:10.3f}  {text}")
 
-    def after(self, seconds: float, act: Callable[[], None]) -> None:
+    def after(self, seconds: float, act: Callable[[], object]) -> None:
         self._count += 1
         heapq.heappush(self._heap, (self.now + seconds, self._count, act))
 

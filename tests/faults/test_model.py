@@ -20,7 +20,7 @@ OUTCOMES = (
     {"next": "watch", "archived": {"key": "v"}},
     {"next": "archive", "archived": {}},
 )
-SCOPES = [
+SCOPES: list[dict[str, Any]] = [
     {
         "polls_done": polls_done,
         "stumbles": max(1, polls_done),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import pytest
 
@@ -54,7 +56,7 @@ def test_comet_s_wrong_paths_name_the_secret() -> None:
 
 @pytest.mark.parametrize("name", ["comet", "relay"])
 def test_a_good_key_passes_the_probe_of_a_gateway(name: str) -> None:
-    missing = {"code": "task_not_exist", "message": "task_not_exist", "data": None}
+    missing: dict[str, Any] = {"code": "task_not_exist", "message": "task_not_exist", "data": None}
     if name == "comet":
         missing = {"error": {"message": "task not found", "type": "comet_api_error", "code": ""}}
     client(name, Wire(answer(400, missing))).probe()

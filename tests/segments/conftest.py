@@ -11,6 +11,7 @@ from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from imageio_ffmpeg import get_ffmpeg_exe
@@ -111,7 +112,7 @@ def make(tmp_path: Path) -> Callable[..., list[join.Made]]:
         voice: Voice,
         plan: cut.Plan,
         surplus: tuple[int, ...] = (0, 1, 5, 2, 0, 3),
-        **by_number: dict[str, object],
+        **by_number: dict[str, Any],
     ) -> list[join.Made]:
         made = []
         for piece in pieces.write(voice, plan, pieces.Form("audio/wav")):
@@ -122,7 +123,7 @@ def make(tmp_path: Path) -> Callable[..., list[join.Made]]:
                 path,
                 surplus=extra,
                 **by_number.get(f"piece_{piece.segment.number}", {}),
-            )  # type: ignore[arg-type]
+            )
             made.append(join.Made(piece.segment, path))
         return made
 

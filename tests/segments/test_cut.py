@@ -138,7 +138,8 @@ def test_the_pieces_together_are_the_voice_to_the_sample(
 
 def played(wav: bytes) -> bytes:
     with wave.open(io.BytesIO(wav)) as file:
-        return file.readframes(file.getnframes())
+        frames: bytes = file.readframes(file.getnframes())
+        return frames
 
 
 @pytest.mark.parametrize("content_type", ["audio/mpeg", "audio/mp4"])

@@ -43,9 +43,13 @@ class Watched:
 def watched(path: Path, rate: int) -> Watched:
     with av.open(str(path)) as container:
         shown = [(frame.time, light_of(frame)) for frame in container.decode(video=0)]
-        ends_at = container.streams.video[0].duration * container.streams.video[0].time_base
+        film = container.streams.video[0]
+        assert film.duration is not None
+        assert film.time_base is not None
+        ends_at = film.duration * film.time_base
     with av.open(str(path)) as container:
         begins_at = next(container.decode(audio=0)).time
+    assert begins_at is not None
     play = [
         get_ffmpeg_exe(),
         "-v",
@@ -182,7 +186,15 @@ def test_a_piece_from_another_encoder_is_encoded_again_alone(
     plan, result, seen = joined(spoken, make, tmp_path, piece_2=how, piece_4=how)
     assert result.reencoded == {2: why, 4: why}
     assert_in_step(spoken, plan, seen)
-    decode = ["-i", tmp_path / "joined.mp4", "-fps_mode", "passthrough", "-f", "framehash", "-"]
+    decode: list[str | Path] = [
+        "-i",
+        tmp_path / "joined.mp4",
+        "-fps_mode",
+        "passthrough",
+        "-f",
+        "framehash",
+        "-",
+    ]
     errors = subprocess.run(
         [get_ffmpeg_exe(), "-v", "error", *decode],
         check=True, capture_output=True,

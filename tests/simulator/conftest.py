@@ -196,7 +196,11 @@ def open_world(shelf: Shelf) -> Iterator[Callable[..., Client]]:
 def strict(shelf: Shelf) -> Iterator[Client]:
     """Jobs are accepted and never rendered: for tests that look at the door only, and change
     nothing."""
-    unlimited = {"kie_creates_per_10s": 10_000, "kie_queries_per_second": 0, "kling_slots": 0}
+    unlimited: dict[str, Any] = {
+        "kie_creates_per_10s": 10_000,
+        "kie_queries_per_second": 0,
+        "kling_slots": 0,
+    }
     with simulator.start(**unlimited) as world:
         world.fault("stuck")
         client = Client(world, shelf)
