@@ -86,7 +86,7 @@ class Buckets:
         if Range:
             first, last = Range.removeprefix("bytes=").split("-")
             body = body[int(first) : int(last) + 1]
-        stream = StreamingBody(io.BytesIO(body), len(body))  # type: ignore[arg-type]
+        stream = StreamingBody(io.BytesIO(body), len(body))
         return {
             "Body": stream,
             "ContentLength": len(body),

@@ -148,9 +148,8 @@ class Table:
             wants_item = (
                 parameters.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD" and standing
             )
-            raise Refused(
-                "ConditionalCheckFailedException", **({"Item": standing} if wants_item else {})
-            )
+            more: dict[str, Any] = {"Item": standing} if wants_item else {}
+            raise Refused("ConditionalCheckFailedException", **more)
 
     def _updated(self, pk: str, parameters: Mapping[str, Any]) -> Item:
         if "UpdateExpression" not in parameters:

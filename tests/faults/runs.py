@@ -80,7 +80,6 @@ class Result:
     charges: int
     statuses: Counter[str]
     calls: int
-    virtual_seconds: float
     trace: list[str]
     sites: list[str]
     kinds: list[str]
@@ -167,7 +166,6 @@ class Run:
             len(self.vendor.jobs),
             statuses,
             self.clock.calls,
-            self.clock.now - START,
             self.clock.trace or [],
             self.plan.sites,
             self.plan.kinds,

@@ -85,8 +85,9 @@ def _install() -> None:
     _replace(botocore.client.BaseClient, "_make_api_call", _make_api_call)
     _replace(httpx.HTTPTransport, "handle_request", _handle_request)
     # An SSL context takes longer than a whole task does here, and nothing here is encrypted.
-    context = httpx._transports.default.create_ssl_context()
-    _replace(httpx._transports.default, "create_ssl_context", lambda *_args, **_named: context)
+    context = httpx.create_ssl_context()
+    transports = importlib.import_module("httpx._transports.default")
+    _replace(transports, "create_ssl_context", lambda *_args, **_named: context)
     wire = importlib.import_module("functions.download.connection")
     sockets = SimpleNamespace(
         getaddrinfo=getaddrinfo, socket=ResultSocket, SOCK_STREAM=socket.SOCK_STREAM
@@ -127,8 +128,8 @@ def _set_environment() -> None:
 
 class _Datetime(datetime):
     @classmethod
-    def now(cls, tz: Any = None) -> datetime:
-        return datetime.fromtimestamp(environment.account.clock.now, tz)
+    def now(cls, tz: Any = None) -> _Datetime:
+        return cls.fromtimestamp(environment.account.clock.now, tz)
 
 
 def _put_clock_in(module: Any) -> None:

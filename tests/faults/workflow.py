@@ -56,7 +56,7 @@ def _watch_seconds(scope: Mapping[str, Any]) -> int:
     entered, started = (datetime.fromisoformat(context[name]) for name in ("State", "Execution"))
     age = (entered - started).total_seconds()
     if polls_done == 0:
-        wait = polls["first"]
+        wait: float = polls["first"]
     elif age > 86400 or polls_done > 2000:
         wait = 21600
     else:
