@@ -27,7 +27,7 @@ EVENT = 1.00e-6  # S3's own events are free
 QUEUE_REQUEST = 0.40e-6
 PUT, GET = 0.005e-3, 0.0004e-3
 HTTP_REQUEST = 1.00e-6
-SECRET_MONTH, ALARM_MONTH, METRIC_MONTH = 0.40, 0.10, 0.30
+SECRET_MONTH, ALARM_MONTH = 0.40, 0.10
 # Seconds billed an invocation, warm. Assumed: a few calls of AWS take 0.1 s, submit and watch wait
 # for a provider, archive relays a video of some 10 MB. Not measured on AWS.
 BILLED = {"submit": 1.5, "watch": 0.6, "archive": 3.0}

@@ -109,7 +109,7 @@ class Operations(Construct):
         self._alarm_on_lag(stack)
         if context.archive_replica_bucket_arn:
             self._alarm_on_replication(stack, context.archive_replica_bucket_arn)
-        self.dashboard = self._dashboard(stack)
+        self._dashboard(stack)
 
     def _topic(self, context: Context) -> sns.Topic:
         topic = sns.Topic(self, "Alarms", enforce_ssl=True)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from urllib.parse import unquote
-
 from collections.abc import Callable
+from urllib.parse import unquote
 
 import pytest
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import boto3
@@ -56,7 +57,7 @@ def test_a_link_names_the_bucket_and_its_region_in_its_host(
 def test_amazons_roots_are_used_where_they_sign_every_endpoint(
     account: pytest.MonkeyPatch, region: str, is_trusted_alone: bool
 ) -> None:
-    here = settings.Path(__file__)
+    here = Path(__file__)
     account.setattr(settings, "AMAZON_ROOTS", here)  # a file that exists
     account.setenv("AWS_REGION", region)
     assert ca_bundle() == (str(here) if is_trusted_alone else None)
