@@ -31,6 +31,9 @@ class Options:
     none. `providers`: those that have a secret, filled in from the context's; none named means all.
     `waiting_hours`: how long a voice may wait for its portrait. `drop_delay_seconds`: how long
     an upload waits so that files dropped together are seen together.
+    `max_usd_per_task`: a task whose quote is higher is refused, None for no cap; a task may set its
+    own `max_usd`. `lift_limits`: models whose limits that are only reported do not hold, such as
+    {"infinitalk/from-audio": true}.
     `submit_enabled`: false sends nothing to any provider, and tasks stay READY.
     `budget_usd_per_day` and `_per_month`: caps on quoted spend, None for no cap. `rate_limits`: a
     provider's pace instead of its own (`submits` in any `seconds`, `running` at once, unlimited
@@ -55,6 +58,8 @@ class Options:
     submit_enabled: bool = True
     link_hours: float = 6
     lease_seconds: int = 180
+    max_usd_per_task: Decimal | None = Decimal(20)
+    lift_limits: Mapping[str, bool] = field(default_factory=dict)
     budget_usd_per_day: Decimal | None = None
     budget_usd_per_month: Decimal | None = None
     rate_limits: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)

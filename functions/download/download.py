@@ -38,6 +38,7 @@ __all__ = [
     "SourceUnreachable",
     "Unwelcome",
     "bare",
+    "check",
     "open_url",
     "read",
 ]

@@ -11,6 +11,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Sequence
+from decimal import Decimal
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -22,7 +23,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
 
 from functions.inputs import drops, request, url_inputs
-from functions.inputs.media import Refusal
+from functions.inputs.refusals import Refusal
 from functions.settings import get
 from functions.tasks import queries, queues, steps
 from functions.tasks.table import ConditionFailed, now, stamp
@@ -50,6 +51,7 @@ class NewTask(BaseModel):
     provider: str | None = None
     model: str | None = None
     settings: dict[str, JsonValue] = Field(default_factory=dict)
+    max_usd: Decimal | None = Field(default=None, gt=0)
 
 
 class Problem(Exception):
@@ -162,41 +164,41 @@ def _asked() -> NewTask:
 def _task(asked: NewTask, task_id: str, request_hash: str) -> Task:
     """The task, judged at once when its media lie in the inbox; with URLs it waits until they are
     fetched."""
-    reserved = sorted({"provider", "model", "prompt"} & asked.settings.keys())
+    reserved = sorted(request.RESERVED & asked.settings.keys())
     if reserved:
-        refusal = Refusal(
-            "INVALID", f"settings.{reserved[0]}", f"{reserved[0]} stands beside settings, not in it"
-        )
-        raise request.Refused([refusal])
+        message = f"{reserved[0]} stands beside settings, not in it"
+        raise request.Refused(Refusal("INVALID", f"settings.{reserved[0]}", message))
     composed = request.compose(
-        {**asked.settings, "provider": asked.provider, "model": asked.model}, asked.prompt
+        {
+            **asked.settings,
+            "provider": asked.provider,
+            "model": asked.model,
+            "max_usd": asked.max_usd,
+        },
+        asked.prompt,
     )
-    places = {name: place for name in ("portrait", "audio") if (place := getattr(asked, name))}
-    urls = {name: place for name, place in places.items() if "://" in place}
-    for name, url in urls.items():
-        if not url.startswith("https://"):
-            raise request.Refused(
-                [Refusal("BAD_URL", name, f"{name} must be an https URL or a key of the inbox")]
-            )
-    files = {name: _file(name, key) for name, key in places.items() if name not in urls}
-    stem = drops.split(places.get("audio", asked.portrait).split("?")[0])[1]
+    media = {name: where for name in ("portrait", "audio") if (where := getattr(asked, name))}
+    urls = {name: where for name, where in media.items() if "://" in where}
+    if bad := [found for name, url in urls.items() if (found := url_inputs.check(name, url))]:
+        raise request.Refused(*bad)
+    files = {name: _file(name, key) for name, key in media.items() if name not in urls}
+    stem = drops.split(media.get("audio", asked.portrait).split("?")[0])[1]
     task = Task(
         task_id=task_id, status=Status.WAITING, created_at=stamp(now()), origin="api", stem=stem or "video",
         provider=composed.provider, model=composed.model, prompt=composed.prompt, settings=dict(composed.settings),
-        request_hash=request_hash, imports=urls,
+        max_usd=composed.max_usd, request_hash=request_hash, imports=urls,
         portrait=files["portrait"].named() if "portrait" in files else {},
         audio=files["audio"].named() if "audio" in files else {},
     )  # fmt: skip
     if urls:
-        # What needs no look at the media is told at once.
-        refusals = request.without_media(composed, has_audio="audio" in places)
-        if refusals:
-            raise request.Refused(refusals)
+        # What needs no look at the media is refused at once.
+        if refusals := request.without_media(composed, has_audio="audio" in media):
+            raise request.Refused(*refusals)
         return task
-    judged = url_inputs.judge(task, files)
-    if judged.status is Status.FAILED:
-        raise request.Refused([Refusal(judged.error["code"], "media", judged.error["message"])])
-    return judged
+    task, validation = url_inputs.validate(task, files)
+    if validation.refusals:
+        raise request.Refused(*validation.refusals)
+    return task
 
 
 def _file(field: str, key: str) -> drops.File:
@@ -205,7 +207,7 @@ def _file(field: str, key: str) -> drops.File:
         refusal = Refusal(
             "NOT_FOUND", field, f"there is no {key!r} in the inbox {get().inbox}: upload it first"
         )
-        raise request.Refused([refusal])
+        raise request.Refused(refusal)
     return file
 
 
@@ -221,7 +223,7 @@ def _view(task: Task) -> dict[str, Any]:
     video = dict(task.archived) if task.status is Status.COMPLETED else None
     return {
         "task_id": task.task_id, "status": task.status, "attempt": task.attempt, "stem": task.stem,
-        "provider": task.provider, "model": task.model, "prompt": task.prompt, "settings": dict(task.settings),
+        "provider": task.provider, "model": task.model, "model_reason": task.model_reason, "prompt": task.prompt, "settings": dict(task.settings),
         "portrait": dict(task.portrait), "audio": dict(task.audio), "video": video, "error": dict(task.error) or None,
         "quote_usd": task.quote_usd, "charge_usd": task.charge_usd,
         "created_at": task.created_at, "changed_at": task.changed_at or task.created_at,

@@ -1,13 +1,15 @@
-"""Files arrived: which tasks do they make? Check the media, open the task.
+"""Files arrived: which tasks do they make? Validate the media, open the task.
 
 Whatever event comes, however often and in whatever order, the inbox is asked what lies there now,
-and the table is told that. A task that somebody may already have paid is never touched here.
+and the table is given that. A task that may already be paid for is never touched here.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -19,10 +21,12 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.inputs import drops, request, url_inputs
+from functions.inputs.audio import inspect_audio
 from functions.inputs.drops import Drop, File
-from functions.inputs.media import Refusal
+from functions.inputs.refusals import NotMedia, Refusal
 from functions.inputs.request import TaskRequest
-from functions.settings import aws, get
+from functions.inputs.source import Source
+from functions.settings import aws, get, options
 from functions.tasks import queries, queues, steps
 from functions.tasks.table import ConditionFailed, now, stamp
 from functions.tasks.task import Status, Task
@@ -37,30 +41,30 @@ def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailure
 
 
 def _message(record: SQSRecord) -> None:
-    said = json.loads(record.body)
-    if "import" in said:
-        url_inputs.bring_in(said["import"])
-    elif "audio" in said:
-        _look(said["audio"]["key"])
+    message = json.loads(record.body)
+    if "import" in message:
+        url_inputs.bring_in(message["import"])
+    elif "audio" in message:
+        _look(message["audio"]["key"])
     else:
-        for key in _keys(said):
+        for key in _keys(message):
             _arrived(key)
 
 
-def _keys(said: dict[str, Any]) -> list[str]:
+def _keys(message: dict[str, Any]) -> list[str]:
     """The keys an event names, decoded once, as its transport demands: EventBridge's are raw, those
     of S3's own notifications are form-encoded. What is not about our inbox (s3:TestEvent, another
     bucket) names none."""
-    if "Records" in said:
-        records = [record["s3"] for record in said["Records"] if "s3" in record]
+    if "Records" in message:
+        records = [record["s3"] for record in message["Records"] if "s3" in record]
         return [
             unquote_plus(s3["object"]["key"])
             for s3 in records
             if s3["bucket"]["name"] == get().inbox
         ]
-    detail = said.get("detail") or {}
+    detail = message.get("detail") or {}
     if (detail.get("bucket") or {}).get("name") != get().inbox:
-        logger.warning("not an event of the inbox", names=sorted(said))
+        logger.warning("not an event of the inbox", names=sorted(message))
         return []
     return [detail["object"]["key"]]
 
@@ -69,17 +73,17 @@ def _arrived(key: str) -> None:
     voices = list(dict.fromkeys(drops.voices_for(get().inbox, key)))
     if len(voices) == 1:
         _look(voices[0])
-    else:
+    elif voices:
         queues.look_at(voices)  # a portrait for a whole folder: each voice is a message of its own
+    elif drops.is_lone_portrait(key) and drops.head(get().inbox, key):
+        _ask_for_voice(key)
 
 
 def _look(voice_key: str) -> None:
     try:
         _see(voice_key)
     except ConditionFailed:
-        _see(
-            voice_key
-        )  # the row moved while we looked: look once more, then let the queue bring it again
+        _see(voice_key)  # the row moved meanwhile: once more, then the queue brings it again
 
 
 def _see(voice_key: str) -> None:
@@ -109,17 +113,35 @@ def _write(task: Task, standing: Task | None) -> Task:
     if standing is None:
         metrics.add_metric(f"Task{task.status.title()}", MetricUnit.Count, 1)
         return steps.open_task(task)
-    said = ("status", "provider", "model", "prompt", "settings", "portrait", "audio", "error")
     expired = standing.status is Status.EXPIRED and task.status is Status.WAITING
-    if expired or all(_same(getattr(task, name), getattr(standing, name)) for name in said):
+    if expired or _is_same(task, standing):
         return standing
     return steps.revise(task, standing, why="the files changed")
 
 
-def _same(new: Any, old: Any) -> bool:
-    return json.dumps(new, sort_keys=True, default=float) == json.dumps(
-        old, sort_keys=True, default=float
+def _is_same(task: Task, standing: Task) -> bool:
+    """The same judgement on the same bytes: a portrait uploaded again as it was changes nothing."""
+    judged = ("status", "provider", "model", "prompt", "settings", "max_usd", "error")
+    return all(
+        _plain(getattr(task, name)) == _plain(getattr(standing, name)) for name in judged
+    ) and all(
+        _same_file(getattr(task, name), getattr(standing, name)) for name in ("portrait", "audio")
     )
+
+
+def _same_file(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+    return _plain({**new, "version_id": ""}) == _plain({**old, "version_id": ""})
+
+
+def _plain(value: Any) -> str:
+    """A value as it can be compared: the table gives every number back as a Decimal."""
+    return json.dumps(value, sort_keys=True, default=_number)
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return int(value) if value == int(value) else float(value)
+    return dict(value)
 
 
 def _task(drop: Drop) -> Task | None:
@@ -135,47 +157,80 @@ def _task(drop: Drop) -> Task | None:
     )
     spoken = drops.kind_of(drop.voice.key) is drops.Kind.SETTINGS
     try:
-        asked = _brief(drop, spoken)
+        composed = _request(drop, spoken)
     except request.Refused as refused:
         return request.refuse(task, refused.refusals)
-    if spoken and not asked.text:
+    if spoken and not composed.text:
         return None
     task = replace(
-        task, provider=asked.provider, model=asked.model, prompt=asked.prompt, settings=dict(asked.settings),
+        task,
+        provider=composed.provider,
+        model=composed.model,
+        prompt=composed.prompt,
+        settings=dict(composed.settings),
+        max_usd=composed.max_usd,
         audio={} if spoken else task.audio,
-    )  # fmt: skip
+    )
+    voice = None if spoken else drop.voice.source()
     if drop.portrait is None:
-        return replace(task, status=Status.WAITING)
-    judged = request.judge(asked, drop.portrait.source(), None if spoken else drop.voice.source())
-    return request.apply(task, judged)
+        return _without_portrait(task, drop, composed, voice)
+    return request.apply(task, request.validate(composed, drop.portrait.source(), voice))
 
 
-def _brief(drop: Drop, spoken: bool) -> TaskRequest:
-    told: dict[str, Any] = {}
+def _without_portrait(task: Task, drop: Drop, composed: TaskRequest, voice: Source | None) -> Task:
+    """WAITING, with the reason; what is wrong already is refused at once."""
+    refusals = request.without_media(composed, has_audio=voice is not None)
+    try:
+        if voice:
+            inspect_audio(voice)
+    except NotMedia as error:
+        refusals.append(error.refusal)
+    if refusals:
+        return request.refuse(task, refusals)
+    folder, stem, _ = drops.split(drop.voice.key)
+    message = (
+        f"{drop.voice.name} waits for its portrait: drop {folder}{stem}.png or "
+        f"{folder}portrait.png (or .jpg) within {options().waiting_hours:g} hours."
+    )
+    return replace(
+        task, status=Status.WAITING, error={"code": "WAITS_FOR_PORTRAIT", "message": message}
+    )
+
+
+def _request(drop: Drop, spoken: bool) -> TaskRequest:
+    settings: dict[str, Any] = {}
     for file in (*drop.settings, drop.voice) if spoken else drop.settings:
-        told |= request.parse(_text(file), file.name)
-    return request.compose(told, _text(drop.prompt) if drop.prompt else None)
+        settings |= request.parse(_text(file), file.name)
+    return request.compose(settings, _text(drop.prompt) if drop.prompt else None)
 
 
 def _text(file: File) -> str:
     try:
         return drops.read_text(file)
     except ValueError as error:
-        raise request.Refused([Refusal("BAD_TEXT", "settings", str(error))]) from error
+        raise request.Refused(Refusal("BAD_TEXT", "settings", str(error))) from error
 
 
 def _leave_note(drop: Drop, task: Task) -> None:
     """A refused voice gets its reason beside it; a mended one loses it."""
-    s3 = aws("s3")
     if task.status is Status.FAILED:
-        note = {
-            "task_id": task.task_id,
-            **task.error,
-            "cure": "replace the file; this note goes when it is mended",
-        }
-        body = json.dumps(note, ensure_ascii=False, indent=1).encode()
-        s3.put_object(
-            Bucket=drop.voice.bucket, Key=drop.note_key, Body=body, ContentType="application/json"
-        )
+        _put_note(drop.note_key, {"task_id": task.task_id, **task.error})
     elif drop.has_note:
-        s3.delete_object(Bucket=drop.voice.bucket, Key=drop.note_key)
+        aws("s3").delete_object(Bucket=drop.voice.bucket, Key=drop.note_key)
+
+
+def _ask_for_voice(portrait_key: str) -> None:
+    """A portrait without a voice makes no task: the note beside it says what is missing."""
+    folder, stem, _ = drops.split(portrait_key)
+    name = portrait_key.rpartition("/")[2]
+    message = (
+        f"{name} waits for its voice: drop {folder}{stem}.mp3 (or .wav, .m4a), or name the picture "
+        f"{folder}portrait.png to use it for every voice of the folder."
+    )
+    _put_note(f"{folder}{stem}.error.json", {"code": "WAITS_FOR_VOICE", "message": message})
+
+
+def _put_note(key: str, facts: Mapping[str, Any]) -> None:
+    note = {**facts, "cure": "replace the file; this note goes when it is mended"}
+    body = json.dumps(note, ensure_ascii=False, indent=1).encode()
+    aws("s3").put_object(Bucket=get().inbox, Key=key, Body=body, ContentType="application/json")

@@ -24,13 +24,16 @@ from functions.tasks.task import id_of
 
 OURS = "_talkdrop/"  # where we keep what we brought in ourselves; the inbox's rule leaves it out
 
-_VOICES = frozenset({"mp3", "wav", "m4a", "aac", "ogg", "oga", "opus", "flac"})
+# Formats no provider takes are here too: a file that is dropped deserves a reason, not silence.
+_VOICES = frozenset(
+    {"mp3", "wav", "m4a", "aac", "ogg", "oga", "opus", "flac", "mp2", "wma", "aif", "aiff", "amr"}
+    | {"caf", "m4b", "mp4", "m4v", "mov", "3gp", "webm", "mkv", "avi", "wave", "mpga", "weba"}
+)
 _PORTRAITS = frozenset({"jpg", "jpeg", "png", "webp", "gif", "bmp", "heic", "avif", "tif", "tiff"})
 
 
 class Kind(StrEnum):
-    """What a file is by its name. Formats no provider takes are here too: they deserve a reason,
-    not silence."""
+    """What a file is by its name."""
 
     VOICE = "voice"
     PORTRAIT = "portrait"
@@ -107,6 +110,11 @@ def kind_of(key: str) -> Kind:
     return {"txt": Kind.PROMPT, "json": Kind.SETTINGS}.get(extension, Kind.OTHER)
 
 
+def is_lone_portrait(key: str) -> bool:
+    """Is this the portrait of one voice, and not that of a folder?"""
+    return kind_of(key) is Kind.PORTRAIT and split(key)[1] != "portrait"
+
+
 def task_id_of(bucket: str, key: str, version_id: str) -> str:
     """The same upload can never be two tasks, whatever repeats."""
     return id_of("drop", bucket, key, version_id)
@@ -158,8 +166,8 @@ def voices_for(bucket: str, key: str) -> Iterator[str]:
 
 
 def _spoken(bucket: str, folder: str, stem: str) -> Iterator[str]:
-    """`<stem>.json` may carry a text for the provider to speak; whether it does, whoever reads it
-    decides."""
+    """`<stem>.json` may carry a text for the provider to speak; what it holds is
+    read later."""
     if stem not in {"settings", "portrait"}:
         yield from (
             item["Key"]

@@ -1,105 +1,104 @@
-"""Media that a task of the API named by https URL: fetched once, kept beside the inbox's files,
-judged like them."""
+"""Media that a task of the API names by https URL: fetched once, kept beside the inbox's files and
+validated like them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from decimal import Decimal
 
-from aws_lambda_powertools import Logger
-
-from functions import providers
 from functions.download import download
 from functions.inputs import drops, request
 from functions.inputs.drops import File
-from functions.inputs.media import MOST_BYTES, Refusal
-from functions.inputs.request import TaskRequest
+from functions.inputs.refusals import MOST_BYTES, Refusal
+from functions.inputs.request import TaskRequest, Validation
 from functions.settings import aws, get
 from functions.tasks import queries, queues, steps
 from functions.tasks.task import Status, Task
-
-logger = Logger(child=True)
 
 _SECONDS_EACH = 60.0
 
 
 def bring_in(task_id: str) -> None:
-    """Fetch what the task names, open its way or refuse it. Done again after a crash, it fetches
+    """Fetch what the task names; then it is READY or refused. Done again after a crash, it fetches
     again."""
     task = queries.load(task_id)
     if task is None or task.status not in {Status.WAITING, Status.READY} or not task.never_intended:
         return
     if task.status is Status.WAITING:
-        task = _settle_media(task)
+        task = _fetch_media(task)
     if task.status is Status.READY:
         queues.submit(task_id, task.not_before)
 
 
-def _settle_media(task: Task) -> Task:
+def check(field: str, url: str) -> Refusal | None:
+    """Why a URL can never be fetched, before anything is connected; None if it may be."""
+    try:
+        download.check(url, "")
+    except download.FetchError as error:
+        cure = "give a public https URL, or a key of the inbox"
+        return Refusal("BAD_URL", field, f"{field} cannot be fetched: {error}; {cure}")
+    return None
+
+
+def validate(task: Task, files: Mapping[str, File]) -> tuple[Task, Validation]:
+    """The task READY or FAILED, by what these files are."""
+    asked = TaskRequest(
+        task.provider, task.model, task.prompt, task.settings,
+        max_usd=None if task.max_usd is None else Decimal(task.max_usd),
+    )  # fmt: skip
+    portrait, voice = (
+        files[field].source() if field in files else None for field in ("portrait", "audio")
+    )
+    validation = request.validate(asked, portrait, voice)
+    with_files = replace(
+        task, portrait=files["portrait"].named(), audio=files["audio"].named() if voice else {}
+    )
+    return request.apply(with_files, validation), validation
+
+
+def _fetch_media(task: Task) -> Task:
     files: dict[str, File] = {}
     refusals: list[Refusal] = []
     for field in ("portrait", "audio"):
         try:
-            file = _file(task, field)
-        except download.SourceUnreachable as error:
-            refusals.append(
-                Refusal(
-                    "UNREACHABLE", field, f"{_place(task, field)} could not be fetched: {error}"
-                )
-            )
-        except download.FetchError as error:
-            refusals.append(
-                Refusal("REFUSED_URL", field, f"{_place(task, field)} was not fetched: {error}")
-            )
-        else:
-            if file:
+            if file := _file(task, field):
                 files[field] = file
-            elif field == "portrait" or task.audio:
-                refusals.append(
-                    Refusal(
-                        "INPUT_GONE",
-                        field,
-                        f"the {field} is no longer in the inbox: upload it again",
-                    )
-                )
-    if refusals:
-        message = " ".join(refusal.message for refusal in refusals)
-        judged = replace(
-            task, status=Status.FAILED, error={"code": refusals[0].code, "message": message}
-        )
-    else:
-        judged = judge(task, files)
-    return steps.revise(judged, task, why="media fetched")
-
-
-def judge(task: Task, files: dict[str, File]) -> Task:
-    """READY or FAILED, by what these files are."""
-    asked = TaskRequest(task.provider, task.model, task.prompt, task.settings)
-    portrait, voice = (
-        files[field].source() if field in files else None for field in ("portrait", "audio")
-    )
-    seen = replace(
-        task, portrait=files["portrait"].named(), audio=files["audio"].named() if voice else {}
-    )
-    return request.apply(seen, request.judge(asked, portrait, voice))
+        except request.Refused as refused:
+            refusals += refused.refusals
+    fetched = request.refuse(task, refusals) if refusals else validate(task, files)[0]
+    return steps.revise(fetched, task, why="media fetched")
 
 
 def _file(task: Task, field: str) -> File | None:
-    wanted: Any = getattr(task, field)
-    if "key" in wanted:
-        return drops.head(wanted["bucket"], wanted["key"])
-    if field not in task.imports:
-        return None
-    limits = providers.get(task.provider).models[task.model].limits
-    most = limits.image_bytes if field == "portrait" else limits.audio_bytes
-    content = download.read(
-        task.imports[field], max_bytes=min(most, MOST_BYTES), deadline_seconds=_SECONDS_EACH
-    )
-    name = download.bare(task.imports[field]).rpartition("/")[2] or field
+    """The file of this field, in the inbox; None where the task has none. Raises Refused."""
+    media = task.portrait if field == "portrait" else task.audio
+    if "key" in media:
+        if file := drops.head(media["bucket"], media["key"]):
+            return file
+        message = f"the {field} is no longer in the inbox: upload it again"
+        raise request.Refused(Refusal("INPUT_GONE", field, message))
+    return _fetch(task, field) if field in task.imports else None
+
+
+def _fetch(task: Task, field: str) -> File:
+    url = task.imports[field]
+    most = request.largest(task.provider, task.model)[field == "audio"]
+    try:
+        content = download.read(
+            url, max_bytes=min(most, MOST_BYTES), deadline_seconds=_SECONDS_EACH
+        )
+    except download.SourceUnreachable as error:
+        message = f"{download.bare(url)} could not be fetched: {error}"
+        raise request.Refused(Refusal("UNREACHABLE", field, message)) from error
+    except download.FetchError as error:
+        message = f"{download.bare(url)} was not fetched: {error}"
+        raise request.Refused(Refusal("REFUSED_URL", field, message)) from error
+    name = download.bare(url).rpartition("/")[2] or field
     key = f"{drops.OURS}{task.task_id}/{field}-{name}"
     aws("s3").put_object(Bucket=get().inbox, Key=key, Body=content)
-    return drops.head(get().inbox, key)
-
-
-def _place(task: Task, field: str) -> str:
-    return download.bare(task.imports.get(field, "")) or field
+    file = drops.head(get().inbox, key)
+    if file is None:
+        message = f"the {field} was deleted from the inbox while it was fetched: open a new task"
+        raise request.Refused(Refusal("INPUT_GONE", field, message))
+    return file

@@ -16,7 +16,8 @@ class Limits:
     """What the provider's documentation refuses. `None`: no limit is documented.
 
     Types are MIME types in one spelling: image/jpeg image/png image/webp, audio/mpeg audio/wav
-    audio/aac audio/mp4 (m4a) audio/ogg.
+    audio/aac audio/mp4 (m4a) audio/ogg. `reported` names the limits below that clients report and
+    no documentation states: an option can lift them.
     """
 
     image_types: frozenset[str]
@@ -28,6 +29,7 @@ class Limits:
     audio_min_seconds: float | None = None
     audio_max_seconds: float | None = None
     prompt_characters: int = 5000
+    reported: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -120,8 +120,11 @@ def revise(task: Task, standing: Task, *, why: str) -> Task:
     update.given(
         "attribute_not_exists({intended_at}) AND {changed_at} = :seen", seen=standing.changed_at
     )
-    said = ("provider", "model", "prompt", "settings", "stem", "portrait", "audio", "quote_usd")
-    update.set(**{name: getattr(task, name) for name in said if getattr(task, name) is not None})
+    revised = (
+        "provider", "model", "model_reason", "prompt", "settings", "stem", "portrait", "audio",
+        "max_usd", "quote_usd",
+    )  # fmt: skip
+    update.set(**{name: value for name in revised if (value := getattr(task, name)) is not None})
     update.set(error=task.error) if task.error else update.remove("error")
     update.remove("expires_at")
     return Task.of(update.run())

@@ -35,7 +35,8 @@ TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.EXPIRED})
 @dataclass(frozen=True)
 class Task:
     """A task as the table has it. `portrait` and `audio` name the exact object version and what was
-    found in it; `attempt` is the attempt that is or would be paid next; `sent_at` when its POST was
+    found in it; `model_reason` says why this model, where the task named none, and `max_usd` is the
+    most it may cost, where it says so itself; `attempt` is the attempt that is or would be paid next; `sent_at` when its POST was
     about to leave; `counted_usd` is what its closed books were settled to;
     `returns` how often it came back unsent; `callbacks_received` counts genuine bells and
     `callbacks_handled` those that a query has answered; `archived` says where the video lies;
@@ -50,12 +51,14 @@ class Task:
     origin: str = "files"
     provider: str = ""
     model: str = ""
+    model_reason: str = ""
     prompt: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     stem: str = ""
     portrait: Mapping[str, Any] = field(default_factory=dict)
     audio: Mapping[str, Any] = field(default_factory=dict)
     imports: Mapping[str, Any] = field(default_factory=dict)
+    max_usd: Decimal | int | None = None
     quote_usd: Decimal | int | None = None
     charge_usd: Decimal | int | None = None
     counted_usd: Decimal | int | None = None

@@ -21,7 +21,16 @@ from functions.videos.bucket import ArchiveUnavailable
 from functions.videos.mp4 import NotAVideo
 from tests.archive.asking import URL, Answer, chunked, serve
 from tests.archive.conftest import Vault
-from tests.archive.films import FTYP, box, film, moov, movie_header, track
+from tests.archive.films import (
+    FTYP,
+    box,
+    film,
+    fragment,
+    fragmented_moov,
+    moov,
+    movie_header,
+    track,
+)
 from tests.archive.internet import Internet, Visit
 
 FILM = film(3_000_000)
@@ -198,6 +207,14 @@ WRONG = {
     + (1 << 60).to_bytes(8)
     + bytes(100),
     "crumbs": FTYP + box(b"free") * 250_000,
+    "a fragment short of its promise": FTYP
+    + fragmented_moov(box(b"mehd", bytes(4) + (12_000).to_bytes(4)))
+    + fragment(1.0) * 11,
+    "a fragment without its pictures": FTYP
+    + fragmented_moov()
+    + fragment(1.0) * 12
+    + fragment(1.0)[:-508],
+    "fragments of a blink": FTYP + fragmented_moov() + fragment(0.5) * 2,
 }
 
 
@@ -219,15 +236,9 @@ RIGHT = {
     "pictures to the end": FTYP + moov() + b"\x00\x00\x00\x00mdat" + bytes(9000),
     "a long box": FTYP + moov() + b"\x00\x00\x00\x01mdat" + (16 + 9000).to_bytes(8) + bytes(9000),
     "in fragments": FTYP
-    + box(
-        b"moov",
-        movie_header(0) + track() + box(b"mvex", box(b"mehd", bytes(4) + (12_000).to_bytes(4))),
-    )
-    + (box(b"moof", bytes(50)) + box(b"mdat", bytes(500))) * 12,
-    "in fragments without a length": FTYP
-    + box(b"moov", movie_header(0) + track())
-    + box(b"moof", bytes(50))
-    + PICTURES,
+    + fragmented_moov(box(b"mehd", bytes(4) + (12_000).to_bytes(4)))
+    + fragment(1.0) * 12,
+    "in fragments without a length": FTYP + fragmented_moov() + fragment(0.5) * 24,
 }
 
 

@@ -8,7 +8,7 @@ import boto3
 import pytest
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from functions.inputs import source
@@ -18,6 +18,7 @@ from .conftest import Ledger
 CONTENT = bytes(range(256)) * 4000
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, len(CONTENT) + 10), st.integers(0, 300_000)), max_size=8))
 def test_pieces_read_in_any_order_are_the_bytes_of_the_file(pieces: list[tuple[int, int]]) -> None:
     file = Ledger("a", CONTENT)
@@ -25,6 +26,7 @@ def test_pieces_read_in_any_order_are_the_bytes_of_the_file(pieces: list[tuple[i
         assert file.source.read(start, length) == CONTENT[start : start + length]
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=1, max_size=4), st.integers(0, 3000))
 def test_a_mark_is_found_where_it_stands(mark: bytes, start: int) -> None:
     content = bytes(range(200)) * 3000 + b"\xf0\xf1\xf2\xf3"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from functions.inputs import media
+from functions.inputs import audio, refusals
 from functions.inputs.source import of_bytes
 
 from .conftest import Ledger, Make
@@ -26,12 +26,10 @@ KINDS = [
     ("deep.wav", "audio/wav", ("-c:a", "pcm_s24le", "-ac", "6")),
     ("float.wav", "audio/wav", ("-c:a", "pcm_f32le")),
     ("telephone.wav", "audio/wav", ("-c:a", "pcm_mulaw", "-ar", "8000")),
-    ("adpcm.wav", "audio/wav", ("-c:a", "adpcm_ima_wav")),
     ("huge.wav", "audio/wav", ("-rf64", "always")),
     ("aac.m4a", "audio/mp4", ("-c:a", "aac")),
     ("web.m4a", "audio/mp4", ("-c:a", "aac", "-movflags", "+faststart")),
     ("slow.m4a", "audio/mp4", ("-c:a", "aac", "-ar", "8000")),
-    ("lossless.m4a", "audio/mp4", ("-c:a", "alac")),
     (
         "recorded.m4a",
         "audio/mp4",
@@ -52,12 +50,12 @@ KINDS = [
 ]
 
 
-def look(name: str, content: bytes) -> media.Audio:
-    return media.inspect_audio(of_bytes(name, content))
+def look(name: str, content: bytes) -> audio.Audio:
+    return audio.inspect_audio(of_bytes(name, content))
 
 
 def refused(name: str, content: bytes) -> str:
-    with pytest.raises(media.NotMedia) as caught:
+    with pytest.raises(refusals.NotMedia) as caught:
         look(name, content)
     assert caught.value.refusal.field == "audio"
     return f"{caught.value.refusal.code} {caught.value.refusal.message}"
@@ -94,7 +92,7 @@ def test_cover_art_in_the_tag_is_stepped_over(sound: Make) -> None:
     sizes = bytes(size >> shift & 0x7F for shift in (21, 14, 7, 0))
     cover = b"ID3\x04\0\0" + sizes + b"\xff\xfb\x90\x00" * (size // 4)
     file = Ledger("a.mp3", cover + plain)
-    assert media.inspect_audio(file.source).seconds == look("a.mp3", plain).seconds
+    assert audio.inspect_audio(file.source).seconds == look("a.mp3", plain).seconds
     assert sum(file.asked) < size
 
 
@@ -208,6 +206,15 @@ def test_what_is_no_sound_is_named_with_its_cure(content: bytes, words: str) -> 
         ("flac.ogg", ("-c:a", "flac"), "neither Vorbis nor Opus"),
         ("voice.aiff", (), "an AIFF sound"),
         ("voice.wma", (), "a Windows Media file"),
+        ("adpcm.wav", ("-c:a", "adpcm_ima_wav"), "a WAV that holds ADPCM"),
+        ("ms.wav", ("-c:a", "adpcm_ms"), "a WAV that holds ADPCM"),
+        ("deep.wav", ("-c:a", "pcm_f64le"), "a WAV of 64-bit floats"),
+        ("layer-3.wav", ("-c:a", "libmp3lame"), "a WAV that holds MP3"),
+        ("lossless.m4a", ("-c:a", "alac"), "an M4A that holds Apple Lossless"),
+        ("film.mp4", ("-c:a", "ac3"), "an M4A that holds AC-3"),
+        ("opus.mp4", ("-c:a", "libopus"), "an M4A that holds Opus"),
+        ("flac.mp4", ("-c:a", "flac", "-strict", "-2"), "an M4A that holds FLAC"),
+        ("vorbis.mp4", ("-c:a", "libvorbis"), "an M4A that holds coding 0xdd"),
     ],
 )
 def test_sound_in_a_form_that_nobody_takes_is_named(
@@ -230,9 +237,9 @@ def test_a_copy_protected_m4a_is_refused(sound: Make) -> None:
 
 def test_a_header_of_a_wav_costs_one_request_and_a_scan_of_an_mp3_few(sound: Make) -> None:
     wav = Ledger("a.wav", sound("long.wav", seconds=60))
-    media.inspect_audio(wav.source)
+    audio.inspect_audio(wav.source)
     assert wav.asked == [1 << 18]
     mp3 = Ledger("a.mp3", sound("no-tags.mp3", "-id3v2_version", "0", "-write_xing", "0") * 300)
-    media.inspect_audio(mp3.source)
+    audio.inspect_audio(mp3.source)
     assert len(mp3.asked) <= 6
     assert sum(mp3.asked) < 1.1 * len(mp3.content)

@@ -9,7 +9,7 @@ import zlib
 import pytest
 from PIL import Image
 
-from functions.inputs import media
+from functions.inputs import pictures, refusals
 from functions.inputs.source import of_bytes
 
 from .conftest import Ledger, picture
@@ -18,12 +18,12 @@ EXIF = Image.Exif()
 EXIF[0x0112] = 6  # turned by a quarter
 
 
-def look(name: str, content: bytes) -> media.Image:
-    return media.inspect_image(of_bytes(name, content))
+def look(name: str, content: bytes) -> pictures.Image:
+    return pictures.inspect_image(of_bytes(name, content))
 
 
 def refused(name: str, content: bytes) -> str:
-    with pytest.raises(media.NotMedia) as caught:
+    with pytest.raises(refusals.NotMedia) as caught:
         look(name, content)
     assert caught.value.refusal.field == "portrait"
     return f"{caught.value.refusal.code} {caught.value.refusal.message}"
@@ -53,7 +53,7 @@ def bomb(width: int, height: int) -> bytes:
     ],
 )
 def test_a_picture_is_known_by_its_bytes(content: bytes, content_type: str) -> None:
-    assert look("portrait.xyz", content) == media.Image(
+    assert look("portrait.xyz", content) == pictures.Image(
         "portrait.xyz", content_type, len(content), 701, 499
     )
 
@@ -71,14 +71,14 @@ def test_a_picture_that_is_cut_off_is_damaged(kind: str, share: float) -> None:
 def test_what_stands_behind_a_picture_does_no_harm(kind: str, size: int) -> None:
     """Phones append a film to a photo, and others a ZIP."""
     file = Ledger("face", picture(kind, 640, 480) + b"PK\x03\x04" + b"\0" * size)
-    assert media.inspect_image(file.source).width == 640
+    assert pictures.inspect_image(file.source).width == 640
     assert sum(file.asked) <= 2 * (1 << 18) + (1 << 16)
 
 
 def test_a_large_picture_costs_its_head_and_its_tail() -> None:
     start, end = picture("PNG", 640, 480)[:41], b"\0\0\0\0IEND\xaeB`\x82"
     file = Ledger("face.png", start + b"\0" * 9_000_000 + end)
-    media.inspect_image(file.source)
+    pictures.inspect_image(file.source)
     assert file.asked == [1 << 18, 1 << 16]
 
 
@@ -139,6 +139,6 @@ def test_what_is_no_picture_for_a_provider_is_named(content: bytes, words: str) 
 def test_a_file_that_nobody_takes_is_refused_unread() -> None:
     file = Ledger("face.png", b"")
     file.source.size = (128 << 20) + 1
-    with pytest.raises(media.NotMedia, match=r"128\.0 MB \(134,217,729 bytes\)"):
-        media.inspect_image(file.source)
+    with pytest.raises(refusals.NotMedia, match=r"128\.0 MB \(134,217,729 bytes\)"):
+        pictures.inspect_image(file.source)
     assert file.asked == []

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from functions import providers
-from functions.inputs import media
+from functions.inputs import audio, limits, pictures, refusals
+from functions.inputs.audio import Audio
+from functions.inputs.pictures import Image
 from functions.inputs.source import of_bytes
 from functions.providers.base import MB, Limits, Model, Setting
 
@@ -43,13 +45,13 @@ LAX = replace(
     KLING, id="lax", limits=Limits(KLING.limits.image_types, KLING.limits.audio_types), settings={}
 )
 
-FACE = media.Image("face.png", "image/png", 90_000, 512, 512)
-VOICE = media.Audio("voice.mp3", "audio/mpeg", 90_000, 12.0)
+FACE = Image("face.png", "image/png", 90_000, 512, 512)
+VOICE = Audio("voice.mp3", "audio/mpeg", 90_000, 12.0)
 
 
-def check(model: Model = KLING, **changes: Any) -> list[media.Refusal]:
+def check(model: Model = KLING, **changes: Any) -> list[refusals.Refusal]:
     asked = {"image": FACE, "audio": VOICE, "prompt": "", "settings": {}, **changes}
-    return media.check(model, "kling", **asked)
+    return limits.check(model, "kling", **asked)
 
 
 def codes(**changes: Any) -> list[str]:
@@ -198,8 +200,8 @@ def test_an_unknown_setting_is_refused_and_the_known_ones_are_listed() -> None:
 
 def test_the_messages_name_the_limit_the_value_and_the_cure() -> None:
     refusals = check(
-        image=media.Image("face.webp", "image/webp", 12 * MB, 9, 90),
-        audio=media.Audio("voice.ogg", "audio/ogg", 6 * MB, 301.5),
+        image=Image("face.webp", "image/webp", 12 * MB, 9, 90),
+        audio=Audio("voice.ogg", "audio/ogg", 6 * MB, 301.5),
         prompt="x" * 2501,
         settings={"mode": "best", "seed": 7},
     )
@@ -226,9 +228,9 @@ def test_the_messages_name_the_limit_the_value_and_the_cure() -> None:
 def test_every_model_of_every_provider_refuses_what_is_surely_a_mistake(
     name: str, sound: Make
 ) -> None:
-    speck = media.inspect_image(of_bytes("face.png", picture("PNG", 9, 9)))
-    heavy = media.inspect_image(of_bytes("face.jpg", picture("JPEG", 512, 512) + bytes(12 * MB)))
-    click = media.inspect_audio(of_bytes("voice.wav", sound("click.wav", seconds=0.2)))
+    speck = pictures.inspect_image(of_bytes("face.png", picture("PNG", 9, 9)))
+    heavy = pictures.inspect_image(of_bytes("face.jpg", picture("JPEG", 512, 512) + bytes(12 * MB)))
+    click = audio.inspect_audio(of_bytes("voice.wav", sound("click.wav", seconds=0.2)))
     for model in providers.get(name).models.values():
         assert [one.code for one in check(model, image=speck)] == ["IMAGE_TOO_FEW_PIXELS"]
         assert [one.code for one in check(model, image=heavy)] == ["IMAGE_TOO_LARGE"]
@@ -238,4 +240,4 @@ def test_every_model_of_every_provider_refuses_what_is_surely_a_mistake(
 @pytest.mark.parametrize("name", providers.NAMES)
 def test_every_type_that_a_provider_takes_is_one_that_we_can_tell(name: str) -> None:
     for model in providers.get(name).models.values():
-        assert model.limits.image_types | model.limits.audio_types <= set(media.WORDS)
+        assert model.limits.image_types | model.limits.audio_types <= set(limits.WORDS)

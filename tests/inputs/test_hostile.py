@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from functions.inputs import media
+from functions.inputs import audio, pictures, refusals
 
 from .conftest import Ledger, Make, picture
 
@@ -38,10 +38,10 @@ BEGINNINGS = [
 def look_both_ways(content: bytes) -> list[Ledger]:
     """No other error than NotMedia; and no file is read more than a few times over."""
     files = []
-    inspections: tuple[Callable[..., object], ...] = (media.inspect_image, media.inspect_audio)
+    inspections: tuple[Callable[..., object], ...] = (pictures.inspect_image, audio.inspect_audio)
     for inspect in inspections:
         file = Ledger("drop.bin", content)
-        with contextlib.suppress(media.NotMedia):
+        with contextlib.suppress(refusals.NotMedia):
             inspect(file.source)
         assert sum(file.asked) <= 3 * len(content) + (1 << 20)
         files.append(file)
