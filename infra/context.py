@@ -219,8 +219,8 @@ def _names_what_there_is(options: Options) -> None:
                     f"{', '.join(providers.NAMES)}"
                 )
     for name, model in options.default_models.items():
-        if model not in (models := providers.get(name).models):
-            raise ValueError(f"{name} has no model {model!r}: it has {', '.join(models)}")
+        if model != "auto" and model not in (models := providers.get(name).models):
+            raise ValueError(f"{name} has no model {model!r}: it has auto, {', '.join(models)}")
     for name, delivery in options.media_delivery.items():
         if delivery not in (deliveries := providers.get(name).media_deliveries):
             raise ValueError(
