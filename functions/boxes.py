@@ -74,9 +74,11 @@ class Movie:
         """How long a track plays: after its edits, fragments included; 0 where nothing says."""
         if not track.timescale:
             return 0.0
-        played = max(track.units - track.skipped, 0) / track.timescale
+        # Of pictures an edit's beginning is the delay of their reordering, and nothing is left out.
+        skipped = track.skipped if track.kind == "soun" else 0
+        played = max(track.units - skipped, 0) / track.timescale
         if track.edited and self.timescale and not self.is_fragmented:
-            return min(played, track.edited / self.timescale) if track.units else 0.0
+            return min(played, track.edited / self.timescale)
         return played
 
     @property
@@ -152,10 +154,10 @@ class Walk:
 
     def _check_end(self) -> None:
         """Every box that began is over; behind the last there may be blanks."""
-        is_blank = self._may_end and self._is_complete() and not self._kept.strip(_TAIL)
+        is_blank = self._is_complete() and not self._kept.strip(_TAIL)
         promised = [self._at, *(end for _, end in self._parents)]
         end = max(one for one in (0, *promised) if one < _ENDLESS)
-        if end > self.position or (self._kept and not is_blank):
+        if end > self.position or not self._may_end or (self._kept and not is_blank):
             raise self._broken(
                 f"it is cut off: {self.position:,} bytes are there, and its boxes promise at "
                 f"least {max(end, self.wants + 1):,}"
@@ -194,7 +196,8 @@ class Walk:
         while True:
             self._leave_parents()
             parent = self._parents[-1][0] if self._parents else b""
-            start, self._may_end = self._at, not parent
+            start = self._at
+            self._may_end = all(end == _ENDLESS for _, end in self._parents)
             head = yield 8
             if not parent and self._is_tail(head):
                 yield from self._read_tail(head)
