@@ -1,7 +1,8 @@
 """python -m tests.faults random --runs 10000 [--profile kie …] [--first SEED]
 python -m tests.faults singles [--profile kie …]
 python -m tests.faults pairs --runs 2000 [--profile kie …]
-python -m tests.faults replay PROFILE SEED          a random run again, with its trace
+python -m tests.faults unkind --runs 200 [--profile kie …]
+python -m tests.faults replay PROFILE SEED [--model MODEL] [--parts …]    with its trace
 python -m tests.faults mutants [NAME]
 """
 
@@ -11,26 +12,36 @@ import argparse
 import os
 
 from tests.faults import mutants, series
+from tests.faults.replays import Replay
 
 
-def main() -> int:
+def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["random", "singles", "pairs", "replay", "mutants"])
+    parser.add_argument(
+        "what", choices=["random", "singles", "pairs", "unkind", "replay", "mutants"]
+    )
     parser.add_argument("rest", nargs="*")
     parser.add_argument("--profile", action="append", choices=series.PROFILES)
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--model", default="random", help="random, unkind, or a base schedule")
+    parser.add_argument("--parts", nargs="*", help="what is not ordinary in the run; all of it")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 2)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     if arguments.what == "replay":
-        return series.replay(arguments.rest[0], int(arguments.rest[1]))
+        profile, seed = arguments.rest[0], int(arguments.rest[1])
+        parts = None if arguments.parts is None else tuple(arguments.parts)
+        return series.replay(Replay(profile, seed, arguments.model, parts))
     if arguments.what == "mutants":
         return _mutants(arguments.rest, arguments.processes)
-    jobs = {"random": series.randoms, "singles": series.singles, "pairs": series.pairs}[
-        arguments.what
-    ]
+    jobs = {
+        "random": series.randoms,
+        "singles": series.singles,
+        "pairs": series.pairs,
+        "unkind": series.unkinds,
+    }[arguments.what]
     broken = 0
     print(series.HEAD)
     for profile in arguments.profile or series.PROFILES:

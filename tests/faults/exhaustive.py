@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from tests.faults import replays
 from tests.faults.clockwork import Fault
 from tests.faults.plans import WRITES, Script, Struck
 from tests.faults.runs import Result, Run, Scene
@@ -94,6 +95,9 @@ class Case:
             else f"after {self.what}"
         )
         return f"{self.base!r} {self.kind} {self.index} ({self.site}) {what}, seed {self.seed}"
+
+    def part(self) -> str:
+        return replays.strike(self.kind, self.index, self.what)
 
     def calls(self) -> dict[int, Fault]:
         return {self.index: self.what} if self.kind == "call" else {}

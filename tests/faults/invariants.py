@@ -13,6 +13,7 @@ from tests.faults.account import API_KEY, ARCHIVE, CALLBACK_KEY, WEBHOOK_KEY, Ac
 from tests.faults.bucket import Stored
 from tests.faults.clockwork import Broke
 from tests.faults.expressions import Item
+from tests.faults.jobs import Job
 from tests.faults.vendors import Vendor
 
 # From which status to which, by design 5; and those that hold only until a paid POST was
@@ -55,8 +56,9 @@ _SECRETS = re.compile(
 
 
 class Invariants:
-    """Listens to the account and raises Broke. `caps`: spending caps in USD by the length of their
-    period's name."""
+    """Checks what the account writes and publishes, and raises Broke. `caps`: spending caps in USD
+    by the length of their period's name. `resubmitted`, `given_up`: tasks for which a person took
+    another attempt's charge, or the loss, on themselves."""
 
     def __init__(self, account: Account, vendor: Vendor, caps: dict[int, Decimal]) -> None:
         self.account = account
@@ -67,6 +69,12 @@ class Invariants:
         self.completed_ids: dict[str, set[str]] = {}
         self.event_ids: set[str] = set()
         self.held: set[str] = set()
+        self.is_unkind = False
+        self.resubmitted: set[str] = set()
+        self.given_up: set[str] = set()
+        self.since: dict[str, tuple[str, float]] = {}
+        self.running_limit: int | None = None
+        self.hold_hours = {"SUBMITTING": 4.0, "SUBMITTED": 12.0, "ARCHIVING": 12.0}
         account.on_write = self.on_write
         account.on_event = self.on_event
 
@@ -86,6 +94,8 @@ class Invariants:
             self._task_written(pk.removeprefix("task#"), old, new)
         elif pk.startswith("budget#"):
             self._budget_written(pk, new)
+        elif pk.startswith("slots#"):
+            self._slots_written(pk, new)
 
     def _task_written(self, task_id: str, old: Item | None, new: Item) -> None:
         status, attempt = _text(new, "status"), int(new["attempt"]["N"])
@@ -98,6 +108,7 @@ class Invariants:
         if old is None or facts[0] != facts[1]:
             times = self.entered.setdefault(task_id, {})
             times[f"{status}#{attempt}"] = times.get(f"{status}#{attempt}", 0) + 1
+        self._clocks(task_id, before, status, new)
         if status == "HELD" and before != "HELD":
             self.held.add(task_id)
         if status == "COMPLETED" and before != "COMPLETED":
@@ -106,7 +117,7 @@ class Invariants:
             before == "SUBMITTING"
             and status == "READY"
             and self._charges(task_id, attempt)
-            and self.vendor.name != "kling"
+            and (self.vendor.name != "kling" or self.account.plan.traits.takes_ids_twice)
         ):
             raise Broke(
                 "no second POST without proof",
@@ -122,6 +133,8 @@ class Invariants:
         self, task_id: str, before: str, status: str, old: Item, new: Item
     ) -> None:
         edge, unpaid = (before, status), "intended_at" not in old
+        if old["attempt"] != new["attempt"] and task_id in self.resubmitted:
+            return
         if before != status and edge not in _EDGES and not (unpaid and edge in _UNPAID_EDGES):
             raise Broke("rank is monotone", f"{task_id}: {before} → {status}")
         if "job_id" in old and old["job_id"] != new.get("job_id"):
@@ -133,6 +146,29 @@ class Invariants:
         if "archived" in old and old["archived"]["M"] and old["archived"] != new.get("archived"):
             raise Broke("archived is write-once", task_id)
 
+    def _clocks(self, task_id: str, before: str, status: str, new: Item) -> None:
+        if before != status:
+            self.since[task_id] = (status, self.account.clock.now)
+        if status == "SUBMITTING" and before == "READY":
+            breaker = self.account.table.items.get(f"breaker#{self.vendor.name}", {})
+            if "open" in breaker:
+                raise Broke("an open breaker stops the claims", task_id)
+        if "expires_at" in new and status not in _AT_REST - {"HELD"}:
+            raise Broke("TTL takes no live row", f"{task_id} is {status}")
+
+    def _slots_written(self, pk: str, new: Item) -> None:
+        running = len(new["leases"]["M"]) if "leases" in new else 0
+        if self.running_limit is not None and running > self.running_limit:
+            raise Broke("running ≤ limit", f"{pk}: {running}")
+
+    def doubts_are_in_time(self) -> None:
+        """HELD at the latest so long after the status was entered, and a look of six hours and a
+        turn of the sweep."""
+        for task_id, (status, since) in self.since.items():
+            hours = (self.account.clock.now - since) / 3600
+            if status in self.hold_hours and hours > self.hold_hours[status] + 7:
+                raise Broke("HELD in time", f"{task_id} is {status} for {hours:.0f} hours")
+
     def _budget_written(self, pk: str, new: Item) -> None:
         spent, cap = Decimal(new["spent_usd"]["N"]), self.caps.get(len(pk.removeprefix("budget#")))
         if spent < 0:
@@ -141,12 +177,24 @@ class Invariants:
             raise Broke("spend ≤ cap", f"{pk}: {spent} of {cap}")
 
     def on_charge(self) -> None:
-        owners = {(job.task_id, job.attempt) for job in self.vendor.jobs.values()}
-        for task_id, attempt in owners:
+        jobs = list(self.vendor.jobs.values())
+        newest = next(job for job in reversed(jobs) if not job.is_twin)
+        item = self.tasks.get(newest.task_id)
+        if item is not None and _text(item, "status") == "CANCELLED":
+            raise Broke("nothing is paid after a cancel", newest.task_id)
+        self._excuse(newest)
+        for task_id, attempt in {(job.task_id, job.attempt) for job in jobs}:
             if self._charges(task_id, attempt) > 1:
                 raise Broke(
                     "charges(task, attempt) ≤ 1", f"{task_id} attempt {attempt} was accepted twice"
                 )
+
+    def _excuse(self, newest: Job) -> None:
+        """A job that the provider denied in words documented as a refusal, and of which no callback
+        told before the next POST, could not be known."""
+        for job in self.vendor.jobs.values():
+            if job is not newest and job.refused == "sure" and not job.callbacks_accepted:
+                job.is_excused = True
 
     def _charges(self, task_id: str, attempt: int) -> int:
         """Jobs that were charged, or will be. A job that failed costs nothing, here as at every one
@@ -157,7 +205,11 @@ class Invariants:
             for job in self.vendor.jobs.values()
             if (job.task_id, job.attempt) == (task_id, attempt)
         ]
-        return sum(job.status(now) != "fail" for job in jobs)
+        return sum(
+            job.status(now) != "fail"
+            for job in jobs
+            if not (job.is_twin or job.is_excused or job.refused == "sure")
+        )
 
     def _object_of(self, task_id: str, item: Item) -> Stored:
         archived = item["archived"]["M"]
@@ -201,7 +253,8 @@ class Invariants:
     # When all is quiet.
 
     def at_rest(self, expected: set[str]) -> None:
-        self.on_charge()
+        if self.vendor.jobs:
+            self.on_charge()
         tasks = self.tasks
         if missing := expected - set(tasks):
             raise Broke("nothing is lost", f"never became tasks: {sorted(missing)}")
@@ -211,7 +264,9 @@ class Invariants:
         for task_id, item in tasks.items():
             self._ended_well(task_id, item)
         self._archive_is_explained(tasks)
-        self._books_are_right(tasks)
+        if not self.resubmitted:
+            self._books_are_right(tasks)
+        self._second_jobs_are_told(tasks)
         self._alarm_was_raised(tasks)
         self._nothing_leaked()
 
@@ -220,8 +275,8 @@ class Invariants:
             _text(item, "status"),
             [job for job in self.vendor.jobs.values() if job.task_id == task_id],
         )
-        made = [job for job in jobs if job.script.outcome == "success"]
-        if made and status not in ("COMPLETED", "HELD"):
+        made = [job for job in jobs if self._must_be_kept(job, item)]
+        if made and status not in ("COMPLETED", "HELD") and task_id not in self.given_up:
             raise Broke(
                 "paid and lost",
                 f"{task_id} is {status} although job {made[0].job_id} was made and charged",
@@ -238,7 +293,7 @@ class Invariants:
             raise Broke(
                 "what was sent is what the row says", f"{task_id} was sent with another portrait"
             )
-        if status == "HELD" and any(job.callbacks_accepted for job in jobs):
+        if status == "HELD" and not self.is_unkind and any(job.callbacks_accepted for job in jobs):
             raise Broke(
                 "a delivered callback never ends in HELD", f"{task_id}: {item.get('error')}"
             )
@@ -248,6 +303,32 @@ class Invariants:
             one.startswith(f"{task_id}#{status}#") for one in self.event_ids
         ):
             raise Broke("every rest is announced", f"{task_id} {status}")
+
+    def _must_be_kept(self, job: Job, item: Item) -> bool:
+        """A success that could be known: not one that flipped, and not one that was denied in sure
+        words and never called back."""
+        known = job.refused != "sure" or job.callbacks_accepted
+        is_current = job.attempt == int(item["attempt"]["N"])
+        has_flipped = job.script.fails_after > 0
+        return bool(job.script.outcome == "success" and known and is_current and not has_flipped)
+
+    def _second_jobs_are_told(self, tasks: dict[str, Item]) -> None:
+        """Two jobs of one attempt that both called back: a person must hear of the second."""
+        if not self.is_unkind:
+            return
+        for task_id, item in tasks.items():
+            attempt = int(item["attempt"]["N"])
+            known = [
+                job
+                for job in self.vendor.jobs.values()
+                if (job.task_id, job.attempt) == (task_id, attempt) and job.callbacks_accepted
+            ]
+            if len(known) < 2 or _text(item, "status") == "HELD":
+                continue
+            text = json.dumps(item)
+            silent = [job.job_id for job in known if job.job_id not in text]
+            if silent:
+                raise Broke("a second job is told", f"{task_id}: nothing of {silent}")
 
     def _archive_is_explained(self, tasks: dict[str, Item]) -> None:
         for key in self.account.buckets.versions.get(ARCHIVE, {}):

@@ -24,6 +24,13 @@ class Job:
     request: dict[str, Any]
     charge: float
     callbacks_accepted: int = 0
+    refused: str = ""  # in which words, though it was made: doubtful, sure
+    is_twin: bool = False
+    is_excused: bool = False
+
+    def _has_flipped(self, age: float) -> bool:
+        after = self.script.fails_after
+        return after > 0 and age >= self.script.seconds + after
 
     @property
     def video(self) -> bytes:
@@ -32,7 +39,7 @@ class Job:
     def status(self, now: float) -> str:
         age = now - self.accepted_at
         if age >= self.script.seconds:
-            return self.script.outcome
+            return "fail" if self._has_flipped(age) else self.script.outcome
         return "queued" if age < self.script.seconds / 3 else "running"
 
 

@@ -4,10 +4,12 @@ goes."""
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from tests.faults.clockwork import START, Fault, Invocation
+from tests.faults.draws import Draws
+from tests.faults.traits import ORDINARY, Traits
 
 WRITES = ("UpdateItem", "PutItem", "TransactWriteItems")
 
@@ -21,12 +23,20 @@ class Script:
     outcome: str = "success"
     hidden_seconds: float = 0.0
     dead_links: int = 0
+    serves: str = "video"  # or "nothing", or "page": what its link gives for ever
+    fails_after: float = 0.0  # a success that is said to have failed so long after; 0 for never
+    has_twin: bool = False  # one POST makes two jobs
 
 
 class Plan:
     """No faults. Every choice comes from the seed, so that a run is its seed."""
 
-    def __init__(self, seed: int, script: Script | None = None) -> None:
+    traits: Traits = ORDINARY
+
+    def __init__(
+        self, seed: int, script: Script | None = None, only: Collection[str] | None = None
+    ) -> None:
+        self.draws = Draws(seed, only)
         self.random = random.Random(seed * 2 + 1)
         self.script = script or Script()
         self.sites: list[str] = []
@@ -53,11 +63,18 @@ class Plan:
     def job(self) -> Script:
         return self.script
 
+    def has_task(self, number: int, door: str) -> bool:
+        return True
+
     def outage(self, now: float) -> str:
         return ""
 
     def forgeries(self) -> list[tuple[float, str]]:
         return []
+
+    def refusal_with_a_job(self) -> str:
+        """ "doubtful" or "sure": a job is made, and the answer refuses it in such words."""
+        return ""
 
 
 class Struck(Plan):
@@ -145,87 +162,127 @@ PAID_FAULTS = (
 class Harsh(Plan):
     """Everything at once, by rates."""
 
-    def __init__(self, seed: int, rates: Rates | None = None, calm_seconds: float = 0.0) -> None:
-        super().__init__(seed)
+    def __init__(
+        self,
+        seed: int,
+        rates: Rates | None = None,
+        calm_seconds: float = 0.0,
+        only: Collection[str] | None = None,
+    ) -> None:
+        super().__init__(seed, only=only)
         self.calm_until = START + calm_seconds
         self.rates = rates or Rates()
         self.now: Callable[[], float] = lambda: START
-        begin = START + self.random.random() * 1200
-        kind = self.random.choice(["credits", "maintenance", "rate"])
-        has_outage = self.random.random() < self.rates.outage
-        self._outage = (
-            (begin, begin + self.random.random() * 3600, kind) if has_outage else (0.0, 0.0, "")
-        )
+        self._is_uneven = self.draws.allows("uneven latency")
+        self._outage = self._draw_outage()
+
+    def _draw_outage(self) -> tuple[float, float, str]:
+        chance = self.draws.chance("outage")
+        begin, lasts = chance.random() * 1200, chance.random() * 3600
+        kind = chance.choice(["credits", "maintenance", "rate"])
+        if chance.random() >= self.rates.outage or not self.draws.allows(f"outage: {kind}"):
+            return 0.0, 0.0, ""
+        return START + begin, START + begin + lasts, kind
 
     def _is_calm(self) -> bool:
         return not self.calm_until <= self.now() <= START + self.rates.calm_after
 
+    def has_task(self, number: int, door: str) -> bool:
+        return self.draws.allows(f"task {number} by {door}")
+
     def latency(self, site: str) -> float:
-        quick = self.random.expovariate(1 / 0.02)
-        return quick + (self.random.expovariate(1 / 3.0) if self.random.random() < 0.02 else 0.0)
+        chance = self.draws.chance(self.draws.number(f"latency {site}"))
+        if not self._is_uneven:
+            return 0.02
+        quick = chance.expovariate(1 / 0.02)
+        return quick + (chance.expovariate(1 / 3.0) if chance.random() < 0.02 else 0.0)
+
+    def moment(self, within: float) -> float:
+        return self.draws.chance(self.draws.number("moment")).random() * within
 
     def strike(self, one: Invocation, site: str) -> Fault | None:
+        name = self.draws.number(f"{one.name}: {site}")
         if self._is_calm():
             return None
-        rates, chance = self.rates, self.random.random()
+        fault = self._fault(self.draws.chance(name), site)
+        if fault is None or not self.draws.allows(f"{name} {fault.what}"):
+            return None
+        return fault
+
+    def _fault(self, chance: random.Random, site: str) -> Fault | None:
+        rates, drawn = self.rates, chance.random()
         if site.endswith(" POST"):
-            return self._paid(chance)
+            return self._paid(chance, drawn)
         for share, faults in (
             (rates.crash, ("crash-before", "crash-after", "freeze-before", "freeze-after")),
             (rates.error, ("error", "error-after")),
             (rates.slow, ("slow",)),
         ):
-            if chance < share:
-                return Fault(self.random.choice(faults), self.random.random() * 60)
-            chance -= share
-        if site.endswith("Query") and chance < rates.stale:
-            return Fault("stale", self.random.random() * 30)
+            if drawn < share:
+                return Fault(chance.choice(faults), chance.random() * 60)
+            drawn -= share
+        if site.endswith("Query") and drawn < rates.stale:
+            return Fault("stale", chance.random() * 30)
         if site.startswith("dynamodb") and site.endswith(WRITES):
-            if chance < rates.conflict:
+            if drawn < rates.conflict:
                 return Fault("conflict")
-            if chance < rates.conflict + rates.late:
-                return Fault("late", self.random.random() * 10)
-            if chance < rates.conflict + rates.late + rates.doubled:
+            if drawn < rates.conflict + rates.late:
+                return Fault("late", chance.random() * 10)
+            if drawn < rates.conflict + rates.late + rates.doubled:
                 return Fault("twice")
         return None
 
-    def _paid(self, chance: float) -> Fault | None:
+    def _paid(self, chance: random.Random, drawn: float) -> Fault | None:
         """The call that costs money is where it hurts: it is struck more often than any other."""
-        if chance >= self.rates.paid_call:
+        if drawn >= self.rates.paid_call:
             return None
-        return Fault(self.random.choice(PAID_FAULTS), self.random.choice([5.0, 200.0, 1200.0]))
+        return Fault(chance.choice(PAID_FAULTS), chance.choice([5.0, 200.0, 1200.0]))
 
     def deliveries(self, kind: str) -> list[float]:
+        name = self.draws.number(kind)
         if self._is_calm():
             return [0.0]
-        rates, chance = self.rates, self.random.random()
+        waits = self._waits(self.draws.chance(name), kind)
+        how = "lost" if not waits else "late" if len(waits) == 1 else "doubled"
+        return waits if waits == [0.0] or self.draws.allows(f"{name} {how}") else [0.0]
+
+    def _waits(self, chance: random.Random, kind: str) -> list[float]:
+        rates, drawn = self.rates, chance.random()
         lost = {"callback": rates.callback_lost, "event of the inbox": rates.inbox_event_lost}.get(
             kind, 0.0
         )
-        if chance < lost:
+        if drawn < lost:
             return []
-        chance -= lost
+        drawn -= lost
         if kind == "execution dies":
-            return [0.0, 1.0] if chance < rates.execution_dies else [0.0]
+            return [0.0, 1.0] if drawn < rates.execution_dies else [0.0]
         doubled = rates.callback_doubled if kind == "callback" else rates.redelivered
         if kind == "workflow invoke":
             doubled /= 5
-        if chance < doubled:
-            return [0.0, self.random.random() * 300]
+        if drawn < doubled:
+            return [0.0, chance.random() * 300]
         late = rates.callback_late if kind == "callback" else rates.postponed
-        if kind != "workflow invoke" and chance < doubled + late:
-            return [self.random.random() * 900]
+        if kind != "workflow invoke" and drawn < doubled + late:
+            return [chance.random() * 900]
         return [0.0]
 
     def refuses_events(self) -> bool:
-        return not self._is_calm() and self.random.random() < 0.05
+        name = self.draws.number("events")
+        refused = not self._is_calm() and self.draws.chance(name).random() < 0.05
+        return refused and self.draws.allows(f"{name} refused")
 
     def job(self) -> Script:
+        name = self.draws.number("job")
+        chance = self.draws.chance(name)
+        seconds, fails = chance.expovariate(1 / 120) + 5, chance.random() < self.rates.fails
+        hidden = chance.random() * 90 if chance.random() < 0.3 else 0.0
+        dead_links = chance.randrange(3) if chance.random() < 0.2 else 0
+        allows = self.draws.allows
         return Script(
-            seconds=self.random.expovariate(1 / 120) + 5,
-            outcome="fail" if self.random.random() < self.rates.fails else "success",
-            hidden_seconds=self.random.random() * 90 if self.random.random() < 0.3 else 0.0,
-            dead_links=self.random.randrange(3) if self.random.random() < 0.2 else 0,
+            seconds=seconds if allows(f"{name} takes {seconds:.0f} s") else 60.0,
+            outcome="fail" if fails and allows(f"{name} fails") else "success",
+            hidden_seconds=hidden if hidden and allows(f"{name} is hidden") else 0.0,
+            dead_links=dead_links if dead_links and allows(f"{name} has dead links") else 0,
         )
 
     def outage(self, now: float) -> str:
@@ -233,9 +290,8 @@ class Harsh(Plan):
         return kind if begin <= now < end else ""
 
     def forgeries(self) -> list[tuple[float, str]]:
-        if self.random.random() >= self.rates.forged:
+        name = self.draws.number("forged callbacks")
+        chance = self.draws.chance(name)
+        if chance.random() >= self.rates.forged or not self.draws.allows(name):
             return []
-        return [
-            (self.random.random() * 120, self.random.choice(["mac", "body", "body"]))
-            for _ in range(2)
-        ]
+        return [(chance.random() * 120, chance.choice(["mac", "body", "body"])) for _ in range(2)]

@@ -7,7 +7,7 @@ import random
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -84,6 +84,8 @@ class Result:
     sites: list[str]
     kinds: list[str]
     held_charged: int = 0
+    made: list[str] = field(default_factory=list)
+    held_why: Counter[str] = field(default_factory=Counter)
 
 
 class Run:
@@ -106,8 +108,13 @@ class Run:
         )
         caps = {10: scene.cap_usd} if scene.cap_usd is not None else {}
         self.invariants = Invariants(self.account, self.vendor, caps)
+        limits = scene.extras.get("rate_limits", {}).get(scene.profile, {})
+        self.invariants.running_limit = limits.get("running")
         self.expected: set[str] = set()
-        self.waiting = len(scene.doors)
+        self.doors = [
+            (number, door) for number, door in enumerate(scene.doors) if plan.has_task(number, door)
+        ]
+        self.waiting = len(self.doors)
         wires.connect(self.account, self._serve, self.vendor.result, seed, scene.options)
 
     def _serve(self, request: Any) -> Any:
@@ -121,7 +128,7 @@ class Run:
         """Until all is quiet, and then an hour more, for what comes late."""
         broke: Broke | None = None
         try:
-            for number, door in enumerate(self.scene.doors):
+            for number, door in self.doors:
                 wait = self.scene.spread_seconds * number + (
                     self.scene.first_alone_seconds if number else 0.0
                 )
@@ -144,7 +151,7 @@ class Run:
         write is checked."""
         broke: Broke | None = None
         try:
-            for number, door in enumerate(self.scene.doors):
+            for number, door in self.doors:
                 self._enter(number, door)
             self.clock.run(START + seconds)
         except Broke as broken:
@@ -170,14 +177,19 @@ class Run:
             self.plan.sites,
             self.plan.kinds,
             len(held & bought),
+            list(self.plan.draws.made),
+            self._held_why(held),
         )
+
+    def _held_why(self, held: set[str]) -> Counter[str]:
+        items = [self.invariants.tasks[task_id] for task_id in held]
+        return Counter(item["error"]["M"]["code"]["S"] for item in items)
 
     def _is_quiet(self) -> bool:
         if self.waiting or self.invariants.unrested:
             return False
         return (
-            len(self.expected) == len(self.scene.doors)
-            and self.expected <= self.invariants.tasks.keys()
+            len(self.expected) == len(self.doors) and self.expected <= self.invariants.tasks.keys()
         )
 
     # The doors.
@@ -245,6 +257,9 @@ def harsh_scene(profile: str, seed: int) -> Scene:
     )
 
 
-def harsh(profile: str, seed: int, trace: bool = False) -> Result:
+def harsh(
+    profile: str, seed: int, trace: bool = False, only: Collection[str] | None = None
+) -> Result:
     scene = harsh_scene(profile, seed)
-    return Run(scene, Harsh(seed, calm_seconds=scene.first_alone_seconds), seed, trace).play()
+    plan = Harsh(seed, calm_seconds=scene.first_alone_seconds, only=only)
+    return Run(scene, plan, seed, trace).play()

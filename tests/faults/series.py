@@ -4,7 +4,6 @@ mutants."""
 from __future__ import annotations
 
 import multiprocessing
-import os
 import subprocess
 import sys
 import time
@@ -14,14 +13,27 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import NamedTuple
 
 from tests.faults import mutants
+from tests.faults.replays import Replay, shrunk
+from tests.faults.runs import Result
 
 PROFILES = ("kie", "kling", "relay")
-Outcome = tuple[
-    str, str, Counter[str], int, int
-]  # what broke, how to see it again, statuses, charges, held and charged
+
+
+class Outcome(NamedTuple):
+    """What one run came to. `again`: the command that plays it again; `run` and `made` are what
+    shrinks it."""
+
+    broke: str
+    again: str
+    statuses: Counter[str]
+    charges: int
+    held_charged: int
+    held_why: Counter[str]
+    run: Replay
+    made: list[str]
 
 
 @dataclass
@@ -35,17 +47,18 @@ class Tally:
     statuses: Counter[str] = field(default_factory=Counter)
     broken: Counter[str] = field(default_factory=Counter)
     shown: list[str] = field(default_factory=list)
+    held_why: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
 
     def add(self, outcome: Outcome) -> None:
-        rule, how, statuses, charges, held_charged = outcome
         self.runs += 1
-        self.charges += charges
-        self.held_charged += held_charged
-        self.statuses += statuses
-        if rule:
-            self.broken[rule.split(":")[0]] += 1
-            self.shown.append(f"  {rule[:300]}\n    again: {how}")
+        self.charges += outcome.charges
+        self.held_charged += outcome.held_charged
+        self.held_why += outcome.held_why
+        self.statuses += outcome.statuses
+        if outcome.broke:
+            self.broken[outcome.broke.split(":")[0]] += 1
+            self.shown.append(f"  {outcome.broke[:300]}\n    again: {outcome.again}")
 
     def line(self) -> str:
         tasks = sum(self.statuses.values())
@@ -68,15 +81,25 @@ HEAD = (
 
 
 def one_random(profile: str, seed: int) -> Outcome:
-    from tests.faults.runs import harsh
-
-    result = harsh(profile, seed)
-    again = f"{os.path.basename(sys.executable)} -m tests.faults replay {profile} {seed}"
-    return _outcome(result, again)
+    return _outcome(Replay(profile, seed))
 
 
-def _outcome(result: Any, again: str) -> Outcome:
-    return str(result.broke or ""), again, result.statuses, result.charges, result.held_charged
+def one_unkind(profile: str, seed: int) -> Outcome:
+    return _outcome(Replay(profile, seed, "unkind"))
+
+
+def _outcome(run: Replay) -> Outcome:
+    result: Result = run.play()
+    return Outcome(
+        str(result.broke or ""),
+        run.command(),
+        result.statuses,
+        result.charges,
+        result.held_charged,
+        result.held_why,
+        run,
+        result.made,
+    )
 
 
 def all_singles(profile: str, part: tuple[int, int] = (0, 1)) -> Iterator[Outcome]:
@@ -88,8 +111,7 @@ def all_singles(profile: str, part: tuple[int, int] = (0, 1)) -> Iterator[Outcom
         for case in exhaustive.singles(name, base):
             number += 1
             if number % part[1] == part[0]:
-                result = exhaustive.play(base, case)
-                yield _outcome(result, f"{profile} {case}")
+                yield _outcome(Replay(profile, case.seed, name, (case.part(),)))
 
 
 def some_pairs(profile: str, runs: int, seed: int) -> Iterator[Outcome]:
@@ -98,8 +120,21 @@ def some_pairs(profile: str, runs: int, seed: int) -> Iterator[Outcome]:
     bases = exhaustive.bases(profile)
     for name, base in bases.items():
         for first, second in exhaustive.pairs(name, base, runs // len(bases), seed):
-            result = exhaustive.play(base, first, second)
-            yield _outcome(result, f"{profile} {first} and {second}")
+            yield _outcome(Replay(profile, first.seed, name, (first.part(), second.part())))
+
+
+def _shrink_one(outcomes: list[Outcome]) -> list[Outcome]:
+    """The first that broke a rule is shrunk; the others of that rule are likely the same."""
+    seen: set[str] = set()
+    shown: list[Outcome] = []
+    for one in outcomes:
+        rule = one.broke.split(":")[0]
+        if rule and rule not in seen:
+            seen.add(rule)
+            fewest = shrunk(one.run, rule, one.made)
+            one = one._replace(again=f"{one.again}\n    fewest: {fewest.command()}")
+        shown.append(one)
+    return shown
 
 
 Job = Callable[[], list[Outcome]]
@@ -121,6 +156,11 @@ def randoms(profile: str, runs: int, first: int) -> list[Job]:
     return [partial(_randoms, profile, one, min(50, first + runs - one)) for one in firsts]
 
 
+def unkinds(profile: str, runs: int, first: int) -> list[Job]:
+    firsts = range(first, first + runs, 10)
+    return [partial(_unkinds, profile, one, min(10, first + runs - one)) for one in firsts]
+
+
 def singles(profile: str, _runs: int, _first: int) -> list[Job]:
     return [partial(_singles, profile, part) for part in range(_PARTS)]
 
@@ -130,23 +170,25 @@ def pairs(profile: str, runs: int, first: int) -> list[Job]:
 
 
 def _randoms(profile: str, first: int, count: int) -> list[Outcome]:
-    return [one_random(profile, seed) for seed in range(first, first + count)]
+    return _shrink_one([one_random(profile, seed) for seed in range(first, first + count)])
+
+
+def _unkinds(profile: str, first: int, count: int) -> list[Outcome]:
+    return _shrink_one([one_unkind(profile, seed) for seed in range(first, first + count)])
 
 
 def _singles(profile: str, part: int) -> list[Outcome]:
-    return list(all_singles(profile, (part, _PARTS)))
+    return _shrink_one(list(all_singles(profile, (part, _PARTS))))
 
 
 def _pairs(profile: str, runs: int, seed: int) -> list[Outcome]:
-    return list(some_pairs(profile, runs, seed))
+    return _shrink_one(list(some_pairs(profile, runs, seed)))
 
 
-def replay(profile: str, seed: int) -> int:
-    from tests.faults.runs import harsh, harsh_scene
-
-    print(harsh_scene(profile, seed))
-    result = harsh(profile, seed, trace=True)
+def replay(run: Replay) -> int:
+    result = run.play(trace=True)
     print("\n".join(line[:300] for line in result.trace))
+    print("not ordinary in it:", *result.made, sep="\n  ")
     print(result.broke or "nothing broke", dict(result.statuses), f"{result.charges} charges")
     return 1 if result.broke else 0
 

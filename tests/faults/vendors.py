@@ -12,12 +12,13 @@ import base64
 import hashlib
 import hmac
 import json
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import httpx
 
 from tests.faults.account import API_KEY, DOOR, Account
-from tests.faults.clockwork import Broke
+from tests.faults.clockwork import START, Broke
 from tests.faults.jobs import Job
 from tests.faults.sockets import RESULTS_HOST
 from tests.faults.wires import presigned
@@ -45,6 +46,7 @@ class Vendor:
         self.repeats_its_job = False
         self.denies = False
         self._recent: list[float] = []
+        self._cached: dict[int, float] = {}
 
     # The wire.
 
@@ -54,10 +56,26 @@ class Vendor:
         if request.headers.get("authorization") != f"Bearer {API_KEY}":
             return self.refusal("key")
         if request.method == "POST":
-            answer = self.create(request)
-            return self.denial() if self.denies else answer
+            return self._created(request)
         self.queries += 1
+        begin, end = self.plan.traits.lookups_down
+        if begin <= self.clock.now - START < end:
+            return httpx.Response(503, content=b"<html>no server is available</html>")
         return self.query(request)
+
+    def _created(self, request: httpx.Request) -> httpx.Response:
+        before = len(self.jobs)
+        answer = self.create(request)
+        if self.denies:
+            return self.denial()
+        if len(self.jobs) == before:
+            return answer
+        newest = list(self.jobs.values())[-1]
+        newest.refused = self.plan.refusal_with_a_job()
+        return self.false_refusal(newest.refused) if newest.refused else answer
+
+    def false_refusal(self, words: str) -> httpx.Response:
+        return self.refusal("maintenance") if words == "sure" else self.denial()
 
     def result(self, path: str) -> bytes | None:
         """The video behind a link; a link may be dead at first."""
@@ -65,7 +83,9 @@ class Vendor:
         if job is None or job.status(self.clock.now) != "success":
             return None
         downloads = self.downloads[job.job_id] = self.downloads.get(job.job_id, 0) + 1
-        return None if downloads <= job.script.dead_links else job.video
+        if downloads <= job.script.dead_links or job.script.serves == "nothing":
+            return None
+        return b"<html>not here</html>" * 99 if job.script.serves == "page" else job.video
 
     def create(self, request: httpx.Request) -> httpx.Response:
         raise NotImplementedError
@@ -124,6 +144,10 @@ class Vendor:
             charge,
         )
         self.jobs[job_id] = job
+        self._charge_at("create", job)
+        self.clock.after(script.seconds / 3, lambda: self._charge_at("start", job))
+        if script.has_twin:
+            self._make_twin(job)
         self.clock.note(f"$ {self.name} accepts {job_id[:8]} for {task_id[:6]}-{attempt}: {script}")
         self.clock.after(script.seconds, lambda: self._ends(job))
         for wait, forged in self.plan.forgeries() if callback_url else ():
@@ -155,10 +179,51 @@ class Vendor:
         return []
 
     def _ends(self, job: Job) -> None:
-        if job.script.outcome == "success":
-            self.balance -= job.charge
+        self._charge_at("end", job)
+        if job.script.outcome == "fail":
+            self._refund(job)
         if job.callback_url:
             self._post(job, job.script.outcome)
+        if job.script.fails_after and job.callback_url:
+            self.clock.after(job.script.fails_after, lambda: self._post(job, "fail"))
+
+    def _make_twin(self, job: Job) -> None:
+        """One POST, two jobs: the provider's own doing."""
+        script = replace(job.script, has_twin=False, seconds=job.script.seconds + 45)
+        twin_id = f"{job.job_id[:-4]}{self.creates:04d}"
+        if self.name == "kie":
+            twin_id = hashlib.md5(job.job_id.encode(), usedforsecurity=False).hexdigest()
+        twin = replace(job, job_id=twin_id, script=script, is_twin=True)
+        self.jobs[twin_id] = twin
+        self.clock.after(script.seconds, lambda: self._ends(twin))
+
+    # The money.
+
+    def _charge_at(self, moment: str, job: Job) -> None:
+        fails_free = moment == "end" and job.script.outcome == "fail"
+        if self.plan.traits.charged_at == moment and not fails_free:
+            self.balance -= job.charge
+
+    def _refund(self, job: Job) -> None:
+        kind = self.plan.traits.refunds
+        if self.plan.traits.charged_at == "end" or kind == "never":
+            return
+        amount = job.charge / 2 if kind == "half" else job.charge
+        self.clock.after(3 * 3600 if kind == "late" else 0, lambda: self._add(amount))
+
+    def _add(self, amount: float) -> None:
+        self.balance += amount
+
+    def told_balance(self) -> float:
+        """As the account's page shows it."""
+        kind = self.plan.traits.balance
+        if kind == "cached":
+            hour = int(self.clock.now // 3600)
+            return self._cached.setdefault(hour, self.balance)
+        if kind == "shared":  # each hour another user of the account makes a job, or tops it up
+            hours = int((self.clock.now - START) // 3600)
+            return self.balance - 9.0 * hours + (1000.0 if hours > 3 else 0.0)
+        return float(round(self.balance, -1)) if kind == "rounded" else self.balance
 
     def _post(self, job: Job, status: str) -> None:
         body = json.dumps(self.callback_body(job, status))
@@ -246,7 +311,7 @@ class Kie(Vendor):
         if request.url.path == "/api/v1/chat/credit":
             if self.plan.outage(self.clock.now) == "credits":
                 return _json({"code": 200, "msg": "success", "data": 0})
-            return _json({"code": 200, "msg": "success", "data": self.balance})
+            return _json({"code": 200, "msg": "success", "data": self.told_balance()})
         job = self.jobs.get(request.url.params.get("taskId", ""))
         if job is None or self.clock.now - job.accepted_at < job.script.hidden_seconds:
             return _json({"code": 422, "msg": "recordInfo is null", "data": None})
@@ -315,11 +380,10 @@ class Kling(Vendor):
         if why := self.shut():
             return self.refusal(why)
         if self.is_unique:
-            if any(job.external_id == external_id for job in self.jobs.values()):
-                return _json(
-                    {"code": 1201, "message": "external_task_id already exists", "request_id": "r"},
-                    400,
-                )
+            is_known = any(job.external_id == external_id for job in self.jobs.values())
+            if is_known and not self.plan.traits.takes_ids_twice:
+                status, code, message = _DUPLICATES[self.plan.traits.duplicate_words]
+                return _json({"code": code, "message": message, "request_id": "r"}, status)
             running = [
                 job
                 for job in self.jobs.values()
@@ -344,6 +408,9 @@ class Kling(Vendor):
             {"code": 0, "message": "SUCCEED", "request_id": "r", "data": self.record(job, "queued")}
         )
 
+    def denial(self) -> httpx.Response:
+        return _json({"code": 5000, "message": "Server internal error", "request_id": "r"}, 500)
+
     def query(self, request: httpx.Request) -> httpx.Response:
         if self.plan.outage(self.clock.now) == "credits":
             return self.refusal("credits")
@@ -352,16 +419,25 @@ class Kling(Vendor):
                 {
                     "code": 0,
                     "message": "SUCCEED",
-                    "data": [self.record(job) for job in self.jobs.values()],
+                    "data": self._page(request.url.params),
                 }
             )
         wanted = request.url.path.rsplit("/", 1)[-1]
         job = self.jobs.get(wanted)
-        if job is None and self.is_unique:
+        if job is None and self.is_unique and not self.plan.traits.finds_theirs_only:
             job = next((one for one in self.jobs.values() if one.external_id == wanted), None)
         if job is None or self.clock.now - job.accepted_at < job.script.hidden_seconds:
             return self.unknown()
         return _json({"code": 0, "message": "SUCCEED", "request_id": "r", "data": self.record(job)})
+
+    def _page(self, params: httpx.QueryParams) -> list[dict[str, Any]]:
+        """Newest first; a job comes into the list some time after it was made."""
+        traits, number = self.plan.traits, int(params.get("pageNum", 1))
+        size = min(int(params.get("pageSize", 30)), traits.page_size)
+        listed = [
+            job for job in self.jobs.values() if self.clock.now - job.accepted_at >= traits.list_lag
+        ]
+        return [self.record(job) for job in listed[::-1][(number - 1) * size : number * size]]
 
     def unknown(self) -> httpx.Response:
         return _json({"code": 1203, "message": "task not found", "request_id": "r"}, 404)
@@ -414,4 +490,10 @@ class Relay(Kling):
         return _json({"code": "task_not_exist", "message": "task_not_exist", "data": None}, 400)
 
 
+_DUPLICATES = {
+    "named": (400, 1201, "external_task_id already exists"),
+    "generic": (400, 1201, "Invalid request parameters"),
+    "parallel": (429, 1303, "parallel task over resource pack limit"),
+    "server": (500, 5000, "Server internal error"),
+}
 VENDORS = {"kie": Kie, "kling": Kling, "relay": Relay}

@@ -1,0 +1,130 @@
+"""Runs against providers that are less kind than their documentation, and persons who decide at
+any moment."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any
+
+from tests.faults import traits
+from tests.faults.clockwork import START, Broke
+from tests.faults.plans import Harsh, Rates, Script
+from tests.faults.runs import Result, Run, harsh_scene
+from tests.faults.traits import HOUR
+
+RATES = Rates(calm_after=3 * HOUR, paid_call=0.1)
+_LONGEST = 24 * HOUR
+
+
+class Unkind(Harsh):
+    """`Harsh`, and providers and persons as they may be."""
+
+    def __init__(
+        self, seed: int, calm_seconds: float = 0.0, only: Collection[str] | None = None
+    ) -> None:
+        super().__init__(seed, RATES, calm_seconds, only)
+        self.traits = traits.drawn(self.draws)
+
+    def job(self) -> Script:
+        script = super().job()
+        name = self.draws.number("unkind job")
+        chance = self.draws.chance(name)
+        takes = min(_LONGEST, chance.lognormvariate(math.log(2.5 * HOUR), 0.8))
+        if chance.random() < 0.15 and self.draws.allows(f"{name} takes {takes / HOUR:.1f} h"):
+            script = replace(script, seconds=takes)
+        serves = chance.choice(["nothing", "page"])
+        if chance.random() < 0.08 and self.draws.allows(f"{name} serves: {serves}"):
+            script = replace(script, serves=serves)
+        flips = chance.random() * HOUR
+        if chance.random() < 0.05 and self.draws.allows(f"{name} fails after success"):
+            script = replace(script, fails_after=flips)
+        if chance.random() < 0.04 and self.draws.allows(f"{name} has a twin"):
+            script = replace(script, has_twin=True)
+        return script
+
+    def refusal_with_a_job(self) -> str:
+        name = self.draws.number("create")
+        chance = self.draws.chance(name)
+        words = chance.choice(
+            ["doubtful", "sure"] if self.traits.sure_refusals_lie else ["doubtful"]
+        )
+        lies = not self._is_calm() and chance.random() < 0.06
+        return words if lies and self.draws.allows(f"{name} refused {words}, and made") else ""
+
+    def deliveries(self, kind: str) -> list[float]:
+        waits = super().deliveries(kind)
+        return [] if kind == "callback" and self.traits.callbacks_lost else waits
+
+    def persons(self) -> list[tuple[float, random.Random]]:
+        """When each of them looks, and by what chance he decides."""
+        moments = []
+        for number in range(6):
+            chance = self.draws.chance(f"person {number}")
+            at = chance.random() * 12 * HOUR
+            if chance.random() < 0.4 and self.draws.allows(f"person {number} after {at:.0f} s"):
+                moments.append((at, chance))
+        return moments
+
+
+def play(
+    profile: str, seed: int, trace: bool = False, only: Collection[str] | None = None
+) -> Result:
+    scene = harsh_scene(profile, seed)
+    plan = Unkind(seed, scene.first_alone_seconds, only)
+    run = Run(scene, plan, seed, trace)
+    run.invariants.is_unkind = True
+    for at, chance in plan.persons():
+        run.clock.after(at, lambda chance=chance: person(run, chance))
+    run.clock.after(HOUR, lambda: _look_hourly(run))
+    return run.play()
+
+
+def _look_hourly(run: Run) -> None:
+    run.invariants.doubts_are_in_time()
+    if run.clock.now < START + 3 * 24 * HOUR:
+        run.clock.after(HOUR, lambda: _look_hourly(run))
+
+
+# Persons, by the same functions as the command line's.
+
+
+def person(run: Run, chance: random.Random) -> None:
+    """Somebody takes a task and does what its state suggests, or something else."""
+    tasks = sorted(run.invariants.tasks.items())
+    if not tasks:
+        return
+    task_id, item = chance.choice(tasks)
+    word = chance.choice(["adopt", "resubmit", "fail", "cancel"])
+
+    def act(_event: dict[str, Any], _context: Any) -> None:
+        _decide(run, task_id, word)
+
+    run.clock.note(f"a person: {word} {task_id[:6]}, which is {item['status']['S']}")
+    run.clock.invoke("person", act, {"task_id": task_id}, 600, lambda _result, _error: None)
+
+
+def _decide(run: Run, task_id: str, word: str) -> None:
+    from talkdrop import actions
+
+    task = actions.find(task_id)
+    jobs = [job for job in run.vendor.jobs.values() if job.task_id == task_id]
+    current = [job for job in jobs if job.attempt == task.attempt]
+    try:
+        if word == "adopt" and current:
+            actions.adopt(task, current[-1].job_id, "p", "found at the provider")
+        elif word == "resubmit" and not current:
+            run.invariants.resubmitted.add(task_id)
+            actions.resubmit(task, "p", "no job there", accepts_a_second_charge=True)
+        elif word == "fail":
+            run.invariants.given_up.add(task_id)
+            actions.fail(task, "p", "not wanted any more")
+        elif word == "cancel" and hasattr(actions, "cancel"):
+            actions.cancel(task, "p", "not wanted any more")
+    except actions.Refused as refused:
+        run.clock.note(f"refused: {refused}")
+
+
+__all__ = ["Broke", "Unkind", "person", "play"]
