@@ -273,7 +273,8 @@ def _emulator(stack: ExitStack, folder: Path, line: Line) -> Line:
 
 def _open_task(line: Line, url: str, name: str) -> None:
     told = {
-        "pk": "task#bench", "task_id": "bench", "status": "ARCHIVING", "attempt": 1, "created_at": "2026-11-21T05:00:00Z",
+        "pk": "task#bench", "task_id": "bench", "status": "ARCHIVING", "attempt": 1,
+        "created_at": "2026-11-21T05:00:00Z",
         "provider": "kie", "model": "avatar", "job_id": "1", "stem": name, "video_url": url,
     }  # fmt: skip
     session = boto3.session.Session(

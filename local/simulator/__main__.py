@@ -48,7 +48,8 @@ def _announce(simulator: Simulator, as_json: bool) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m local.simulator",
-        description="Pretended providers of talking videos, over real HTTP: each on its own port, with its own key. "
+        description="Simulated providers of talking videos, over real HTTP: each on its own port, "
+        "with its own key. "
         "See docs/simulator.md for requests to copy, and the control endpoint.",
         epilog="Faults, by POST /control/faults on the control port: "
         + " · ".join(f"{kind}: {does}" for kind, (does, _) in KINDS.items()),

@@ -92,7 +92,8 @@ class Control:
 def _shown(job: Job) -> dict[str, Any]:
     """A job for eyes: not what it was asked for, which holds links that grant access."""
     names = (
-        "id", "provider", "model", "mode", "external_id", "upstream_id", "status", "created", "processing_at", "ends_at",
+        "id", "provider", "model", "mode", "external_id", "upstream_id", "status", "created",
+        "processing_at", "ends_at",
         "ended", "seconds", "price", "unit", "error", "link", "flaw",
     )  # fmt: skip
     return {name: getattr(job, name) for name in names} | {

@@ -197,11 +197,8 @@ def without_secrets(url: str) -> str:
     head, _, last = parts.path.rpartition("/")
     if len(last) >= 16 or "." in last:
         last = last.partition(".")[0][:8] + "…"
-    return (
-        f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{head}/{last}"
-        if url
-        else ""
-    )
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{parts.hostname or ''}{port}{head}/{last}" if url else ""
 
 
 def _job(body: dict[str, Any]) -> Job:

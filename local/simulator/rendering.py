@@ -45,18 +45,18 @@ class Renderer:
                 )
             return self._ordered[name]
 
-    def speech(self, text: str, language: str, pace: float) -> Medium:
+    def speech(self, text: str, language: str, rate: float) -> Medium:
         """Not speech, but a buzz of a voice's pitch in the rhythm of syllables, as long as the text
         would take."""
         length = max(
-            0.4, len(text) / LETTERS_PER_SECOND.get(language, LETTERS_PER_SECOND["en"]) / pace
+            0.4, len(text) / LETTERS_PER_SECOND.get(language, LETTERS_PER_SECOND["en"]) / rate
         )
         pitch = 110 + int(hashlib.sha256(text.encode()).hexdigest()[:2], 16) // 4
         wave = "+".join(f"{1 / n:.3f}*sin({n}*2*PI*{pitch}*t)" for n in range(1, 9))
-        name = hashlib.sha256(f"{text} {language} {pace}".encode()).hexdigest()[:32] + ".mp3"
+        name = hashlib.sha256(f"{text} {language} {rate}".encode()).hexdigest()[:32] + ".mp3"
         if not self.path(name).exists():
             source = (
-                f"aevalsrc='0.25*({wave})*pow(sin(PI*{4 * pace:.2f}*t),2)':s=24000:d={length:.2f}"
+                f"aevalsrc='0.25*({wave})*pow(sin(PI*{4 * rate:.2f}*t),2)':s=24000:d={length:.2f}"
             )
             self._make(name, ["-f", "lavfi", "-i", source, "-c:a", "libmp3lame", "-b:a", "48k"])
         return self._library.keep(self.path(name).read_bytes())
@@ -67,10 +67,11 @@ class Renderer:
                 f"scale='min({WIDEST},iw)':'min({HIGHEST},ih)':force_original_aspect_ratio=decrease"
             )
             # One decoded picture that repeats; `-loop 1` would decode the file for each frame.
-            still = f"{size},scale='max(2,trunc(iw/2)*2)':'max(2,trunc(ih/2)*2)',format=yuv420p,loop=loop=-1:size=1:start=0"
-            pace = f"setpts=N/{FRAMES_PER_SECOND}/TB,fps={FRAMES_PER_SECOND}"
+            even = "scale='max(2,trunc(iw/2)*2)':'max(2,trunc(ih/2)*2)'"
+            still = f"{size},{even},format=yuv420p,loop=loop=-1:size=1:start=0"
+            rate = f"setpts=N/{FRAMES_PER_SECOND}/TB,fps={FRAMES_PER_SECOND}"
             how = ["-i", str(self._library.path(portrait)), "-i", str(self._library.path(voice))]
-            how += ["-filter_complex", f"[0:v:0]{still},{pace}[v]", "-map", "[v]", "-map", "1:a:0"]
+            how += ["-filter_complex", f"[0:v:0]{still},{rate}[v]", "-map", "[v]", "-map", "1:a:0"]
             how += [
                 "-c:v",
                 "libx264",

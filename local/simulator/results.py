@@ -88,5 +88,6 @@ def _file(request: Request, path: Path, kind: str) -> Response:
 
 
 def _xml(status: int, code: str, message: str) -> Response:
-    page = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}</Message></Error>'
+    error = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    page = f'<?xml version="1.0" encoding="UTF-8"?>\n{error}'
     return Response(status, page.encode(), {"Content-Type": "application/xml"})

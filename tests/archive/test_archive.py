@@ -153,9 +153,11 @@ def test_who_comes_second_leaves_what_the_first_put_there(vault: Vault, internet
 @pytest.mark.parametrize(
     ("stem", "name"),
     [
-        ("hello world", "hello world"), ("naïve-ü-日本-😀", "naïve-ü-日本-😀"), ("a\u0301", "a\u0301"),
+        ("hello world", "hello world"), ("naïve-ü-日本-😀", "naïve-ü-日本-😀"),
+        ("a\u0301", "a\u0301"),
         ("a+b&c=d", "a+b&c=d"),
-        ("folder/ hello ", "hello"), ('we"ird\\<x>|\x07%', "we_ird__x____"), ("..", ".."), ("", "video"), (" ", "video"),
+        ("folder/ hello ", "hello"), ('we"ird\\<x>|\x07%', "we_ird__x____"), ("..", ".."),
+        ("", "video"), (" ", "video"),
         ("ü" * 300, "ü" * 100),
     ],
 )  # fmt: skip

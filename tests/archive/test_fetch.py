@@ -13,23 +13,36 @@ from tests.archive.asking import get, give, refused, send_on
 from tests.archive.internet import Internet, Visit
 
 PUBLIC = [
-    "1.1.1.1", "8.8.8.8", "52.95.110.1", "93.184.216.34", "100.63.255.255", "100.128.0.0", "11.0.0.1", "126.255.255.255",
-    "128.0.0.1", "169.253.255.255", "169.255.0.1", "172.15.255.255", "172.32.0.1", "192.0.1.1", "192.167.255.255",
-    "192.169.0.1", "198.17.255.255", "198.20.0.1", "203.0.112.1", "223.255.255.254", "168.63.129.17",
-    "2600:1f18::1", "2a00:1450:4001:81b::200e", "2001:4860:4860::8888", "2606:4700:4700::1111", "2400:cb00::1",
+    "1.1.1.1", "8.8.8.8", "52.95.110.1", "93.184.216.34", "100.63.255.255", "100.128.0.0",
+    "11.0.0.1", "126.255.255.255",
+    "128.0.0.1", "169.253.255.255", "169.255.0.1", "172.15.255.255", "172.32.0.1", "192.0.1.1",
+    "192.167.255.255",
+    "192.169.0.1", "198.17.255.255", "198.20.0.1", "203.0.112.1", "223.255.255.254",
+    "168.63.129.17",
+    "2600:1f18::1", "2a00:1450:4001:81b::200e", "2001:4860:4860::8888", "2606:4700:4700::1111",
+    "2400:cb00::1",
 ]  # fmt: skip
 
 HOUSE = [
-    "0.0.0.0", "0.1.2.3", "10.0.0.1", "10.255.255.255", "100.64.0.1", "100.100.100.200", "100.127.255.255", "127.0.0.1",
-    "127.0.0.53", "127.255.255.255", "168.63.129.16", "169.254.0.1", "169.254.169.254", "169.254.169.253",
-    "169.254.170.2", "169.254.170.23", "169.254.79.129", "172.16.0.1", "172.31.255.255", "192.0.0.1", "192.0.0.192",
-    "192.0.2.1", "192.31.196.1", "192.52.193.1", "192.88.99.1", "192.168.0.1", "192.168.255.255", "192.175.48.1",
-    "198.18.0.1", "198.19.255.255", "198.51.100.1", "203.0.113.1", "224.0.0.1", "239.255.255.255", "240.0.0.1",
+    "0.0.0.0", "0.1.2.3", "10.0.0.1", "10.255.255.255", "100.64.0.1", "100.100.100.200",
+    "100.127.255.255", "127.0.0.1",
+    "127.0.0.53", "127.255.255.255", "168.63.129.16", "169.254.0.1", "169.254.169.254",
+    "169.254.169.253",
+    "169.254.170.2", "169.254.170.23", "169.254.79.129", "172.16.0.1", "172.31.255.255",
+    "192.0.0.1", "192.0.0.192",
+    "192.0.2.1", "192.31.196.1", "192.52.193.1", "192.88.99.1", "192.168.0.1", "192.168.255.255",
+    "192.175.48.1",
+    "198.18.0.1", "198.19.255.255", "198.51.100.1", "203.0.113.1", "224.0.0.1", "239.255.255.255",
+    "240.0.0.1",
     "255.255.255.255",
-    "::", "::1", "::127.0.0.1", "::169.254.169.254", "::ffff:127.0.0.1", "::ffff:169.254.169.254", "::ffff:10.0.0.1",
-    "::ffff:8.8.8.8", "::ffff:0:127.0.0.1", "64:ff9b::a9fe:a9fe", "64:ff9b::7f00:1", "64:ff9b:1::a00:1", "100::1",
-    "2001::1", "2001:0:a9fe:a9fe::1", "2001:2::1", "2001:10::1", "2001:20::1", "2001:db8::1", "2002:7f00:1::",
-    "2002:a9fe:a9fe::1", "2620:4f:8000::1", "3ffe::1", "3fff::1", "5f00::1", "fc00::1", "fd00:ec2::254",
+    "::", "::1", "::127.0.0.1", "::169.254.169.254", "::ffff:127.0.0.1", "::ffff:169.254.169.254",
+    "::ffff:10.0.0.1",
+    "::ffff:8.8.8.8", "::ffff:0:127.0.0.1", "64:ff9b::a9fe:a9fe", "64:ff9b::7f00:1",
+    "64:ff9b:1::a00:1", "100::1",
+    "2001::1", "2001:0:a9fe:a9fe::1", "2001:2::1", "2001:10::1", "2001:20::1", "2001:db8::1",
+    "2002:7f00:1::",
+    "2002:a9fe:a9fe::1", "2620:4f:8000::1", "3ffe::1", "3fff::1", "5f00::1", "fc00::1",
+    "fd00:ec2::254",
     "fd00:ec2::23", "fd20:ce::254", "fe80::1", "fe80::a9fe:a9fe", "fec0::1", "ff02::1", "4000::1",
     "2600:1f18::5efe:a9fe:a9fe", "2600:1f18::200:5efe:a00:1",
 ]  # fmt: skip
@@ -75,8 +88,10 @@ def test_an_address_that_cannot_be_read_is_refused() -> None:
 @pytest.mark.parametrize(
     "host",
     [
-        "127.0.0.1", "2130706433", "0x7f000001", "0x7f.1", "0177.0.0.1", "127.1", "0", "169.254.169.254", "2852039166",
-        "0xa9fea9fe", "0251.0376.0251.0376", "169.254.43518", "[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]",
+        "127.0.0.1", "2130706433", "0x7f000001", "0x7f.1", "0177.0.0.1", "127.1", "0",
+        "169.254.169.254", "2852039166",
+        "0xa9fea9fe", "0251.0376.0251.0376", "169.254.43518", "[::1]", "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
         "[fd00:ec2::254]", "①②⑦.⓪.⓪.①", "127。0。0。1",
     ],
 )  # fmt: skip
@@ -91,10 +106,14 @@ def test_a_number_in_disguise_is_seen_through(internet: Internet, host: str) -> 
         "http://files.example.com/a", "ftp://files.example.com/a", "file:///proc/self/environ", "gopher://127.0.0.1:9001/",
         "https://files.example.com:9001/a", "https://files.example.com:80/a", "https://user@files.example.com/a",
         "https://user:word@files.example.com/a", "https://files.example.com@127.0.0.1/", "https://127.0.0.1#@files.example.com/",
-        "https://files.example.com\\@127.0.0.1/", "https:\\\\files.example.com/a", "https://files.example.com/a b",
-        "https://files.example.com/a\r\nX-Evil: 1", "https://files.example.com/\x00", "https:///a", "https://", "", "a",
-        "//files.example.com/a", "https://files.example.com:443443/", "https://files.example.com:-1/", "https://[::1", "https://a..b/",
-        "https://[fe80::1%25eth0]/", "https://" + "a" * 64 + ".com/", "https://files.example.com/" + "a" * 9000,
+        "https://files.example.com\\@127.0.0.1/", "https:\\\\files.example.com/a",
+        "https://files.example.com/a b",
+        "https://files.example.com/a\r\nX-Evil: 1", "https://files.example.com/\x00", "https:///a",
+        "https://", "", "a",
+        "//files.example.com/a", "https://files.example.com:443443/",
+        "https://files.example.com:-1/", "https://[::1", "https://a..b/",
+        "https://[fe80::1%25eth0]/", "https://" + "a" * 64 + ".com/",
+        "https://files.example.com/" + "a" * 9000,
         "data:video/mp4,hello", "https://%31%32%37.0.0.1/", "HTTPS+unix://files.example.com/",
         "https://files.example.com/\ud800.mp4", "https://files.example.com/a?\udfff",
     ],
@@ -106,7 +125,8 @@ def test_a_url_that_is_not_plain_https_is_refused(internet: Internet, url: str) 
 
 
 @pytest.mark.parametrize("url", ["https://FILES.example.com/a", "https://files.example.com:443/a", "https://files.example.com./a",
-                                 "https://files.example.com", "https://files.example.com/ü/😀.mp4?x=ü#part"])  # fmt: skip
+                                 "https://files.example.com",
+                                 "https://files.example.com/ü/😀.mp4?x=ü#part"])  # fmt: skip
 def test_plain_https_is_taken_however_it_is_written(internet: Internet, url: str) -> None:
     internet.site("files.example.com", give(b"hello"))
     assert get(url) == b"hello"
@@ -149,7 +169,8 @@ def test_proxies_of_the_environment_are_not_asked(
 
 TARGETS = [
     "http://169.254.169.254/latest/meta-data/", "https://169.254.169.254/", "https://127.0.0.1:9001/2018-06-01/runtime/",
-    "http://files.example.com/out", "https://user:word@files.example.com/", "file:///proc/self/environ", "//127.0.0.1/",
+    "http://files.example.com/out", "https://user:word@files.example.com/",
+    "file:///proc/self/environ", "//127.0.0.1/",
     "https://house.example.com/", "https://[::ffff:169.254.169.254]/", "gopher://127.0.0.1/", "http://127.0.0.1:9001/",
     "https:\\\\127.0.0.1/", "https://2852039166/", "https://[::1", "//[x]/", "https://[fe80::1%eth0]/",
 ]  # fmt: skip
@@ -169,8 +190,10 @@ def test_a_redirect_opens_no_door_that_was_shut(
     assert set(internet.tried) == {("93.184.216.34", 443)}
 
 
-@pytest.mark.parametrize("status", ["300 Choices", "304 Not Modified", "305 Use Proxy", "306 Unused", "204 Nothing",
-                                    "401 No", "403 No", "404 No", "410 Gone", "416 No", "451 No"])  # fmt: skip
+@pytest.mark.parametrize("status",
+    ["300 Choices", "304 Not Modified", "305 Use Proxy", "306 Unused", "204 Nothing",
+                                    "401 No", "403 No", "404 No", "410 Gone", "416 No",
+                                    "451 No"])  # fmt: skip
 def test_other_answers_mean_that_the_link_is_dead(internet: Internet, status: str) -> None:
     internet.site("files.example.com", send_on(status, "https://169.254.169.254/"))
     refused(kind=download.LinkDead)

@@ -150,8 +150,15 @@ def test_what_does_not_speak_http_is_unreachable(internet: Internet, answer: byt
     refused(kind=download.SourceUnreachable)
 
 
-@pytest.mark.parametrize("before", [b"", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n",
-                                    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1"])  # fmt: skip
+@pytest.mark.parametrize(
+    "before",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nX: ",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1",
+    ],
+)
 def test_a_drip_ends_with_our_deadline(internet: Internet, before: bytes) -> None:
     def drip(visit: Visit) -> None:
         visit.send(before)

@@ -36,7 +36,8 @@ def open_upload(vault: Vault, content: bytes, parts: int) -> None:
     for number in range(1, parts + 1):
         vault.s3.upload_part(
             Bucket=vault.bucket, Key=upload["Key"], UploadId=upload["UploadId"], PartNumber=number,
-            Body=content[(number - 1) * PART_BYTES : number * PART_BYTES], ChecksumAlgorithm="SHA256",
+            Body=content[(number - 1) * PART_BYTES : number * PART_BYTES],
+            ChecksumAlgorithm="SHA256",
         )  # fmt: skip
 
 

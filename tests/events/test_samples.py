@@ -28,9 +28,12 @@ BUCKET = "talkdrop-inbox-1a2b3c"
 def task(status: Status, **facts: Any) -> Task:
     said: dict[str, Any] = {
         "task_id": TASK_ID, "status": status, "created_at": "2026-11-21T09:00:00.000Z",
-        "changed_at": "2026-11-21T09:04:41.250Z", "stem": "hello", "provider": "kie", "model": "infinitalk/from-audio",
-        "portrait": {"bucket": BUCKET, "key": "ada/hello.png", "version_id": "3sL4kqtJlcpXroDTDmJ", "width": 1024},
-        "audio": {"bucket": BUCKET, "key": "ada/hello.mp3", "version_id": "QUpfdndhfd8438MNFD", "seconds": Decimal("11.52")},
+        "changed_at": "2026-11-21T09:04:41.250Z", "stem": "hello", "provider": "kie",
+        "model": "infinitalk/from-audio",
+        "portrait": {"bucket": BUCKET, "key": "ada/hello.png", "version_id": "3sL4kqtJlcpXroDTDmJ",
+        "width": 1024},
+        "audio": {"bucket": BUCKET, "key": "ada/hello.mp3", "version_id": "QUpfdndhfd8438MNFD",
+        "seconds": Decimal("11.52")},
         "quote_usd": Decimal("0.18"), "settings": {"resolution": "480p"},
         "entered": {f"{status}#1": 1}, "video_url": "https://cdn.example.com/x.mp4?X-Amz-Signature=secret",
     }  # fmt: skip
@@ -39,8 +42,10 @@ def task(status: Status, **facts: Any) -> Task:
 
 VIDEO = {
     "bucket": "talkdrop-archive-4d5e6f", "key": f"videos/2026/11/21/{TASK_ID}/hello.mp4",
-    "version_id": "bnEnx8Qzs2CuDzUXcVnrOJ", "etag": '"9b2cf535f27731c974343645a3985328"', "bytes": 1482037,
-    "sha256": "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae", "seconds": Decimal("12.267"),
+    "version_id": "bnEnx8Qzs2CuDzUXcVnrOJ", "etag": '"9b2cf535f27731c974343645a3985328"',
+    "bytes": 1482037,
+    "sha256": "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae",
+    "seconds": Decimal("12.267"),
     "manifest_key": f"videos/2026/11/21/{TASK_ID}/manifest.json",
 }  # fmt: skip
 
@@ -51,15 +56,18 @@ TASKS = {
     "task-completed": task(Status.COMPLETED, archived=VIDEO, charge_usd=Decimal("0.18")),
     "task-failed": task(
         Status.FAILED, quote_usd=None, provider="kie", entered={"FAILED#1": 2},
-        error={"code": "NOT_A_SOUND", "message": "hello.mp3 is an HTML page: give an MP3, WAV, AAC, M4A or OGG file."},
+        error={"code": "NOT_A_SOUND",
+        "message": "hello.mp3 is an HTML page: give an MP3, WAV, AAC, M4A or OGG file."},
     ),
     "task-held": task(
         Status.HELD, charge_usd=None,
-        error={"code": "AMBIGUOUS", "message": "the answer of kie to the submit was lost and no callback came"},
+        error={"code": "AMBIGUOUS",
+        "message": "the answer of kie to the submit was lost and no callback came"},
     ),
     "task-expired": task(
         Status.EXPIRED, portrait={}, quote_usd=None,
-        error={"code": "EXPIRED", "message": "No portrait came for 'hello' within 24 hours: drop it to revive the task."},
+        error={"code": "EXPIRED",
+        "message": "No portrait came for 'hello' within 24 hours: drop it to revive the task."},
     ),
 }  # fmt: skip
 

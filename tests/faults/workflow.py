@@ -70,7 +70,8 @@ KNOWN: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "( $age := ($toMillis($states.context.State.EnteredTime) - "
     "$toMillis($states.context.Execution.StartTime)) / 1000; "
     "$wait := $polls_done = 0 ? $polls.first : ($age > 86400 or $polls_done > 2000) ? 21600 "
-    ": $age < $polls.slow_after ? $polls.steady : $polls.slow; $max([1, $ceil($wait)]) )": _watch_seconds,
+    ": $age < $polls.slow_after ? $polls.steady : $polls.slow; "
+    "$max([1, $ceil($wait)]) )": _watch_seconds,
     "$min([3600, 30 * $power(2, $min([$stumbles - 1, 7]))])": lambda scope: min(
         3600, 30 * 2 ** min(scope["stumbles"] - 1, 7)
     ),

@@ -33,7 +33,8 @@ def test_it_watches_archives_and_settles_and_never_pays(template: Template) -> N
     machine = template.the_only("AWS::StepFunctions::StateMachine")
     called = {name: template.text(arn) for name, arn in machine["DefinitionSubstitutions"].items()}
     assert called == {
-        "Partition": "aws", "Watch": "WatchFunction", "Archive": "ArchiveFunction", "Settle": "SettleFunction",
+        "Partition": "aws", "Watch": "WatchFunction", "Archive": "ArchiveFunction",
+        "Settle": "SettleFunction",
     }  # fmt: skip
     states = template.workflow()["States"]
     assert {name for name, state in states.items() if state["Type"] == "Task"} == {

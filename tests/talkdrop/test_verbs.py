@@ -166,8 +166,10 @@ def test_the_whole_story_stands_on_one_page(town: Town, person: Person) -> None:
     steps.record_callback(task.task_id, 1, "kie_job_14")
     said = person.types("explain", task.task_id)
     assert said.code == 0
-    for words in (VOICE_PART, "AMBIGUOUS: the answer was lost", "1 genuine", "a bell named job kie_job_14", "CallbackRefused",
-                  "watched by no execution", "waits for a person", "the sweep looks at it at"):  # fmt: skip
+    for words in (VOICE_PART, "AMBIGUOUS: the answer was lost", "1 genuine",
+    "a bell named job kie_job_14", "CallbackRefused",
+                  "watched by no execution", "waits for a person",
+                  "the sweep looks at it at"):  # fmt: skip
         assert words in said.out
     assert "\x1b" not in said.out
 

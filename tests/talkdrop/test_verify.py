@@ -28,7 +28,8 @@ def archived(town: Town, name: str, video: bytes = VIDEO, **manifest: object) ->
     """A completed task whose video lies in the archive."""
     manifest_key = f"{folder_of(name)}/manifest.json"
     facts = {
-        **put(town, f"{folder_of(name)}/ada.mp4", video), "seconds": 11, "sha256": hashlib.sha256(VIDEO).hexdigest(),
+        **put(town, f"{folder_of(name)}/ada.mp4", video), "seconds": 11,
+        "sha256": hashlib.sha256(VIDEO).hexdigest(),
         "bytes": 9, "manifest_key": manifest_key,
     }  # fmt: skip
     put(town, manifest_key, json.dumps({"video": {**facts, **manifest}}).encode())
