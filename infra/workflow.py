@@ -25,11 +25,12 @@ from infra.function import Function, log_retention
 
 State = dict[str, Any]
 
-# How long to wait for a bell before asking again. A day-old job, or one asked about two thousand
-# times (a mad bell, an eager override), is asked about four times a day: so the history of an
+# How long to wait for a callback before polling again. A day-old job, or one polled two thousand
+# times (a flood of callbacks, an eager override), is polled four times a day: so the history of an
 # execution stays far from its 25,000 events.
 WATCH_SECONDS = """{% (
-    $age := ($toMillis($states.context.State.EnteredTime) - $toMillis($states.context.Execution.StartTime)) / 1000;
+    $age := ($toMillis($states.context.State.EnteredTime)
+        - $toMillis($states.context.Execution.StartTime)) / 1000;
     $wait := $polls_done = 0 ? $polls.first
         : ($age > 86400 or $polls_done > 2000) ? 21600
         : $age < $polls.slow_after ? $polls.steady
@@ -73,13 +74,13 @@ def definition() -> dict[str, Any]:
 
 
 def _begin() -> State:
-    told = {name: f"{{% $states.input.{name} %}}" for name in ("task_id", "attempt", "polls")}
-    return {"Type": "Pass", "Assign": {**told, "polls_done": 0, "stumbles": 0}, "Next": "Watch"}
+    inputs = {name: f"{{% $states.input.{name} %}}" for name in ("task_id", "attempt", "polls")}
+    return {"Type": "Pass", "Assign": {**inputs, "polls_done": 0, "stumbles": 0}, "Next": "Watch"}
 
 
 def _watch() -> State:
-    """Ask, leave the task token where the bell finds it, sleep. A timeout is the clock's bell, not
-    a failure."""
+    """Poll, leave the task token where the callback finds it, sleep. A timeout is no failure: it means
+    another poll."""
     return {
         "Type": "Task",
         "Resource": "arn:${Partition}:states:::lambda:invoke.waitForTaskToken",
@@ -107,15 +108,15 @@ def _watch() -> State:
 
 
 def _route() -> State:
-    def said(word: str, goes_to: str) -> dict[str, str]:
+    def on(word: str, goes_to: str) -> dict[str, str]:
         return {"Condition": f"{{% $outcome.next = '{word}' %}}", "Next": goes_to}
 
     return {
         "Type": "Choice",
         "Choices": [
-            said("archive", "Archive"),
-            said("settle", "Settle"),
-            said("done", "Done"),
+            on("archive", "Archive"),
+            on("settle", "Settle"),
+            on("done", "Done"),
         ],
         "Default": "Watch",
     }

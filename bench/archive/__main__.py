@@ -50,22 +50,27 @@ class Line:
 
 
 def main() -> None:
-    told = argparse.ArgumentParser(description=__doc__)
-    told.add_argument("--sizes", default="1,10,200,1000")
-    told.add_argument("--rounds", type=int, default=5)
-    told.add_argument("--emulator", action="store_true", help="also into the embedded cloud's S3")
-    told.add_argument("--memory", default="", help="Lambda memory settings in MB, for the curve")
-    asked = told.parse_args()
-    sizes = [int(size) for size in asked.sizes.split(",")]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", default="1,10,200,1000")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--emulator", action="store_true", help="also into the embedded cloud's S3")
+    parser.add_argument("--memory", default="", help="Lambda memory settings in MB, for the curve")
+    arguments = parser.parse_args()
+    sizes = [int(size) for size in arguments.sizes.split(",")]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         line = _line(stack, folder)
         c_relay = _compile(folder)
-        if asked.memory:
-            _curve([int(memory) for memory in asked.memory.split(",")], sizes, line, asked.rounds)
+        if arguments.memory:
+            _curve(
+                [int(memory) for memory in arguments.memory.split(",")],
+                sizes,
+                line,
+                arguments.rounds,
+            )
             return
         for size in sizes:
-            rounds = asked.rounds if size < 1000 else min(asked.rounds, 3)
+            rounds = arguments.rounds if size < 1000 else min(arguments.rounds, 3)
             subjects = [
                 name for name in RELAYS if name != "put_object" or size <= MOST_IN_MEMORY_MB
             ]
@@ -79,7 +84,7 @@ def main() -> None:
                 c_relay,
             )
             _ratios(costs)
-        if asked.emulator:
+        if arguments.emulator:
             line = _emulator(stack, folder, line)
             for size in [size for size in sizes if size <= MOST_IN_MEMORY_MB]:
                 _table(
@@ -87,7 +92,7 @@ def main() -> None:
                     ["archive", "upload_fileobj"],
                     line,
                     size,
-                    asked.rounds,
+                    arguments.rounds,
                     c_relay,
                 )
 
@@ -108,9 +113,9 @@ def _table(
         "|\n|---|---|---|---|---|---|"
     )
     middles = {}
-    for name, told in costs.items():
+    for name, rounds_of in costs.items():
         middles[name] = middle = {
-            what: statistics.median(cost[what] for cost in told) for what in told[0]
+            what: statistics.median(cost[what] for cost in rounds_of) for what in rounds_of[0]
         }
         row = [
             f"{size / middle['wall']:.0f}",
@@ -272,7 +277,7 @@ def _emulator(stack: ExitStack, folder: Path, line: Line) -> Line:
 
 
 def _open_task(line: Line, url: str, name: str) -> None:
-    told = {
+    task = {
         "pk": "task#bench", "task_id": "bench", "status": "ARCHIVING", "attempt": 1,
         "created_at": "2026-11-21T05:00:00Z",
         "provider": "kie", "model": "avatar", "job_id": "1", "stem": name, "video_url": url,
@@ -284,7 +289,7 @@ def _open_task(line: Line, url: str, name: str) -> None:
         "dynamodb", endpoint_url=line.endpoint, verify=line.environment["AWS_CA_BUNDLE"]
     )
     dynamodb.put_item(
-        TableName="tasks", Item={key: table.typed(value) for key, value in told.items()}
+        TableName="tasks", Item={key: table.typed(value) for key, value in task.items()}
     )
     if line.endpoint.startswith("http:"):  # the emulator keeps the manifest of the last round
         s3 = session.client("s3", endpoint_url=line.endpoint)

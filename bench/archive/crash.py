@@ -108,9 +108,9 @@ class Source:
 
     def _meet(self, connection: socket.socket) -> None:
         with suppress(OSError), connection:  # whoever is killed hangs up
-            asked = request(connection)
-            if asked:
-                self._send(connection, asked[1].endswith("?unsized"), asked[2].get("range", ""))
+            wanted = request(connection)
+            if wanted:
+                self._send(connection, wanted[1].endswith("?unsized"), wanted[2].get("range", ""))
 
     def _send(self, connection: socket.socket, is_unsized: bool, wanted: str) -> None:
         first, _, last = wanted.removeprefix("bytes=").partition("-")
@@ -175,12 +175,12 @@ class Worker:
         """What the function says comes next, None if it was killed."""
         before, payload = self.kills, json.dumps({"task_id": task_id, "attempt": 1})
         answer = self._client.invoke(FunctionName=self.name, Payload=payload)
-        said = json.load(answer["Payload"])
+        result = json.load(answer["Payload"])
         if answer.get("FunctionError"):
             if self.kills == before:
-                raise SystemExit(f"it failed, and nobody killed it: {said}")
+                raise SystemExit(f"it failed, and nobody killed it: {result}")
             return None
-        return str(said["next"])
+        return str(result["next"])
 
     def kill(self) -> None:
         for process in self._processes():
@@ -253,12 +253,13 @@ class Trial:
         return rows
 
     def _bring(self, row: Row, kills: int) -> None:
-        reached, said = 0.0, None
-        while said != "settle":
+        reached: float = 0.0
+        outcome: str | None = None
+        while outcome != "settle":
             left = kills - row.kills
             aim = self._aim(reached, left) if left else None
             self._source.strike_at, before = aim, self._worker.kills
-            said = self._worker.invoke(row.task_id)
+            outcome = self._worker.invoke(row.task_id)
             row.invocations += 1
             row.kills += self._worker.kills - before
             reached = aim or reached
@@ -298,21 +299,22 @@ def main() -> int:
     parser.add_argument("--gigabytes", type=float, default=1)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1, help="of where the kills hit")
-    asked = parser.parse_args()
-    screen, film = Screen(), Film(int(asked.gigabytes * 1e9))
+    arguments = parser.parse_args()
+    screen, film = Screen(), Film(int(arguments.gigabytes * 1e9))
     screen.say(
-        f"seed {asked.seed}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before we began"
+        f"seed {arguments.seed}, {os.cpu_count()} cores, "
+        f"load {os.getloadavg()[0]:.1f} before we began"
     )
     checksums = film.checksums()
     running = environment.start(screen, simulate=None)
     try:
         days = _days_until_ended()
         worker = Worker(running)
-        source, dice = Source(film, worker.kill), random.Random(asked.seed)
+        source, dice = Source(film, worker.kill), random.Random(arguments.seed)
         rows, peaks = [], {}
         for number, way in enumerate(WAYS):
             trial = Trial(worker, source, film, way, dice)
-            rows += trial.run((asked.kills + number) // len(WAYS))
+            rows += trial.run((arguments.kills + number) // len(WAYS))
             peaks[way] = trial.peak_mb
             screen.say(f"{way}: at its end")
         for row in rows:
@@ -356,11 +358,13 @@ def _tell(
         "|\n|" + "---|" * 8
     )
     for row in rows:
-        said = ["right" if row.found[name] else "WRONG" for name in ("S3", "manifest", "read back")]
-        cells = [row.way, row.task_id, row.kills, row.invocations, row.found["versions"], *said]
+        verdicts = [
+            "right" if row.found[name] else "WRONG" for name in ("S3", "manifest", "read back")
+        ]
+        cells = [row.way, row.task_id, row.kills, row.invocations, row.found["versions"], *verdicts]
         screen.plain(f"| {' | '.join(map(str, cells))} |")
-    told = ", ".join(f"{way} {peak:.0f} MB" for way, peak in peaks.items())
-    screen.plain(f"\npeak memory of the process: {told}; the function has {worker.memory_mb} MB")
+    peak = ", ".join(f"{way} {peak:.0f} MB" for way, peak in peaks.items())
+    screen.plain(f"\npeak memory of the process: {peak}; the function has {worker.memory_mb} MB")
     bucket = running.stack.outputs["ArchiveBucket"]
     uploads = running.cloud.client("s3").list_multipart_uploads(Bucket=bucket).get("Uploads", [])
     screen.plain(
@@ -373,8 +377,8 @@ def _days_until_ended() -> int | None:
     """Of uploads that nobody completes, by the archive bucket's rule in the template: the emulator
     forgets such rules."""
     (template,) = synthesis.assembly()[0].glob("*.template.json")
-    told = json.loads(template.read_text())
-    archive = told["Resources"][told["Outputs"]["ArchiveBucket"]["Value"]["Ref"]]["Properties"]
+    found = json.loads(template.read_text())
+    archive = found["Resources"][found["Outputs"]["ArchiveBucket"]["Value"]["Ref"]]["Properties"]
     (rule,) = (
         one
         for one in archive["LifecycleConfiguration"]["Rules"]
@@ -393,10 +397,10 @@ def _is_archive(environment: dict[str, str]) -> bool:
 
 def _environment(process: int) -> dict[str, str]:
     try:
-        told = Path(f"/proc/{process}/environ").read_text()
+        variables = Path(f"/proc/{process}/environ").read_text()
     except OSError:  # it ended while we looked
         return {}
-    return dict(one.split("=", 1) for one in told.split("\0") if "=" in one)
+    return dict(one.split("=", 1) for one in variables.split("\0") if "=" in one)
 
 
 def _base64(digest: bytes) -> str:

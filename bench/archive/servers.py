@@ -71,10 +71,10 @@ def request(connection: socket.socket) -> tuple[str, str, dict[str, str], bytes]
 
 def source(connection: ssl.SSLSocket) -> bool:
     """`/<bytes>`: a film of exactly so many bytes."""
-    asked = request(connection)
-    if asked is None:
+    received = request(connection)
+    if received is None:
         return False
-    size = int(asked[1].partition("?")[0].strip("/").partition(".")[0])
+    size = int(received[1].partition("?")[0].strip("/").partition(".")[0])
     begin = FTYP + moov() + b"\x00\x00\x00\x01mdat" + (size - HEAD_BYTES + 16).to_bytes(8)
     connection.sendall(
         f'HTTP/1.1 200 OK\r\nContent-Length: {size}\r\nETag: "{size}"\r\n\r\n'.encode() + begin
@@ -98,10 +98,10 @@ class Sink:
         self.uploads = 0
 
     def __call__(self, connection: ssl.SSLSocket) -> bool:
-        asked = request(connection)
-        if asked is None:
+        received = request(connection)
+        if received is None:
             return False
-        method, path, headers, rest = asked
+        method, path, headers, rest = received
         if headers.get("expect"):
             connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         size, tail = drain(connection, headers, rest)
@@ -110,11 +110,11 @@ class Sink:
             trailer[1].decode() if trailer else ""
         )
         size = int(headers.get("x-amz-decoded-content-length", size))
-        status, told, body = self.answer(method, path, headers, size, checksum, tail)
-        lines = "".join(f"{name}: {value}\r\n" for name, value in told.items())
-        length = told.get("Content-Length", len(body))
+        status, fields, body = self.answer(method, path, headers, size, checksum, tail)
+        lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+        length = fields.get("Content-Length", len(body))
         lines = "".join(
-            f"{name}: {value}\r\n" for name, value in ({**told, "Content-Length": length}).items()
+            f"{name}: {value}\r\n" for name, value in ({**fields, "Content-Length": length}).items()
         )
         connection.sendall(f"HTTP/1.1 {status}\r\n{lines}\r\n".encode() + body)
         return True
@@ -133,8 +133,12 @@ class Sink:
             if key not in self.objects:
                 return "404 Not Found", {}, b""
             size, checksum = self.objects[key]
-            told = {"Content-Length": size, "ETag": '"e"', "Last-Modified": formatdate(usegmt=True)}
-            return "200 OK", told | {"x-amz-checksum-sha256": checksum}, b""
+            fields = {
+                "Content-Length": size,
+                "ETag": '"e"',
+                "Last-Modified": formatdate(usegmt=True),
+            }
+            return "200 OK", fields | {"x-amz-checksum-sha256": checksum}, b""
         if method == "POST":
             return self.multipart(key, query)
         if "partNumber" in query:

@@ -1,4 +1,4 @@
-"""Pretended providers of talking videos: kie.ai, Kling, CometAPI and relay gateways, over real
+"""Simulated providers of talking videos: kie.ai, Kling, CometAPI and relay gateways, over real
 HTTP.
 
 with simulator.start(speed=60) as world:

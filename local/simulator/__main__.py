@@ -1,4 +1,4 @@
-"""python -m local.simulator: the pretended providers, until ctrl-C."""
+"""python -m local.simulator: the simulated providers, until ctrl-C."""
 
 from __future__ import annotations
 

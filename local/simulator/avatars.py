@@ -37,7 +37,7 @@ class Trouble(Exception):
 
 
 @dataclass(frozen=True)
-class Asked:
+class AvatarRequest:
     """A request whose fields are in order; its files were not looked at yet."""
 
     image: str
@@ -72,7 +72,7 @@ class Asked:
         return portrait, voice, _found_later(portrait)
 
 
-def asked_for(body: dict[str, Any], provider: KlingDialect) -> Asked:
+def avatar_request(body: dict[str, Any], provider: KlingDialect) -> AvatarRequest:
     """Trouble says which field is wrong."""
     names = (
         "image",
@@ -102,7 +102,9 @@ def asked_for(body: dict[str, Any], provider: KlingDialect) -> Asked:
     if mode not in ("", "std", "pro"):
         raise Trouble("mode must be std or pro")
     watermark = _watermark(body.get("watermark_info"))
-    return Asked(image, audio_id, sound_file, prompt, mode or "std", callback, external, watermark)
+    return AvatarRequest(
+        image, audio_id, sound_file, prompt, mode or "std", callback, external, watermark
+    )
 
 
 def _watermark(given: Any) -> bool:

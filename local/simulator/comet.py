@@ -79,7 +79,7 @@ class Comet(KlingDialect):
             return disturbed
         if job is None:
             return self.refuse(400, "task_not_exist")
-        return json_response(self.envelope(self.record(job, asked=True)))
+        return json_response(self.envelope(self.record(job, by_query=True)))
 
 
 def _as_documented(request: Request) -> Request:

@@ -260,11 +260,11 @@ class Engine:
         odd = None if job.status in ENDED else self.faults.strike("unknown_status", job.subject)
         return str(odd["word"]) if odd else None
 
-    def flaw(self, job: Job, *, asked: bool = True) -> str:
+    def flaw(self, job: Job, *, by_query: bool = True) -> str:
         """empty_result or malformed_result, if the answer about this job shall have it."""
         if job.status != SUCCEEDED or job.flaw_queries == 0:
             return ""
-        if asked and job.flaw and job.flaw_queries is not None:
+        if by_query and job.flaw and job.flaw_queries is not None:
             job.flaw_queries -= 1
             self.book.save(job)
         return job.flaw

@@ -110,13 +110,13 @@ class Fault:
         return self.probability >= 1 or self._dice.random() < self.probability
 
     def _fits(self, subject: Subject) -> bool:
-        said = {
+        values = {
             "external_id": subject.external_id,
             "callback": subject.callback_url,
             "prompt": subject.prompt,
         }
         return self.provider in (None, subject.provider) and all(
-            str(self.match[name]) in value for name, value in said.items() if name in self.match
+            str(self.match[name]) in value for name, value in values.items() if name in self.match
         )
 
 
@@ -132,21 +132,21 @@ class Faults:
         self._faults = [Fault(**body) for body in kept]
         self._last = max((int(fault.id[1:]) for fault in self._faults), default=0)
 
-    def add(self, asked: dict[str, Any], now: float) -> dict[str, Any]:
+    def add(self, parameters: dict[str, Any], now: float) -> dict[str, Any]:
         """ValueError says what is wrong with it."""
-        asked = dict(asked)
-        kind = asked.pop("fault", None)
+        parameters = dict(parameters)
+        kind = parameters.pop("fault", None)
         if kind not in KINDS:
             raise ValueError(f"fault is one of: {', '.join(KINDS)}")
         common: dict[str, Any] = {
-            name: asked.pop(name)
+            name: parameters.pop(name)
             for name in ("provider", "match", "count", "probability", "seed")
-            if name in asked
+            if name in parameters
         }
-        _check(kind, asked, common)
+        _check(kind, parameters, common)
         with self._lock:
             self._last += 1
-            fault = Fault(f"f{self._last}", kind, KINDS[kind][1] | asked, since=now, **common)
+            fault = Fault(f"f{self._last}", kind, KINDS[kind][1] | parameters, since=now, **common)
             self._faults.append(fault)
         self._save()
         return _shown(fault)

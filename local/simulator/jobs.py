@@ -34,7 +34,7 @@ class Job:
     callback_url: str = ""
     upstream_id: str = ""
     """The id at the provider behind a relay; the same as `id` where nobody rewrites."""
-    asked: dict[str, Any] = field(default_factory=dict)
+    request: dict[str, Any] = field(default_factory=dict)
     portrait: str = ""
     voice: str = ""
     seconds: float = 0.0

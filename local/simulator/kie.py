@@ -130,11 +130,11 @@ class Kie(Provider):
 
     def _make(self, job_id: str, body: dict[str, Any]) -> Response:
         model = self._check(body)
-        self._pace()
-        asked = body["input"]
-        portrait, voice = self._fetch(asked["image_url"]), self._fetch(asked["audio_url"])
+        self._keep_rate()
+        inputs = body["input"]
+        portrait, voice = self._fetch(inputs["image_url"]), self._fetch(inputs["audio_url"])
         self._check_media(model, portrait, voice)
-        mode = asked.get("resolution") or next(iter(model.prices))
+        mode = inputs.get("resolution") or next(iter(model.prices))
         price = float(model.prices[mode] * math.floor(voice.seconds))
         if price > self.credits():
             raise RefusalError(self.refuse(402))
@@ -143,10 +143,10 @@ class Kie(Provider):
             self.name,
             body["model"],
             self.engine.clock.now(),
-            prompt=asked["prompt"],
+            prompt=inputs["prompt"],
             callback_url=body.get("callBackUrl") or "",
             upstream_id=job_id,
-            asked=body,
+            request=body,
             portrait=portrait.name,
             voice=voice.name,
             seconds=voice.seconds,
@@ -159,19 +159,19 @@ class Kie(Provider):
         return self._ok(data)
 
     def _check(self, body: dict[str, Any]) -> Model:
-        model, asked = MODELS.get(str(body.get("model"))), body["input"]
+        model, inputs = MODELS.get(str(body.get("model"))), body["input"]
         if model is None:
             self._invalid("Page does not exist or is not published")
         for name in ("image_url", "audio_url", "prompt"):
-            if not isinstance(asked.get(name), str) or (name != "prompt" and not asked[name]):
+            if not isinstance(inputs.get(name), str) or (name != "prompt" and not inputs[name]):
                 self._invalid(f"{name} is required")
-        if len(asked["prompt"]) > 5000:
+        if len(inputs["prompt"]) > 5000:
             self._invalid("prompt cannot exceed 5000 characters")
         if not isinstance(body.get("callBackUrl") or "", str):
             self._invalid("callBackUrl is not a valid URL")
-        if "" not in model.prices and (asked.get("resolution") or "480p") not in model.prices:
+        if "" not in model.prices and (inputs.get("resolution") or "480p") not in model.prices:
             self._invalid("resolution is not within the range of allowed options")
-        seed = asked.get("seed")
+        seed = inputs.get("seed")
         number = isinstance(seed, int | float) and not isinstance(seed, bool)
         if (
             "" not in model.prices
@@ -181,7 +181,7 @@ class Kie(Provider):
             self._invalid("seed must be between 10000 and 1000000")
         return model
 
-    def _pace(self) -> None:
+    def _keep_rate(self) -> None:
         """A sliding window over what was let through; what is refused is not queued and does not
         count."""
         with self._counting:
@@ -238,14 +238,14 @@ class Kie(Provider):
             self, job.subject if job else Subject(self.name), "query"
         ):
             return disturbed
-        return self._ok(self._record(job, asked=True)) if job else self.refuse(422)
+        return self._ok(self._record(job, by_query=True)) if job else self.refuse(422)
 
     def notice(self, job: Job) -> dict[str, Any] | None:
         if job.status not in (SUCCEEDED, FAILED):
             return None
-        record = self._record(job, asked=False)
+        record = self._record(job, by_query=False)
         record["param"] = _compact(
-            {"callBackUrl": job.callback_url, "model": job.model, "input": job.asked["input"]}
+            {"callBackUrl": job.callback_url, "model": job.model, "input": job.request["input"]}
         )
         record["updateTime"] = _ms((job.ended or 0) + 0.1)
         if job.status == FAILED:
@@ -263,16 +263,16 @@ class Kie(Provider):
         )
         return {"X-Webhook-Timestamp": str(timestamp), "X-Webhook-Signature": signed}
 
-    def _record(self, job: Job, *, asked: bool) -> dict[str, Any]:
+    def _record(self, job: Job, *, by_query: bool) -> dict[str, Any]:
         done, failed = job.status == SUCCEEDED, job.status == FAILED
         code, why = job.error if failed and job.error else (None, None)
         took = (job.ended or 0) - job.created
         record: dict[str, Any] = {
             "taskId": job.id,
             "model": job.model,
-            "state": (self.engine.word(job) if asked else None) or self._state(job),
+            "state": (self.engine.word(job) if by_query else None) or self._state(job),
             "param": self._param(job),
-            "resultJson": self._result(job, asked) if done else "",
+            "resultJson": self._result(job, by_query) if done else "",
             "failCode": code,
             "failMsg": why,
             "costTime": (0 if failed else int(took)) if job.ended else None,
@@ -300,14 +300,14 @@ class Kie(Provider):
 
     def _param(self, job: Job) -> str:
         if not self._recorded:
-            return _compact(job.asked)
-        said = {"input": _compact(job.asked["input"])}
+            return _compact(job.request)
+        param = {"input": _compact(job.request["input"])}
         if job.callback_url:
-            said["callBackUrl"] = job.callback_url
-        return _compact(said | {"model": job.model})
+            param["callBackUrl"] = job.callback_url
+        return _compact(param | {"model": job.model})
 
-    def _result(self, job: Job, asked: bool) -> str:
-        flaw = self.engine.flaw(job, asked=asked)
+    def _result(self, job: Job, by_query: bool) -> str:
+        flaw = self.engine.flaw(job, by_query=by_query)
         if flaw == "malformed_result":
             return '{"resultUrls":["http'
         return _compact(

@@ -112,10 +112,10 @@ def multipart(content_type: str, body: bytes) -> dict[str, tuple[str, bytes]]:
     fields = {}
     for part in (b"\r\n" + body).split(b"\r\n--" + found[1].encode())[1:-1]:
         head, _, content = part.partition(b"\r\n\r\n")
-        said = head.decode(errors="replace")
+        header = head.decode(errors="replace")
         name, filename = (
-            re.search(r'[; ]name="([^"]*)"', said),
-            re.search(r'filename="([^"]*)"', said),
+            re.search(r'[; ]name="([^"]*)"', header),
+            re.search(r'filename="([^"]*)"', header),
         )
         if name:
             fields[name[1]] = (filename[1] if filename else "", content)

@@ -13,7 +13,7 @@ import time
 import uuid
 from typing import Any
 
-from local.simulator.avatars import Asked, Trouble, asked_for
+from local.simulator.avatars import AvatarRequest, Trouble, avatar_request
 from local.simulator.callbacks import Letter, standard_webhooks_signature
 from local.simulator.engine import FORGED_LINK
 from local.simulator.faults import Subject
@@ -73,8 +73,8 @@ class KlingDialect(Provider):
         return Speech(self)
 
     def envelope(self, data: Any, *, request_id: bool = True) -> dict[str, Any]:
-        said: dict[str, Any] = {"code": 0, "message": "SUCCEED"}
-        return said | ({"request_id": str(uuid.uuid4())} if request_id else {}) | {"data": data}
+        fields: dict[str, Any] = {"code": 0, "message": "SUCCEED"}
+        return fields | ({"request_id": str(uuid.uuid4())} if request_id else {}) | {"data": data}
 
     def failure(self, reason: str) -> tuple[str, str]:
         known = {
@@ -98,10 +98,10 @@ class KlingDialect(Provider):
         if not isinstance(body, dict):
             return self.refuse(1200)
         job_id = self.new_id()
-        said = [
+        known = [
             str(body.get(name) or "") for name in ("external_task_id", "callback_url", "prompt")
         ]
-        subject = Subject(self.name, job_id, *said)
+        subject = Subject(self.name, job_id, *known)
         try:
             return self.engine.receive(self, subject, lambda: self._make(job_id, body))
         except RefusalError as refusal:
@@ -113,48 +113,48 @@ class KlingDialect(Provider):
         data = {name: record[name] for name in names} | {"task_id": job.id}
         return json_response(self.envelope(data, request_id=self.request_id_on_create))
 
-    def admit(self, asked: Asked) -> None:
+    def admit(self, wanted: AvatarRequest) -> None:
         """Refuse what has nothing to do with the request itself: balance, slots, an id used
         before."""
 
     def _make(self, job_id: str, body: dict[str, Any]) -> Response:
         try:
-            asked = asked_for(body, self)
-            self.admit(asked)
-            portrait, voice, error = asked.media(self)
+            wanted = avatar_request(body, self)
+            self.admit(wanted)
+            portrait, voice, error = wanted.media(self)
         except Trouble as trouble:
             raise RefusalError(self.refuse(trouble.code, str(trouble))) from None
         upstream_id = job_id if job_id.isdigit() else digits(18, "88")
         job = Job(
             job_id,
             self.name,
-            f"avatar-{asked.mode}",
+            f"avatar-{wanted.mode}",
             self.engine.clock.now(),
-            prompt=asked.prompt,
-            external_id=asked.external_id,
-            callback_url=asked.callback_url,
+            prompt=wanted.prompt,
+            external_id=wanted.external_id,
+            callback_url=wanted.callback_url,
             upstream_id=upstream_id,
-            asked={"watermark": asked.watermark},
+            request={"watermark": wanted.watermark},
             portrait=portrait.name,
             voice=voice.name,
             seconds=voice.seconds,
-            mode=asked.mode,
-            price=round(self.rates[asked.mode] * voice.seconds, 3 if self.unit == "USD" else 1),
+            mode=wanted.mode,
+            price=round(self.rates[wanted.mode] * voice.seconds, 3 if self.unit == "USD" else 1),
             unit=self.unit,
             error=error,
         )
-        self._accept(asked, job)
+        self._accept(wanted, job)
         return self.created(job)
 
-    def _accept(self, asked: Asked, job: Job) -> None:
+    def _accept(self, wanted: AvatarRequest, job: Job) -> None:
         """While the files were fetched somebody else may have taken the slot, or the same external
         id."""
         with self.engine.book.lock:
             try:
-                self.admit(asked)
+                self.admit(wanted)
             except Trouble as trouble:
                 raise RefusalError(self.refuse(trouble.code, str(trouble))) from None
-            self.engine.accept(job, USUAL_SECONDS[asked.mode])
+            self.engine.accept(job, USUAL_SECONDS[wanted.mode])
 
     def query(self, job_id: str, by_external_id: bool) -> tuple[Job | None, Response | None]:
         """The job asked for, or what came in between."""
@@ -164,22 +164,22 @@ class KlingDialect(Provider):
     def notice(self, job: Job) -> dict[str, Any] | None:
         """The raw object, at every change, with the upstream's id also behind a relay."""
         record = self.record(job)
-        told = {
+        result = {
             name: record[name]
             for name in ("task_id", "task_status", "task_status_msg", "created_at", "updated_at")
         }
-        told["task_info"] = {"parent_video": {}} | record["task_info"]
+        result["task_info"] = {"parent_video": {}} | record["task_info"]
         if job.status == SUCCEEDED:
-            told |= {
+            result |= {
                 name: record[name] for name in ("final_unit_deduction", "final_balance_deduction")
             }
             videos = (record["task_result"] or {"videos": []})["videos"]
             kept = ("id", "url", "duration")
-            told["task_result"] = {
+            result["task_result"] = {
                 "images": [],
                 "videos": [{name: video[name] for name in kept} for video in videos],
             }
-        return told
+        return result
 
     def signature(self, letter: Letter) -> dict[str, str]:
         """Standard Webhooks, if there is a secret; while one replaces another, both sign."""
@@ -200,20 +200,20 @@ class KlingDialect(Provider):
         """Behind a relay it is the relay's account that could have one; its customer does not."""
         return []
 
-    def record(self, job: Job, *, asked: bool = False) -> dict[str, Any]:
+    def record(self, job: Job, *, by_query: bool = False) -> dict[str, Any]:
         """Kling's own record of the job."""
         record: dict[str, Any] = {
             "task_id": job.upstream_id,
-            "task_status": (self.engine.word(job) if asked else None) or WORDS[job.status],
+            "task_status": (self.engine.word(job) if by_query else None) or WORDS[job.status],
             "task_status_msg": job.error[1] if job.status == FAILED and job.error else "",
             "task_info": self._task_info(job),
             "task_result": {},
-            "watermark_info": {"enabled": bool(job.asked.get("watermark"))},
+            "watermark_info": {"enabled": bool(job.request.get("watermark"))},
             "created_at": int(job.created * 1000),
             "updated_at": int(job.updated * 1000),
         }
         if job.status == SUCCEEDED:
-            record["task_result"] = self._result(job, asked)
+            record["task_result"] = self._result(job, by_query)
             record["final_unit_deduction"] = f"{UNITS_PER_SECOND[job.mode] * job.seconds:.1f}"
             record["final_balance_deduction"] = {"quota": "0", "list_price": "0"}
         return record
@@ -221,12 +221,12 @@ class KlingDialect(Provider):
     def _task_info(self, job: Job) -> dict[str, str]:
         return {"external_task_id": job.external_id} if job.external_id else {}
 
-    def _result(self, job: Job, asked: bool) -> dict[str, Any] | None:
-        flaw = "" if job.link == FORGED_LINK else self.engine.flaw(job, asked=asked)
+    def _result(self, job: Job, by_query: bool) -> dict[str, Any] | None:
+        flaw = "" if job.link == FORGED_LINK else self.engine.flaw(job, by_query=by_query)
         if flaw:
             return {"videos": []} if flaw == "empty_result" else None
         url = self.engine.url(job.link)
-        marked = url if job.asked.get("watermark") else ""
+        marked = url if job.request.get("watermark") else ""
         video = {
             "id": job.video_id,
             "url": url,
@@ -275,10 +275,10 @@ class Kling(KlingDialect):
     def late(self) -> Response:
         return self.refuse(5002)
 
-    def admit(self, asked: Asked) -> None:
-        blocked = self.options.kling_duplicates == "refuse" and asked.external_id
-        if blocked and self.engine.book.by_external_id(self.name, asked.external_id):
-            raise Trouble(f"external_task_id already exists: {asked.external_id}")
+    def admit(self, wanted: AvatarRequest) -> None:
+        blocked = self.options.kling_duplicates == "refuse" and wanted.external_id
+        if blocked and self.engine.book.by_external_id(self.name, wanted.external_id):
+            raise Trouble(f"external_task_id already exists: {wanted.external_id}")
         if self.engine.book.spent(self.name) >= self.options.kling_units:
             raise Trouble("", 1102)
         slots = self.options.kling_slots
@@ -294,7 +294,7 @@ class Kling(KlingDialect):
             return disturbed
         if job is None:
             return self.refuse(int(self.options.kling_unknown_task), f"Task not found: {job_id}")
-        return json_response(self.envelope(self.record(job, asked=True)))
+        return json_response(self.envelope(self.record(job, by_query=True)))
 
     def _list(self, request: Request) -> Response:
         if disturbed := self.engine.disturb(self, Subject(self.name), "query"):
@@ -309,7 +309,7 @@ class Kling(KlingDialect):
         if not 1 <= page <= 1000 or not 1 <= size <= 500:
             return self.refuse(1201, "pageNum must be in [1, 1000] and pageSize in [1, 500]")
         jobs = self.engine.book.jobs(self.name)[(page - 1) * size : page * size]
-        return json_response(self.envelope([self.record(job, asked=True) for job in jobs]))
+        return json_response(self.envelope([self.record(job, by_query=True) for job in jobs]))
 
     def _who(self, authorization: str) -> int:
         """0, or the code of what is wrong with the key or the token."""

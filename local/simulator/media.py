@@ -202,10 +202,10 @@ def seconds(path: Path) -> float:
         "null",
         "-",
     ]
-    said = subprocess.run(
+    output = subprocess.run(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False
     ).stderr
-    times = re.findall(rb"time=(\d+):(\d\d):(\d\d\.\d+)", said)
+    times = re.findall(rb"time=(\d+):(\d\d):(\d\d\.\d+)", output)
     if not times:
         return 0.0
     hours, minutes, rest = times[-1]

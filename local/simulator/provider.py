@@ -1,4 +1,4 @@
-"""What every pretended provider has to say for itself; the engine does the rest."""
+"""What every simulated provider has to say for itself; the engine does the rest."""
 
 from __future__ import annotations
 

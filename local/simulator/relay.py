@@ -83,7 +83,7 @@ class Relay(KlingDialect):
 
     def found(self, job: Job) -> dict[str, Any]:
         """The body of a query's answer."""
-        return self.envelope(self.record(job, asked=True) | {"task_id": job.id})
+        return self.envelope(self.record(job, by_query=True) | {"task_id": job.id})
 
     def _one(self, job_id: str) -> Response:
         by_external_id = self.finds_external_ids and self.options.relay_external_ids == "keep"
@@ -109,14 +109,14 @@ class NewApiRelay(Relay):
     finds_external_ids = False
 
     def created(self, job: Job) -> Response:
-        said = {
+        fields = {
             "id": job.id,
             "task_id": job.id,
             "object": "video",
             "model": "kling-v1",
             "status": "queued",
         }
-        return json_response(said | {"progress": 0, "created_at": int(job.created)})
+        return json_response(fields | {"progress": 0, "created_at": int(job.created)})
 
     def new_link(self, job: Job) -> str:
         self.engine.publish(
@@ -202,7 +202,7 @@ class FlatRelay(Relay):
             SUCCEEDED: "completed",
             FAILED: "failed",
         }
-        said: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "task_id": job.id,
             "status": self.engine.word(job) or words[job.status],
         }
@@ -211,11 +211,11 @@ class FlatRelay(Relay):
             url: Any = {"empty_result": "", "malformed_result": json.dumps({})}.get(
                 flaw, self.engine.url(job.link)
             )
-            said |= {
+            fields |= {
                 "url": url,
                 "format": "mp4",
                 "metadata": {"duration": round(job.seconds, 2), "fps": FRAMES_PER_SECOND},
             }
         if job.status == FAILED and job.error:
-            said["error"] = {"code": 400, "message": job.error[1]}
-        return said
+            fields["error"] = {"code": 400, "message": job.error[1]}
+        return fields

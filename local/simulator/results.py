@@ -75,10 +75,10 @@ def _file(request: Request, path: Path, kind: str) -> Response:
     }
     if request.headers.get("if-none-match") in (etag, "*"):
         return Response(304, b"", headers)
-    asked = re.fullmatch(r"bytes=(\d*)-(\d*)", request.headers.get("range", ""))
-    if not asked or asked.groups() == ("", "") or request.headers.get("if-range", etag) != etag:
+    wanted = re.fullmatch(r"bytes=(\d*)-(\d*)", request.headers.get("range", ""))
+    if not wanted or wanted.groups() == ("", "") or request.headers.get("if-range", etag) != etag:
         return Response(200, b"", headers, path, 0, about.st_size)
-    first, last = asked.groups()
+    first, last = wanted.groups()
     begin = int(first) if first else max(0, about.st_size - int(last))
     end = min(int(last) if first and last else about.st_size - 1, about.st_size - 1)
     if begin > end:

@@ -1,4 +1,4 @@
-"""The archive's world: an emulated S3 and DynamoDB, and a pretended internet around it."""
+"""The archive's world: an emulated S3 and DynamoDB, and a simulated internet around it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from functions.download import connection
 from functions.handlers import archive
 from functions.tasks import table
 from local.aws import cloud
-from tests.archive.internet import Authority, Internet, pretend
+from tests.archive.internet import Authority, Internet, simulate
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +46,7 @@ def _peak_kb(process: Path) -> int:
 def internet(monkeypatch: pytest.MonkeyPatch, authority: Authority) -> Iterator[Internet]:
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.path))
     connection._tls.cache_clear()
-    yield from pretend(monkeypatch, authority)
+    yield from simulate(monkeypatch, authority)
     connection._tls.cache_clear()
 
 
@@ -88,9 +88,9 @@ class Vault:
     bucket: str
     task: dict[str, Any] = field(default_factory=dict)
 
-    def open_task(self, url: str, **told: Any) -> None:
+    def open_task(self, url: str, **facts: Any) -> None:
         self.task = {
-            "pk": f"task#{told.get('task_id', self.bucket)}",
+            "pk": f"task#{facts.get('task_id', self.bucket)}",
             "task_id": self.bucket,
             "status": "ARCHIVING",
             "attempt": 1,
@@ -110,7 +110,7 @@ class Vault:
                 "seconds": 11.52,
             },
             "video_url": url,
-            **told,
+            **facts,
         }
         item = {name: table.typed(value) for name, value in self.task.items()}
         settings.aws("dynamodb").put_item(TableName="tasks", Item=item)

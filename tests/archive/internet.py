@@ -1,4 +1,4 @@
-"""A pretended internet: names, public addresses, and https servers that behave as badly as a test
+"""A simulated internet: names, public addresses, and https servers that behave as badly as a test
 wants.
 
 Only the wire is replaced: the resolver and the call that connects. A public address leads to a
@@ -224,7 +224,7 @@ def _alternative(name: str) -> x509.GeneralName:
     return x509.DNSName(name)
 
 
-def pretend(monkeypatch: Any, authority: Authority) -> Iterator[Internet]:
+def simulate(monkeypatch: Any, authority: Authority) -> Iterator[Internet]:
     internet = Internet(authority)
     dial = socket.socket.connect
     monkeypatch.setattr(socket, "getaddrinfo", internet.resolve)

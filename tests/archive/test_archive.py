@@ -290,7 +290,7 @@ def test_a_source_that_fails_leaves_nothing_behind(
     assert vault.versions() == 0
 
 
-def test_an_archive_that_refuses_is_said_to_be_unavailable(
+def test_an_archive_that_refuses_is_unavailable(
     vault: Vault, internet: Internet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     internet.site("files.example.com", serve(FILM))

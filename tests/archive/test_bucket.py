@@ -60,30 +60,37 @@ def speak_to(endpoint: Internet, answer: Answer, monkeypatch: pytest.MonkeyPatch
 def signature_of(method: str, visit: Visit) -> str:
     """SigV4 worked out anew from what arrived
     (https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html)."""
-    told = dict(
+    authorization = dict(
         part.strip().split("=", 1)
         for part in visit.headers["authorization"].split(" ", 1)[1].split(",")
     )
-    names = told["SignedHeaders"].split(";")
+    names = authorization["SignedHeaders"].split(";")
     path, _, query = visit.path.partition("?")
     lines = "".join(f"{name}:{' '.join(visit.headers[name].split())}\n" for name in names)
-    asked = "\n".join(
-        [method, path, query, lines, told["SignedHeaders"], visit.headers["x-amz-content-sha256"]]
+    canonical = "\n".join(
+        [
+            method,
+            path,
+            query,
+            lines,
+            authorization["SignedHeaders"],
+            visit.headers["x-amz-content-sha256"],
+        ]
     )
-    scope = told["Credential"].partition("/")[2]
+    scope = authorization["Credential"].partition("/")[2]
     text = "\n".join(
         [
             "AWS4-HMAC-SHA256",
             visit.headers["x-amz-date"],
             scope,
-            hashlib.sha256(asked.encode()).hexdigest(),
+            hashlib.sha256(canonical.encode()).hexdigest(),
         ]
     )
     key = f"AWS4{cloud.KEY}".encode()
     for word in scope.split("/"):
         key = hmac.new(key, word.encode(), hashlib.sha256).digest()
-    assert hmac.new(key, text.encode(), hashlib.sha256).hexdigest() == told["Signature"]
-    return told["SignedHeaders"]
+    assert hmac.new(key, text.encode(), hashlib.sha256).hexdigest() == authorization["Signature"]
+    return authorization["SignedHeaders"]
 
 
 def test_what_is_carried_is_what_was_signed(

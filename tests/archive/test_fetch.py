@@ -157,7 +157,7 @@ def test_the_next_address_is_tried_when_the_first_does_not_answer(internet: Inte
     assert get() == b"hello"
 
 
-def test_proxies_of_the_environment_are_not_asked(
+def test_proxies_of_the_environment_are_not_used(
     internet: Internet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "https_proxy", "all_proxy"):
@@ -203,7 +203,7 @@ def test_other_answers_mean_that_the_link_is_dead(internet: Internet, status: st
 @pytest.mark.parametrize(
     "status", ["408 Late", "425 Early", "429 Busy", "500 Broken", "502 Bad", "503 Busy", "504 Late"]
 )
-def test_a_source_in_trouble_is_asked_again_later(internet: Internet, status: str) -> None:
+def test_a_source_in_trouble_is_tried_again_later(internet: Internet, status: str) -> None:
     internet.site("files.example.com", send_on(status, ""))
     refused(kind=download.SourceUnreachable)
 

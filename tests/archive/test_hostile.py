@@ -181,30 +181,30 @@ def test_silence_ends_with_our_deadline(internet: Internet) -> None:
 
 def test_a_resolver_that_does_not_answer_ends_with_our_deadline(internet: Internet) -> None:
     internet.site("files.example.com", give(b"hello"))
-    told = threading.Event()
+    released = threading.Event()
 
     def slow() -> list[str]:
-        told.wait(20)
+        released.wait(20)
         return ["93.184.216.34"]
 
     internet.names["files.example.com"] = slow
     began = time.monotonic()
     refused(kind=download.DeadlinePassed, seconds=1)
     assert time.monotonic() - began <= 1 + 2
-    told.set()
+    released.set()
     assert internet.tried == []
 
 
 def test_whose_time_is_up_asks_no_resolver(internet: Internet) -> None:
-    asked: list[str] = []
+    lookups: list[str] = []
 
     def answer() -> list[str]:
-        asked.append("files.example.com")
+        lookups.append("files.example.com")
         return ["93.184.216.34"]
 
     internet.names["files.example.com"] = answer
     refused(kind=download.DeadlinePassed, seconds=0)
-    assert asked == []
+    assert lookups == []
 
 
 def test_who_is_slower_than_the_least_speed_is_let_go() -> None:
@@ -247,7 +247,7 @@ def test_what_breaks_off_goes_on_by_range(internet: Internet) -> None:
 
 
 @pytest.mark.parametrize("is_chunked", [False, True])
-def test_what_came_before_a_break_is_not_asked_for_again(
+def test_what_came_before_a_break_is_not_requested_again(
     internet: Internet, is_chunked: bool
 ) -> None:
     content = bytes(range(256)) * 2000
@@ -284,7 +284,7 @@ def test_a_source_that_ends_every_connection_is_gone_on_from_as_long_as_it_gives
     assert len(site.visits) == 9
 
 
-def test_a_source_that_cannot_be_reached_again_at_once_is_asked_again(internet: Internet) -> None:
+def test_a_source_that_cannot_be_reached_again_at_once_is_tried_again(internet: Internet) -> None:
     content = bytes(range(256)) * 2000
     whole, visits = broken_at(content, 70_000), itertools.count(1)
     internet.site(

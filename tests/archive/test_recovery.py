@@ -243,7 +243,7 @@ def forgetful(vault: Vault, internet: Internet, monkeypatch: pytest.MonkeyPatch)
     settings.forget()
 
 
-def test_bytes_that_are_not_those_of_the_checksum_are_never_said_to_be_archived(
+def test_bytes_that_are_not_those_of_the_checksum_are_never_archived(
     forgetful: Vault,
 ) -> None:
     forgetful.open_task(URL)

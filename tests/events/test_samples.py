@@ -26,7 +26,7 @@ BUCKET = "talkdrop-inbox-1a2b3c"
 
 
 def task(status: Status, **facts: Any) -> Task:
-    said: dict[str, Any] = {
+    usual: dict[str, Any] = {
         "task_id": TASK_ID, "status": status, "created_at": "2026-11-21T09:00:00.000Z",
         "changed_at": "2026-11-21T09:04:41.250Z", "stem": "hello", "provider": "kie",
         "model": "infinitalk/from-audio",
@@ -37,7 +37,7 @@ def task(status: Status, **facts: Any) -> Task:
         "quote_usd": Decimal("0.18"), "settings": {"resolution": "480p"},
         "entered": {f"{status}#1": 1}, "video_url": "https://cdn.example.com/x.mp4?X-Amz-Signature=secret",
     }  # fmt: skip
-    return Task(**{**said, **facts})
+    return Task(**{**usual, **facts})
 
 
 VIDEO = {
@@ -79,8 +79,8 @@ def test_every_fact_that_is_announced_has_a_sample() -> None:
 
 @pytest.mark.parametrize("name", TASKS)
 def test_a_task_is_announced_as_its_sample_says(name: str) -> None:
-    told = json.loads(events.of(TASKS[name]).model_dump_json(exclude_none=True))
-    assert told == SAMPLES[name]["detail"]
+    event = json.loads(events.of(TASKS[name]).model_dump_json(exclude_none=True))
+    assert event == SAMPLES[name]["detail"]
     assert SAMPLES[name]["detail-type"] == events.DETAIL_TYPES[TASKS[name].status]
     assert SAMPLES[name]["source"] == events.SOURCE
 
@@ -92,9 +92,9 @@ def test_a_sample_of_version_1_is_still_an_event(name: str) -> None:
 
 @pytest.mark.parametrize("name", TASKS)
 def test_no_event_grants_access_to_anything(name: str) -> None:
-    told = events.of(TASKS[name]).model_dump_json()
-    assert "://" not in told
-    assert "Signature" not in told
+    event = events.of(TASKS[name]).model_dump_json()
+    assert "://" not in event
+    assert "Signature" not in event
 
 
 def test_a_status_entered_again_is_another_fact_with_another_id() -> None:

@@ -107,7 +107,7 @@ def test_a_job_that_never_ends_does_not_fill_the_history(template: Template, pol
         polls_done += 1
     assert (
         polls_done * EVENTS_AN_ASK < HISTORY_EVENTS * 0.6
-    )  # the rest is for bells, failures and the archive
+    )  # the rest is for callbacks, failures and the archive
 
 
 def test_it_runs_longer_than_any_provider_keeps_a_video(template: Template) -> None:
@@ -146,12 +146,12 @@ def test_it_goes_where_a_step_says(template: Template, outcome: Json, next_state
     assert route["Default"] == next_state
 
 
-def test_a_step_is_told_what_it_needs(template: Template) -> None:
+def test_a_step_is_given_what_it_needs(template: Template) -> None:
     states = template.workflow()["States"]
-    told = {
+    given = {
         name: set(states[name]["Arguments"]["Payload"]) for name in ("Watch", "Archive", "Settle")
     }
-    assert told == {
+    assert given == {
         "Watch": {"task_id", "attempt", "task_token", "polls_done"},
         "Archive": {"task_id", "attempt"},
         "Settle": {"task_id", "attempt", "archived"},

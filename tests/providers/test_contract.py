@@ -221,7 +221,7 @@ def test_of_an_endless_answer_no_more_than_a_mebibyte_is_read(name: str) -> None
 
 @every_provider
 @pytest.mark.parametrize("reply", [b"", None, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"])
-def test_a_broken_answer_to_a_query_is_asked_again_later(
+def test_a_broken_answer_to_a_query_is_polled_again_later(
     name: str, reply: bytes | None, misbehaving: Any
 ) -> None:
     with base.open_client(timeout_seconds=1) as client:

@@ -202,7 +202,7 @@ def test_a_piece_from_another_encoder_is_encoded_again_alone(
     assert errors.stderr == b""
 
 
-def test_a_piece_at_30_frames_a_second_keeps_its_own_pace(
+def test_a_piece_at_30_frames_a_second_keeps_its_own_rate(
     speak: Speak, make: Make, tmp_path: Path
 ) -> None:
     spoken = speak()

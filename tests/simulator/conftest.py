@@ -1,4 +1,4 @@
-"""A simulator, somebody who serves media to it, and somebody who hears its callbacks."""
+"""A simulator, somebody who serves media to it, and a receiver of its callbacks."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ class Shelf:
         return (404, b"") if content is None else (200, content)
 
 
-class Ear:
-    """Hears callbacks. `refuse` of them are answered with 500 first."""
+class CallbackReceiver:
+    """Receives callbacks. `refuse` of them are answered with 500 first."""
 
     def __init__(self) -> None:
-        self.heard: list[tuple[str, dict[str, str], bytes]] = []
+        self.received: list[tuple[str, dict[str, str], bytes]] = []
         self.refuse = 0
         self.address = ""
 
@@ -61,17 +61,17 @@ class Ear:
         if self.refuse:
             self.refuse -= 1
             return 500, b""
-        self.heard.append(
+        self.received.append(
             (handler.path, {name.lower(): value for name, value in handler.headers.items()}, body)
         )
         return 200, b'{"code":200,"msg":"success"}'
 
     def bodies(self, path: str = "") -> list[dict[str, Any]]:
-        return [json.loads(body) for where, _, body in list(self.heard) if path in where]
+        return [json.loads(body) for where, _, body in list(self.received) if path in where]
 
 
 @contextmanager
-def _served(what: Shelf | Ear) -> Iterator[None]:
+def _served(what: Shelf | CallbackReceiver) -> Iterator[None]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
@@ -115,13 +115,13 @@ class Client:
         )
 
     def kie(
-        self, model: str = "kling/ai-avatar-standard", callback: str = "", **asked: Any
+        self, model: str = "kling/ai-avatar-standard", callback: str = "", **fields: Any
     ) -> httpx.Response:
         given = {
             "image_url": self.shelf.address + "/portrait.png",
             "audio_url": self.shelf.address + "/voice.wav",
         }
-        body = {"model": model, "input": given | {"prompt": ""} | asked} | (
+        body = {"model": model, "input": given | {"prompt": ""} | fields} | (
             {"callBackUrl": callback} if callback else {}
         )
         return self.call("kie", "POST", "/api/v1/jobs/createTask", json=body)
@@ -130,14 +130,14 @@ class Client:
         answer = self.call("kie", "GET", "/api/v1/jobs/recordInfo", params={"taskId": job_id})
         return answer.json()["data"] or {}
 
-    def avatar(self, provider: str = "kling", **asked: Any) -> httpx.Response:
+    def avatar(self, provider: str = "kling", **fields: Any) -> httpx.Response:
         given = {
             "image": self.shelf.address + "/portrait.png",
             "sound_file": self.shelf.address + "/voice.wav",
         }
         if provider == "comet":
             given["prompt"] = "She speaks."
-        body = {name: value for name, value in (given | asked).items() if value is not None}
+        body = {name: value for name, value in (given | fields).items() if value is not None}
         return self.call(provider, "POST", PREFIX[provider] + AVATAR, json=body)
 
     def avatar_record(self, provider: str, job_id: str) -> httpx.Response:
@@ -170,10 +170,10 @@ def shelf() -> Iterator[Shelf]:
 
 
 @pytest.fixture
-def ear() -> Iterator[Ear]:
-    ear = Ear()
-    with _served(ear):
-        yield ear
+def receiver() -> Iterator[CallbackReceiver]:
+    receiver = CallbackReceiver()
+    with _served(receiver):
+        yield receiver
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from local.simulator.callbacks import kie_signature, standard_webhooks_signature
-from tests.simulator.conftest import Client, Ear, until
+from tests.simulator.conftest import CallbackReceiver, Client, until
 
 
 def test_the_signature_of_kies_sheet() -> None:
@@ -43,42 +43,46 @@ def test_the_signatures_of_klings_sheet(
     assert standard_webhooks_signature(secret, message, timestamp, body.encode()) == signature
 
 
-def test_kie_calls_back_once_at_the_end_with_an_envelope(client: Client, ear: Ear) -> None:
-    job = client.kie(callback=ear.address + "/bell").json()["data"]["taskId"]
-    (body,) = until(ear.bodies)
+def test_kie_calls_back_once_at_the_end_with_an_envelope(
+    client: Client, receiver: CallbackReceiver
+) -> None:
+    job = client.kie(callback=receiver.address + "/callback").json()["data"]["taskId"]
+    (body,) = until(receiver.bodies)
     assert (body["code"], body["msg"]) == (200, "Playground task completed successfully.")
     assert (body["data"]["taskId"], body["data"]["state"], body["data"]["creditsConsumed"]) == (
         job,
         "success",
         24,
     )
-    assert json.loads(body["data"]["param"])["callBackUrl"] == ear.address + "/bell"
+    assert json.loads(body["data"]["param"])["callBackUrl"] == receiver.address + "/callback"
     assert json.loads(body["data"]["resultJson"])["resultUrls"]
 
 
-def test_kie_calls_back_about_a_failure_too(client: Client, ear: Ear) -> None:
+def test_kie_calls_back_about_a_failure_too(client: Client, receiver: CallbackReceiver) -> None:
     client.world.fault("failed")
-    client.kie(callback=ear.address + "/bell")
-    (body,) = until(ear.bodies)
+    client.kie(callback=receiver.address + "/callback")
+    (body,) = until(receiver.bodies)
     assert (body["code"], body["data"]["state"], body["data"]["resultJson"]) == (501, "fail", None)
 
 
-def test_kie_signs_the_id_and_the_time_if_it_has_a_key(open_world: Any, ear: Ear) -> None:
+def test_kie_signs_the_id_and_the_time_if_it_has_a_key(
+    open_world: Any, receiver: CallbackReceiver
+) -> None:
     client = open_world(kie_hmac_key="a key")
-    job = client.kie(callback=ear.address).json()["data"]["taskId"]
-    ((_, headers, _),) = until(lambda: ear.heard)
+    job = client.kie(callback=receiver.address).json()["data"]["taskId"]
+    ((_, headers, _),) = until(lambda: receiver.received)
     expected = kie_signature("a key", job, int(headers["x-webhook-timestamp"]))
     assert headers["x-webhook-signature"] == expected
 
 
 @pytest.mark.parametrize("provider", ["kling", "comet", "relay", "relay-b", "relay-d"])
 def test_kling_posts_the_raw_object_at_every_change(
-    client: Client, ear: Ear, provider: str
+    client: Client, receiver: CallbackReceiver, provider: str
 ) -> None:
-    answer = client.avatar(provider, callback_url=ear.address, external_task_id="job-1").json()
+    answer = client.avatar(provider, callback_url=receiver.address, external_task_id="job-1").json()
     job = (answer.get("data") or answer)["task_id"]
-    until(lambda: len(ear.heard) == 3)
-    bodies = ear.bodies()
+    until(lambda: len(receiver.received) == 3)
+    bodies = receiver.bodies()
     assert [body["task_status"] for body in bodies] == ["submitted", "processing", "succeed"]
     assert all("code" not in body and "data" not in body for body in bodies)
     assert bodies[-1]["task_info"] == {"parent_video": {}, "external_task_id": "job-1"}
@@ -87,12 +91,12 @@ def test_kling_posts_the_raw_object_at_every_change(
     assert (bodies[-1]["task_id"] == job) == (provider in ("kling", "comet", "relay"))
 
 
-def test_kling_signs_with_each_of_its_secrets(open_world: Any, ear: Ear) -> None:
+def test_kling_signs_with_each_of_its_secrets(open_world: Any, receiver: CallbackReceiver) -> None:
     old, new = "whsec_b2xkIHNlY3JldCBvZiBrbGluZw==", "whsec_bmV3IHNlY3JldCBvZiBrbGluZw=="
     client = open_world(kling_webhook_secret=f"{old},{new}")
-    client.avatar(callback_url=ear.address)
-    until(lambda: len(ear.heard) == 3)
-    for _, headers, body in ear.heard:
+    client.avatar(callback_url=receiver.address)
+    until(lambda: len(receiver.received) == 3)
+    for _, headers, body in receiver.received:
         message, timestamp = headers["webhook-id"], int(headers["webhook-timestamp"])
         expected = [
             standard_webhooks_signature(secret, message, timestamp, body) for secret in (old, new)
@@ -100,24 +104,26 @@ def test_kling_signs_with_each_of_its_secrets(open_world: Any, ear: Ear) -> None
         assert headers["webhook-signature"].split() == expected
 
 
-def test_a_callback_that_nobody_takes_is_sent_three_times_more(client: Client, ear: Ear) -> None:
-    ear.refuse = 3
-    client.kie(callback=ear.address)
-    until(lambda: ear.heard)
-    assert ear.refuse == 0
-    ear.refuse = 100
-    client.kie(callback=ear.address)
-    until(lambda: ear.refuse == 96)
+def test_a_callback_that_nobody_takes_is_sent_three_times_more(
+    client: Client, receiver: CallbackReceiver
+) -> None:
+    receiver.refuse = 3
+    client.kie(callback=receiver.address)
+    until(lambda: receiver.received)
+    assert receiver.refuse == 0
+    receiver.refuse = 100
+    client.kie(callback=receiver.address)
+    until(lambda: receiver.refuse == 96)
     until(lambda: client.control("GET", "state")["callbacks_waiting"] == 0)
-    assert ear.refuse == 96
+    assert receiver.refuse == 96
 
 
-def test_callbacks_can_be_switched_off(client: Client, ear: Ear) -> None:
+def test_callbacks_can_be_switched_off(client: Client, receiver: CallbackReceiver) -> None:
     assert client.control("POST", "callbacks", enabled=False) == {"enabled": False}
-    job = client.kie(callback=ear.address).json()["data"]["taskId"]
+    job = client.kie(callback=receiver.address).json()["data"]["taskId"]
     until(lambda: client.kie_record(job)["state"] == "success")
     assert client.control("GET", "state")["callbacks_waiting"] == 0
-    assert ear.heard == []
+    assert receiver.received == []
 
 
 def test_the_address_of_the_documentations_example_is_never_called(client: Client) -> None:

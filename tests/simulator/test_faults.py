@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.simulator.conftest import Client, Ear, until
+from tests.simulator.conftest import CallbackReceiver, Client, until
 
 
 @pytest.mark.parametrize("fault", ["lost_answer", "hang", "truncated_answer"])
@@ -154,36 +154,38 @@ def test_a_broken_result_cannot_be_parsed(client: Client) -> None:
         json.loads(client.kie_record(job)["resultJson"])
 
 
-def test_callbacks_are_missing_doubled_or_late(client: Client, ear: Ear) -> None:
+def test_callbacks_are_missing_doubled_or_late(client: Client, receiver: CallbackReceiver) -> None:
     client.world.fault("callback_missing", match={"callback": "/missing"})
     client.world.fault("callback_duplicate", match={"callback": "/doubled"}, times=3)
     client.world.fault("callback_late", match={"callback": "/late"}, seconds=3000.0)
     for path in ("/missing", "/late", "/doubled"):
-        client.kie(callback=ear.address + path)
-    until(lambda: ear.bodies("/late") and len(ear.bodies("/doubled")) >= 3)
-    assert len(ear.bodies("/doubled")) == 3
-    assert ear.bodies("/missing") == []
-    assert ear.heard[-1][0] == "/late"
+        client.kie(callback=receiver.address + path)
+    until(lambda: receiver.bodies("/late") and len(receiver.bodies("/doubled")) >= 3)
+    assert len(receiver.bodies("/doubled")) == 3
+    assert receiver.bodies("/missing") == []
+    assert receiver.received[-1][0] == "/late"
 
 
-def test_callbacks_come_in_the_wrong_order(client: Client, ear: Ear) -> None:
+def test_callbacks_come_in_the_wrong_order(client: Client, receiver: CallbackReceiver) -> None:
     client.world.fault("callback_reordered")
-    client.avatar(callback_url=ear.address)
-    until(lambda: len(ear.heard) == 3)
-    assert ear.bodies()[0]["task_status"] == "succeed"
+    client.avatar(callback_url=receiver.address)
+    until(lambda: len(receiver.received) == 3)
+    assert receiver.bodies()[0]["task_status"] == "succeed"
 
 
 @pytest.mark.parametrize("manner", ["early_success", "other_job", "wrong_address"])
-def test_somebody_forges_a_callback(open_world: Any, ear: Ear, manner: str) -> None:
+def test_somebody_forges_a_callback(
+    open_world: Any, receiver: CallbackReceiver, manner: str
+) -> None:
     client = open_world(kie_hmac_key="a key", job_seconds=500.0)
     client.world.fault("callback_forged", **{"as": manner})
-    job = client.kie(callback=ear.address + "/bell").json()["data"]["taskId"]
-    path, headers, body = until(lambda: ear.heard)[0]
-    said = json.loads(body)["data"]
-    assert (said["state"], "169.254.169.254" in said["resultJson"]) == ("success", True)
-    assert (said["taskId"] == job) == (manner != "other_job")
-    assert (path == "/bell") == (manner != "wrong_address")
-    genuine = until(lambda: len(ear.heard) == 2 and ear.heard[1])
+    job = client.kie(callback=receiver.address + "/callback").json()["data"]["taskId"]
+    path, headers, body = until(lambda: receiver.received)[0]
+    data = json.loads(body)["data"]
+    assert (data["state"], "169.254.169.254" in data["resultJson"]) == ("success", True)
+    assert (data["taskId"] == job) == (manner != "other_job")
+    assert (path == "/callback") == (manner != "wrong_address")
+    genuine = until(lambda: len(receiver.received) == 2 and receiver.received[1])
     assert genuine[1]["x-webhook-signature"] != headers["x-webhook-signature"]
 
 

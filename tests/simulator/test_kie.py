@@ -1,4 +1,4 @@
-"""kie's record, codes, pace, money and files, as recorded and as documented."""
+"""kie's record, codes, rate limits, money and files, as recorded and as documented."""
 
 from __future__ import annotations
 
@@ -69,10 +69,10 @@ def test_the_words_of_a_running_job_can_be_chosen(
         kie_states=states, speed=1000.0, job_seconds=1000.0, kie_queries_per_second=0
     )
     job = client.kie().json()["data"]["taskId"]
-    said: set[str] = set()
-    until(lambda: said.add(client.kie_record(job)["state"]) or "success" in said)
-    assert said - {"success"} <= seen
-    assert "generating" in said
+    shown: set[str] = set()
+    until(lambda: shown.add(client.kie_record(job)["state"]) or "success" in shown)
+    assert shown - {"success"} <= seen
+    assert "generating" in shown
 
 
 def test_a_key_is_needed_and_must_be_right(strict: Client) -> None:
@@ -107,7 +107,7 @@ def test_the_twenty_first_create_in_ten_seconds_is_refused_and_not_queued(open_w
     until(lambda: client.kie().json()["code"] == 200)
 
 
-def test_queries_have_a_pace_too(open_world: Any) -> None:
+def test_queries_have_a_rate_limit_too(open_world: Any) -> None:
     client = open_world(speed=0.01)
     codes = [
         client.call("kie", "GET", "/api/v1/jobs/recordInfo?taskId=1").json()["code"]
@@ -117,7 +117,7 @@ def test_queries_have_a_pace_too(open_world: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "asked", "credits"),
+    ("model", "fields", "credits"),
     [
         ("infinitalk/from-audio", {}, 9),
         ("infinitalk/from-audio", {"resolution": "720p"}, 36),
@@ -126,10 +126,10 @@ def test_queries_have_a_pace_too(open_world: Any) -> None:
     ],
 )
 def test_whole_seconds_are_charged_when_the_job_succeeds(
-    client: Client, model: str, asked: Any, credits: int
+    client: Client, model: str, fields: Any, credits: int
 ) -> None:
     client.shelf.put("3.9.wav", drawn.voice(3.9))
-    job = client.kie(model, audio_url=client.shelf.address + "/3.9.wav", **asked).json()["data"][
+    job = client.kie(model, audio_url=client.shelf.address + "/3.9.wav", **fields).json()["data"][
         "taskId"
     ]
     assert client.world.ledger() == []

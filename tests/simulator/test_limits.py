@@ -37,12 +37,12 @@ KIE = [
 
 
 @pytest.mark.parametrize(
-    ("model", "what", "asked", "code"), KIE, ids=[f"{case[0]}: {case[1]}" for case in KIE]
+    ("model", "what", "fields", "code"), KIE, ids=[f"{case[0]}: {case[1]}" for case in KIE]
 )
 def test_kie_checks_the_fields(
-    strict: Client, model: str, what: str, asked: dict[str, Any], code: int
+    strict: Client, model: str, what: str, fields: dict[str, Any], code: int
 ) -> None:
-    answer = strict.kie(model, **asked)
+    answer = strict.kie(model, **fields)
     assert (answer.status_code, answer.json()["code"]) == (200, code)
     assert (answer.json()["data"] is None) == (code != 200)
 
@@ -125,12 +125,12 @@ AVATAR = [
 ]
 
 
-@pytest.mark.parametrize(("what", "asked", "code"), AVATAR, ids=[case[0] for case in AVATAR])
+@pytest.mark.parametrize(("what", "fields", "code"), AVATAR, ids=[case[0] for case in AVATAR])
 @pytest.mark.parametrize("provider", ["kling", "relay"])
 def test_kling_and_a_relay_check_the_fields(
-    strict: Client, provider: str, what: str, asked: dict[str, Any], code: int
+    strict: Client, provider: str, what: str, fields: dict[str, Any], code: int
 ) -> None:
-    answer = strict.avatar(provider, **asked)
+    answer = strict.avatar(provider, **fields)
     assert (answer.json()["code"], answer.status_code) == (code, 400 if code else 200)
     assert ("data" in answer.json()) == (code == 0)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.simulator.conftest import Client, Ear, Shelf, until
+from tests.simulator.conftest import CallbackReceiver, Client, Shelf, until
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,7 +34,7 @@ def running(*flags: str) -> Iterator[tuple[subprocess.Popen[str], Any]]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_stops_when_asked_and_says_nothing_bad(number: signal.Signals) -> None:
+def test_it_stops_on_a_signal_and_logs_nothing_bad(number: signal.Signals) -> None:
     with running() as (process, _):
         process.send_signal(number)
         assert process.wait(20) == 0
@@ -65,22 +65,22 @@ def test_a_port_that_is_taken_is_named_and_nothing_starts(client: Client) -> Non
 
 def test_help_names_every_fault() -> None:
     command = [sys.executable, "-m", "local.simulator", "--help"]
-    said = " ".join(
+    page = " ".join(
         subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     )
-    assert "callback_reordered: the callback of a running job comes after that of its end" in said
+    assert "callback_reordered: the callback of a running job comes after that of its end" in page
 
 
 def test_after_a_kill_it_has_the_same_ports_jobs_and_charges_and_sends_what_it_owes(
-    tmp_path: Path, shelf: Shelf, ear: Ear
+    tmp_path: Path, shelf: Shelf, receiver: CallbackReceiver
 ) -> None:
     flags = ["--state", str(tmp_path), "--job-seconds-per-second", "0"]
     with running(*flags, "--speed", "1000", "--job-seconds", "50") as (process, world):
         client = Client(world, shelf)
-        done = client.kie(callback=ear.address + "/done").json()["data"]["taskId"]
-        until(lambda: ear.bodies("/done"))
+        done = client.kie(callback=receiver.address + "/done").json()["data"]["taskId"]
+        until(lambda: receiver.bodies("/done"))
         client.control("POST", "clock", speed=5.0)
-        running_on = client.kie(callback=ear.address + "/bell").json()["data"]["taskId"]
+        running_on = client.kie(callback=receiver.address + "/callback").json()["data"]["taskId"]
         kling = client.avatar(external_task_id="job-1").json()["data"]["task_id"]
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -89,7 +89,7 @@ def test_after_a_kill_it_has_the_same_ports_jobs_and_charges_and_sends_what_it_o
         assert again.addresses == world.addresses
         client = Client(again, shelf)
         assert client.kie_record(done)["state"] == "success"
-        until(lambda: ear.bodies("/bell"))
+        until(lambda: receiver.bodies("/callback"))
         assert client.kie_record(running_on)["state"] == "success"
         until(
             lambda: (
@@ -98,7 +98,7 @@ def test_after_a_kill_it_has_the_same_ports_jobs_and_charges_and_sends_what_it_o
         )
         charges = client.control("GET", "ledger")["charges"]
         assert sorted(line["job_id"] for line in charges) == sorted([done, running_on, kling])
-        assert len(ear.bodies("/done")) == 1
+        assert len(receiver.bodies("/done")) == 1
         client.http.close()
 
 
@@ -117,12 +117,14 @@ def test_what_ends_while_it_is_down_ended_when_it_should_have(
     assert [line["job_id"] for line in after.world.ledger()] == [job]
 
 
-def test_the_ledger_has_no_secret_of_a_callback_address(client: Client, ear: Ear) -> None:
+def test_the_ledger_has_no_secret_of_a_callback_address(
+    client: Client, receiver: CallbackReceiver
+) -> None:
     secret = "k1.AbCdEfGhIjKlMnOpQrStUvWx"
-    client.kie(callback=f"{ear.address}/callbacks/kie/task-1/1/{secret}?token=hidden")
+    client.kie(callback=f"{receiver.address}/callbacks/kie/task-1/1/{secret}?token=hidden")
     until(lambda: client.world.ledger())
     (charge,) = client.control("GET", "ledger")["charges"]
-    assert charge["callback_url"] == f"{ear.address}/callbacks/kie/task-1/1/k1…"
+    assert charge["callback_url"] == f"{receiver.address}/callbacks/kie/task-1/1/k1…"
     assert secret not in json.dumps(client.control("GET", "state"))
 
 
@@ -134,11 +136,11 @@ def test_the_clock_says_its_speed_and_refuses_nonsense(client: Client) -> None:
 
 
 def test_two_hundred_jobs_in_a_burst_are_all_made_and_charged_once(
-    open_world: Any, ear: Ear
+    open_world: Any, receiver: CallbackReceiver
 ) -> None:
     client = open_world(kie_creates_per_10s=1000)
-    jobs = [client.kie(callback=ear.address).json()["data"]["taskId"] for _ in range(200)]
-    until(lambda: len(ear.heard) == 200, 60)
+    jobs = [client.kie(callback=receiver.address).json()["data"]["taskId"] for _ in range(200)]
+    until(lambda: len(receiver.received) == 200, 60)
     assert sorted(line["job_id"] for line in client.world.ledger()) == sorted(jobs)
 
 

@@ -28,11 +28,11 @@ def test_a_video_has_a_length_a_type_and_an_etag(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "part"),
+    ("wanted", "part"),
     [("bytes=0-9", slice(0, 10)), ("bytes=10-", slice(10, None)), ("bytes=-5", slice(-5, None))],
 )
-def test_a_part_of_a_video_can_be_asked_for(url: str, asked: str, part: slice) -> None:
-    whole, answer = plain.get(url).content, plain.get(url, headers={"Range": asked})
+def test_a_part_of_a_video_can_be_requested(url: str, wanted: str, part: slice) -> None:
+    whole, answer = plain.get(url).content, plain.get(url, headers={"Range": wanted})
     assert (answer.status_code, answer.content) == (206, whole[part])
     assert answer.headers["content-range"].endswith(f"/{len(whole)}")
     assert plain.get(url, headers={"Range": f"bytes={len(whole)}-"}).status_code == 416

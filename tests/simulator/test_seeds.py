@@ -67,7 +67,7 @@ def test_kie_can_answer_as_its_documentation_does(
 
 
 def test_klings_documented_create_query_and_list(client: Client) -> None:
-    asked = {
+    fields = {
         "image": client.shelf.put("face.jpg", drawn.portrait(kind="JPEG")),
         "sound_file": client.shelf.put("line.mp3", drawn.encoded("mp3")),
         "prompt": "Warm smile",
@@ -75,7 +75,7 @@ def test_klings_documented_create_query_and_list(client: Client) -> None:
         "watermark_info": {"enabled": False},
         "external_task_id": "job-7f3c-try1",
     }
-    created = client.call("kling", "POST", AVATAR, json=asked).json()
+    created = client.call("kling", "POST", AVATAR, json=fields).json()
     assert created["code"] == 0
     assert created["request_id"]
     assert set(created["data"]) == {
