@@ -266,7 +266,7 @@ class Invariants:
         self._archive_is_explained(tasks)
         if not self.resubmitted:
             self._books_are_right(tasks)
-        self._second_jobs_are_told(tasks)
+        self._second_jobs_are_reported(tasks)
         self._alarm_was_raised(tasks)
         self._nothing_leaked()
 
@@ -312,7 +312,7 @@ class Invariants:
         has_flipped = job.script.fails_after > 0
         return bool(job.script.outcome == "success" and known and is_current and not has_flipped)
 
-    def _second_jobs_are_told(self, tasks: dict[str, Item]) -> None:
+    def _second_jobs_are_reported(self, tasks: dict[str, Item]) -> None:
         """Two jobs of one attempt that both called back: a person must hear of the second."""
         if not self.is_unkind:
             return
@@ -328,7 +328,7 @@ class Invariants:
             text = json.dumps(item)
             silent = [job.job_id for job in known if job.job_id not in text]
             if silent:
-                raise Broke("a second job is told", f"{task_id}: nothing of {silent}")
+                raise Broke("a second job is reported", f"{task_id}: nothing of {silent}")
 
     def _archive_is_explained(self, tasks: dict[str, Item]) -> None:
         for key in self.account.buckets.versions.get(ARCHIVE, {}):

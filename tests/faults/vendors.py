@@ -214,7 +214,7 @@ class Vendor:
     def _add(self, amount: float) -> None:
         self.balance += amount
 
-    def told_balance(self) -> float:
+    def shown_balance(self) -> float:
         """As the account's page shows it."""
         kind = self.plan.traits.balance
         if kind == "cached":
@@ -311,7 +311,7 @@ class Kie(Vendor):
         if request.url.path == "/api/v1/chat/credit":
             if self.plan.outage(self.clock.now) == "credits":
                 return _json({"code": 200, "msg": "success", "data": 0})
-            return _json({"code": 200, "msg": "success", "data": self.told_balance()})
+            return _json({"code": 200, "msg": "success", "data": self.shown_balance()})
         job = self.jobs.get(request.url.params.get("taskId", ""))
         if job is None or self.clock.now - job.accepted_at < job.script.hidden_seconds:
             return _json({"code": 422, "msg": "recordInfo is null", "data": None})
