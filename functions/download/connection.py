@@ -29,6 +29,8 @@ from functools import cache
 from typing import Any, cast
 from urllib.parse import quote, urlsplit
 
+import idna
+
 from functions.download.addresses import refusal
 
 CONNECT_SECONDS = 10.0
@@ -43,6 +45,9 @@ _HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,252}[a-z0-9_])?|[0-9a-f:.]+")
 _CONTENT_RANGE = re.compile(
     r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})"
 )  # int() raises on more than 4,300 digits
+# Of a chunk: its size, and extensions that nothing depends on.
+_CHUNK_SIZE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n]*)?\r?\n")
+_MOST_CHUNK_LINE, _MOST_TRAILERS = 8192, 100
 PLAIN = "!#$%&'()*+,/:;=?@[]~"
 
 
@@ -127,7 +132,7 @@ def check(url: str, trusted_host: str) -> Target:
         raise ForbiddenAddress("not a URL that we read the same way as others do")
     try:
         parts = urlsplit(url)
-        port, host = parts.port, (parts.hostname or "").rstrip(".").encode("idna").decode().lower()
+        port, host = parts.port, _ascii_host((parts.hostname or "").rstrip("."))
         path = quote(parts.path or "/", safe=PLAIN) + (
             f"?{quote(parts.query, safe=PLAIN)}" if parts.query else ""
         )
@@ -147,6 +152,15 @@ def check(url: str, trusted_host: str) -> Target:
     return Target(host, 443, path, is_trusted=False)
 
 
+def _ascii_host(host: str) -> str:
+    """As the resolver wants it: IDNA 2008, where ß and ss are two names. An address in brackets and
+    a name with an underscore stay as they are."""
+    if host.isascii():
+        host.encode("idna")  # its lengths: no empty part, none past 63 letters
+        return host.lower()
+    return idna.encode(host, uts46=True, transitional=False).decode().lower()
+
+
 def ask(target: Target, headers: dict[str, str], patience: Patience) -> Opened:
     connection = _connect(target, patience)
     try:
@@ -161,9 +175,8 @@ def ask(target: Target, headers: dict[str, str], patience: Patience) -> Opened:
         }
         head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
         connection.sendall(f"GET {target.path} HTTP/1.1\r\n{head}\r\n".encode("latin-1"))
-        wire = _Wire(connection, patience)
-        response = http.client.HTTPResponse(cast(socket.socket, wire), method="GET")
-        response.begin()
+        stream = _Stream(connection, patience)
+        response = _final_response(stream)
     except (OSError, http.client.HTTPException) as error:
         connection.close()
         raise SourceUnreachable(
@@ -172,12 +185,23 @@ def ask(target: Target, headers: dict[str, str], patience: Patience) -> Opened:
     except BaseException:
         connection.close()
         raise
-    wire.is_past_headers = True
-    return Opened(response, connection, wire)
+    stream.is_past_headers = True
+    return Opened(response, connection, stream)
+
+
+def _final_response(stream: _Stream) -> http.client.HTTPResponse:
+    """The answer behind any that are only informational (RFC 9110, 15.2): 103 is read past as 100
+    is. Their number is bounded by the bytes of headers."""
+    while True:
+        response = http.client.HTTPResponse(cast(socket.socket, stream), method="GET")
+        response.begin()
+        if not 101 < response.status < 200:
+            return response
+        response.fp = None  # type: ignore[assignment]  # its reader goes on with the next answer
 
 
 def _connect(target: Target, patience: Patience) -> socket.socket:
-    """A connection to a checked address, spoken to under the name."""
+    """Connect to a checked address; TLS and Host use the name."""
     answers = _resolve(target, patience)
     if not target.is_trusted:
         for *_, address in answers:
@@ -195,24 +219,24 @@ def _connect(target: Target, patience: Patience) -> socket.socket:
 def _resolve(target: Target, patience: Patience) -> list[Any]:
     """The resolver's answers. Nothing can interrupt it: one that is too slow is left behind in a
     thread of its own."""
-    told: list[Any] = []
+    answers: list[Any] = []
 
-    def ask_it() -> None:
+    def resolve() -> None:
         try:
-            told.append(socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM))
+            answers.append(socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM))
         except (OSError, UnicodeError) as error:
-            told.append(error)
+            answers.append(error)
 
     seconds = min(CONNECT_SECONDS, patience.left())
-    thread = threading.Thread(target=ask_it, daemon=True)
+    thread = threading.Thread(target=resolve, daemon=True)
     thread.start()
     thread.join(seconds)
-    if not told:
+    if not answers:
         patience.left()
         raise SourceUnreachable(f"the resolver does not answer for {target.host}")
-    if isinstance(told[0], Exception):
-        raise SourceUnreachable(f"{target.host} has no address") from told[0]
-    return cast(list[Any], told[0])
+    if isinstance(answers[0], Exception):
+        raise SourceUnreachable(f"{target.host} has no address") from answers[0]
+    return cast(list[Any], answers[0])
 
 
 def _dial(
@@ -243,7 +267,7 @@ def _tls() -> ssl.SSLContext:
     return context
 
 
-class _Wire(io.RawIOBase):
+class _Stream(io.RawIOBase):
     """What a socket gives, under the caller's patience: the deadline is looked at before every
     read."""
 
@@ -251,13 +275,17 @@ class _Wire(io.RawIOBase):
         self._connection = connection
         self._patience = patience
         self._headers = 0
+        self._reader: io.BufferedReader | None = None
         self.is_past_headers = False
+        self.is_tls = isinstance(connection, ssl.SSLSocket)
         self.broken: FetchError | None = None
         connection.settimeout(STALL_SECONDS)
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        """What http.client asks of a socket."""
-        return io.BufferedReader(self, _BUFFER_BYTES)
+        """What http.client wants of a socket: one reader for all answers, since it reads ahead."""
+        if self._reader is None:
+            self._reader = io.BufferedReader(self, _BUFFER_BYTES)
+        return self._reader
 
     def readable(self) -> bool:
         return True
@@ -303,23 +331,26 @@ class Opened:
     """An answer whose head has been read."""
 
     def __init__(
-        self, response: http.client.HTTPResponse, connection: socket.socket, wire: _Wire
+        self, response: http.client.HTTPResponse, connection: socket.socket, stream: _Stream
     ) -> None:
         self._response = response
         self._connection = connection
-        self._wire = wire
+        self._stream = stream
+        self._chunks = _Chunks(stream.makefile("rb")) if response.chunked else None
         self.status = response.status
 
     def header(self, name: str) -> str:
-        return (self._response.headers.get(name) or "").strip()
+        """All values of a header, on one line: a folded one must not become a line of ours."""
+        values = self._response.headers.get_all(name) or []
+        return ", ".join(" ".join(value.split()) for value in values)
 
     def extent(self) -> tuple[int, int | None, int | None]:
         """From where, up to where (exclusive), and how long the whole is; None is unknown."""
         if self.status == 206:
-            told = _CONTENT_RANGE.fullmatch(self.header("content-range"))
-            if told is None:
+            span = _CONTENT_RANGE.fullmatch(self.header("content-range"))
+            if span is None:
                 raise SourceUnreachable("the source sends a part and does not say which")
-            return int(told[1]), int(told[2]) + 1, int(told[3])
+            return int(span[1]), int(span[2]) + 1, int(span[3])
         lengths = set(self._response.headers.get_all("content-length") or [])
         if len(lengths) > 1:
             raise Unwelcome("the source gives two lengths")
@@ -327,24 +358,68 @@ class Opened:
         return 0, length, length
 
     def readinto(self, view: memoryview) -> int:
-        """Less than the view holds where it ends or breaks; what broke it is raised when nothing
-        came any more."""
+        """Less than the view holds where it ends or breaks; 0 is the end that the protocol itself
+        says, and what broke it is raised when nothing came any more."""
         try:
-            count = self._response.readinto(view)
-        except (
-            http.client.IncompleteRead
-        ) as error:  # within a chunk; those before it are in the view
-            count = len(error.partial)
-            if not count:
-                raise self._wire.broken or SourceUnreachable(
-                    "the source broke off within a chunk"
-                ) from error
+            count = self._chunks.readinto(view) if self._chunks else self._response.readinto(view)
+        except SourceUnreachable as error:
+            raise self._stream.broken or error from error
         except http.client.HTTPException as error:
             raise SourceUnreachable(f"the source broke off: {type(error).__name__}") from error
-        if not count and self._wire.broken:
-            raise self._wire.broken
-        return count
+        if count:
+            return count
+        if self._stream.broken:
+            raise self._stream.broken
+        if self._chunks:
+            self._chunks.check_end()
+        elif self._response.length is None and not self._stream.is_tls:
+            raise SourceUnreachable("the source gives no length, and nothing says that it is whole")
+        return 0
 
     def close(self) -> None:
         self._response.close()
         self._connection.close()
+
+
+class _Chunks:
+    """A chunked body (RFC 9112, 7.1). The standard library takes an unreadable size, a missing last
+    chunk and a connection that ends there for the end of the body; here they are a break."""
+
+    def __init__(self, reader: io.BufferedReader) -> None:
+        self._reader = reader
+        self._left = 0
+        self._is_first = True
+        self._is_over = False
+
+    def readinto(self, view: memoryview) -> int:
+        if not self._left and not self._is_over:
+            self._next_chunk()
+        count = self._reader.readinto(view[: self._left])
+        self._left -= count
+        return count
+
+    def check_end(self) -> None:
+        if not self._is_over:
+            raise SourceUnreachable("the source broke off within a chunk")
+
+    def _next_chunk(self) -> None:
+        if not self._is_first and self._reader.read(2) != b"\r\n":
+            raise SourceUnreachable("the source broke off behind a chunk")
+        self._is_first = False
+        line = self._reader.readline(_MOST_CHUNK_LINE)
+        size = _CHUNK_SIZE.fullmatch(line)
+        if size is None:
+            raise SourceUnreachable("the source broke off before a chunk")
+        self._left = int(size[1], 16)
+        if not self._left:
+            self._read_trailers()
+            self._is_over = True
+
+    def _read_trailers(self) -> None:
+        for _ in range(_MOST_TRAILERS):
+            line = self._reader.readline(_MOST_CHUNK_LINE)
+            if line in (b"\r\n", b"\n"):
+                return
+            if not line.endswith(b"\n"):
+                break
+        raise SourceUnreachable("the source broke off in its trailers")

@@ -3,11 +3,12 @@ time and patience.
 
 Redirects are followed by hand, through the same door. httpx has no total deadline and costs more
 processor time for the bytes (docs/performance.md), so the standard library's parser reads from a
-socket of our own (wire.py).
+socket of our own (connection.py).
 """
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass, field
 from urllib.parse import quote, urljoin
@@ -51,6 +52,7 @@ PROGRESS_BYTES = (
     1 << 20
 )  # after so much the tries are counted anew: some sources end every connection after a minute
 
+_STRONG = re.compile(r'"[!#-~\x80-\xff]*"')  # RFC 9110, 8.8.3
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _LATER = frozenset({408, 425, 429})
 _READ_BYTES = 64 << 10
@@ -193,7 +195,7 @@ class Download:
     def _agree(self, opened: Opened) -> None:
         """Is this the same file, from where we want it? Keep what the first answer says of it."""
         etag = opened.header("etag")
-        strong = etag if etag.startswith('"') else None
+        strong = etag if _STRONG.fullmatch(etag) else None
         if self.etag is not None and strong != self.etag:
             raise Changed("the file at the source has changed")
         start, end, length = opened.extent()
@@ -217,7 +219,7 @@ def _follow(url: str, trusted_host: str, headers: dict[str, str], patience: Pati
     for _ in range(MOST_REDIRECTS + 1):
         target = check(url, trusted_host)
         if not target.is_trusted:
-            trusted_host = ""  # a stranger may not send us to the house
+            trusted_host = ""  # the exception for trusted hosts ends at the first redirect off them
         opened = ask(target, headers, patience)
         if opened.status not in _REDIRECTS:
             return _accept(opened, url)

@@ -132,6 +132,17 @@ def test_plain_https_is_taken_however_it_is_written(internet: Internet, url: str
     assert get(url) == b"hello"
 
 
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [("stra\u00dfe.example.com", "xn--strae-oqa.example.com"), ("B\u00dcCHER.example.com", "xn--bcher-kva.example.com")],
+)  # fmt: skip
+def test_a_name_in_letters_of_the_world_is_resolved_as_idna_2008_says(
+    internet: Internet, host: str, name: str
+) -> None:
+    internet.site(name, give(b"hello"))
+    assert get(f"https://{host}/a") == b"hello"
+
+
 def test_one_private_answer_among_public_ones_refuses_them_all(internet: Internet) -> None:
     internet.site("files.example.com", give(b"hello"))
     for mixed in itertools.permutations(["93.184.216.34", "10.0.0.7", "2606:4700::1"]):

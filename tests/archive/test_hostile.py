@@ -89,6 +89,76 @@ def test_a_broken_chunk_is_never_a_whole_file(internet: Internet, body: bytes) -
     refused(kind=download.SourceUnreachable)
 
 
+@pytest.mark.parametrize(
+    "end",
+    [
+        b"",
+        b"zz\r\n",
+        b"0x5\r\nhello\r\n0\r\n\r\n",
+        b"+5\r\nhello\r\n0\r\n\r\n",
+        b"5_0\r\n",
+        b"0",
+        b"0\r\n",
+        b"0\r\nX-Checksum: 1\r\n",
+        b"0\r\nX-Checksum: 1",
+        b"hello",
+    ],
+)
+def test_a_chunked_body_that_breaks_off_between_chunks_is_never_a_whole_file(
+    internet: Internet, end: bytes
+) -> None:
+    def answer(visit: Visit) -> None:
+        visit.head(Transfer_Encoding="chunked")
+        visit.send(b"5000\r\n" + bytes(0x5000) + b"\r\n" + end)
+
+    internet.site("files.example.com", answer)
+    refused(kind=download.SourceUnreachable)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"5\r\nhello\r\n0\r\n\r\n",
+        b"5;name=value\r\nhello\r\n0;last\r\n\r\n",
+        b"0005  \r\nhello\r\n000\r\nX-Checksum: 1\r\nX-More: 2\r\n\r\n",
+        b"2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\nleft over",
+    ],
+)
+def test_extensions_and_trailers_of_a_chunked_body_are_read_past(
+    internet: Internet, body: bytes
+) -> None:
+    internet.site(
+        "files.example.com", lambda v: (v.head(Transfer_Encoding="chunked"), v.send(body))[0]
+    )
+    assert get() == b"hello"
+
+
+@pytest.mark.parametrize("second", ["Transfer-Encoding: gzip", "Content-Encoding: gzip"])
+def test_a_second_coding_is_not_overlooked(internet: Internet, second: str) -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Encoding: identity\r\n"
+    body = b"\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+    internet.site("files.example.com", lambda visit: visit.send(head + second.encode() + body))
+    refused(kind=download.Unwelcome)
+
+
+@pytest.mark.parametrize("before", ["100 Continue", "102 Processing", "103 Early Hints"])
+def test_informational_answers_are_read_past(internet: Internet, before: str) -> None:
+    hints = f"HTTP/1.1 {before}\r\nLink: </a.css>\r\n\r\n".encode()
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+    internet.site("files.example.com", lambda visit: visit.send(hints * 3 + answer))
+    assert get() == b"hello"
+
+
+def test_a_folded_etag_never_becomes_a_header_line_of_ours(internet: Internet) -> None:
+    def answer(visit: Visit) -> None:
+        visit.send(b'HTTP/1.1 200 OK\r\nContent-Length: 10\r\nETag: "a\r\n X-Evil: 1"\r\n\r\nhello')
+
+    site = internet.site("files.example.com", answer)
+    refused(kind=download.SourceUnreachable)
+    assert all("x-evil" not in visit.headers for visit in site.visits)
+    assert len(site.visits) == 1
+
+
 @pytest.mark.parametrize("says_goodbye", [True, False])
 def test_a_body_without_a_length_is_whole_only_if_tls_says_goodbye(
     internet: Internet, says_goodbye: bool
