@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 N ?= 1000
 
-.PHONY: help run up setup setup-dev deploy format check test bench bench-archive faults mutants clean
+.PHONY: help run up setup setup-dev deploy audit format check test bench bench-archive faults mutants clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ deploy: setup ## to AWS: checks, shows the difference, asks, deploys, looks whet
 format: setup-dev ## format the code, and mend what the linter can
 	@$(PY) -m ruff check --fix-only --quiet .
 	@$(PY) -m ruff format --quiet .
+
+audit: setup-dev ## template and code against the rules of cdk-nag, cfn-lint and bandit
+	@$(PY) -m infra.audit
 
 check: setup-dev ## format, lint, dead code, types
 	@$(PY) -m ruff format --check --quiet .

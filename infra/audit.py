@@ -1,0 +1,142 @@
+"""`make audit`: the template and the code against rules that others wrote.
+
+cdk-nag (AwsSolutions, Serverless), cfn-lint and bandit. What they find is open, or it is on the one
+list below with its reason. An entry that matches nothing any more is open too. Exit code 0 only if
+nothing is open.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+REQUIREMENTS = ROOT / "requirements-audit.txt"
+CODE = ("app.py", "functions", "infra", "talkdrop")
+
+# By rule, or by rule and the place it may be broken in: why that is right here.
+ACKNOWLEDGED = {
+    "AwsSolutions-IAM5[Resource::*]": "X-Ray and log delivery know no resource",
+    "AwsSolutions-IAM5[Resource::<Inbox>/*]": "every file of the inbox is a customer's drop",
+    "AwsSolutions-IAM5[Resource::<Inbox>/_talkdrop/*]": "what intake fetched for API callers",
+    "AwsSolutions-IAM5[Resource::<Inbox>/*.error.json]": "the notes beside refused files",
+    "AwsSolutions-IAM5[Resource::<Archive>/videos/*]": "the prefix of all videos",
+    "AwsSolutions-IAM5[Resource::<Tasks>/stream/*]": "the stream's name holds its creation time",
+    "AwsSolutions-IAM5[Resource::executions]": "executions of the one state machine",
+    "AwsSolutions-L1": "the runtime is the builder's minor, since its byte code is shipped",
+    "Serverless-LambdaLatestVersion": "the same",
+    "Serverless-LambdaDLQ": "invoked by queues and a stream, which have dead letters, or in time",
+    "Serverless-LambdaEventSourceMappingDestination": "an SQS queue redrives by itself",
+    "AwsSolutions-SQS3": "a dead-letter queue needs none",
+    "Serverless-SQSRedrivePolicy": "a dead-letter queue needs none",
+    "AwsSolutions-SMG4": "a provider's key is made by the provider; k1 and k2 rotate by hand",
+    "AwsSolutions-S1": "an access log holds the signature of every presigned link",
+    "AwsSolutions-SF1": "execution data would put task tokens into the log",
+    "AwsSolutions-APIG4": "the callback route is proved by the MAC in its URL",
+    "B101": "assert states what a type checker cannot see",
+    "B105 infra/workflow.py": "an expression that names a task token",
+    "B106 infra/stack.py": "the name of a key",
+    "B311": "spreads retries, hides nothing",
+    "B404": "building and deploying start processes",
+    "B603": "with arguments of our own, without a shell",
+    "B608 infra/operations.py": "CloudWatch's query language, of our own words",
+}
+
+
+def main() -> int:
+    _install()
+    found = set(_nag()) | set(_bandit())
+    open_ones = sorted(one for one in found if not _acknowledged(one)) + sorted(_lint())
+    stale = sorted(key for key in ACKNOWLEDGED if not any(_matches(one, key) for one in found))
+    for one in open_ones:
+        print(f"open: {one}")
+    for key in stale:
+        print(f"acknowledged and not found any more: {key}")
+    print(f"{len(open_ones) + len(stale)} open, {len(ACKNOWLEDGED)} acknowledged")
+    return 1 if open_ones or stale else 0
+
+
+def _acknowledged(finding: str) -> bool:
+    return any(_matches(finding, key) for key in ACKNOWLEDGED)
+
+
+def _matches(finding: str, key: str) -> bool:
+    return finding == key or finding.startswith(f"{key} ")
+
+
+def _install() -> None:
+    """The audit's own packages, apart from .venv; once for each list of them."""
+    key = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()[:12]
+    target = ROOT / "build" / f"audit-{key}"
+    if not target.exists():
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target"]
+        command += [str(target), "--require-hashes", "--requirement", str(REQUIREMENTS)]
+        subprocess.run(command, check=True)
+    sys.path.append(str(target))
+    os.environ["PYTHONPATH"] = str(target)
+
+
+def _nag() -> Iterator[str]:
+    """cdk-nag's violations: `rule path-of-the-construct`."""
+    import app  # noqa: I001 - finds Node for the CDK, which must not be imported before
+    import aws_cdk as cdk
+    from cdk_nag import AwsSolutionsChecks, ServerlessChecks
+
+    from infra.context import Context
+    from infra.stack import Talkdrop
+
+    with tempfile.TemporaryDirectory() as directory:
+        chosen = json.loads((app.ROOT / "cdk.json").read_text())["context"]
+        tree = cdk.App(context=chosen, outdir=directory, analytics_reporting=False)
+        Talkdrop(tree, "Talkdrop", context=Context.of(tree.node))
+        cdk.Validations.of(tree).add_plugins(AwsSolutionsChecks(tree), ServerlessChecks(tree))
+        try:
+            tree.synth()
+        except RuntimeError as error:
+            if "Validation failed" not in str(error):
+                raise
+        report = json.loads((Path(directory) / "validation-report.json").read_text())
+    for plugin in report["pluginReports"]:
+        for violation in plugin["violations"]:
+            for construct in violation["violatingConstructs"]:
+                rule = _named(violation["ruleName"])
+                yield f"{rule} {construct['constructPath']}"
+
+
+def _named(rule: str) -> str:
+    """The rule with the names of our constructs instead of their logical ids."""
+    head, bracket, resource = rule.partition("[Resource::")
+    if not bracket:
+        return rule
+    if ":execution:" in resource:
+        return f"{head}[Resource::executions]"
+    for name in ("Inbox", "Archive", "Tasks"):
+        if resource.startswith(f"<{name}"):
+            resource = f"<{name}>{resource.partition('>')[2]}"
+    return head + bracket + resource
+
+
+def _lint() -> Iterator[str]:
+    """cfn-lint's findings are tests of their own; here they are counted with the others."""
+    test = "tests/infra/test_stack.py::test_cloudformations_own_linter_finds_nothing"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test]
+    if subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.DEVNULL).returncode:
+        yield f"cfn-lint: {test}"
+
+
+def _bandit() -> Iterator[str]:
+    """bandit's findings: `test-id file line`."""
+    command = [sys.executable, "-m", "bandit", "-q", "-f", "json", "-r", *CODE]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    for one in json.loads(done.stdout)["results"]:
+        yield f"{one['test_id']} {one['filename'].removeprefix('./')} {one['line_number']}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
