@@ -98,6 +98,10 @@ def compose(flat: Mapping[str, Any], prompt: str | None = None) -> TaskRequest:
         known = ", ".join(providers.NAMES)
         message = f"there is no provider {provider!r}: use one of {known}"
         raise Refused(Refusal("UNKNOWN_PROVIDER", "provider", message))
+    if provider not in (in_use := options().providers or providers.NAMES):
+        message = f"{provider} is not in use here: name {' or '.join(in_use)}, or add it to "
+        message += "`providers` in cdk.json and deploy"
+        raise Refused(Refusal("PROVIDER_NOT_IN_USE", "provider", message))
     model = str(flat.get("model") or options().default_models.get(provider) or AUTO)
     if model != AUTO and model not in providers.get(provider).models:
         known = ", ".join([AUTO, *providers.get(provider).models])

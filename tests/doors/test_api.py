@@ -209,3 +209,13 @@ def test_no_view_of_a_task_shows_a_link_or_a_token(shop: Workshop) -> None:
     intake.handler(sqs_event(dropped(shop.inbox, "in/hello.mp3")), CONTEXT)
     _, task, _ = call("GET", f"/tasks/{shop.the_task().task_id}")
     assert not {"task_token", "video_url", "owner", "imports", "trusted_host"} & task.keys()
+
+
+def test_a_provider_that_is_not_in_use_is_refused_with_those_that_are(
+    shop: Workshop, body: dict[str, Any], with_options: Any
+) -> None:
+    with_options(providers=["kie"])
+    status, problem, _ = call("POST", "/tasks", {**body, "provider": "kling"})
+    assert (status, problem["errors"][0]["code"]) == (422, "PROVIDER_NOT_IN_USE")
+    assert problem["detail"].startswith("Kling is not in use here: name kie, or add it to")
+    assert call("POST", "/tasks", {**body, "provider": "kie"})[0] == 201
