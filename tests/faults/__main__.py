@@ -48,7 +48,7 @@ def main(words: list[str] | None = None) -> int:
         tally = series.play(
             profile, jobs(profile, arguments.runs, arguments.first), arguments.processes
         )
-        print(tally.line(), *tally.shown[:20], sep="\n", flush=True)
+        print(tally.line(), tally.causes(), *tally.shown[:20], sep="\n", flush=True)
         broken += sum(tally.broken.values())
     return 1 if broken else 0
 

@@ -240,6 +240,10 @@ class Invariants:
     def on_event(self, entry: dict[str, Any]) -> None:
         detail = json.loads(entry["Detail"])
         task_id, status, attempt, *times = detail["event_id"].split("#")
+        if status == "SECOND_JOB":
+            self._second_job_is_a_fact(task_id, times[0])
+            self.event_ids.add(detail["event_id"])
+            return
         known = self.entered.get(task_id, {}).get(f"{status}#{attempt}", 0)
         if int(times[0] if times else 1) > known or entry["DetailType"] != f"Task {status.title()}":
             raise Broke("an event is a fact", f"{detail['event_id']} was announced and never was")
@@ -249,6 +253,11 @@ class Invariants:
             ids.add(detail["event_id"])
             if len(ids) > 1:
                 raise Broke("one event id", f"{task_id} was completed as {sorted(ids)}")
+
+    def _second_job_is_a_fact(self, task_id: str, job_id: str) -> None:
+        job = self.vendor.jobs.get(job_id)
+        if job is None or job.task_id != task_id:
+            raise Broke("an event is a fact", f"{job_id} is no job of {task_id}")
 
     # When all is quiet.
 
@@ -266,7 +275,7 @@ class Invariants:
         self._archive_is_explained(tasks)
         if not self.resubmitted:
             self._books_are_right(tasks)
-        self._second_jobs_are_reported(tasks)
+        self._second_jobs_are_announced(tasks)
         self._alarm_was_raised(tasks)
         self._nothing_leaked()
 
@@ -312,8 +321,8 @@ class Invariants:
         has_flipped = job.script.fails_after > 0
         return bool(job.script.outcome == "success" and known and is_current and not has_flipped)
 
-    def _second_jobs_are_reported(self, tasks: dict[str, Item]) -> None:
-        """Two jobs of one attempt that both called back: a person must hear of the second."""
+    def _second_jobs_are_announced(self, tasks: dict[str, Item]) -> None:
+        """Two jobs of one attempt that both called back: an event must name the second."""
         if not self.is_unkind:
             return
         for task_id, item in tasks.items():
@@ -325,10 +334,11 @@ class Invariants:
             ]
             if len(known) < 2 or _text(item, "status") == "HELD":
                 continue
-            text = json.dumps(item)
-            silent = [job.job_id for job in known if job.job_id not in text]
-            if silent:
-                raise Broke("a second job is reported", f"{task_id}: nothing of {silent}")
+            own = _text(item, "job_id")
+            others = {job.job_id for job in known} - {own}
+            events = {f"{task_id}#SECOND_JOB#{attempt}#{job_id}" for job_id in others}
+            if silent := events - self.event_ids:
+                raise Broke("a second job is announced", str(sorted(silent)))
 
     def _archive_is_explained(self, tasks: dict[str, Item]) -> None:
         for key in self.account.buckets.versions.get(ARCHIVE, {}):

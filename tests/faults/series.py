@@ -73,6 +73,15 @@ class Tally:
             f"%{self.held_charged:>9}{self.seconds:>8.0f} s"
         )
 
+    def causes(self) -> str:
+        """The share of the tasks that are HELD, by their error code."""
+        tasks = max(1, sum(self.statuses.values()))
+        shares = (
+            f"{code} {count} ({100 * count / tasks:.2f} %)"
+            for code, count in self.held_why.most_common()
+        )
+        return "  held because: " + (", ".join(shares) or "none is held")
+
 
 HEAD = (
     "profile   runs   tasks  charges  double  lost  stuck  other   held    held share  charged    "

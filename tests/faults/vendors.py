@@ -39,6 +39,7 @@ class Vendor:
         self.jobs: dict[str, Job] = {}
         self.creates = 0
         self.queries = 0
+        self.posts = 0
         self.balance = 100_000.0
         self.downloads: dict[str, int] = {}
         self.callbacks_sent: list[tuple[str, dict[str, str], str]] = []
@@ -65,12 +66,13 @@ class Vendor:
 
     def _created(self, request: httpx.Request) -> httpx.Response:
         before = len(self.jobs)
+        self.posts += not request.url.path.endswith("/download-url")
         answer = self.create(request)
         if self.denies:
             return self.denial()
         if len(self.jobs) == before:
             return answer
-        newest = list(self.jobs.values())[-1]
+        newest = [job for job in self.jobs.values() if not job.is_twin][-1]
         newest.refused = self.plan.refusal_with_a_job()
         return self.false_refusal(newest.refused) if newest.refused else answer
 
@@ -190,9 +192,10 @@ class Vendor:
     def _make_twin(self, job: Job) -> None:
         """One POST, two jobs: the provider's own doing."""
         script = replace(job.script, has_twin=False, seconds=job.script.seconds + 45)
-        twin_id = f"{job.job_id[:-4]}{self.creates:04d}"
         if self.name == "kie":
             twin_id = hashlib.md5(job.job_id.encode(), usedforsecurity=False).hexdigest()
+        else:
+            twin_id = str(int(job.job_id) + 500_000_000)
         twin = replace(job, job_id=twin_id, script=script, is_twin=True)
         self.jobs[twin_id] = twin
         self.clock.after(script.seconds, lambda: self._ends(twin))
@@ -248,6 +251,8 @@ class Vendor:
         """A forged callback: with a wrong MAC, or to the right address with a forged body."""
         url = job.callback_url.removeprefix(DOOR)
         other = next((one for one in self.jobs if one != job.job_id), "6" * 18)
+        if forged[-1].isdigit():
+            other = other[:-1] + forged[-1]
         videos = [{"id": "v", "url": "http://169.254.169.254/latest/"}]
         kie_record = {
             "taskId": other,

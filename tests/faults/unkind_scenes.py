@@ -1,0 +1,87 @@
+"""Schedules of their own against providers that are less kind than their documentation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tests.faults.clockwork import START, Fault
+from tests.faults.plans import Script, Struck
+from tests.faults.runs import Result, Run, Scene
+from tests.faults.traits import HOUR, ORDINARY, Traits
+
+LOST = Fault("error-after")  # the answer to the first paid POST
+
+
+class Scripted(Struck):
+    """`scripts`: how the jobs go, the last one also for all later. `refusals`: in which words each
+    create is refused although its job is made. `forged`: when each forged callback comes."""
+
+    def __init__(
+        self,
+        scripts: Sequence[Script] = (Script(),),
+        *,
+        seed: int = 1,
+        paid: Fault | None = None,
+        traits: Traits = ORDINARY,
+        refusals: Sequence[str] = (),
+        forged: Sequence[float] = (),
+    ) -> None:
+        super().__init__(seed, {}, {}, paid=paid)
+        self.scripts = list(scripts)
+        self.traits = traits
+        self.refusals = list(refusals)
+        self.forged = forged
+
+    def job(self) -> Script:
+        return self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
+
+    def refusal_with_a_job(self) -> str:
+        return self.refusals.pop(0) if self.refusals else ""
+
+    def deliveries(self, kind: str) -> list[float]:
+        waits = super().deliveries(kind)
+        return [] if kind == "callback" and self.traits.callbacks_lost else waits
+
+    def forgeries(self) -> list[tuple[float, str]]:
+        return [(at, f"body {number}") for number, at in enumerate(self.forged, start=1)]
+
+
+@dataclass(frozen=True)
+class Came:
+    """What a scene came to. `codes`: the error codes of its tasks."""
+
+    result: Result
+    posts: int
+    jobs: int
+    codes: list[str]
+
+    @property
+    def statuses(self) -> dict[str, int]:
+        return dict(self.result.statuses)
+
+
+def play(
+    profile: str,
+    plan: Struck,
+    doors: tuple[str, ...] = ("files",),
+    *,
+    extras: dict[str, Any] | None = None,
+    then: Callable[[Run], None] = lambda _run: None,
+) -> Came:
+    """Until all is quiet, with the promise checked every hour."""
+    run = Run(Scene(profile, doors, extras=extras or {}), plan, seed=1)
+    run.invariants.is_unkind = True
+    _check_hourly(run)
+    then(run)
+    result = run.play()
+    errors = [item.get("error", {}).get("M", {}) for item in run.invariants.tasks.values()]
+    codes = [error["code"]["S"] for error in errors if "code" in error]
+    return Came(result, run.vendor.posts, run.vendor.creates, codes)
+
+
+def _check_hourly(run: Run) -> None:
+    run.invariants.doubts_are_in_time()
+    if run.clock.now < START + 72 * HOUR:
+        run.clock.after(HOUR, lambda: _check_hourly(run))
