@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypedDict
 
 from functions.settings import aws, get, options
 
@@ -57,6 +57,28 @@ def presign(bucket: str, key: str, version_id: str | None, *, seconds: int | Non
         )
     target = {"Bucket": bucket, "Key": key} | ({"VersionId": version_id} if version_id else {})
     return s3.generate_presigned_url("get_object", Params=target, ExpiresIn=lifetime)
+
+
+class UploadForm(TypedDict):
+    """A browser form for one object: `fields` first, then the file."""
+
+    url: str
+    fields: dict[str, str]
+
+
+def presign_post(
+    bucket: str, key: str, content_type: str, *, length: int, seconds: int
+) -> UploadForm:
+    """A form by which exactly this key may be written once, with this type and at most this many
+    bytes: https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-HTTPPOSTConstructPolicy.html"""
+    form = aws("s3").generate_presigned_post(
+        bucket,
+        key,
+        Fields={"Content-Type": content_type},
+        Conditions=[{"Content-Type": content_type}, ["content-length-range", 1, length]],
+        ExpiresIn=seconds,
+    )
+    return {"url": form["url"], "fields": form["fields"]}
 
 
 def _credential_seconds_left(client: Any) -> float | None:

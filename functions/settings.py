@@ -132,6 +132,7 @@ class Settings:
     bus: str = ""
     uploads_queue_url: str = ""
     submissions_queue_url: str = ""
+    dead_letter_urls: str = "{}"
     workflow_arn: str = ""
     callback_base_url: str = ""
     callback_secret: str = ""

@@ -33,7 +33,11 @@ def fleet(options: Options) -> dict[str, Lambda]:
             "Reads the heads of files, or brings in two media by URL, a minute each.",
         ),
         "api": Lambda(
-            29, 512, ("table", "inbox", "uploads_queue_url", "submissions_queue_url"),
+            29, 512,
+            (
+                "table", "inbox", "archive", "uploads_queue_url", "submissions_queue_url",
+                "dead_letter_urls", "workflow_arn",
+            ),
             "An HTTP API waits for 30 seconds at most.",
         ),
         "submit": Lambda(

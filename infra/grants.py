@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 # Where intake puts media that a task named by URL, and sends them on their way itself.
 OWN_IMPORTS = "_talkdrop/"
+UPLOADS = OWN_IMPORTS + "uploads/"  # what the API's upload forms may write
 ERROR_NOTES = ".error.json"  # what intake lays beside a refused file
 # What these functions read and write are rows of tasks, never limits, budgets or job ids.
 TASK_ROWS = "task#*"
@@ -32,7 +33,8 @@ def grant_all(stack: Talkdrop) -> None:
         _may_use_the_key(stack, stack.key.key_arn)
     row = stack.tasks.table_arn
     stack.functions["settle"].may("dynamodb:GetItem", "dynamodb:UpdateItem", on=[row])
-    stack.workflow.may_be_answered_by(stack.functions["watch"], stack.functions["callback"])
+    answering = (stack.functions[name] for name in ("watch", "callback", "api"))
+    stack.workflow.may_be_answered_by(*answering)
 
 
 def _may_use_the_key(stack: Talkdrop, key_arn: str) -> None:
@@ -69,9 +71,21 @@ def _intake(stack: Talkdrop) -> None:
 
 def _api(stack: Talkdrop) -> None:
     api = stack.functions["api"]
-    api.may_on_rows("dynamodb:GetItem", "dynamodb:PutItem", table=stack.tasks, keys=TASK_ROWS)
-    api.may("dynamodb:Query", on=[f"{stack.tasks.table_arn}/index/by-status"])
-    api.may("sqs:SendMessage", on=[stack.uploads.queue_arn, stack.submissions.queue_arn])
+    row, queues = [stack.tasks.table_arn], [stack.uploads.queue_arn, stack.submissions.queue_arn]
+    api.may_on_rows("dynamodb:PutItem", table=stack.tasks, keys=TASK_ROWS)
+    # Adopting and resubmitting write job ids and leases; health reads budgets and breakers.
+    api.may("dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:UpdateItem", on=row)
+    indexes = ("by-status", "by-created", "by-id")
+    api.may("dynamodb:Query", on=[f"{stack.tasks.table_arn}/index/{name}" for name in indexes])
+    api.may("sqs:SendMessage", on=queues)
+    letters = [queue.queue_arn for queue in stack.dead_letters.values()]
+    api.may("sqs:GetQueueAttributes", on=[*queues, *letters])
+    # What it signs links for: videos to read, and uploads to write.
+    videos = stack.archived.arn_for_objects("videos/*")
+    api.may("s3:GetObject", "s3:GetObjectVersion", on=[videos])
+    api.may("s3:PutObject", on=[stack.inbox.arn_for_objects(f"{UPLOADS}*")])
+    api.may("states:StartExecution", on=[stack.workflow.machine_arn])
+    api.may("states:DescribeExecution", on=[stack.workflow.execution_arns])
 
 
 def _submit(stack: Talkdrop) -> None:

@@ -12,13 +12,10 @@ from aws_cdk import aws_apigatewayv2_integrations as integrations
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
+from functions.api.routes import ROUTES
 from infra.context import Context
 from infra.function import Function, log_retention
 
-TASKS = {
-    "/tasks": [apigw.HttpMethod.POST, apigw.HttpMethod.GET],
-    "/tasks/{task_id}": [apigw.HttpMethod.GET],
-}
 # The route and not the path: the path of a callback is its key.
 LOGGED = (
     "requestId",
@@ -69,10 +66,10 @@ class TaskHttpApi(Construct):
 
     def route(self, *, api: Function, callback: Function) -> None:
         tasks = integrations.HttpLambdaIntegration("Tasks", api)
-        for path, methods in TASKS.items():
+        for method, path in (route.split() for route in ROUTES):
             self.api.add_routes(
                 path=path,
-                methods=methods,
+                methods=[apigw.HttpMethod[method]],
                 integration=tasks,
                 authorizer=authorizers.HttpIamAuthorizer(),
             )

@@ -164,6 +164,9 @@ class Talkdrop(Stack):
             "bus": lambda: self.bus.event_bus_name,
             "uploads_queue_url": lambda: self.uploads.queue_url,
             "submissions_queue_url": lambda: self.submissions.queue_url,
+            "dead_letter_urls": lambda: self.to_json_string(
+                {name: queue.queue_url for name, queue in self.dead_letters.items()}
+            ),
             "workflow_arn": lambda: self.workflow.machine_arn,
             "callback_base_url": lambda: self.http_api.callback_base_url,
             "callback_secret": lambda: self.callback_secret.secret_arn,

@@ -193,6 +193,19 @@ def table(scope: Construct, context: Context, key: kms.IKey | None) -> dynamodb.
         projection_type=dynamodb.ProjectionType.INCLUDE,
         non_key_attributes=list(LISTED),
     )
+    # Lists of all tasks, and ids by their first digits: written once a task, keys alone.
+    made.add_global_secondary_index(
+        index_name="by-created",
+        partition_key=_text("list_shard"),
+        sort_key=_text("created"),
+        projection_type=dynamodb.ProjectionType.KEYS_ONLY,
+    )
+    made.add_global_secondary_index(
+        index_name="by-id",
+        partition_key=_text("id_shard"),
+        sort_key=_text("pk"),
+        projection_type=dynamodb.ProjectionType.KEYS_ONLY,
+    )
     made.add_global_secondary_index(
         index_name="due",
         partition_key=_text("due_shard"),

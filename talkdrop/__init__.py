@@ -1,2 +1,6 @@
-"""A person's verbs over the same table, queues and workflow that the functions use, on AWS and in
-the embedded run."""
+"""Talkdrop's command line and Python client, on AWS and on the embedded run alike."""
+
+from talkdrop.client import ApiError, Client, Damaged, Unreachable
+from talkdrop.stack import NoStack
+
+__all__ = ["ApiError", "Client", "Damaged", "NoStack", "Unreachable"]

@@ -1,17 +1,19 @@
-"""A task's whole story on one page."""
+"""Everything that is known of one task, on one page."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, assert_never
 
 from functions.providers.base import redact
-from functions.tasks import books, executions
+from functions.tasks import books, decisions, executions
 from functions.tasks.table import now, stamp
 from functions.tasks.task import RESTING, Status, Task
-from talkdrop import actions
 
-_LOGS = 'in the log of the function callback ("signature refused") and the metric CallbackRefused, not in the table'
+_REFUSED_CALLBACKS = (
+    "refused callbacks are not in the table: see the log of the function callback and the metric "
+    "CallbackRefused"
+)
 
 
 def page(task: Task) -> str:
@@ -21,7 +23,7 @@ def page(task: Task) -> str:
         _part("Files", _files(task)),
         _part("Money", _money(task)),
         _part("Attempts", _attempts(task)),
-        _part("Bells", _bells(task)),
+        _part("Callbacks", _callbacks(task)),
         _part("Polls", _polls(task)),
         _part("Archive", _archive(task)),
         _part("Events", _events(task)),
@@ -36,7 +38,7 @@ def _part(name: str, lines: Iterator[str]) -> str:
 
 
 def _printable(text: str) -> str:
-    """Strangers' words are in it: none of them may move the cursor."""
+    """Texts of others are in it: none of them may move the cursor."""
     return "".join(letter if letter.isprintable() else "·" for letter in text)
 
 
@@ -94,26 +96,26 @@ def _attempts(task: Task) -> Iterator[str]:
         return
     job = f"job {task.job_id} since {task.submitted_at}" if task.job_id else "no job id"
     yield (
-        f"{task.attempt}: {job}; last meant to be sent at {task.intended_at}; came back unsent "
+        f"{task.attempt}: {job}; last claimed at {task.intended_at}; came back unsent "
         f"{task.returns} times"
     )
     if task.doubt:
         yield f"its answer was lost at {task.doubt}"
     for hint in dict.fromkeys((*task.job_hints, task.job_hint)):
         if hint and hint != task.job_id:
-            yield f"a bell named job {hint}: a hint, not proved"
+            yield f"a callback named job {hint}: a hint, not proved"
 
 
-def _bells(task: Task) -> Iterator[str]:
+def _callbacks(task: Task) -> Iterator[str]:
     last = f", the last at {task.last_callback_at}" if task.last_callback_at else ""
-    yield f"{task.callbacks_received} genuine{last}; {task.callbacks_handled} answered by a query"
+    yield f"{task.callbacks_received} genuine{last}; {task.callbacks_handled} handled by a query"
     extra = [line for line in task.history if line.get("what") == "PAST CALLBACK"]
     if extra:
         yield (
             f"{len(extra)} of an attempt that was given up, perhaps a second charge: "
             f"{extra[-1].get('why')}"
         )
-    yield f"refused ones stand {_LOGS}"
+    yield _REFUSED_CALLBACKS
 
 
 def _polls(task: Task) -> Iterator[str]:
@@ -152,27 +154,60 @@ def _line(entry: Mapping[str, Any]) -> str:
 
 
 def _next(task: Task) -> Iterator[str]:
-    yield from _WHAT_NEXT[task.status](task)
+    yield from _what_next(task)
     if task.due_at:
         is_due = " (due now)" if task.due_at <= stamp(now()) else ""
-        yield f"the sweep looks at it at {task.due_at}{is_due}, should nothing else happen"
+        yield f"the sweep checks it at {task.due_at}{is_due}, should nothing else happen"
     else:
-        yield "nobody need look at it any more"
+        yield "the sweep leaves it alone"
 
 
-def _waiting(task: Task) -> Iterator[str]:
-    yield (
-        "its media are being fetched"
-        if task.imports
-        else "waits for its portrait, then expires; a portrait revives it"
-    )
+def _what_next(task: Task) -> Iterator[str]:
+    match task.status:
+        case Status.WAITING if task.imports:
+            yield "its media are being fetched"
+        case Status.WAITING:
+            yield "waits for its portrait, then expires; a portrait revives it"
+        case Status.READY:
+            yield from _ready(task)
+        case Status.SUBMITTING:
+            yield (
+                f"its submit has until {task.lease_until}; then it counts as lost, and its job is "
+                "looked for, never sent blindly"
+            )
+        case Status.SUBMITTED:
+            yield "the workflow polls at a callback or on schedule, and archives the video"
+        case Status.ARCHIVING:
+            yield (
+                "the video is being fetched; if its link is dead, the provider is asked for a "
+                "fresh one until its retention ends"
+            )
+        case Status.HELD:
+            yield f"waits for a person: {decisions.doubt_of(task)}"
+            yield (
+                "adopt it with the provider's job id, resubmit it, or fail it; a late callback "
+                "still brings its video"
+            )
+        case Status.FAILED if task.never_intended:
+            yield "nothing was sent: mend or replace the file and it goes on by itself"
+        case Status.FAILED:
+            yield (
+                decisions.doubt_of(task)
+                or "resubmit opens a new attempt; a late success is still archived"
+            )
+        case Status.EXPIRED:
+            yield "a portrait revives it"
+        case Status.COMPLETED:
+            yield "nothing: it is over"
+        case _:
+            assert_never(task.status)
 
 
 def _ready(task: Task) -> Iterator[str]:
     if why := books.stopped_since(task.provider):
         yield (
             f"{task.provider} is stopped: {why}; a free query every few minutes reopens it, or "
-            f"reopen {task.provider}"
+            f"talkdrop reopen {task.provider}"
         )
     yield (
         f"submitted at its turn, {task.not_before}"
@@ -181,66 +216,9 @@ def _ready(task: Task) -> Iterator[str]:
     )
 
 
-def _submitting(task: Task) -> Iterator[str]:
-    yield (
-        f"its submit has until {task.lease_until}; then it counts as lost, and its job is looked "
-        "for, never sent blindly"
-    )
-
-
-def _submitted(_: Task) -> Iterator[str]:
-    yield "the workflow asks the provider at the bell or at the clock, and archives the video"
-
-
-def _archiving(_: Task) -> Iterator[str]:
-    yield (
-        "the video is being fetched; if its link is dead, the provider is asked for a fresh one "
-        "until its retention ends"
-    )
-
-
-def _held(task: Task) -> Iterator[str]:
-    yield f"waits for a person: {actions.doubt_of(task)}"
-    yield (
-        "adopt it with the provider's job id, resubmit it, or fail it; a late bell still brings "
-        "its video"
-    )
-
-
-def _failed(task: Task) -> Iterator[str]:
-    if task.never_intended:
-        yield "nothing was sent: mend or replace the file and it goes on by itself"
-    else:
-        yield (
-            actions.doubt_of(task)
-            or "resubmit opens a new attempt; a late success is still archived"
-        )
-
-
-def _nothing(_: Task) -> Iterator[str]:
-    yield "nothing: it is over"
-
-
-def _expired(_: Task) -> Iterator[str]:
-    yield "a portrait revives it"
-
-
-_WHAT_NEXT = {
-    Status.WAITING: _waiting,
-    Status.READY: _ready,
-    Status.SUBMITTING: _submitting,
-    Status.SUBMITTED: _submitted,
-    Status.ARCHIVING: _archiving,
-    Status.HELD: _held,
-    Status.FAILED: _failed,
-    Status.COMPLETED: _nothing,
-    Status.EXPIRED: _expired,
-}
-
-
 def _pairs(facts: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in facts.items() if name != "text")
 
 
 def _usd(amount: Any) -> str:
-    return "not told" if amount is None else f"{amount} USD"
+    return "unknown" if amount is None else f"{amount} USD"

@@ -1,17 +1,23 @@
-"""Where this Talkdrop is: a deployed stack's outputs, told to `functions.settings` as the functions
-are told."""
+"""Where this Talkdrop is: the embedded run that is up on this machine, or a deployed stack."""
 
 from __future__ import annotations
 
 import getpass
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from functions import settings
+
+DEFAULT = "Talkdrop"
+# What `make up` leaves while it runs: how to reach it, and the process that is it.
+EMBEDDED = Path("build") / "embedded.json"
 
 _OUTPUTS = {
     "TALKDROP_TABLE": "TaskTableName",
@@ -26,29 +32,72 @@ _HAS_ALL_OPTIONS = "SweepFunction"
 
 
 class NoStack(Exception):
-    """The stack cannot be found or asked; the message says what to check."""
+    """The stack cannot be found or reached; the message says what to check."""
 
 
-def enter(stack: str) -> None:
-    """From here on, the functions' own nouns speak to this stack."""
+@dataclass(frozen=True)
+class Stack:
+    """A Talkdrop that was found: CloudFormation's outputs, and whether it is the embedded run."""
+
+    name: str
+    region: str
+    outputs: Mapping[str, str]
+    embedded: bool
+
+
+def connect(name: str = DEFAULT) -> Stack:
+    """Find the stack: the embedded run in this directory or above it, unless the environment points
+    elsewhere (AWS_ENDPOINT_URL, AWS_PROFILE, AWS_ACCESS_KEY_ID). Raises NoStack."""
+    embedded = use_embedded_run()
     if region := os.environ.get("AWS_REGION"):  # which the AWS CLI reads, and boto3 does not
         os.environ.setdefault("AWS_DEFAULT_REGION", region)
-    try:
-        os.environ.update(_told(stack))
-    except ClientError as error:
-        said = error.response["Error"].get("Message", "")
-        raise NoStack(
-            f"AWS would not tell of the stack {stack!r}: {said}. Check --stack, region and rights."
-        ) from error
-    except BotoCoreError as error:
-        raise NoStack(
-            f"AWS cannot be asked ({error}): check AWS_REGION, the credentials and "
-            "AWS_ENDPOINT_URL."
-        ) from error
+    outputs = _outputs(name)
+    region = str(_client("cloudformation").meta.region_name)
+    return Stack(name, region, outputs, embedded)
+
+
+def enter(name: str) -> Stack:
+    """From here on, the functions' own modules work on this stack. Raises NoStack."""
+    found = connect(name)
+    if missing := [output for output in _OUTPUTS.values() if output not in found.outputs]:
+        raise NoStack(f"the stack {name!r} is no Talkdrop: it has no output {', '.join(missing)}")
+    variables = {variable: found.outputs[output] for variable, output in _OUTPUTS.items()}
+    os.environ.update(variables, TALKDROP_OPTIONS=_options(name))
     settings.forget()
+    return found
 
 
-def who() -> str:
+def use_embedded_run() -> bool:
+    """Point AWS's clients at the embedded run that is up, if there is one and nothing else was
+    chosen."""
+    chosen = ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_ACCESS_KEY_ID")
+    if any(os.environ.get(name) for name in chosen):
+        return os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://127.0.0.1")
+    for directory in _directories():
+        path = directory / EMBEDDED
+        if path.is_file() and (state := _state(path)):
+            os.environ.update(state)
+            return True
+    return False
+
+
+def _directories() -> Iterator[Path]:
+    here = Path.cwd()
+    yield from (here, *here.parents)
+    yield Path(__file__).parent.parent  # the checkout that this command was installed from
+
+
+def _state(path: Path) -> dict[str, str]:
+    """The variables of the run that this file is about; none if it is over."""
+    try:
+        state = json.loads(path.read_text())
+        os.kill(int(state["pid"]), 0)
+        return {str(name): str(value) for name, value in state["environment"].items()}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def caller() -> str:
     """Who acts, for the task's history: the AWS identity, or the name of the account on this
     machine."""
     try:
@@ -57,13 +106,21 @@ def who() -> str:
         return getpass.getuser()
 
 
-def _told(stack: str) -> Mapping[str, str]:
-    described = _client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
-    outputs = {one["OutputKey"]: one["OutputValue"] for one in described.get("Outputs", [])}
-    if missing := [output for output in _OUTPUTS.values() if output not in outputs]:
-        raise NoStack(f"the stack {stack!r} is no Talkdrop: it has no output {', '.join(missing)}")
-    told = {name: outputs[output] for name, output in _OUTPUTS.items()}
-    return {**told, "TALKDROP_OPTIONS": _options(stack)}
+def _outputs(name: str) -> dict[str, str]:
+    try:
+        described = _client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
+    except ClientError as error:
+        message = error.response["Error"].get("Message", "")
+        raise NoStack(
+            f"AWS does not describe the stack {name!r}: {message}. Check --stack, region and "
+            "rights."
+        ) from error
+    except BotoCoreError as error:
+        raise NoStack(
+            f"AWS cannot be reached ({error}): check AWS_REGION, the credentials and "
+            "AWS_ENDPOINT_URL; or start the embedded run with make up."
+        ) from error
+    return {one["OutputKey"]: one["OutputValue"] for one in described.get("Outputs", [])}
 
 
 def _options(stack: str) -> str:
@@ -81,9 +138,8 @@ def _options(stack: str) -> str:
                 found = _client("lambda").get_function_configuration(
                     FunctionName=one["PhysicalResourceId"]
                 )
-                return str(
-                    found.get("Environment", {}).get("Variables", {}).get("TALKDROP_OPTIONS", "{}")
-                )
+                variables = found.get("Environment", {}).get("Variables", {})
+                return str(variables.get("TALKDROP_OPTIONS", "{}"))
     return "{}"
 
 

@@ -18,7 +18,7 @@ from functions.videos.paths import ArchivePaths
 
 def everything() -> Iterator[tuple[str, list[str]]]:
     """Every completed task and, since rows go before videos do, every folder of the archive that no
-    row tells of: its name, and whatever does not agree."""
+    row names: its name, and whatever does not agree."""
     seen = set()
     for task in completed():
         seen.add(_folder(task))
@@ -45,31 +45,31 @@ def completed() -> Iterator[Task]:
 
 
 def disagreements(task: Task) -> Iterator[str]:
-    """Whatever does not agree, in a person's words; nothing if all does."""
+    """Whatever does not agree, in words; nothing if all does."""
     row = dict(task.archived)
     if not row:
         yield "its row names no video"
         return
-    place = ArchivePaths(row["bucket"], row["key"], row["manifest_key"])
+    path = ArchivePaths(row["bucket"], row["key"], row["manifest_key"])
     try:
-        told = manifest.read(place)
+        facts = manifest.read(path)
     except manifest.Damaged as error:
         yield f"the manifest is damaged: {error}"
     except ArchiveUnavailable as error:
         yield f"the manifest cannot be read: {error}"
     else:
-        if told is None:
+        if facts is None:
             yield (
-                f"there is no manifest s3://{place.bucket}/{place.manifest_key}, or you may not "
+                f"there is no manifest s3://{path.bucket}/{path.manifest_key}, or you may not "
                 "read it"
             )
         else:
-            differing = [name for name in manifest.FACTS if not _same(told[name], row.get(name))]
+            differing = [name for name in manifest.FACTS if not _same(facts[name], row.get(name))]
             yield from (
-                f"{name}: the row says {row.get(name)}, the manifest {told[name]}"
+                f"{name}: the row says {row.get(name)}, the manifest {facts[name]}"
                 for name in differing
             )
-    yield from _video(place, row, "row")
+    yield from _video(path, row, "row")
 
 
 def _unseen(folder: str, keys: list[str]) -> Iterator[tuple[str, list[str]]]:
@@ -81,55 +81,55 @@ def _unseen(folder: str, keys: list[str]) -> Iterator[tuple[str, list[str]]]:
 
 
 def _without_row(folder: str, keys: list[str]) -> Iterator[str]:
-    place = ArchivePaths(get().archive, "", f"{folder}/manifest.json")
+    path = ArchivePaths(get().archive, "", f"{folder}/manifest.json")
     try:
-        told = manifest.read(place)
+        facts = manifest.read(path)
     except manifest.Damaged as error:
         yield f"the manifest is damaged: {error}"
         return
     except ArchiveUnavailable as error:
         yield f"the manifest cannot be read: {error}"
         return
-    if told is None:
-        yield f"neither a row nor a manifest tells of {', '.join(keys)}"
+    if facts is None:
+        yield f"neither a row nor a manifest names {', '.join(keys)}"
         return
     yield from (
-        f"nothing tells of {key}" for key in keys if key not in (place.manifest_key, told["key"])
+        f"nothing names {key}" for key in keys if key not in (path.manifest_key, facts["key"])
     )
     yield from _video(
-        ArchivePaths(place.bucket, str(told["key"]), place.manifest_key), told, "manifest"
+        ArchivePaths(path.bucket, str(facts["key"]), path.manifest_key), facts, "manifest"
     )
 
 
-def _video(place: ArchivePaths, told: dict[str, Any], teller: str) -> Iterator[str]:
-    """The version that is told of, and whether that is what stands there now: S3 gives an old one
-    like a new one."""
-    version_id = str(told.get("version_id") or "")
+def _video(path: ArchivePaths, facts: dict[str, Any], source: str) -> Iterator[str]:
+    """The version that is named, and whether it is the current one: S3 gives an old one like a new
+    one."""
+    version_id = str(facts.get("version_id") or "")
     try:
-        standing = bucket.find(place)
-        if standing is None:
-            yield f"the video is gone, or you may not read it: nothing stands under s3://{place.bucket}/{place.key}"
-        elif version_id and standing.version_id != version_id:
+        stored = bucket.find(path)
+        if stored is None:
+            yield f"the video is gone, or you may not read it: nothing is at s3://{path.bucket}/{path.key}"
+        elif version_id and stored.version_id != version_id:
             yield (
-                f"the video's current version is {standing.version_id}, the {teller} says "
+                f"the video's current version is {stored.version_id}, the {source} says "
                 f"{version_id}"
             )
-        is_current = standing is not None and standing.version_id == version_id
-        reading = Reading(standing.checksum if standing and is_current else "")
-        for piece in bucket.read_back(place, version_id):
+        is_current = stored is not None and stored.version_id == version_id
+        reading = Reading(stored.checksum if stored and is_current else "")
+        for piece in bucket.read_back(path, version_id):
             reading.update(piece)
     except ArchiveUnavailable as error:
         yield f"the video cannot be read: {error}"
         return
-    if not _same(reading.bytes, told.get("bytes")):
-        yield f"the video has {reading.bytes} bytes, the {teller} says {told.get('bytes')}"
-    if reading.sha256.hexdigest() != told.get("sha256"):
+    if not _same(reading.bytes, facts.get("bytes")):
+        yield f"the video has {reading.bytes} bytes, the {source} says {facts.get('bytes')}"
+    if reading.sha256.hexdigest() != facts.get("sha256"):
         yield (
-            f"the video's sha256 is {reading.sha256.hexdigest()}, the {teller} says "
-            f"{told.get('sha256')}"
+            f"the video's sha256 is {reading.sha256.hexdigest()}, the {source} says "
+            f"{facts.get('sha256')}"
         )
     if not reading.agrees():
-        yield f"the video is not what S3's checksum {standing.checksum if standing else ''} is of"
+        yield f"the video is not what S3's checksum {stored.checksum if stored else ''} is of"
 
 
 def _folder(task: Task) -> str:

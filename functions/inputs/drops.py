@@ -24,6 +24,8 @@ from functions.tasks.task import id_of
 
 OURS = "_talkdrop/"  # where we keep what we brought in ourselves; the inbox's rule leaves it out
 
+UPLOADS = OURS + "uploads/"  # what came by the API's upload forms; below it, the caller's folders
+
 # Formats no provider takes are here too: a file that is dropped deserves a reason, not silence.
 _VOICES = frozenset(
     {"mp3", "wav", "m4a", "aac", "ogg", "oga", "opus", "flac", "mp2", "wma", "aif", "aiff", "amr"}

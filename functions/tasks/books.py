@@ -138,6 +138,11 @@ def caps() -> dict[str, Decimal]:
     return {period: cap for period, cap in caps.items() if cap is not None}
 
 
+def spent(period: str) -> Decimal:
+    """What was booked and charged in a day or month that has a cap, in USD."""
+    return Decimal((table.read(f"budget#{period}") or {}).get("spent_usd", 0))
+
+
 def booking(period: str, cap: Decimal, quote_usd: Decimal) -> Update:
     update = Update(f"budget#{period}").add(spent_usd=quote_usd)
     if quote_usd > cap:

@@ -1,16 +1,18 @@
-"""Many tasks at once, by the table's two indexes. An index lags behind: who acts on a task reads
+"""Many tasks at once, by the table's indexes. An index lags behind: who acts on a task reads
 its row anew."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
 from functions.settings import aws, get
 from functions.tasks import table
 from functions.tasks.table import stamp
-from functions.tasks.task import SHARDS, Status, Task, key_of
+from functions.tasks.task import SHARDS, Status, Task, id_shard, key_of, list_shard
+
+_LOOKED_AT = 200  # tasks that a filtered page looks at, at most
 
 
 def load(task_id: str) -> Task | None:
@@ -18,29 +20,103 @@ def load(task_id: str) -> Task | None:
     return Task.of(item) if item else None
 
 
-def page(status: Status | None, *, before: str = "", limit: int = 50) -> tuple[list[Task], str]:
-    """Tasks, newest first, and the cursor of the next page (empty: there is none)."""
-    found: list[dict[str, Any]] = []
-    for one in [status] if status else list(Status):
-        for shard in range(SHARDS):
-            found += _query_page(f"{one}#{shard}", before, limit + 1)
-    found.sort(key=lambda item: str(item["created"]), reverse=True)
-    cursor = str(found[limit - 1]["created"]) if len(found) > limit else ""
-    return [Task.of(item) for item in found[:limit]], cursor
-
-
-def _query_page(shard: str, before: str, limit: int) -> list[dict[str, Any]]:
-    bounded = " AND created < :before" if before else ""
+def matching(prefix: str) -> list[str]:
+    """The ids that begin with these hex digits, two at most: whether one is meant, and which."""
     answer = aws("dynamodb").query(
         TableName=get().table,
-        IndexName="by-status",
-        KeyConditionExpression=f"status_shard = :shard{bounded}",
-        ExpressionAttributeValues={":shard": {"S": shard}}
-        | ({":before": {"S": before}} if before else {}),
-        ScanIndexForward=False,
-        Limit=limit,
+        IndexName="by-id",
+        KeyConditionExpression="id_shard = :shard AND begins_with(pk, :prefix)",
+        ExpressionAttributeValues={
+            ":shard": {"S": id_shard(prefix)},
+            ":prefix": {"S": key_of(prefix)},
+        },
+        Limit=2,
     )
-    return [table.plain(item) for item in answer["Items"]]
+    return [str(item["pk"]["S"]).removeprefix("task#") for item in answer["Items"]]
+
+
+def page(
+    status: Status | None,
+    *,
+    before: str = "",
+    since: str = "",
+    limit: int = 50,
+    keep: Callable[[Task], bool] | None = None,
+) -> tuple[list[Task], str]:
+    """Tasks, newest first, and the cursor of the next page (empty: there is none). With a filter a
+    page looks at a bounded number of tasks, so it may be short or empty and still have a cursor."""
+    most = max(limit, _LOOKED_AT) if keep else limit
+    looked_at, more = _newest(status, before, since, most)
+    kept: list[Task] = []
+    for number, (created, task) in enumerate(looked_at):
+        if task and (keep is None or keep(task)):
+            kept.append(task)
+        if len(kept) == limit:
+            return kept, created if more or number + 1 < len(looked_at) else ""
+    return kept, looked_at[-1][0] if more and looked_at else ""
+
+
+def _newest(
+    status: Status | None, before: str, since: str, most: int
+) -> tuple[list[tuple[str, Task | None]], bool]:
+    """The newest `most` of all shards, and whether there are more. A shard whose answer was cut
+    hides what is older than its last item, so nothing older is taken from the others."""
+    found: list[dict[str, Any]] = []
+    horizon = ""
+    for shard in range(SHARDS):
+        items, cut = _query_page(status, shard, (before, since), most + 1)
+        found += items
+        if cut and items:
+            horizon = max(horizon, str(items[-1]["created"]))
+    found.sort(key=lambda item: str(item["created"]), reverse=True)
+    newest = [item for item in found if str(item["created"]) >= horizon][:most]
+    return _rows(newest, whole=status is not None), len(found) > len(newest) or bool(horizon)
+
+
+def _rows(items: list[dict[str, Any]], *, whole: bool) -> list[tuple[str, Task | None]]:
+    """The index of all tasks holds keys alone: the rows are read by them, as they are now."""
+    if whole:
+        return [(str(item["created"]), Task.of(item)) for item in items]
+    rows = table.read_many([str(item["pk"]) for item in items])
+    tasks = {pk: Task.of(row) for pk, row in rows.items()}
+    return [(str(item["created"]), tasks.get(str(item["pk"]))) for item in items]
+
+
+def _query_page(
+    status: Status | None, shard: int, bounds: tuple[str, str], limit: int
+) -> tuple[list[dict[str, Any]], bool]:
+    before, since = bounds
+    index, attribute = ("by-status", "status_shard") if status else ("by-created", "list_shard")
+    answer = aws("dynamodb").query(
+        TableName=get().table,
+        IndexName=index,
+        KeyConditionExpression=f"{attribute} = :shard AND created BETWEEN :since AND :before",
+        ExpressionAttributeValues={
+            ":shard": {"S": f"{status}#{shard}" if status else list_shard(shard)},
+            ":since": {"S": since or " "},
+            ":before": {"S": before or "~"},
+        },
+        ScanIndexForward=False,
+        Limit=limit + 1,
+    )
+    items = [table.plain(item) for item in answer["Items"]]
+    return [item for item in items if item["created"] != before], "LastEvaluatedKey" in answer
+
+
+def held() -> tuple[int, bool]:
+    """How many tasks are HELD, and whether that is all of them: one look at each shard."""
+    counted, complete = 0, True
+    for shard in range(SHARDS):
+        answer = aws("dynamodb").query(
+            TableName=get().table,
+            IndexName="by-status",
+            KeyConditionExpression="status_shard = :shard",
+            ExpressionAttributeValues={":shard": {"S": f"{Status.HELD}#{shard}"}},
+            Select="COUNT",
+        )
+        counted += answer["Count"]
+        complete = complete and "LastEvaluatedKey" not in answer
+    return counted, complete
 
 
 def due(at: datetime) -> Iterator[str]:

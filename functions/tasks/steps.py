@@ -26,7 +26,7 @@ from typing import Any
 from functions.settings import options
 from functions.tasks import table
 from functions.tasks.table import ConditionFailed, Update, later, now, stamp
-from functions.tasks.task import RESTING, SHARDS, TERMINAL, Status, Task, key_of
+from functions.tasks.task import RESTING, SHARDS, TERMINAL, Status, Task, key_of, listed
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _MOST_HINTS = 8  # jobs that bells named, each looked at by one query
@@ -97,6 +97,7 @@ def open_task(task: Task, *, why: str = "") -> Task:
         "booked": [], "step": table.nonce(), "version": 1,
     }  # fmt: skip
     item |= placed(task.task_id, task.status, due_at)
+    item |= listed(task.task_id)
     table.put_new(
         {name: value for name, value in item.items() if value is not None and value != ""}
     )

@@ -28,6 +28,9 @@ _deserialize = TypeDeserializer().deserialize
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
 _BUSY = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
 _TRIES = 6  # within a second or two
+_MOST_IN_A_BATCH = (
+    100  # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
+)
 
 
 class ConditionFailed(Exception):
@@ -231,6 +234,33 @@ def read(pk: str) -> dict[str, Any] | None:
         TableName=get().table, Key={"pk": {"S": pk}}, ConsistentRead=True
     )
     return plain(answer["Item"]) if answer.get("Item") else None
+
+
+def read_many(pks: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The items of these keys as they are now; one that is gone is left out."""
+    found: dict[str, dict[str, Any]] = {}
+    for first in range(0, len(pks), _MOST_IN_A_BATCH):
+        keys = [{"pk": {"S": pk}} for pk in pks[first : first + _MOST_IN_A_BATCH]]
+        for tried in range(1, _TRIES + 1):
+            answer = _read_batch(keys)
+            found |= {str(item["pk"]): item for item in answer[0]}
+            keys = answer[1]
+            if not keys:
+                break
+            _pause(tried)
+        else:
+            raise RuntimeError(f"{len(keys)} items of the table could not be read: it is throttled")
+    return found
+
+
+def _read_batch(keys: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The items, and the keys that DynamoDB left for another request."""
+    name = get().table
+    answer: Any = aws("dynamodb").batch_get_item(
+        RequestItems={name: {"Keys": keys, "ConsistentRead": True}}
+    )
+    left = answer.get("UnprocessedKeys", {}).get(name, {}).get("Keys", [])
+    return [plain(item) for item in answer["Responses"].get(name, [])], list(left)
 
 
 def put_new(item: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ WAITING → READY → SUBMITTING → SUBMITTED → ARCHIVING → COMPLETED      
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
@@ -124,6 +125,22 @@ def id_of(*parts: str) -> str:
 
 def key_of(task_id: str) -> str:
     return f"task#{task_id}"
+
+
+def id_shard(task_id: str) -> str:
+    """Where the index of ids has this one: by its first digit, so that a prefix is one query."""
+    return f"ids#{task_id[:1]}"
+
+
+def list_shard(shard: int) -> str:
+    """One of the parts that the index of all tasks is spread over."""
+    return f"tasks#{shard}"
+
+
+def listed(task_id: str) -> dict[str, str]:
+    """The attributes by which the indexes of all tasks and of ids find a task."""
+    shard = zlib.crc32(task_id.encode()) % SHARDS
+    return {"id_shard": id_shard(task_id), "list_shard": list_shard(shard)}
 
 
 def job_key(provider: str, job_id: str) -> str:

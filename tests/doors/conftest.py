@@ -172,13 +172,17 @@ class Workshop:
             ]
             return {"IndexName": name, "KeySchema": schema, "Projection": {"ProjectionType": "ALL"}}
 
-        names = ("pk", "status_shard", "created", "due_shard", "due_at")
+        names = (
+            "pk", "status_shard", "created", "list_shard", "id_shard", "due_shard", "due_at",
+        )  # fmt: skip
         self.cloud.client("dynamodb").create_table(
             TableName=self.table,
             KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
             AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in names],
             GlobalSecondaryIndexes=[
                 indexed("by-status", "status_shard", "created"),
+                indexed("by-created", "list_shard", "created"),
+                indexed("by-id", "id_shard", "pk"),
                 indexed("due", "due_shard", "due_at"),
             ],
             BillingMode="PAY_PER_REQUEST",

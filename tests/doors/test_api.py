@@ -12,6 +12,8 @@ from functions.inputs import url_inputs
 from functions.tasks.task import Status
 from tests.doors.conftest import CONTEXT, PORTRAIT, VOICE, Workshop, dropped, sqs_event
 
+ADA = "arn:aws:iam::000000000000:user/ada"
+
 
 def call(
     method: str,
@@ -19,6 +21,7 @@ def call(
     body: Any = None,
     *,
     raw: str | None = None,
+    encoded: bool = False,
     key: str = "",
     query: str = "",
 ) -> Any:
@@ -26,12 +29,18 @@ def call(
     event = {
         "version": "2.0", "rawPath": path, "rawQueryString": query, "headers": headers,
         "queryStringParameters": dict(part.split("=", 1) for part in query.split("&") if part) or None,
-        "requestContext": {"http": {"method": method, "path": path}, "stage": "$default"},
-        "body": raw if raw is not None else (None if body is None else json.dumps(body)), "isBase64Encoded": False,
+        "requestContext": {
+            "http": {"method": method, "path": path}, "stage": "$default",
+            "authorizer": {"iam": {"userArn": ADA}},
+        },
+        "body": raw if raw is not None else (None if body is None else json.dumps(body)), "isBase64Encoded": encoded,
     }  # fmt: skip
     answer = api.handler(event, CONTEXT)
     kind = answer["headers"].get("Content-Type", "")
-    return answer["statusCode"], json.loads(answer["body"]), kind
+    if "Location" in answer["headers"] and answer["statusCode"] == 302:
+        return 302, answer["headers"]["Location"], kind
+    is_json = "json" in kind
+    return answer["statusCode"], json.loads(answer["body"]) if is_json else answer["body"], kind
 
 
 @pytest.fixture
@@ -41,7 +50,7 @@ def body(shop: Workshop) -> dict[str, Any]:
     return {"portrait": "in/face.png", "audio": "in/voice.mp3", "prompt": "Smile."}
 
 
-def test_a_task_is_opened_judged_and_sent_on_its_way(shop: Workshop, body: dict[str, Any]) -> None:
+def test_a_task_is_opened_checked_and_sent_on_its_way(shop: Workshop, body: dict[str, Any]) -> None:
     status, task, _ = call("POST", "/tasks", {**body, "settings": {"resolution": "720p"}})
     assert (status, task["status"], task["stem"]) == (201, "READY", "voice")
     assert task["quote_usd"] == pytest.approx(8 * 0.06)
@@ -68,6 +77,7 @@ def test_the_same_key_and_body_are_the_same_task_and_another_body_is_refused(
     [
         ({"portrait": "in/nobody.png"}, "portrait", "upload it first"),
         ({"portrait": "http://face.example/a.png"}, "portrait", "https"),
+        ({"audio": "http://face.example/a.mp3"}, "audio", "https"),
         ({"portrait": 7}, "portrait", "string"),
         ({"provider": "klink"}, "provider", "use one of"),
         ({"model": "v9"}, "model", "use one of"),
@@ -119,7 +129,7 @@ def test_bodies_that_are_no_request_are_refused_and_crash_nothing(shop: Workshop
     assert problem["detail"]
 
 
-def test_a_body_too_large_is_told_so(shop: Workshop) -> None:
+def test_a_body_too_large_is_refused_as_such(shop: Workshop) -> None:
     assert call("POST", "/tasks", raw='{"portrait":"' + "a" * 300_000 + '"}')[0] == 413
 
 
@@ -151,13 +161,24 @@ def test_tasks_are_shown_and_listed_newest_first_page_by_page(
         ("/tasks", "status=DONE", 400),
         ("/tasks", "limit=0", 400),
         ("/tasks", "cursor=%%%", 400),
+        ("/tasks", "cursor=x", 400),
+        ("/tasks", "cursor=é", 400),
+        ("/tasks", "cursor=MjAyNi0xMS0yMQ==", 400),
+        ("/tasks", "limit=²", 400),
+        ("/tasks", "limit=999999999999999999999", 400),
+        ("/tasks", "since=yesterday", 400),
+        ("/tasks", "provider=klink", 400),
+        ("/tasks", "colour=red", 400),
+        ("/tasks/in/nobody.mp3", "", 404),
+        ("/tasks/in%2Fnobody.mp3", "", 404),
+        ("/tasks/deadbeef/video", "", 404),
     ],
 )
-def test_a_question_that_has_no_answer_is_a_problem_detail(
+def test_a_request_that_has_no_answer_is_a_problem_detail(
     shop: Workshop, path: str, query: str, status: int
 ) -> None:
-    told, problem, kind = call("GET", path, query=query)
-    assert (told, problem["status"], kind) == (status, status, "application/problem+json")
+    answered, problem, kind = call("GET", path, query=query)
+    assert (answered, problem["status"], kind) == (status, status, "application/problem+json")
 
 
 def test_media_by_url_wait_until_they_are_fetched_or_refused(
@@ -167,9 +188,9 @@ def test_media_by_url_wait_until_they_are_fetched_or_refused(
         "POST", "/tasks", {**body, "portrait": "https://127.0.0.1/face.png?sig=secret"}
     )
     assert (status, task["status"]) == (201, "WAITING")
-    asked = shop.messages(shop.uploads)
-    assert asked == [{"import": task["task_id"]}]
-    intake.handler(sqs_event(*asked), CONTEXT)
+    messages = shop.messages(shop.uploads)
+    assert messages == [{"import": task["task_id"]}]
+    intake.handler(sqs_event(*messages), CONTEXT)
     after = shop.the_task()
     assert (after.status, after.error["code"]) == (Status.FAILED, "REFUSED_URL")
     assert "secret" not in after.error["message"]
@@ -194,7 +215,7 @@ def test_a_voice_that_is_no_file_is_quoted_as_long_as_it_may_be(
     assert (status, task["status"], task["quote_usd"]) == (201, "READY", pytest.approx(usd))
 
 
-def test_settings_are_judged_at_once_even_when_the_media_must_be_fetched(shop: Workshop) -> None:
+def test_settings_are_checked_at_once_even_when_the_media_must_be_fetched(shop: Workshop) -> None:
     urls = {"portrait": "https://cdn.example/face.png", "audio": "https://cdn.example/voice.mp3"}
     for settings in ({"seed": 10**40}, {"resolution": "8k"}, {"colour": "red"}):
         assert call("POST", "/tasks", {**urls, "settings": settings})[0] == 422

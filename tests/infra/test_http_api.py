@@ -6,6 +6,7 @@ import ast
 import json
 from pathlib import Path
 
+from functions.api.routes import ROUTES
 from tests.infra.template import Template
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
@@ -20,20 +21,18 @@ def test_the_tasks_api_needs_a_signature_and_only_a_callback_does_not(
         for one in template.of_type("AWS::ApiGatewayV2::Route").values()
     }
     assert routes == {
-        "POST /tasks": "AWS_IAM",
-        "GET /tasks": "AWS_IAM",
-        "GET /tasks/{task_id}": "AWS_IAM",
+        **dict.fromkeys(ROUTES, "AWS_IAM"),
         "POST /callbacks/{provider}/{task_id}/{attempt}/{signature}": "NONE",
     }
 
 
 def test_every_route_of_the_api_function_is_one_of_the_http_api(template: Template) -> None:
     keys = {one["RouteKey"] for one in template.of_type("AWS::ApiGatewayV2::Route").values()}
-    assert routes_of(FUNCTIONS / "handlers") == {key for key in keys if "/callbacks/" not in key}
+    assert routes_of(FUNCTIONS / "api") == {key for key in keys if "/callbacks/" not in key}
 
 
 def routes_of(directory: Path) -> set[str]:
-    """What the handlers register by `@app.get("/…")`, in the words of API Gateway."""
+    """What the API registers by `@app.get("/…")`, in the words of API Gateway."""
     found = set()
     for path in directory.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

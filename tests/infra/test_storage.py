@@ -177,6 +177,8 @@ def test_the_indexes_hold_what_is_listed_and_nothing_that_grants_access(template
         for one in template.the_only("AWS::DynamoDB::Table")["GlobalSecondaryIndexes"]
     }
     assert keys(indexes["by-status"]) == ["status_shard", "created"]
+    assert keys(indexes["by-created"]) == ["list_shard", "created"]
+    assert keys(indexes["by-id"]) == ["id_shard", "pk"]
     assert keys(indexes["due"]) == ["due_shard", "due_at"]
     assert indexes["due"]["Projection"] == {"ProjectionType": "KEYS_ONLY"}
     projected = set(indexes["by-status"]["Projection"]["NonKeyAttributes"])

@@ -1,43 +1,74 @@
-"""What a person may decide about a task. Each decision is one conditional write, with who and why
-in its history.
+"""What a person may decide about a task: adopt, resubmit, fail, reopen a provider. Each is
+one conditional write, with who and why in the task's history.
 
-The table is the referee here too: what moved since the person looked is not overwritten, it is
-told.
+The table is the referee here too: what changed since the person looked is not overwritten, the
+decision is refused.
 """
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from functions import providers
 from functions.settings import options
-from functions.tasks import books, claims, executions, queries, queues
+from functions.tasks import books, claims, executions, queues
 from functions.tasks.table import ConditionFailed, instant, now
 from functions.tasks.task import Status, Task
 
 BY_HAND = "FAILED_BY_HAND"
 _NEVER_SENT = (
     "nothing was ever sent for this task, so no job can be its own; only after a restore it may "
-    "be, while submitting is "
-    "switched off (docs/operations.md)"
+    "be, while submitting is switched off (docs/operations.md)"
 )
-_MOVED = "the task moved meanwhile and nothing was changed: look again with explain"
+_CHANGED = "the task changed meanwhile and nothing was written: look again"
 
 
 class Refused(Exception):
-    """This cannot be done, or not yet, or not without saying more; the message says which."""
+    """This cannot be done, or not yet, or not without accepting a risk; the message says which."""
 
 
-def find(task_id: str) -> Task:
-    task = queries.load(task_id)
-    if task is None:
-        raise Refused(f"there is no task {task_id!r} in this stack")
-    return task
+def possible(task: Task) -> dict[str, str]:
+    """The decisions that this task's status allows now, each with its risk in words."""
+    match task.status:
+        case Status.HELD:
+            return {"adopt": _ADOPT_RISK, "resubmit": doubt_of(task), "fail": _FAIL_RISK}
+        case Status.FAILED if not task.never_intended:
+            return {"adopt": _ADOPT_RISK, "resubmit": doubt_of(task) or _PAID_ANEW}
+        case Status.SUBMITTING if instant(task.lease_until or task.changed_at) <= now():
+            return {"adopt": _ADOPT_RISK}
+        case (
+            Status.WAITING
+            | Status.READY
+            | Status.SUBMITTING
+            | Status.SUBMITTED
+            | Status.ARCHIVING
+            | Status.COMPLETED
+            | Status.FAILED
+            | Status.EXPIRED
+        ):
+            return {}
+        case _:
+            assert_never(task.status)
+
+
+_ADOPT_RISK = "the job's video becomes this task's: look at the provider that it is the right job"
+_FAIL_RISK = "a video that comes all the same is still archived; what it was quoted stays spent"
+_PAID_ANEW = "a new attempt is paid anew"
+
+
+def usual_seconds(task: Task) -> int | None:
+    """How long the task's model usually needs."""
+    if task.provider not in providers.NAMES:
+        return None
+    model = providers.get(task.provider).models.get(task.model)
+    return model.usual_seconds if model else None
 
 
 def adopt(task: Task, job_id: str, who: str, why: str) -> str:
-    """This job, found at the provider, is the one that the lost answer was about."""
+    """This job, found at the provider, is the one whose answer was lost."""
     if task.status not in {Status.READY, Status.SUBMITTING, Status.HELD, Status.FAILED}:
         raise Refused(
-            f"the task is {task.status}: only one that is READY, in doubt, HELD or FAILED can "
+            f"the task is {task.status}: only one that is READY, SUBMITTING, HELD or FAILED can "
             "take over a job"
         )
     if task.never_intended and (task.status is not Status.READY or options().submit_enabled):
@@ -59,7 +90,7 @@ def adopt(task: Task, job_id: str, who: str, why: str) -> str:
 def _why_not_adopted(task: Task, job_id: str, lost: ConditionFailed) -> str:
     if len(lost.reasons) > 1 and lost.reasons[1] == "ConditionalCheckFailed":
         return f"job {job_id} of {task.provider} is another task's"
-    return _MOVED
+    return _CHANGED
 
 
 def _watch(task: Task) -> None:
@@ -69,8 +100,8 @@ def _watch(task: Task) -> None:
 
 
 def resubmit(task: Task, who: str, why: str, *, accepts_a_second_charge: bool) -> str:
-    """One more attempt, paid anew. Where the last one may have been paid, only with the word for
-    it."""
+    """One more attempt, paid anew. Where the last one may have been paid, only if that is
+    accepted."""
     if task.status not in {Status.FAILED, Status.HELD}:
         raise Refused(f"the task is {task.status}: only a FAILED or HELD one can be sent again")
     if task.never_intended:
@@ -80,42 +111,44 @@ def resubmit(task: Task, who: str, why: str, *, accepts_a_second_charge: bool) -
         )
     doubt = doubt_of(task)
     if doubt and not accepts_a_second_charge:
-        raise Refused(f"{doubt}. If you take that, add --i-accept-a-second-charge")
+        raise Refused(f"{doubt}. To accept that, add --i-accept-a-second-charge")
     try:
         ready = claims.resubmit(task, who=who, why=f"attempt {task.attempt + 1}: {why}")
     except ConditionFailed as lost:
-        raise Refused(_MOVED) from lost
+        raise Refused(_CHANGED) from lost
     queues.submit(ready.task_id, ready.not_before)
-    return f"READY for attempt {ready.attempt}; the submissions queue was told"
+    return f"READY for attempt {ready.attempt}, and in the submissions queue"
 
 
 def doubt_of(task: Task) -> str:
-    """Why another attempt could be a second charge, empty where the provider itself said no to the
+    """Why another attempt could be a second charge; empty where the provider itself refused the
     last one."""
-    at = f"look at {task.provider} first"
+    check = f"look at {task.provider} first"
     if task.status is Status.HELD:
         return (
             f"attempt {task.attempt} is held ({task.error.get('code')}) and may have been "
-            f"charged: {at}"
+            f"charged: {check}"
         )
     if task.error.get("code") == BY_HAND:
-        return f"attempt {task.attempt} was failed by a person, so it may have been charged: {at}"
+        return (
+            f"attempt {task.attempt} was failed by a person, so it may have been charged: {check}"
+        )
     if task.callbacks_received > task.callbacks_handled:
         return (
-            f"a genuine bell rang for attempt {task.attempt} and was not answered yet: wait, or "
-            f"{at}"
+            f"a genuine callback for attempt {task.attempt} came and was not handled yet: wait, "
+            f"or {check}"
         )
     return ""
 
 
 def fail(task: Task, who: str, why: str) -> str:
-    """No video will come of this. Should one come all the same, it is still archived."""
+    """Give the task up. A video that comes all the same is still archived."""
     if task.status is not Status.HELD:
-        raise Refused(f"the task is {task.status}: only a HELD one waits for such a word")
+        raise Refused(f"the task is {task.status}: only a HELD one waits for this decision")
     try:
         claims.fail(task, BY_HAND, why, come_from=[Status.HELD], who=who)
     except ConditionFailed as lost:
-        raise Refused(_MOVED) from lost
+        raise Refused(_CHANGED) from lost
     return "FAILED; what it was quoted stays counted as spent"
 
 

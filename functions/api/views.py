@@ -1,0 +1,81 @@
+"""A task as a caller sees it: no link that grants access, no secret, nothing of the machinery."""
+
+from __future__ import annotations
+
+from typing import Any, NotRequired
+
+from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
+
+from functions.inputs import drops
+from functions.tasks import decisions
+from functions.tasks.task import Status, Task
+
+
+class ErrorView(TypedDict):
+    code: str
+    message: str
+
+
+class TaskView(TypedDict):
+    """Money is USD, `_at` an instant in UTC. `folder` and `stem` are the voice's own; `actions` are
+    what may be done now, each with its risk in words; `history` comes with a single task only."""
+
+    task_id: str
+    status: str
+    attempt: int
+    folder: str
+    stem: str
+    provider: str
+    model: str
+    prompt: str
+    settings: dict[str, Any]
+    portrait: dict[str, Any]
+    audio: dict[str, Any]
+    video: dict[str, Any] | None
+    error: ErrorView | None
+    quote_usd: float | None
+    charge_usd: float | None
+    created_at: str
+    changed_at: str
+    submitted_at: str | None
+    not_before: str | None
+    waits_for: str | None
+    usual_seconds: int | None
+    actions: dict[str, str]
+    history: NotRequired[list[dict[str, Any]]]
+
+
+class TaskPage(TypedDict):
+    """A page, newest first. `cursor` asks for the next one; null on the last. A page may be empty
+    and still have a cursor: it looks at a bounded number of tasks."""
+
+    tasks: list[TaskView]
+    cursor: str | None
+
+
+def view(task: Task) -> TaskView:
+    return {
+        "task_id": task.task_id, "status": task.status, "attempt": task.attempt,
+        "folder": folder_of(task), "stem": task.stem,
+        "provider": task.provider, "model": task.model, "prompt": task.prompt, "settings": dict(task.settings),
+        "portrait": dict(task.portrait), "audio": dict(task.audio),
+        "video": dict(task.archived) if task.status is Status.COMPLETED else None,
+        "error": {"code": task.error["code"], "message": task.error["message"]} if task.error else None,
+        "quote_usd": _usd(task.quote_usd), "charge_usd": _usd(task.charge_usd),
+        "created_at": task.created_at, "changed_at": task.changed_at or task.created_at,
+        "submitted_at": task.submitted_at or None, "not_before": task.not_before or None,
+        "waits_for": getattr(task, "waits_for", "") or None, "usual_seconds": decisions.usual_seconds(task),
+        "actions": decisions.possible(task),
+    }  # fmt: skip
+
+
+def _usd(amount: Any) -> float | None:
+    return None if amount is None else float(amount)
+
+
+def folder_of(task: Task) -> str:
+    """The folder that the caller knows: of the voice in the inbox, without our own prefix."""
+    key = str(task.audio.get("key") or task.portrait.get("key") or "")
+    if key.startswith(drops.UPLOADS):
+        return drops.split(key.removeprefix(drops.UPLOADS))[0]
+    return "" if key.startswith(drops.OURS) else drops.split(key)[0]

@@ -1,0 +1,342 @@
+"""A client of the tasks API: submit, wait, download. Synchronous, typed, and safe to repeat.
+
+from talkdrop import Client
+
+client = Client.of_stack()
+task = client.submit("ada.png", "hello.mp3", folder="episode-12", max_usd=1)
+client.download(client.wait(task["task_id"]), "out/")
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, BinaryIO, Self, cast
+from urllib.parse import quote as percent_encoded
+
+import boto3
+import httpx
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from functions.api.health import Health
+from functions.api.offers import Models, QuoteView, UploadView
+from functions.api.views import TaskPage, TaskView
+from functions.tasks.task import Status, id_of
+from talkdrop import files, stack
+
+RESTING = frozenset({Status.COMPLETED, Status.FAILED, Status.HELD, Status.EXPIRED})
+_TRIES = 4
+_BUSY = frozenset({429, 500, 502, 503, 504})
+_CHUNK_BYTES = 1 << 20
+
+Progress = Callable[[int, int], None]  # bytes so far, bytes in all
+
+
+class ApiError(Exception):
+    """The API refused: `status` is HTTP's, `errors` name each field and its cure."""
+
+    def __init__(self, status: int, detail: str, errors: list[dict[str, str]]) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.errors = errors
+
+
+class Unreachable(Exception):
+    """The API or a link could not be reached; the message says what to check."""
+
+
+class Damaged(Exception):
+    """The downloaded video is not the archived one."""
+
+
+class Client:
+    """Speaks to one Talkdrop. Requests are signed with SigV4, or carry `token` where the stack has
+    a JWT authorizer. `http` replaces the wire in tests."""
+
+    def __init__(
+        self,
+        api_url: str,
+        *,
+        region: str | None = None,
+        credentials: Credentials | None = None,
+        token: str = "",
+        http: httpx.Client | None = None,
+    ) -> None:
+        session: Any = boto3.session.Session()
+        self.api_url = api_url.rstrip("/")
+        self._region = region or session.region_name or "us-east-1"
+        self._credentials = credentials or (None if token else session.get_credentials())
+        self._token = token
+        self._http = http or httpx.Client(timeout=httpx.Timeout(60, connect=10))
+
+    @classmethod
+    def of_stack(cls, name: str = stack.DEFAULT) -> Self:
+        """The client of a deployed stack, or of the embedded run that is up. Raises
+        `stack.NoStack`."""
+        found = stack.connect(name)
+        return cls(found.outputs["ApiUrl"], region=found.region)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # What there is.
+
+    def models(self) -> Models:
+        found: Models = self._call("GET", "/models")
+        return found
+
+    def health(self) -> Health:
+        found: Health = self._call("GET", "/health")
+        return found
+
+    def quote(self, **request: Any) -> QuoteView:
+        """`audio_seconds` or keys of the inbox; provider, model and settings as for a task."""
+        found: QuoteView = self._call("POST", "/quote", body=request)
+        return found
+
+    def task(self, name: str) -> TaskView:
+        """By id, by a unique beginning of it, or by its voice's key in the inbox."""
+        found: TaskView = self._call("GET", f"/tasks/{percent_encoded(name, safe='')}")
+        return found
+
+    def page(self, **filters: str | int | None) -> TaskPage:
+        wanted = {name: str(value) for name, value in filters.items() if value not in (None, "")}
+        found: TaskPage = self._call("GET", "/tasks", query=wanted)
+        return found
+
+    def tasks(self, **filters: str | int | None) -> Iterator[TaskView]:
+        """All tasks that match, newest first: status, since, until, prefix, provider, q."""
+        cursor: str | None = ""
+        while cursor is not None:
+            page = self.page(**{"limit": 200, **filters, "cursor": cursor})
+            yield from page["tasks"]
+            cursor = page["cursor"]
+
+    # What is done.
+
+    def submit(
+        self,
+        face: str | Path,
+        voice: str | Path | None,
+        *,
+        folder: str = "",
+        prompt: str = "",
+        provider: str | None = None,
+        model: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        max_usd: float | Decimal | None = None,
+        idempotency_key: str = "",
+        progress: Progress | None = None,
+    ) -> TaskView:
+        """Upload both and open their task. The same files, folder and settings are the same task,
+        however often this is called and wherever it was interrupted; `idempotency_key` replaces
+        that rule."""
+        request: dict[str, Any] = {
+            "prompt": prompt, "provider": provider, "model": model, "settings": dict(settings or {}),
+        }  # fmt: skip
+        if max_usd is not None:
+            request["max_usd"] = float(max_usd)
+        media = {"portrait": Path(face)} | ({"audio": Path(voice)} if voice else {})
+        key = idempotency_key or submission_key(folder, media, request)
+        request |= {name: files.upload_key(folder, path.name) for name, path in media.items()}
+        if not self.is_open(key):
+            for path in media.values():
+                self.upload(path, folder, progress)
+        opened: TaskView = self._call(
+            "POST", "/tasks", body=request, headers={"Idempotency-Key": key}
+        )
+        return opened
+
+    def is_open(self, idempotency_key: str) -> bool:
+        """Was a task opened with this key before? Then its files need not be sent again."""
+        try:
+            self.task(id_of("api", idempotency_key))
+        except ApiError as error:
+            if error.status != httpx.codes.NOT_FOUND:
+                raise
+            return False
+        return True
+
+    def upload(self, path: Path, folder: str = "", progress: Progress | None = None) -> str:
+        """Put a file into the inbox; answers its key. It makes no task by itself."""
+        size = path.stat().st_size
+        body = {
+            "name": path.name,
+            "folder": folder,
+            "content_type": files.content_type(path),
+            "bytes": size,
+        }
+        form: UploadView = self._call("POST", "/uploads", body=body)
+        with path.open("rb") as content:
+            counted = files.Counted(content, size, progress)
+            try:
+                answer = self._http.post(
+                    form["url"],
+                    data=form["fields"],
+                    files={"file": (path.name, cast(BinaryIO, counted))},
+                )
+            except httpx.TransportError as error:
+                raise Unreachable(
+                    f"{path} could not be uploaded ({error}): run it again"
+                ) from error
+        if answer.is_error:
+            raise ApiError(answer.status_code, f"S3 refused {path}: {answer.text[:300]}", [])
+        return form["key"]
+
+    def wait(
+        self, name: str, *, timeout_seconds: float = 3600, poll_seconds: float = 3
+    ) -> TaskView:
+        """The task when it needs no more waiting: completed, failed, held, expired.
+        Raises TimeoutError."""
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            task = self.task(name)
+            if task["status"] in RESTING:
+                return task
+            if time.monotonic() >= deadline:
+                raise TimeoutError(f"task {name} is still {task['status']}")
+            time.sleep(poll_seconds)
+
+    def download(self, task: TaskView, to: str | Path, *, progress: Progress | None = None) -> Path:
+        """The video to the directory `to`, checked against the archive's sha256; one that is there
+        already is left. Raises Damaged, Unreachable, ApiError."""
+        if not task["video"]:
+            raise ApiError(404, f"task {task['task_id']} is {task['status']} and has no video", [])
+        target = Path(to) / f"{task['stem']}.mp4"
+        wanted = task["video"]["sha256"]
+        if target.exists() and files.sha256(target) == wanted:
+            return target
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name}.{os.getpid()}.part")
+        try:
+            found = self._stream(self.link(task["task_id"], "video"), part, progress)
+            if found != wanted:
+                raise Damaged(f"{target} has the sha256 {found}, the archive's is {wanted}")
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+        return target
+
+    def link(self, name: str, what: str) -> str:
+        """A presigned link to the task's video, portrait, voice or manifest: a quarter of an
+        hour."""
+        answer = self._send("GET", f"/tasks/{percent_encoded(name, safe='')}/{what}", {}, b"", {})
+        return str(answer.headers["location"])
+
+    def adopt(self, name: str, job_id: str, why: str) -> str:
+        return self._decide(name, "adopt", {"job_id": job_id, "why": why})
+
+    def resubmit(self, name: str, why: str, *, i_accept_a_second_charge: bool = False) -> str:
+        accepts = {"i_accept_a_second_charge": i_accept_a_second_charge}
+        return self._decide(name, "resubmit", {"why": why, **accepts})
+
+    def fail(self, name: str, why: str) -> str:
+        return self._decide(name, "fail", {"why": why})
+
+    # The wire.
+
+    def _decide(self, name: str, what: str, body: Mapping[str, Any]) -> str:
+        path = f"/tasks/{percent_encoded(name, safe='')}/{what}"
+        return str(self._call("POST", path, body=body)["result"])
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        content = b"" if body is None else json.dumps(dict(body)).encode()
+        return self._send(method, path, query or {}, content, headers or {}).json()
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        content: bytes,
+        headers: Mapping[str, str],
+    ) -> httpx.Response:
+        """Repeated where that changes nothing: every POST of ours is idempotent by its key or its
+        condition, but for a task without a key, which this client never opens."""
+        url = httpx.URL(f"{self.api_url}{path}", params=dict(query) or None)
+        for tried in range(1, _TRIES + 1):
+            last = tried == _TRIES
+            try:
+                signed = self._signed(method, str(url), content, headers)
+                answer = self._http.request(method, url, content=content, headers=signed)
+            except httpx.TransportError as error:
+                if last:
+                    message = f"{self.api_url} cannot be reached ({error}): is it up?"
+                    raise Unreachable(message) from error
+            else:
+                if answer.status_code not in _BUSY or last:
+                    return _checked(answer)
+            time.sleep(0.3 * 2**tried)
+        raise AssertionError("unreachable")
+
+    def _signed(
+        self, method: str, url: str, content: bytes, headers: Mapping[str, str]
+    ) -> dict[str, str]:
+        given = {"Content-Type": "application/json", **headers} if content else dict(headers)
+        if self._token:
+            return {**given, "Authorization": f"Bearer {self._token}"}
+        if self._credentials is None:
+            raise Unreachable("there are no AWS credentials: run aws configure, or set AWS_PROFILE")
+        request = AWSRequest(method, url, headers=given, data=content)
+        SigV4Auth(self._credentials, "execute-api", self._region).add_auth(request)
+        return dict(request.headers)
+
+    def _stream(self, url: str, to: Path, progress: Progress | None) -> str:
+        """The file behind a presigned link; answers its sha256."""
+        digest = hashlib.sha256()
+        try:
+            with self._http.stream("GET", url) as answer, to.open("wb") as file:
+                if answer.is_error:
+                    answer.read()
+                    raise ApiError(answer.status_code, f"S3 refused: {answer.text[:300]}", [])
+                total = int(answer.headers.get("content-length", 0))
+                for piece in answer.iter_bytes(_CHUNK_BYTES):
+                    digest.update(piece)
+                    file.write(piece)
+                    if progress:
+                        progress(file.tell(), total)
+        except httpx.TransportError as error:
+            raise Unreachable(f"the download broke off ({error}): run it again") from error
+        return digest.hexdigest()
+
+
+def submission_key(folder: str, media: Mapping[str, Path], request: Mapping[str, Any]) -> str:
+    """One key for the same contents, names, folder and settings: what is run again after any
+    interruption finds its task."""
+    facts = {name: (path.name, files.sha256(path)) for name, path in media.items()}
+    text = json.dumps([folder, facts, dict(request)], sort_keys=True, default=str)
+    return f"submit-{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def _checked(answer: httpx.Response) -> httpx.Response:
+    if not answer.is_error:
+        return answer
+    try:
+        problem = answer.json()
+    except ValueError:
+        problem = {}
+    detail = problem.get("detail") or problem.get("message") or answer.reason_phrase
+    if answer.status_code in (401, 403):
+        detail = f"{detail}: you need execute-api:Invoke on this API, and the right AWS account"
+    raise ApiError(answer.status_code, str(detail), list(problem.get("errors", [])))

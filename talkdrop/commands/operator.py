@@ -1,0 +1,289 @@
+"""Commands for who runs a Talkdrop: they work on the stack itself, so they also work while its API
+does not."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import boto3
+import typer
+
+from functions import providers
+from functions.api import lookup
+from functions.providers.base import ProviderError, open_client
+from functions.tasks import decisions
+from functions.tasks.task import Task
+from talkdrop import explain as explanation
+from talkdrop import stack, verify
+from talkdrop.client import ApiError, Client, Unreachable
+from talkdrop.commands import screen
+
+app = typer.Typer()
+
+Json = Annotated[bool, typer.Option("--json", help="JSON for machines.")]
+TaskName = Annotated[str, typer.Argument(metavar="TASK", help="Its id, or the first digits of it.")]
+Why = Annotated[str, typer.Option(help="The reason, for the task's history.")]
+
+_SECRET_PARTS = ("api_key", "access_key", "secret_key", "base_url")
+_REDRIVEN = {
+    "UploadsDeadLetterQueueUrl": "UploadsQueueUrl",
+    "SubmissionsDeadLetterQueueUrl": "SubmissionsQueueUrl",
+}
+
+
+@app.command()
+def explain(context: typer.Context, task: TaskName) -> None:
+    """Everything that is known of one task, on one page, and what comes next."""
+    stack.enter(context.obj)
+    sys.stdout.write(explanation.page(lookup.find(task)) + "\n")
+
+
+@app.command()
+def adopt(context: typer.Context, task: TaskName, job_id: str, why: Why) -> None:
+    """A job found at the provider is this task's.
+
+    talkdrop adopt 5f3ac9e1 e98962… --why "found at kie.ai/logs"
+    """
+    stack.enter(context.obj)
+    screen.line(decisions.adopt(lookup.find(task), job_id, stack.caller(), why))
+
+
+@app.command()
+def resubmit(
+    context: typer.Context,
+    task: TaskName,
+    why: Why,
+    accepts: Annotated[
+        bool,
+        typer.Option(
+            "--i-accept-a-second-charge",
+            help="The last attempt may have been charged, and that is accepted.",
+        ),
+    ] = False,
+) -> None:
+    """Open a new attempt, paid anew."""
+    stack.enter(context.obj)
+    found = lookup.find(task)
+    screen.line(decisions.resubmit(found, stack.caller(), why, accepts_a_second_charge=accepts))
+
+
+@app.command()
+def fail(context: typer.Context, task: TaskName, why: Why) -> None:
+    """Give a HELD task up; a video that comes all the same is still archived."""
+    stack.enter(context.obj)
+    screen.line(decisions.fail(lookup.find(task), stack.caller(), why))
+
+
+@app.command()
+def reopen(context: typer.Context, provider: str) -> None:
+    """Submit to a stopped provider again."""
+    stack.enter(context.obj)
+    screen.line(decisions.reopen(provider, stack.caller()))
+
+
+@app.command("verify")
+def verify_archive(
+    context: typer.Context,
+    task: Annotated[str | None, typer.Option(help="Only this one.")] = None,
+) -> None:
+    """Read archived videos again and compare them with rows, manifests and checksums."""
+    stack.enter(context.obj)
+    checked = bad = 0
+    for name, found in _of(lookup.find(task)) if task else verify.everything():
+        checked += 1
+        bad += bool(found)
+        for difference in found:
+            screen.line(f"{name}: {difference}")
+    screen.line(f"{checked} checked, {checked - bad} agree, {bad} do not")
+    if bad:
+        raise typer.Exit(1)
+
+
+def _of(task: Task) -> Iterator[tuple[str, list[str]]]:
+    yield task.task_id, list(verify.disagreements(task))
+
+
+@app.command()
+def key(
+    context: typer.Context,
+    provider: str,
+    probe: Annotated[bool, typer.Option(help="Ask the provider whether it works; free.")] = True,
+) -> None:
+    """Store a provider's API key: typed unseen, or piped in; never an argument.
+
+    talkdrop key kie
+    pass show kie | talkdrop key kie
+    """
+    found = stack.connect(context.obj)
+    if provider not in providers.NAMES:
+        known = ", ".join(providers.NAMES)
+        raise decisions.Refused(f"there is no provider {provider!r}; there are: {known}")
+    secret_id = found.outputs[f"ProviderSecret{provider.capitalize()}"]
+    secrets: Any = boto3.session.Session().client("secretsmanager")
+    stored = json.loads(secrets.get_secret_value(SecretId=secret_id)["SecretString"] or "{}")
+    merged = {**stored, **_typed(provider)}
+    if probe:
+        _probe(provider, merged)
+    secrets.put_secret_value(SecretId=secret_id, SecretString=json.dumps(merged))
+    screen.line(f"the key of {provider} is stored; talkdrop reopen {provider} if it was stopped")
+
+
+def _typed(provider: str) -> dict[str, str]:
+    """An API key, or a JSON object with the parts that the provider needs."""
+    text = (
+        getpass.getpass(f"API key of {provider} (or JSON: {', '.join(_SECRET_PARTS)}): ")
+        if sys.stdin.isatty()
+        else sys.stdin.readline()
+    ).strip()
+    if not text:
+        raise decisions.Refused("there is no key: nothing was stored")
+    if not text.startswith("{"):
+        return {"api_key": text}
+    try:
+        parts = json.loads(text)
+    except ValueError:
+        raise decisions.Refused("that begins like JSON and is none: nothing was stored") from None
+    if unknown := sorted(set(parts) - {*_SECRET_PARTS, "result_hosts", "upload_base_url"}):
+        raise decisions.Refused(f"unknown parts {', '.join(unknown)}: nothing was stored")
+    return {name: parts[name] for name in parts}
+
+
+def _probe(provider: str, secret: dict[str, Any]) -> None:
+    try:
+        with open_client() as http:
+            providers.get(provider)(secret, http).probe()
+    except ProviderError as error:
+        raise decisions.Refused(
+            f"{error}. Nothing was stored; --no-probe stores it all the same"
+        ) from None
+
+
+@app.command()
+def doctor(context: typer.Context, as_json: Json = False) -> None:
+    """Check what must be so: the stack, the API, keys, queues, held tasks."""
+    found = stack.connect(context.obj)
+    checks = [_check("stack", True, f"{found.name} in {found.region}"), *_api(found), *_keys(found)]
+    if as_json:
+        screen.as_json(checks)
+    else:
+        for one in checks:
+            screen.line(f"{'ok ' if one['ok'] else 'BAD'}  {one['name']}: {one['detail']}")
+    if not all(one["ok"] for one in checks):
+        raise typer.Exit(1)
+
+
+def _check(name: str, ok: bool, detail: str) -> dict[str, Any]:
+    return {"name": name, "ok": ok, "detail": detail}
+
+
+def _api(found: stack.Stack) -> Iterator[dict[str, Any]]:
+    try:
+        with Client(found.outputs["ApiUrl"], region=found.region) as client:
+            health = client.health()
+    except (ApiError, Unreachable) as error:
+        yield _check("API", False, str(error))
+        return
+    yield _check("API", True, found.outputs["ApiUrl"])
+    held = health["held"]["tasks"]
+    yield _check("held tasks", not held, f"{held}: talkdrop list --status held" if held else "none")
+    for stopped in health["stopped"]:
+        name = stopped["provider"]
+        yield _check(f"provider {name}", False, f"{stopped['why']}: talkdrop key {name}")
+    dead = {name: count for name, count in health["dead_letters"].items() if count}
+    yield _check("dead letters", not dead, f"{dead}: talkdrop redrive" if dead else "none")
+    for budget in health["budgets"]:
+        spent = f"{budget['spent_usd']:.2f} of {budget['cap_usd']:.2f} USD"
+        yield _check(f"budget {budget['period']}", budget["spent_usd"] < budget["cap_usd"], spent)
+    if not health["submitting"]:
+        yield _check("submitting", False, "switched off by the option submit_enabled")
+
+
+def _keys(found: stack.Stack) -> Iterator[dict[str, Any]]:
+    """At least one provider must have a key; which ones have is shown, never the key."""
+    secrets: Any = boto3.session.Session().client("secretsmanager")
+    with_key = []
+    for name in providers.NAMES:
+        secret_id = found.outputs.get(f"ProviderSecret{name.capitalize()}")
+        if not secret_id:
+            continue
+        secret = json.loads(secrets.get_secret_value(SecretId=secret_id)["SecretString"] or "{}")
+        if any(secret.get(part) for part in ("api_key", "secret_key")):
+            with_key.append(name)
+    detail = ", ".join(with_key) or f"none: talkdrop key {providers.NAMES[0]}"
+    yield _check("keys", bool(with_key), detail)
+
+
+@app.command()
+def redrive(
+    context: typer.Context,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Send the dead letters of uploads and submissions back to their queues.
+
+    Repeating any of them is harmless. Announcements need none: the sweep publishes them anew.
+    """
+    found = stack.connect(context.obj)
+    sqs: Any = boto3.session.Session().client("sqs")
+    moved = {
+        name.removesuffix("DeadLetterQueueUrl"): _move(
+            sqs, found.outputs[name], found.outputs[target], dry_run=dry_run
+        )
+        for name, target in _REDRIVEN.items()
+        if name in found.outputs
+    }
+    if as_json:
+        screen.as_json(moved)
+        return
+    for name, count in moved.items():
+        screen.line(f"{name}: {count} {'to send' if dry_run else 'sent'} again")
+
+
+def _move(sqs: Any, source: str, target: str, *, dry_run: bool) -> int:
+    """Each message is sent before it is deleted, so that none is lost; one may double, which
+    changes nothing."""
+    attributes = sqs.get_queue_attributes(
+        QueueUrl=source, AttributeNames=["ApproximateNumberOfMessages"]
+    )
+    count = int(attributes["Attributes"]["ApproximateNumberOfMessages"])
+    if dry_run:
+        return count
+    moved = 0
+    while moved < count:
+        got = sqs.receive_message(QueueUrl=source, MaxNumberOfMessages=10, WaitTimeSeconds=1)
+        messages = got.get("Messages", [])
+        if not messages:
+            break
+        for message in messages:
+            sqs.send_message(QueueUrl=target, MessageBody=message["Body"])
+            sqs.delete_message(QueueUrl=source, ReceiptHandle=message["ReceiptHandle"])
+            moved += 1
+    return moved
+
+
+@app.command()
+def env(context: typer.Context) -> None:
+    """Shell variables for AWS CLI 1 and 2, boto3 and curl.
+
+    eval "$(talkdrop env)"
+    """
+    found = stack.connect(context.obj)
+    names = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    lines = {name: os.environ[name] for name in names if found.embedded and os.environ.get(name)}
+    lines |= {"AWS_REGION": found.region, "AWS_DEFAULT_REGION": found.region}
+    lines |= {
+        f"TALKDROP_{name}": found.outputs[output]
+        for name, output in (
+            ("API", "ApiUrl"),
+            ("INBOX", "InboxBucket"),
+            ("ARCHIVE", "ArchiveBucket"),
+        )
+    }
+    for name, value in lines.items():
+        sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
