@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+from functions.api.routes import ROUTES
 from functions.settings import Options
 from infra.fleet import fleet
 from tests.infra.template import Template
@@ -200,10 +201,11 @@ def test_the_workflow_may_only_call_its_three_steps(template: Template) -> None:
 
 
 def test_who_is_called_by_a_service_is_called_for_one_thing_of_ours(template: Template) -> None:
+    paths = {route.split()[1].split("{")[0].rstrip("/") for route in ROUTES}
     for permission in template.of_type("AWS::Lambda::Permission").values():
         assert "SourceArn" in permission
         assert (
-            "*/*/tasks" in str(permission["SourceArn"])
+            any(f"*/*{path}" in str(permission["SourceArn"]) for path in paths)
             or permission["Principal"] == "events.amazonaws.com"
             or ("/*/*/callbacks/" in str(permission["SourceArn"]))
         )
