@@ -15,7 +15,6 @@ from functions.inputs.drops import Kind
 from functions.inputs.request import TaskRequest, Validation
 
 _HEAD_BYTES = 64
-_RESERVED = frozenset({"provider", "model", "prompt", "max_usd"})
 
 
 class Unusable(Exception):
@@ -86,10 +85,10 @@ class Counted:
 def check(submission: Submission, default_provider: str) -> Validation:
     """What the API will find in these files, found here before anything is uploaded."""
     flat = {**submission.settings, "provider": submission.provider or default_provider}
-    flat |= {"model": submission.model}
+    flat |= {"model": submission.model, "max_usd": submission.max_usd}
     composed: TaskRequest = request.compose(flat, submission.prompt)
     voice = _source(submission.voice) if submission.voice else None
-    return request.judge(composed, _source(submission.face), voice)
+    return request.validate(composed, _source(submission.face), voice)
 
 
 def _source(path: Path) -> source.Source:
@@ -147,7 +146,7 @@ def _in_folder(directory: Path, folder: str) -> Iterator[Submission]:
 def _submission(
     face: Path, voice: Path, folder: str, flat: Mapping[str, Any], prompt: str
 ) -> Submission:
-    own = {name: value for name, value in flat.items() if name not in _RESERVED}
+    own = {name: value for name, value in flat.items() if name not in request.RESERVED}
     return Submission(
         face,
         voice,

@@ -15,7 +15,7 @@ from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from pydantic import BaseModel, ValidationError
 
 from functions.inputs import request
-from functions.inputs.media import Refusal
+from functions.inputs.refusals import Refusal
 
 app = APIGatewayHttpResolver()
 

@@ -12,7 +12,7 @@ from functions.api import compose
 from functions.api.app import answer, app, body_as
 from functions.api.shapes import NewUpload, QuoteRequest
 from functions.inputs import drops, request
-from functions.inputs.media import Refusal
+from functions.inputs.refusals import Refusal
 from functions.providers.base import Limits, Model
 from functions.settings import get, options
 from functions.tasks import books
@@ -113,7 +113,7 @@ def _provider(name: str) -> ProviderView:
         "provider": name,
         "state": state,
         "why": why,
-        "default_model": options().default_models.get(name) or provider.default_model,
+        "default_model": options().default_models.get(name) or request.AUTO,
         "models": [_model(model) for model in provider.models.values()],
     }
 
@@ -193,9 +193,9 @@ def _key(folder: str, name: str) -> str:
     for field, part in [*(("folder", part) for part in parts), ("name", name)]:
         if part in (".", "..") or "/" in part or "\\" in part or not part.isprintable():
             message = f"{field} holds {part[:40]!r}: use plain names, with / only between folders"
-            raise request.Refused([Refusal("BAD_NAME", field, message)])
+            raise request.Refused(Refusal("BAD_NAME", field, message))
     key = drops.UPLOADS + "/".join([*parts, name])
     if len(key.encode()) > _LONGEST_KEY_BYTES:
         message = f"folder and name are longer than {_LONGEST_KEY_BYTES} bytes: shorten them"
-        raise request.Refused([Refusal("BAD_NAME", "name", message)])
+        raise request.Refused(Refusal("BAD_NAME", "name", message))
     return key

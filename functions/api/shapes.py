@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
@@ -24,6 +25,7 @@ class NewTask(Body):
     prompt: str = ""
     provider: str | None = None
     model: str | None = None
+    max_usd: Decimal | None = Field(None, gt=0)
     settings: dict[str, JsonValue] = Field(default_factory=dict)
 
 
@@ -37,6 +39,7 @@ class QuoteRequest(Body):
     prompt: str = ""
     provider: str | None = None
     model: str | None = None
+    max_usd: Decimal | None = Field(None, gt=0)
     settings: dict[str, JsonValue] = Field(default_factory=dict)
 
 

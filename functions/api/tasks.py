@@ -19,7 +19,7 @@ from functions.api import compose, lookup
 from functions.api.app import Problem, answer, app, body_as, query, redirect
 from functions.api.shapes import NewTask
 from functions.api.views import folder_of, view
-from functions.inputs.media import Refusal
+from functions.inputs.refusals import Refusal
 from functions.tasks import queries, queues, steps
 from functions.tasks.table import ConditionFailed, stamp
 from functions.tasks.task import Status, Task, id_of

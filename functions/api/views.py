@@ -27,6 +27,7 @@ class TaskView(TypedDict):
     stem: str
     provider: str
     model: str
+    model_reason: str | None
     prompt: str
     settings: dict[str, Any]
     portrait: dict[str, Any]
@@ -57,7 +58,7 @@ def view(task: Task) -> TaskView:
     return {
         "task_id": task.task_id, "status": task.status, "attempt": task.attempt,
         "folder": folder_of(task), "stem": task.stem,
-        "provider": task.provider, "model": task.model, "prompt": task.prompt, "settings": dict(task.settings),
+        "provider": task.provider, "model": task.model, "model_reason": task.model_reason or None, "prompt": task.prompt, "settings": dict(task.settings),
         "portrait": dict(task.portrait), "audio": dict(task.audio),
         "video": dict(task.archived) if task.status is Status.COMPLETED else None,
         "error": {"code": task.error["code"], "message": task.error["message"]} if task.error else None,

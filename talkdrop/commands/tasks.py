@@ -146,7 +146,7 @@ def _check(talkdrop: Client, given: list[Submission], *, quiet: bool) -> float:
         if found.quote_usd is not None:
             total += float(found.quote_usd)
             seconds = f"{float(found.audio.seconds):.1f}" if found.audio else ""
-            rows.append((one.name, one.model or "", seconds, f"{found.quote_usd:.2f}"))
+            rows.append((one.name, found.model, seconds, f"{found.quote_usd:.2f}"))
     if reasons:
         raise Declined("nothing was sent:\n" + "\n".join(f"  {reason}" for reason in reasons))
     if not quiet:

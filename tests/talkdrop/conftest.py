@@ -124,7 +124,7 @@ class Gateway(BaseHTTPRequestHandler):
             "queryStringParameters": dict(parse_qsl(query)) or None, "body": body.decode() or None,
             "requestContext": {"http": {"method": self.command, "path": path}, "stage": "$default"},
         }  # fmt: skip
-        answer = api.handler(event, context)  # type: ignore[arg-type]
+        answer = api.handler(event, context)
         self._send(answer["statusCode"], answer["headers"], answer["body"])
 
     def _send(self, status: int, headers: dict[str, str], body: str) -> None:
