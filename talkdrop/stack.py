@@ -17,7 +17,7 @@ from functions import settings
 
 DEFAULT = "Talkdrop"
 # What `make up` leaves while it runs: how to reach it, and the process that is it.
-EMBEDDED = Path("build") / "embedded.json"
+EMBEDDED = Path("build") / "up.json"
 
 _OUTPUTS = {
     "TALKDROP_TABLE": "TaskTableName",
@@ -92,7 +92,13 @@ def _state(path: Path) -> dict[str, str]:
     try:
         state = json.loads(path.read_text())
         os.kill(int(state["pid"]), 0)
-        return {str(name): str(value) for name, value in state["environment"].items()}
+        return {
+            "AWS_ENDPOINT_URL": str(state["endpoint"]),
+            "AWS_REGION": str(state["region"]),
+            "AWS_DEFAULT_REGION": str(state["region"]),
+            "AWS_ACCESS_KEY_ID": str(state["access_key"]),
+            "AWS_SECRET_ACCESS_KEY": str(state["secret_key"]),
+        }
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
