@@ -107,23 +107,23 @@ def person(run: Run, chance: random.Random) -> None:
 
 
 def _decide(run: Run, task_id: str, word: str) -> None:
-    from talkdrop import actions
+    from functions.tasks import decisions
 
-    task = actions.find(task_id)
+    task = decisions.find(task_id)
     jobs = [job for job in run.vendor.jobs.values() if job.task_id == task_id]
     current = [job for job in jobs if job.attempt == task.attempt]
     try:
         if word == "adopt" and current:
-            actions.adopt(task, current[-1].job_id, "p", "found at the provider")
+            decisions.adopt(task, current[-1].job_id, "p", "found at the provider")
         elif word == "resubmit" and not current:
             run.invariants.resubmitted.add(task_id)
-            actions.resubmit(task, "p", "no job there", accepts_a_second_charge=True)
+            decisions.resubmit(task, "p", "no job there", accepts_a_second_charge=True)
         elif word == "fail":
             run.invariants.given_up.add(task_id)
-            actions.fail(task, "p", "not wanted any more")
+            decisions.fail(task, "p", "not wanted any more")
         elif word == "cancel" and hasattr(actions, "cancel"):
-            actions.cancel(task, "p", "not wanted any more")
-    except actions.Refused as refused:
+            decisions.cancel(task, "p", "not wanted any more")
+    except decisions.Refused as refused:
         run.clock.note(f"refused: {refused}")
 
 
