@@ -107,9 +107,10 @@ def person(run: Run, chance: random.Random) -> None:
 
 
 def _decide(run: Run, task_id: str, word: str) -> None:
-    from functions.tasks import decisions
+    from functions.tasks import decisions, queries
 
-    task = decisions.find(task_id)
+    task = queries.load(task_id)
+    assert task
     jobs = [job for job in run.vendor.jobs.values() if job.task_id == task_id]
     current = [job for job in jobs if job.attempt == task.attempt]
     try:
@@ -121,7 +122,7 @@ def _decide(run: Run, task_id: str, word: str) -> None:
         elif word == "fail":
             run.invariants.given_up.add(task_id)
             decisions.fail(task, "p", "not wanted any more")
-        elif word == "cancel" and hasattr(actions, "cancel"):
+        elif word == "cancel" and hasattr(decisions, "cancel"):
             decisions.cancel(task, "p", "not wanted any more")
     except decisions.Refused as refused:
         run.clock.note(f"refused: {refused}")
