@@ -15,7 +15,8 @@ from local.aws.synthesis import ROOT
 from local.environment import Environment
 from local.screen import Screen
 
-OUT = ROOT / "out"
+# TALKDROP_OUT: another folder, for those who keep videos elsewhere.
+OUT = Path(os.environ.get("TALKDROP_OUT") or ROOT / "out")
 PATIENCE_SECONDS = 300
 OVER = ("Task Completed", "Task Failed", "Task Held", "Task Expired")
 # Passed within moments, and of no interest to who waits for a video.
