@@ -75,6 +75,7 @@ def test_a_job_whose_run_was_interrupted_is_taken_up_and_not_paid_again(
         lines.append(next(first.stdout))
     first.send_signal(signal.SIGINT)
     lines += first.stdout.readlines()
+    first.stdout.close()
     assert first.wait() == 130
     assert "at kie is paid and running" in "".join(lines)
 

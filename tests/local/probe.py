@@ -48,6 +48,19 @@ def function(cloud: Cloud, source: str, *, allow: dict[str, str] | None = None) 
     return arn
 
 
+def streamed_table(cloud: Cloud, name: str) -> str:
+    """Create a table; answers the ARN of its stream."""
+    created = cloud.client("dynamodb").create_table(
+        TableName=name,
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+        StreamSpecification={"StreamEnabled": True, "StreamViewType": "KEYS_ONLY"},
+    )
+    arn: str = created["TableDescription"]["LatestStreamArn"]
+    return arn
+
+
 def queue(cloud: Cloud) -> tuple[str, str]:
     """URL and ARN of a new queue."""
     sqs = cloud.client("sqs")

@@ -10,11 +10,13 @@ import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from local.aws import cloud
 from local.aws.cloud import ACCOUNT, REGION, Cloud
 from tests.local import probe
 
@@ -70,13 +72,7 @@ def handler(event, context):
     def observe(cloud: Cloud) -> int:
         dynamodb = cloud.client("dynamodb")
         table = probe.unique("table")
-        stream = dynamodb.create_table(
-            TableName=table,
-            AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
-            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
-            BillingMode="PAY_PER_REQUEST",
-            StreamSpecification={"StreamEnabled": True, "StreamViewType": "KEYS_ONLY"},
-        )["TableDescription"]["LatestStreamArn"]
+        stream = probe.streamed_table(cloud, table)
         cloud.client("lambda").create_event_source_mapping(
             FunctionName=probe.function(cloud, source),
             EventSourceArn=stream,
@@ -301,3 +297,38 @@ def _queued_task(url: str, **more: Any) -> dict[str, Any]:
 def _lambda_task(function: str, **more: Any) -> dict[str, Any]:
     arguments = {"FunctionName": function, "Payload": {"token": "{% $states.context.Task.Token %}"}}
     return {"Type": "Task", "Resource": WAIT_FOR_TOKEN, "Arguments": arguments, **more}
+
+
+@pytest.mark.parametrize("stock", [True, False])
+def test_a_stream_is_read_from_its_beginning_after_a_restart(tmp_path: Path, stock: bool) -> None:
+    source = """
+import os
+def handler(event, context):
+    keys = [one["dynamodb"]["Keys"]["pk"]["S"] for one in event["Records"]]
+    with open(os.environ["HOME"] + "/restart", "a") as diary:
+        diary.write("".join(key + "\\n" for key in keys))
+"""
+    first = cloud.start(tmp_path, stock=stock, keep=True)
+    try:
+        stream = probe.streamed_table(first, "kept")
+        first.client("lambda").create_event_source_mapping(
+            FunctionName=probe.function(first, source),
+            EventSourceArn=stream,
+            StartingPosition="TRIM_HORIZON",
+        )
+        put(first, "before-1", "before-2", "before-3")
+        probe.until(lambda: len(probe.diary(first, "restart")) == 3)
+    finally:
+        first.stop()
+    second = cloud.start(tmp_path, stock=stock, keep=True)
+    try:
+        put(second, "skipped", "skipped-2", "skipped-3", "seen")
+        probe.until(lambda: "seen" in probe.diary(second, "restart"))
+        assert ("skipped" in probe.diary(second, "restart")) is not stock
+    finally:
+        second.stop()
+
+
+def put(running: Cloud, *keys: str) -> None:
+    for key in keys:
+        running.client("dynamodb").put_item(TableName="kept", Item={"pk": {"S": key}})

@@ -19,6 +19,7 @@ VERSION = "1.5.33"
 PATCHES = (
     functions.queue_for_a_process,
     functions.repeat_stream_batches_reported_failed,
+    functions.keep_no_stream_positions,
     workflows.start_again_is_harmless,
     workflows.new_token_each_attempt,
     workflows.reckon_timeouts,
