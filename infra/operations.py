@@ -220,7 +220,7 @@ class Operations(Construct):
             period=FIVE_MINUTES,
             statistic="Sum",
         )
-        cure = "The copy in the other region is missing: `talkdrop verify` lists such videos."
+        cure = "Its ReplicationStatus is FAILED. Look at the policy and the lock of the other bucket."
         self._alarm("ReplicationFailed", "a video was not replicated", metric, cure)
 
     def _emitted(self, metric: str, statistic: str) -> cloudwatch.IMetric:
