@@ -220,7 +220,7 @@ class Operations(Construct):
             period=FIVE_MINUTES,
             statistic="Sum",
         )
-        cure = "Its ReplicationStatus is FAILED. Look at the policy and the lock of the other bucket."
+        cure = "Its ReplicationStatus is FAILED: look at the other bucket's policy and lock."
         self._alarm("ReplicationFailed", "a video was not replicated", metric, cure)
 
     def _emitted(self, metric: str, statistic: str) -> cloudwatch.IMetric:

@@ -209,7 +209,7 @@ def test_what_is_to_be_kept_for_ever_says_never(tmp_path: Path) -> None:
         ({"options": {"default_models": {"nope": "avatar"}}}, "default_models names 'nope'"),
         (
             {"options": {"default_models": {"kie": "nope"}}},
-            "kie has no model 'nope': it has infinitalk",
+            "kie has no model 'nope': it has auto, infinitalk",
         ),
         ({"options": {"media_delivery": {"nope": "url"}}}, "media_delivery names 'nope'"),
         (
