@@ -30,7 +30,7 @@ class Broke(BaseException):
 @dataclass(frozen=True)
 class Fault:
     """What happens to one call. `what`: crash-before, crash-after, error, error-after, twice, slow,
-    late, freeze-before, freeze-after, stale, conflict; `seconds` where it takes time."""
+    late, freeze-before, freeze-after, stale, conflict, throttled; `seconds` where it takes time."""
 
     what: str
     seconds: float = 0.0
@@ -52,6 +52,7 @@ class Invocation:
     is_dead: bool = False
     kept: Any = None
     fault: Fault | None = None
+    skew: float = 0.0
     let: greenlet = field(init=False)
 
     def get_remaining_time_in_millis(self) -> int:
@@ -101,6 +102,11 @@ class Clock:
         self._alive: dict[int, Invocation] = {}
         self._hub = getcurrent()
 
+    @property
+    def wall(self) -> float:
+        """What the clock of the sandbox shows."""
+        return self.now + (self.current.skew if self.current is not None else 0.0)
+
     def note(self, text: str) -> None:
         if self.trace is not None:
             self.trace.append(f"{self.now - START:10.3f}  {text}")
@@ -134,6 +140,7 @@ class Clock:
         one = Invocation(self, name, handler, event, timeout, done, number=self.invocations)
         one.let = greenlet(lambda: self._live(one), parent=self._hub)
         one.deadline = self.now + timeout
+        one.skew = self.plan.skew()
         self._alive[one.number] = one
         if self.trace is not None:
             self.note(f"▶ {name}#{one.number} {_shown(event)}")
@@ -216,7 +223,7 @@ class Clock:
             self.after(fault.seconds, lambda: _quietly(effect))
             self._sleep(one, min(fault.seconds, 20.0))
             raise failing(True)
-        if what in ("stale", "conflict"):  # for the service behind the wire to see
+        if what in ("stale", "conflict", "throttled"):  # for the service behind the wire to see
             one.fault = fault
             try:
                 return effect()

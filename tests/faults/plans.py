@@ -72,6 +72,10 @@ class Plan:
     def forgeries(self) -> list[tuple[float, str]]:
         return []
 
+    def skew(self) -> float:
+        """How far the clock of a sandbox is off, in seconds."""
+        return 0.0
+
     def refusal_with_a_job(self) -> str:
         """ "doubtful" or "sure": a job is made, and the answer refuses it in such words."""
         return ""

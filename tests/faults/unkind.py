@@ -10,13 +10,14 @@ from dataclasses import replace
 from typing import Any
 
 from tests.faults import traits
-from tests.faults.clockwork import START, Broke
+from tests.faults.clockwork import START, Broke, Fault, Invocation
 from tests.faults.plans import Harsh, Rates, Script
 from tests.faults.runs import Result, Run, harsh_scene
 from tests.faults.traits import HOUR
 
 RATES = Rates(calm_after=3 * HOUR, paid_call=0.1)
 _LONGEST = 24 * HOUR
+_SERVICES = ("dynamodb", "s3", "stepfunctions", "sqs", "events", "secretsmanager")
 
 
 class Unkind(Harsh):
@@ -27,6 +28,32 @@ class Unkind(Harsh):
     ) -> None:
         super().__init__(seed, RATES, calm_seconds, only)
         self.traits = traits.drawn(self.draws)
+        self._throttles = self.draws.allows("throttling")
+        self._is_skewed = self.draws.allows("clocks off by up to two minutes")
+        self._service_outage = self._draw_service_outage()
+
+    def _draw_service_outage(self) -> tuple[float, float, str]:
+        chance = self.draws.chance("outage of a service")
+        begin = START + chance.random() * 2 * HOUR
+        lasts, service = chance.random() * 1800, chance.choice(_SERVICES)
+        if chance.random() >= 0.3 or not self.draws.allows(f"outage of {service}"):
+            return 0.0, 0.0, ""
+        return begin, begin + lasts, service
+
+    def strike(self, one: Invocation, site: str) -> Fault | None:
+        begin, end, service = self._service_outage
+        if service and begin <= self.now() < end and site.startswith(f"{service} "):
+            return Fault("error")
+        fault = super().strike(one, site)
+        chance = self.draws.chance(self.draws.number(f"throttling {one.name}: {site}"))
+        is_aws = site.split()[0] in _SERVICES
+        if fault is None and is_aws and self._throttles and not self._is_calm():
+            return Fault("throttled") if chance.random() < 0.01 else None
+        return fault
+
+    def skew(self) -> float:
+        chance = self.draws.chance(self.draws.number("clock"))
+        return chance.uniform(-120, 120) if self._is_skewed else 0.0
 
     def job(self) -> Script:
         script = super().job()

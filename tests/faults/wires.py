@@ -129,7 +129,7 @@ def _set_environment() -> None:
 class _Datetime(datetime):
     @classmethod
     def now(cls, tz: Any = None) -> _Datetime:
-        return cls.fromtimestamp(environment.account.clock.now, tz)
+        return cls.fromtimestamp(environment.account.clock.wall, tz)
 
 
 def _put_clock_in(module: Any) -> None:
@@ -138,7 +138,7 @@ def _put_clock_in(module: Any) -> None:
         _replace(module, "datetime", _Datetime)
     if getattr(module, "time", None) is time:
         clock = SimpleNamespace(
-            time=lambda: environment.account.clock.now,
+            time=lambda: environment.account.clock.wall,
             monotonic=lambda: environment.account.clock.now,
             sleep=lambda seconds: environment.account.clock.pause(seconds),
         )
@@ -214,8 +214,8 @@ def _make_api_call(client: Any, operation: str, parameters: dict[str, Any]) -> A
     def effect() -> Any:
         one = environment.account.clock.current
         try:
-            if one is not None and one.fault is not None and one.fault.what == "conflict":
-                raise _conflict(operation, parameters)
+            if one is not None and one.fault is not None and one.fault.what in _REFUSED:
+                raise _refused(one.fault.what, operation, parameters)
             return environment.account.call(service, operation, dict(parameters))
         except Refused as refused:
             raise _client_error(client, operation, refused) from None
@@ -226,13 +226,20 @@ def _make_api_call(client: Any, operation: str, parameters: dict[str, Any]) -> A
     return environment.account.clock.wire(f"{service} {operation}", effect, failing)
 
 
-def _conflict(operation: str, parameters: dict[str, Any]) -> Refused:
-    """Somebody else's transaction is at one of these items: nothing was looked at, and AWS's client
-    does not ask again."""
+_REFUSED = {
+    "conflict": ("TransactionConflictException", "TransactionConflict"),
+    "throttled": ("ThrottlingException", "ThrottlingError"),
+}
+
+
+def _refused(what: str, operation: str, parameters: dict[str, Any]) -> Refused:
+    """Another transaction is at one of these items, or the service throttles: no condition was
+    looked at, and botocore's retries are used up."""
+    code, reason = _REFUSED[what]
     if operation != "TransactWriteItems":
-        return Refused("TransactionConflictException")
+        return Refused(code)
     reasons = [{"Code": "None"} for _ in parameters["TransactItems"]]
-    reasons[environment.random.randrange(len(reasons))]["Code"] = "TransactionConflict"
+    reasons[environment.random.randrange(len(reasons))]["Code"] = reason
     return Refused("TransactionCanceledException", CancellationReasons=reasons)
 
 
