@@ -14,6 +14,8 @@ exception; the *job* failing is a `Job` with an error.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from functions.providers._redact import redact
 
 
@@ -22,13 +24,16 @@ class ProviderError(Exception):
 
     `bought` is what this attempt has paid for already, as settings: they are added to the request
     when the attempt is sent again, so that it is not paid for twice (Kling's speech, which comes
-    before its video).
+    before its video). `job_id` is a job that the answer named beside its refusal: a hint to ask
+    about. `stage` is "speech" where no video was requested yet.
     """
 
     def __init__(self, message: str, *, code: str = "") -> None:
         super().__init__(redact(message))
         self.code = code
         self.bought: dict[str, str] = {}
+        self.job_id: str | None = None
+        self.stage: Literal["speech", "video"] = "video"
 
 
 class NotSent(ProviderError):

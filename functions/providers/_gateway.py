@@ -20,7 +20,14 @@ CREDITS = re.compile(
     r"(?i)quota|balance not|insufficient (?:\w+ )?(?:balance|credit|fund)|enough credit|额度|余额"
 )
 TOO_MANY = re.compile(r"(?i)parallel task|concurren|rate limit|too (?:many|fast|frequent)|频繁")
+NO_CHANNEL = re.compile(r"(?i)no available channel|无可用渠道|没有可用渠道")
 NO_SUCH_JOB = re.compile(r"(?i)not[ _](?:exist|found)|不存在")
+
+
+NO_CHANNEL_NOW: Outcome = (
+    base.RejectedLater,
+    "no channel serves this model now; it will be sent again",
+)
 
 
 class Gateway(KlingDialect):
@@ -38,21 +45,23 @@ class Gateway(KlingDialect):
         except base.JobNotFound:
             return
 
-    def create_error(self, answer: base.Answer) -> base.ProviderError:
+    def refusal(self, answer: base.Answer) -> base.ProviderError:
         code, message = refusal(answer)
         if not code:
-            return super().create_error(answer)
+            return super().refusal(answer)
         kind, advice = self.classify(answer.status, code, message)
-        return self.error_of(kind, f"{answer.status} {code}", message, advice, answer.headers)
+        if answer.status == 503 and _has_no_channel(answer):
+            kind, advice = NO_CHANNEL_NOW
+        return self.error_of(kind, f"{answer.status} {code}", message, advice, answer)
 
     def classify(self, status: int, code: str, message: str) -> Outcome:
         """CometAPI's error codes: 500 with invalid_request is the caller's fault."""
         if dialect.DUPLICATE.search(message):
             return dialect.DOUBT
-        if code == "invalid_request":
+        if code == "invalid_request" and status <= 500:
             return base.Rejected, "correct the task's settings, or its files"
         if code == "model_not_found":
-            return base.RejectedLater, "no channel serves this model now; it will be sent again"
+            return NO_CHANNEL_NOW
         if 400 <= status < 500 and TOO_MANY.search(message):
             return base.RejectedLater, "as many jobs run as allowed; it will be sent again"
         if 400 <= status < 500 and CREDITS.search(message):
@@ -74,7 +83,7 @@ class Gateway(KlingDialect):
             code != "fail_to_fetch_task" or NO_SUCH_JOB.search(message)
         ):
             kind, advice = base.JobNotFound, "no such job, or not yet"
-        return self.error_of(kind, f"{answer.status} {code}", message, advice)
+        return self.error_of(kind, f"{answer.status} {code}", message, advice, answer)
 
 
 def refusal(answer: base.Answer) -> tuple[str, str]:
@@ -87,3 +96,11 @@ def refusal(answer: base.Answer) -> tuple[str, str]:
     if isinstance(error, str) and error:
         return "error", error
     return "", ""
+
+
+def _has_no_channel(answer: base.Answer) -> bool:
+    """A 503 with an empty `code` comes from new-api's distributor, which found no channel and sent
+    nothing on (middleware/distributor.go, 2026); newer versions say `model_not_found` there."""
+    error = base.json_object(answer.body.get("error"))
+    own = error.get("type") == "new_api_error"
+    return not error.get("code") and (own or bool(NO_CHANNEL.search(str(error.get("message")))))

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from functions.providers._errors import Ambiguous, NotSent, ProviderError, Rejected, Unavailable
+from functions.providers._redact import redact, secrets_in
 from functions.providers._values import JsonObject, json_object
 
 MAX_ANSWER_BYTES = 1 << 20
@@ -34,12 +35,18 @@ def open_client(timeout_seconds: float = 60.0) -> httpx.Client:
 @dataclass(frozen=True)
 class Answer:
     """An HTTP answer, read up to a cap. `body` is the decoded JSON object; empty if it was anything
-    else."""
+    else. `secrets` are the values that its request carried and that no text may repeat."""
 
     status: int
     body: JsonObject
     text: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
+
+    def redact(self, text: str) -> str:
+        """What the provider wrote, without what we sent: the key, the signatures just made, the
+        MAC of this attempt's callback."""
+        return redact(text, self.secrets | secrets_in(json_object(self.body.get("data"))))
 
     def excerpt(self) -> str:
         """What a person should see of an answer that is not in the provider's form."""
@@ -112,7 +119,14 @@ def _send(
             f"{_host(url)} broke off: {error or type(error).__name__}", code=type(error).__name__
         ) from error
     text = raw.decode("utf-8", "replace")
-    return Answer(response.status_code, json_object(text), text, response.headers)
+    return Answer(
+        response.status_code, json_object(text), text, response.headers, _secrets(headers, content)
+    )
+
+
+def _secrets(headers: Mapping[str, str], content: Mapping[str, Any]) -> frozenset[str]:
+    key = header(headers, "authorization").removeprefix("Bearer ")
+    return frozenset(secrets_in(content.get("json")) | ({key} if len(key) >= 4 else set()))
 
 
 def _request(

@@ -15,6 +15,7 @@ import base64
 import re
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import ClassVar
 
@@ -64,6 +65,8 @@ HUNDREDS: Mapping[int, Outcome] = {
     13: (base.Rejected, "Kling refuses this content: change the portrait, the voice or the prompt"),
 }
 DOUBT: Outcome = (base.Ambiguous, "a job may have been made; it is looked for by our own id")
+# 1303 in words, as a failed job's reason carries it.
+NO_SLOT = re.compile(r"(?i)\b1303\b|parallel task over resource pack limit")
 RETRY_SECONDS = {1303: 30, 5001: 300}
 # How a second use of an external_task_id is refused is documented nowhere; a refusal in these words
 # may mean that a job of ours exists already.
@@ -99,19 +102,21 @@ class KlingDialect(base.Provider):
     path: ClassVar[str]
 
     def submit(self, request: base.Request) -> Job:
-        settings = self.model(request.model).taken(request.settings)
+        model = self.model(request.model)
+        settings = model.taken(request.settings)
         if bool(request.voice) == ("audio_id" in settings):
             raise self.one_voice()
         answer = base.paid_post(
             self.client,
             self.url(self.path),
             headers=self.headers(),
-            json_body=self.body(request, settings),
+            json_body=self.body(replace(request, prompt=model.prompt(request.prompt)), settings),
         )
         return self.accepted(answer)
 
     def fetch(self, job_id: str) -> Job:
-        return self.job(job_id, self.record(self.ask(f"{self.path}/{job_id}")))
+        answer = self.ask(f"{self.path}/{job_id}")
+        return self.job(job_id, self.record(answer), answer)
 
     @classmethod
     def read_callback(cls, headers: Mapping[str, str], body: bytes) -> base.Hint:  # noqa: ARG003
@@ -151,15 +156,21 @@ class KlingDialect(base.Provider):
         raise self.create_error(answer)
 
     def create_error(self, answer: base.Answer) -> base.ProviderError:
+        return self.with_job(self.refusal(answer), self.named_job(answer))
+
+    def named_job(self, answer: base.Answer) -> str | None:
+        """The job that the answer to a create names, whatever else it says."""
+        record = base.json_object(answer.body.get("data"))
+        return base.opaque_id(record.get("task_id") or answer.body.get("task_id"))
+
+    def refusal(self, answer: base.Answer) -> base.ProviderError:
         code = code_of(answer.body)
         if code is None:
             kind, advice = self.by_status(answer.status)
-            return self.error_of(
-                kind, f"HTTP {answer.status}", answer.excerpt(), advice, answer.headers
-            )
+            return self.error_of(kind, f"HTTP {answer.status}", answer.excerpt(), advice, answer)
         message = str(answer.body.get("message") or answer.excerpt())
         kind, advice = classify(code, message)
-        error = self.error_of(kind, str(code), message, advice, answer.headers)
+        error = self.error_of(kind, str(code), message, advice, answer)
         if isinstance(error, base.RejectedLater):
             error.retry_seconds = max(error.retry_seconds, RETRY_SECONDS.get(code, 0))
         return error
@@ -186,22 +197,29 @@ class KlingDialect(base.Provider):
         elif code in (0, 1200, 1201, 1203):
             kind, advice = base.JobNotFound, "no such job, or not yet"
         shown = str(code) if code is not None else f"HTTP {answer.status}"
-        return self.error_of(kind, shown, message, advice)
+        return self.error_of(kind, shown, message, advice, answer)
 
-    def job(self, job_id: str, record: JsonObject) -> Job:
+    def job(self, job_id: str, record: JsonObject, answer: base.Answer) -> Job:
+        """A record as a job. One that failed for want of a slot (1303, on some hosts only found
+        out after the create) is not final: its input is not to blame."""
         word = str(record.get("task_status"))
         status = self.states.get(word, JobStatus.RUNNING)
-        failed = status is JobStatus.FAILED
         reason = str(record.get("task_status_msg") or f"{self.name} gave no reason")
+        refused_late = status is JobStatus.FAILED and bool(NO_SLOT.search(reason))
+        status = JobStatus.RUNNING if refused_late else status
+        failed = status is JobStatus.FAILED
+        unknown = f"{word}: 1303" if refused_late else "" if word in self.states else word[:40]
         return Job(
             job_id,
             status,
             video_url=video_of(record) if status is JobStatus.SUCCEEDED else None,
             error_code=word if failed else "",
-            error=reason if failed else "",
+            error=self.clean(reason, answer) if failed or refused_late else "",
             charge_usd=self.charge(record),
             external_id=external_id_of(record),
-            unknown_word="" if word in self.states else word[:40],
+            unknown_word=unknown,
+            created_at=base.moment(record.get("created_at")),
+            refused_late=refused_late,
         )
 
     def charge(self, record: JsonObject) -> Decimal | None:  # noqa: ARG002

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
+from urllib.parse import quote
 
 JsonObject = dict[str, Any]  # what a vendor sends: nothing about it is known
 
 # It becomes a segment of a path: not dots alone.
 _JOB_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}")
 _LONGEST_URL = 4096
+_URL_CHARACTERS = ":/?#[]@!$&'()*+,;=%-._~"  # RFC 3986: reserved, unreserved and the sign itself
 
 
 def json_object(value: object) -> JsonObject:
@@ -45,10 +48,23 @@ def amount(value: object) -> Decimal | None:
 
 def link(value: object) -> str | None:
     """A URL as the provider gave it, if it is one; whether it may be opened is for the download to
-    decide."""
-    if not isinstance(value, str) or len(value) > _LONGEST_URL:
+    decide. Raw spaces and letters beyond ASCII, seen in links to uploads, are percent-encoded."""
+    if not isinstance(value, str) or not re.match(r"https?://[^/\s]", value.strip()):
         return None
-    return value if re.match(r"https?://[^/\s]", value) else None
+    try:
+        url = quote(value.strip(), safe=_URL_CHARACTERS)
+    except UnicodeEncodeError:  # half a surrogate pair
+        return None
+    return url if len(url) <= _LONGEST_URL else None
+
+
+def moment(value: object) -> datetime | None:
+    """A time in milliseconds since 1970, as the provider wrote it."""
+    milliseconds = amount(value)
+    try:
+        return None if not milliseconds else datetime.fromtimestamp(float(milliseconds) / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def opaque_id(value: object) -> str | None:

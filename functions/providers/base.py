@@ -1,15 +1,18 @@
 """The contract every provider keeps: three calls, a table of words, a table of limits.
 
-A provider never sleeps, loops or retries. How a call is sent stands in `_http.py`, how it fails in
-`_errors.py`, signatures in `_webhooks.py`, limits and prices in `_models.py`; all are names of this
-module too: a provider imports nothing else of ours, except the dialect it shares with others.
+A provider never sleeps and never repeats a call. How a call is sent stands in `_http.py`, how it
+fails in `_errors.py`, signatures in `_webhooks.py`, limits and prices in `_models.py`; all are
+names of this module too: a provider imports nothing else of ours, except the dialect it shares
+with others.
 """
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import ClassVar, Literal
@@ -35,9 +38,17 @@ from functions.providers._http import (
     paid_post,
     retry_after,
 )
-from functions.providers._models import MB, Limits, Model, RateLimit, Setting
-from functions.providers._redact import redact
-from functions.providers._values import JsonObject, amount, json_object, link, objects, opaque_id
+from functions.providers._models import MB, Limits, Model, RateLimit, Reported, Setting
+from functions.providers._redact import redact, secrets_of
+from functions.providers._values import (
+    JsonObject,
+    amount,
+    json_object,
+    link,
+    moment,
+    objects,
+    opaque_id,
+)
 from functions.providers._webhooks import is_fresh, standard_is_genuine
 
 __all__ = [
@@ -61,6 +72,7 @@ __all__ = [
     "RateLimit",
     "Rejected",
     "RejectedLater",
+    "Reported",
     "Request",
     "Setting",
     "Unavailable",
@@ -71,6 +83,7 @@ __all__ = [
     "is_fresh",
     "json_object",
     "link",
+    "moment",
     "objects",
     "opaque_id",
     "open_client",
@@ -97,7 +110,8 @@ class Job:
     `charge_usd` is what the provider says it took, None where it does not say.
     `callback_url` is the URL the provider remembers having been given: proof that a job is ours
     (kie's `param`). `unknown_word` is a status word that stands in no table of ours: it counts as
-    running, and is worth a warning.
+    running, and is worth a warning. `refused_late` is a job that was accepted and then refused for
+    want of a free slot: it runs no more and did not fail for its input, so it is not final here.
     """
 
     job_id: str
@@ -109,6 +123,8 @@ class Job:
     callback_url: str | None = field(default=None, repr=False)
     external_id: str | None = None
     unknown_word: str = ""
+    created_at: datetime | None = None
+    refused_late: bool = False
 
     def __post_init__(self) -> None:
         # Providers quote the media URL that they could not fetch.
@@ -157,6 +173,16 @@ class Request:
     callback_url: str | None = field(repr=False)
 
 
+# Cloudflare answered itself and says that it could not hand the request to its origin: the
+# connection was refused (521), there is no route (523), TLS failed (525, 526), its own DNS or
+# tunnel failed (530, with a 1xxx error). In doubt stay 520 (the origin answered something
+# unreadable), 524 (the request was taken and not answered), and 522: it also stands for a request
+# that was sent and whose TCP acknowledgement did not come within 90 seconds.
+# https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/
+# (November 2026)
+NEVER_REACHED = frozenset({521, 523, 525, 526, 530})
+
+
 class Provider(ABC):
     """One vendor's API. `credentials` is the provider's secret, a JSON object; `client` sends the
     requests."""
@@ -174,6 +200,11 @@ class Provider(ABC):
     speaks_text: ClassVar[bool] = False
     media_deliveries: ClassVar[tuple[Delivery, ...]] = ("url",)
     host: ClassVar[str]
+    # For so long after its submit a job may not be found: until then JobNotFound proves nothing.
+    hidden_seconds: ClassVar[int] = 120
+    # Whether a job that failed is charged, by the provider's documentation; None: it does not say.
+    charges_failed_jobs: ClassVar[bool | None] = None
+    lists_jobs: ClassVar[bool] = False
 
     def __init__(self, credentials: JsonObject, client: httpx.Client) -> None:
         self.credentials = credentials
@@ -208,6 +239,23 @@ class Provider(ABC):
         there is none."""
         raise NotImplementedError
 
+    def list_jobs(self, since: datetime) -> list[Job]:
+        """Every job of the account that may have been created since; only where `lists_jobs`.
+        Raises Unavailable where the list cannot be read back to that time."""
+        raise NotImplementedError
+
+    def find_in_list(self, external_id: str, since: datetime) -> Job:
+        """The job in that list that carries our own id; raises JobNotFound when there is none."""
+        for job in self.list_jobs(since):
+            if job.external_id == external_id:
+                return job
+        raise JobNotFound(f"{self.name} lists no job with our id {external_id}")
+
+    def speak(self, request: Request) -> dict[str, str]:  # noqa: ARG002
+        """Buy the speech of a text before the video: the settings that `submit` then needs, {}
+        where there is nothing to buy. One paid POST; `submit` calls it where it was not called."""
+        return {}
+
     def balance_usd(self) -> Decimal | None:
         """What is left on the account, where the provider says; None where it does not."""
         return None
@@ -230,6 +278,16 @@ class Provider(ABC):
         return True
 
     # What all share.
+
+    @property
+    def account_id(self) -> str:
+        """A fingerprint of the account: it changes with the host and with the key, and says
+        nothing of them. Where a new key belongs to the same account, the same `"account"` in both
+        secrets keeps it."""
+        names = ("account", "access_key", "api_key")
+        owner = next((str(self.credentials[one]) for one in names if self.credentials.get(one)), "")
+        material = f"talkdrop|{self.name}|{self.base_url}|{owner.strip()}"
+        return hashlib.sha256(material.encode()).hexdigest()[:16]
 
     def model(self, name: str) -> Model:
         if name not in self.models:
@@ -268,19 +326,29 @@ class Provider(ABC):
         code: str,
         message: str,
         advice: str,
-        headers: Mapping[str, str] | None = None,
+        answer: Answer | None = None,
     ) -> ProviderError:
-        """Which provider answered what, and where to look; never with a key in it, though the
-        provider may quote it."""
-        for name in ("api_key", "access_key", "secret_key"):
-            if len(secret := str(self.credentials.get(name) or "").strip()) >= 4:
-                code, message = code.replace(secret, "…"), message.replace(secret, "…")
-        code = redact(code)[:60]
-        text = f'{self.name} answered {code} "{message.strip()[:300]}": {advice}'
-        error = kind(text, code=code)
-        if isinstance(error, RejectedLater):
-            error.retry_seconds = retry_after(headers or {}, error.retry_seconds)
+        """Which provider answered what, and where to look; never with a secret in it, though the
+        provider may quote what it was sent."""
+        code, message = self.clean(code, answer)[:60], self.clean(message.strip()[:300], answer)
+        error = kind(f'{self.name} answered {code} "{message}": {advice}', code=code)
+        if isinstance(error, RejectedLater) and answer is not None:
+            error.retry_seconds = retry_after(answer.headers, error.retry_seconds)
         return error
+
+    def clean(self, text: str, answer: Answer | None = None) -> str:
+        """A text of the provider's without our secrets."""
+        text = redact(text, secrets_of(self.credentials))
+        return answer.redact(text) if answer is not None else text
+
+    def with_job(self, error: ProviderError, job_id: str | None) -> ProviderError:
+        """A refusal that names a job is doubt, whatever it says; the job is kept as a hint."""
+        if job_id is None:
+            return error
+        advice = f"it named job {job_id}, which may exist: look into the account at {self.name}"
+        doubt = Ambiguous(f"{error} ({advice})", code=error.code)
+        doubt.job_id = job_id
+        return doubt
 
     def by_status(self, status: int) -> Outcome:
         """What the bare HTTP status of a submit means, where the body is not in the provider's
@@ -300,4 +368,6 @@ class Provider(ABC):
             return Rejected, "correct the task's settings, or its files"
         if status == 429:
             return RejectedLater, "too many requests; it will be sent again"
+        if status in NEVER_REACHED:
+            return NotSent, f"Cloudflare could not reach {self.name}; it will be sent again"
         return Ambiguous, f"a job may have been made: look into the account at {self.name}"

@@ -16,14 +16,11 @@ from typing import ClassVar
 from functions.providers import _kling_dialect as dialect
 from functions.providers import base
 from functions.providers._gateway import Gateway
-from functions.providers.base import JsonObject, Model, RateLimit
+from functions.providers.base import Model, RateLimit
 
 # CometAPI's "Individual queries" (2026): its list of paths has no avatar. Bots with a CometAPI key
 # use the first, the page suggests the second. {id} stands for the job's.
 QUERY_PATHS = ("/kling/v1/videos/avatar/image2video/{id}", "/kling/v1/videos/image2video/{id}")
-
-# Newer pages (2026): "Required — the API rejects requests without this field".
-NEUTRAL_PROMPT = "A person speaks to the camera."
 
 AVATAR = Model(
     id="avatar",
@@ -35,6 +32,8 @@ AVATAR = Model(
     price_by="mode",
     prices=dialect.PRICES,
     usual_seconds=300,
+    # newer pages (2026): "Required — the API rejects requests without this field"
+    neutral_prompt="A person speaks to the camera.",
 )
 
 
@@ -45,10 +44,6 @@ class Comet(Gateway):
     rate_limit: ClassVar[RateLimit] = RateLimit(submits=10, seconds=10)  # no numbers are published
     retention_days: ClassVar[int] = 30  # Kling's; CometAPI says only: copy it
 
-    def body(self, request: base.Request, settings: Mapping[str, object]) -> JsonObject:
-        prompt = request.prompt.strip() or NEUTRAL_PROMPT
-        return super().body(replace(request, prompt=prompt), settings)
-
     def fetch(self, job_id: str) -> base.Job:
         configured = str(self.credentials.get("query_path") or "")
         paths = (configured, *QUERY_PATHS) if configured else QUERY_PATHS
@@ -56,7 +51,7 @@ class Comet(Gateway):
         for path in paths:
             answer = self.ask(path.replace("{id}", job_id))
             if answer.body and answer.status != 404:
-                return self.job(job_id, self.record(answer))
+                return self.job(job_id, self.record(answer), answer)
             refused = answer if answer.body else refused
         if refused is not None:
             raise self.query_error(refused)
@@ -64,4 +59,6 @@ class Comet(Gateway):
             'no query path leads to the API: check "base_url" and "query_path" (secret of provider '
             f"{self.name})"
         )
-        raise self.error_of(base.Unavailable, f"HTTP {answer.status}", answer.excerpt(), advice)
+        raise self.error_of(
+            base.Unavailable, f"HTTP {answer.status}", answer.excerpt(), advice, answer
+        )

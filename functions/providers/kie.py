@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -26,6 +27,7 @@ from functions.providers.base import (
     Model,
     Outcome,
     RateLimit,
+    Reported,
     Setting,
 )
 
@@ -36,18 +38,25 @@ STATES = {
     "generating": JobStatus.RUNNING,
     "success": JobStatus.SUCCEEDED,
     "fail": JobStatus.FAILED,
+    "failed": JobStatus.FAILED,  # this and the next: seen by public clients, November 2026
+    "error": JobStatus.FAILED,
 }
+# recordInfo answers these codes with no data about a job that has ended: its generation failed, or
+# its upstream gave nothing for ten minutes (https://docs.kie.ai/market/common/get-task-detail).
+ENDED_CODES = (408, 501)
 
+DOUBT: Outcome = (base.Ambiguous, "a job may have been made: look at https://kie.ai/logs")
 # https://docs.kie.ai/market/infinitalk/from-audio and https://docs.kie.ai (error codes), June to
-# August 2026; what 500 means was recorded in April 2026: it is what createTask says of a media URL
-# that it cannot fetch, with no data.
+# August 2026. 500 is what createTask says of a media URL that it cannot fetch (recorded in April
+# 2026), and, by production logs of others, now and then of a request that passes minutes later, or
+# whose job was made: so 500 and 501 are doubt.
 CREATE_CODES: Mapping[int, Outcome] = {
     400: (base.Rejected, "correct the task's settings"),
     401: (base.AccountRejected, "check the api_key (secret of provider kie)"),
     402: (base.AccountRejected, "top up the account or switch provider (secret of provider kie)"),
     403: (base.AccountRejected, "check the key's rights and its IP list at https://kie.ai/api-key"),
     404: (base.Rejected, "the model or the endpoint is not there; check the model's name"),
-    408: (base.Ambiguous, "a job may have been made: look at https://kie.ai/logs"),
+    408: DOUBT,
     422: (
         base.Rejected,
         "correct the task's settings, or the model's name if it is no longer published",
@@ -60,13 +69,13 @@ CREATE_CODES: Mapping[int, Outcome] = {
     451: (base.Rejected, "kie could not fetch the portrait"),
     455: (base.RejectedLater, "kie is being maintained; it will be sent again"),
     500: (
-        base.Rejected,
-        "kie says this of a portrait or voice that it cannot fetch or will not take: check both",
+        base.Ambiguous,
+        "a job may have been made, or kie could not fetch the portrait or the voice: look at "
+        "https://kie.ai/logs",
     ),
-    501: (base.Rejected, "kie could not generate this video"),
+    501: DOUBT,
     505: (base.Rejected, "kie has switched this model off; choose another"),
 }
-DOUBT: Outcome = (base.Ambiguous, "a job may have been made: look at https://kie.ai/logs")
 MAINTENANCE_SECONDS = 300
 USD_PER_CREDIT = Decimal("0.005")  # https://kie.ai/pricing, June 2026
 UPLOAD_HOST = (
@@ -75,6 +84,15 @@ UPLOAD_HOST = (
 
 JPEG_PNG = frozenset({"image/jpeg", "image/png"})
 AUDIO = frozenset({"audio/mpeg", "audio/wav", "audio/aac", "audio/mp4", "audio/ogg"})
+# Six independent public clients (November 2026): "15s audio cap", "Audio is 22 seconds (exceeds
+# infinitalk 15s limit)"; the model's page states no length, the price list says "up to 15 seconds".
+FIFTEEN_SECONDS = Reported(
+    source="six public clients of kie (November 2026) and kie's price list (2026-06-30)",
+    cures=(
+        "choose a model that takes longer voices, such as kling/ai-avatar-standard (300 s)",
+        "cut the voice into pieces of 15 s at most",
+    ),
+)
 # "Infinitalk 音频生成" and "Kling V1 Avatar Standard" of December 2025, and the same pages under
 # https://docs.kie.ai/market of 2026-06-11: webp, and 10 MB each
 OLD = Limits(image_types=JPEG_PNG | {"image/webp"}, audio_types=AUDIO)
@@ -95,7 +113,7 @@ def _avatar(name: str, limits: Limits, usd: str) -> Model:
 MODELS = (
     Model(
         id="infinitalk/from-audio",
-        limits=OLD,
+        limits=replace(OLD, audio_max_seconds=15, reported={"audio_max_seconds": FIFTEEN_SECONDS}),
         usd_per_second=Decimal("0.015"),
         settings={
             "resolution": Setting(str, choices=("480p", "720p")),
@@ -103,6 +121,9 @@ MODELS = (
         },
         price_by="resolution",
         prices={"480p": Decimal("0.015"), "720p": Decimal("0.06")},
+        # "prompt: required" (its page); four public clients refuse an empty one
+        neutral_prompt="A person speaks to the camera.",
+        usual_seconds=600,  # 7 to 10 minutes a clip (public clients, November 2026)
     ),
     # the id of the page of December 2025: still accepted on 2026-09-29
     _avatar("kling/v1-avatar-standard", OLD, "0.04"),
@@ -123,6 +144,10 @@ class Kie(base.Provider):
     # (docs.kie.ai, 2026-06)
     rate_limit: ClassVar[RateLimit] = RateLimit(submits=18, seconds=10, running=100)
     retention_days: ClassVar[int] = 14  # the same docs say 24 hours of the links: see fresh_link
+    # "recordInfo is null" for a fresh job; public clients wait up to 90 s
+    hidden_seconds: ClassVar[int] = 120
+    # "Failed tasks are not charged" (a mirror of docs.kie.ai); two failures recorded at 0 credits
+    charges_failed_jobs: ClassVar[bool | None] = False
     proves_by_callback_url: ClassVar[bool] = True
     signs_callbacks: ClassVar[bool] = True
     tells_balance: ClassVar[bool] = True
@@ -141,7 +166,7 @@ class Kie(base.Provider):
             "input": {
                 "image_url": self._url(request.portrait, request.external_id),
                 "audio_url": self._url(request.voice, request.external_id),
-                "prompt": request.prompt,
+                "prompt": model.prompt(request.prompt),
                 **model.taken(request.settings),
             },
         }
@@ -164,13 +189,16 @@ class Kie(base.Provider):
             params={"taskId": job_id},
         )
         record = _data(answer)
+        if not record and _code(answer) in ENDED_CODES:
+            reason = self.clean(_message(answer), answer)
+            return Job(job_id, JobStatus.FAILED, error_code=str(_code(answer)), error=reason)
         if not record.get("state") and not record.get("taskId"):
             raise self._query_error(answer)
         if (record.get("taskId") or job_id) != job_id:
             raise self.error_of(
-                base.Unavailable, "OTHER_JOB", "the record of another job", f"asked for {job_id}"
+                base.Unavailable, "OTHER_JOB", "the record of another job", f"wanted {job_id}"
             )
-        return _job(job_id, record)
+        return self._job(job_id, record, answer)
 
     def probe(self) -> None:
         credit = self.balance_usd()
@@ -261,27 +289,24 @@ class Kie(base.Provider):
                 base.NotSent,
                 "the upload failed and nothing was bought; it will be sent again",
             )
-        raise self.error_of(kind, str(code or answer.status), _message(answer), advice)
+        raise self.error_of(kind, str(code or answer.status), _message(answer), advice, answer)
 
     def _create_error(self, answer: base.Answer, job_id: str | None) -> base.ProviderError:
         """Which refusal it was; a job's id, or any data, beside a refusal proves that we do not
         understand it."""
         code = _code(answer)
-        outcome: Outcome = DOUBT
-        if job_id is None and not (code == 500 and answer.body.get("data")):
-            if code is not None:
-                outcome = CREATE_CODES.get(code, DOUBT)
-            else:
-                outcome = (
-                    CREATE_CODES[455] if answer.status == 455 else self.by_status(answer.status)
-                )
+        outcome = CREATE_CODES.get(code or answer.status, DOUBT) if code else self._bare(answer)
+        if _data(answer):
+            outcome = DOUBT
         kind, advice = outcome
-        error = self.error_of(
-            kind, str(code or f"HTTP {answer.status}"), _message(answer), advice, answer.headers
-        )
+        shown = str(code or f"HTTP {answer.status}")
+        error = self.error_of(kind, shown, _message(answer), advice, answer)
         if isinstance(error, base.RejectedLater) and 455 in (code, answer.status):
             error.retry_seconds = max(error.retry_seconds, MAINTENANCE_SECONDS)
-        return error
+        return self.with_job(error, job_id)
+
+    def _bare(self, answer: base.Answer) -> Outcome:
+        return CREATE_CODES[455] if answer.status == 455 else self.by_status(answer.status)
 
     def _query_error(self, answer: base.Answer) -> base.ProviderError:
         code = _code(answer)
@@ -291,8 +316,27 @@ class Kie(base.Provider):
             kind, advice = base.AccountRejected, CREATE_CODES[401][1]
         elif code in (200, 404, 422):
             kind, advice = base.JobNotFound, "no such job, or not yet"
-        return self.error_of(
-            kind, str(code or f"HTTP {answer.status}"), _message(answer), advice, answer.headers
+        shown = str(code or f"HTTP {answer.status}")
+        return self.error_of(kind, shown, _message(answer), advice, answer)
+
+    def _job(self, job_id: str, record: JsonObject, answer: base.Answer) -> Job:
+        """Of `failCode` and `failMsg` we know strings, numbers and null; of `param` and
+        `resultJson`, an object, and one encoded once or twice."""
+        word = str(record.get("state"))
+        status = STATES.get(word, JobStatus.RUNNING)
+        failed = status is JobStatus.FAILED
+        reason = self.clean(str(record.get("failMsg") or "kie gave no reason"), answer)
+        credits = base.amount(record.get("creditsConsumed", record.get("consumeCredits")))
+        return Job(
+            job_id,
+            status,
+            video_url=_video(record) if status is JobStatus.SUCCEEDED else None,
+            error_code=str(record.get("failCode") or "fail") if failed else "",
+            error=reason if failed else "",
+            charge_usd=None if credits is None else credits * USD_PER_CREDIT,
+            callback_url=base.link(base.json_object(record.get("param")).get("callBackUrl")),
+            unknown_word="" if word in STATES else word[:40],
+            created_at=base.moment(record.get("createTime")),
         )
 
 
@@ -300,25 +344,10 @@ def sign(key: str, job_id: str, stamp: str) -> bytes:
     return base64.b64encode(hmac.digest(key.encode(), f"{job_id}.{stamp}".encode(), hashlib.sha256))
 
 
-def _job(job_id: str, record: JsonObject) -> Job:
-    """Of `failCode` and `failMsg` we know strings, numbers and null; of `param`, single and double
-    encoding."""
-    word = str(record.get("state"))
-    status = STATES.get(word, JobStatus.RUNNING)
-    failed = status is JobStatus.FAILED
-    credits = base.amount(record.get("creditsConsumed", record.get("consumeCredits")))
+def _video(record: JsonObject) -> str | None:
     urls = base.json_object(record.get("resultJson")).get("resultUrls")
-    links = [base.link(url) for url in urls] if isinstance(urls, list) else []
-    return Job(
-        job_id,
-        status,
-        video_url=next(filter(None, links), None) if status is JobStatus.SUCCEEDED else None,
-        error_code=str(record.get("failCode") or "fail") if failed else "",
-        error=str(record.get("failMsg") or "kie gave no reason") if failed else "",
-        charge_usd=None if credits is None else credits * USD_PER_CREDIT,
-        callback_url=base.link(base.json_object(record.get("param")).get("callBackUrl")),
-        unknown_word="" if word in STATES else word[:40],
-    )
+    links = map(base.link, urls if isinstance(urls, list) else [urls])
+    return next(filter(None, links), None)
 
 
 def _code(answer: base.Answer) -> int | None:

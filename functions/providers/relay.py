@@ -63,6 +63,8 @@ class Relay(Gateway):
     models: ClassVar[Mapping[str, Model]] = {AVATAR.id: AVATAR}
     rate_limit: ClassVar[RateLimit] = RateLimit(submits=5, seconds=10)  # none is published
     retention_days: ClassVar[int] = 30  # Kling's; no relay says its own
+    # new-api keeps the charge of a failed task: https://github.com/QuantumNous/new-api/issues/2050
+    charges_failed_jobs: ClassVar[bool | None] = True
     states: ClassVar[Mapping[str, JobStatus]] = STATES
 
     def body(self, request: base.Request, settings: Mapping[str, object]) -> JsonObject:
@@ -87,18 +89,22 @@ class Relay(Gateway):
             raise self.create_error(answer)
         return Job(job_id, JobStatus.RUNNING)
 
-    def create_error(self, answer: base.Answer) -> base.ProviderError:
+    def named_job(self, answer: base.Answer) -> str | None:
+        ids = [base.opaque_id(one.get("task_id")) for one in layers(answer.body)]
+        return next(filter(None, ids), None)
+
+    def refusal(self, answer: base.Answer) -> base.ProviderError:
         inner = base.json_object(answer.body.get("message"))
         if dialect.code_of(inner) is not None:  # fail_to_fetch_task: Kling's own body, as a text
-            return super().create_error(replace(answer, body=inner))
+            return super().refusal(replace(answer, body=inner))
         code = answer.body.get("code")
         if isinstance(code, str) and code not in ACCEPTED and dialect.code_of(answer.body) is None:
-            return super().create_error(replace(answer, body=_as_refusal(answer.body)))
-        return super().create_error(answer)
+            return super().refusal(replace(answer, body=_as_refusal(answer.body)))
+        return super().refusal(answer)
 
     def classify(self, status: int, code: str, message: str) -> Outcome:
-        told_apart = gateway.TOO_MANY.search(message) or gateway.CREDITS.search(message)
-        if code == "task_failed" and not told_apart:
+        clear = gateway.TOO_MANY.search(message) or gateway.CREDITS.search(message)
+        if code == "task_failed" and not clear:
             # Kling refused, and its code was lost on the way
             status = 400 if status < 300 else status
         return super().classify(status, code, message)

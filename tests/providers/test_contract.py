@@ -3,11 +3,13 @@ beside this file."""
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 import threading
 from decimal import Decimal
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -78,6 +80,7 @@ def test_a_submit_is_one_post_and_ends_as_the_answer_says(name: str, case: dict[
             client(name, wire).submit(request(name))
         assert type(caught.value).__name__ == expect["raises"], str(caught.value)
         assert caught.value.code == expect.get("code", caught.value.code)
+        assert caught.value.job_id == expect.get("job_id")
         assert name in str(caught.value)
     else:
         job = client(name, wire).submit(request(name))
@@ -210,6 +213,39 @@ def test_a_broken_answer_is_ambiguous_to_the_payer(
 
 
 @every_provider
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        *[(status, base.NotSent) for status in (521, 523, 525, 526, 530)],
+        *[(status, base.Ambiguous) for status in (502, 504, 520, 522, 524, 527)],
+    ],
+)
+def test_what_cloudflare_could_not_hand_on_was_never_sent_and_the_rest_is_doubt(
+    name: str, status: int, kind: type[base.ProviderError]
+) -> None:
+    page = answer(status, text=f"<html><title>api | {status}: error</title></html>")
+    with pytest.raises(kind) as caught:
+        client(name, Wire(page)).submit(request(name))
+    assert type(caught.value) is kind
+
+
+@every_provider
+@pytest.mark.parametrize("chunked", [True, False])
+def test_gzip_and_chunked_answers_are_read(name: str, chunked: bool, misbehaving: Any) -> None:
+    accepted = next(case for case in captured(name, "submit") if "raises" not in case["expect"])
+    body = gzip.compress(json.dumps(accepted["answer"]["json"]).encode())
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\n"
+    if chunked:
+        pieces = b"".join(b"%x\r\n%b\r\n" % (1, body[at : at + 1]) for at in range(len(body)))
+        reply = head + b"Transfer-Encoding: chunked\r\n\r\n" + pieces + b"0\r\n\r\n"
+    else:
+        reply = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    with base.open_client(timeout_seconds=5) as http:
+        provider = providers.get(name)({"api_key": KEY, "base_url": misbehaving(reply)}, http)
+        assert provider.submit(request(name)).job_id == accepted["expect"]["job_id"]
+
+
+@every_provider
 def test_of_an_endless_answer_no_more_than_a_mebibyte_is_read(name: str) -> None:
     accepted = next(case for case in captured(name, "submit") if "raises" not in case["expect"])
     body = json.dumps(accepted["answer"]["json"])
@@ -314,6 +350,52 @@ def test_no_job_repeats_a_signed_url_in_its_reason_or_shows_one_in_its_repr(name
     job = client(name, Wire(answer(200, text=body))).fetch(failed["job_id"])
     assert "could not fetch https://inbox.example.test/face.png" in job.error
     assert "canary" not in job.error + repr(job) + repr(request(name))
+
+
+@every_provider
+@pytest.mark.parametrize("encode", [lambda text: text, quote, lambda text: quote(text, safe="")])
+def test_no_error_repeats_what_was_sent_in_whatever_spelling(name: str, encode: Any) -> None:
+    key, signature = "sk/with+odd=signs/0123456789", "c2lnbmF0dXJl/K0+bWFj="
+    face = f"https://inbox.example.test/f.png?X-Amz-Signature={quote(signature, safe='')}"
+    texts = [key, signature, "canary-mac", CALLBACK, face]
+    quoted = " ".join(encode(text) for text in texts)
+    refused = answer(400, {"code": 400, "msg": quoted, "message": quoted})
+    portrait = base.Media("face.png", "image/png", url=face)
+    with pytest.raises(base.ProviderError) as caught:
+        client(name, Wire(refused), api_key=key).submit(request(name, portrait=portrait))
+    for secret in (key, signature, "canary-mac"):
+        assert secret not in str(caught.value)
+        assert quote(secret, safe="") not in str(caught.value)
+
+
+@every_provider
+def test_no_job_repeats_the_key_in_its_reason(name: str) -> None:
+    failed = next(
+        case for case in captured(name, "fetch") if case["expect"].get("status") == "failed"
+    )
+    reason, shown = failed["expect"]["error"], f"{KEY} and {quote(KEY)}"
+    body = json.dumps(failed["answer"]["json"]).replace(reason, shown)
+    assert KEY not in client(name, Wire(answer(200, text=body))).fetch(failed["job_id"]).error
+
+
+@every_provider
+def test_the_account_s_fingerprint_changes_with_key_and_host_and_shows_neither(name: str) -> None:
+    wire = Wire(answer(200, {}))
+    first, again = client(name, wire), client(name, wire)
+    assert first.account_id == again.account_id
+    assert KEY not in first.account_id
+    others = [
+        client(name, wire, api_key="sk-another-key"),
+        client(name, wire, base_url="https://elsewhere.example.test"),
+    ]
+    assert first.account_id not in {other.account_id for other in others}
+
+
+@every_provider
+def test_a_new_key_of_an_account_that_is_named_is_the_same_account(name: str) -> None:
+    wire = Wire(answer(200, {}))
+    old, new = (client(name, wire, api_key=key, account="main") for key in ("sk-one", "sk-two"))
+    assert old.account_id == new.account_id
 
 
 @every_provider

@@ -148,3 +148,17 @@ def test_an_empty_account_is_reported_in_words_that_help() -> None:
         'kie answered 402 "Credits insufficient": '
         "top up the account or switch provider (secret of provider kie)"
     )
+
+
+def test_infinitalk_is_never_sent_an_empty_prompt() -> None:
+    wire = Wire(ACCEPTED)
+    client("kie", wire).submit(request("kie", prompt="  "))
+    assert wire.posts[0]["input"]["prompt"] == "A person speaks to the camera."
+
+
+def test_an_upload_s_link_with_a_raw_space_is_encoded() -> None:
+    link = "https://tempfile.example.test/my face.png"
+    uploaded = answer(200, {"code": 200, "data": {"downloadUrl": link}})
+    wire = Wire(uploaded, uploaded, ACCEPTED)
+    client("kie", wire).submit(request("kie", **BYTES))
+    assert b"/my%20face.png" in wire.requests[-1].content

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -249,9 +250,120 @@ def test_no_voice_or_two_of_them_are_refused_before_anything_is_sent(
     assert not wire.requests
 
 
-def test_the_probe_lists_and_reports_a_bad_key() -> None:
-    client("kling", Wire(answer(200, {"code": 0, "data": []}))).probe()
-    with pytest.raises(base.AccountRejected):
-        client(
-            "kling", Wire(answer(401, {"code": 1002, "message": "Authorization is invalid"}))
-        ).probe()
+SPEAKING = answer(200, {"code": 0, "data": {"task_id": "77", "task_status": "processing"}})
+
+
+def test_speech_that_is_not_ready_is_waited_for_and_not_bought_again() -> None:
+    with pytest.raises(base.RejectedLater) as caught:
+        client("kling", Wire(SPEAKING)).submit(request("kling", **TEXT))
+    assert caught.value.bought == {"speech_id": "77"}
+    assert caught.value.stage == "speech"
+    kept = {**TEXT["settings"], "speech_id": "77"}  # type: ignore[dict-item]
+    again = Wire(SPEAKING)
+    with pytest.raises(base.RejectedLater):
+        client("kling", again).submit(request("kling", voice=None, settings=kept))
+    ready = Wire(SPOKEN, ACCEPTED)
+    client("kling", ready).submit(request("kling", voice=None, settings=kept))
+    assert [(one.method, one.url.path) for one in ready.requests] == [
+        ("GET", "/v1/audio/tts/77"),
+        ("POST", "/v1/videos/avatar/image2video"),
+    ]
+    assert [one.method for one in again.requests] == ["GET"]
+
+
+@pytest.mark.parametrize("reply", [NO_SUCH, answer(502, text="<html></html>")])
+def test_speech_that_cannot_be_queried_is_asked_for_again(reply: httpx.Response) -> None:
+    kept = {**TEXT["settings"], "speech_id": "77"}  # type: ignore[dict-item]
+    with pytest.raises(base.RejectedLater) as caught:
+        client("kling", Wire(reply)).submit(request("kling", voice=None, settings=kept))
+    assert caught.value.bought == {"speech_id": "77"}
+
+
+def test_speech_whose_answer_is_lost_says_that_no_video_was_requested() -> None:
+    with pytest.raises(base.Ambiguous) as caught:
+        client("kling", Wire(answer(502, text="<html></html>"))).submit(request("kling", **TEXT))
+    assert caught.value.stage == "speech"
+
+
+def page(*times: int, ids: str = "j") -> httpx.Response:
+    jobs = [
+        {"task_id": f"{ids}{at}", "task_status": "processing", "created_at": at * 1000}
+        for at in times
+    ]
+    return answer(200, {"code": 0, "data": jobs})
+
+
+SINCE = datetime.fromtimestamp(100, UTC)
+
+
+def test_the_list_is_read_back_to_a_time_page_by_page() -> None:
+    wire = Wire(page(300, 250), page(200, 120), page(90, 80), page(70))
+    jobs = client("kling", wire).list_jobs(SINCE)
+    assert [job.job_id for job in jobs] == ["j300", "j250", "j200", "j120"]
+    assert [one.url.params["pageNum"] for one in wire.requests] == ["1", "2", "3"]
+
+
+def test_a_list_in_another_order_is_read_to_its_end() -> None:
+    wire = Wire(page(80, 90), page(70, 300), page(110), page())
+    jobs = client("kling", wire).list_jobs(SINCE)
+    assert {job.job_id for job in jobs} == {"j300", "j110"}
+    assert len(wire.requests) == 4
+
+
+def test_a_list_without_end_proves_nothing() -> None:
+    with pytest.raises(base.Unavailable):
+        client("kling", Wire(page(300))).list_jobs(SINCE)
+
+
+def test_a_lost_job_is_found_on_a_later_page_of_the_list() -> None:
+    ours = answer(200, {"code": 0, "data": [{**record(JOB, OURS), "created_at": 150_000}]})
+    wire = Wire(page(300), ours, page(90))
+    assert client("kling", wire).find_in_list(OURS, SINCE).job_id == JOB
+    with pytest.raises(base.JobNotFound):
+        client("kling", Wire(page(300), page(90))).find_in_list(OURS, SINCE)
+
+
+def costs(*packs: dict[str, object], **inner: object) -> httpx.Response:
+    data = {"code": 0, "resource_pack_subscribe_infos": list(packs), **inner}
+    return answer(200, {"code": 0, "data": data})
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        costs(),
+        costs({"status": "online", "remaining_quantity": 12.5}),
+        costs({"status": "runOut"}, {"status": "online"}),
+        answer(200, {"code": 0, "data": {"code": 0, "msg": "success"}}),
+    ],
+)
+def test_the_probe_is_the_free_query_for_costs(reply: httpx.Response) -> None:
+    wire = Wire(reply)
+    client("kling", wire).probe()
+    assert [(one.method, one.url.path) for one in wire.requests] == [("GET", "/account/costs")]
+    query = wire.requests[0].url.params
+    assert int(query["end_time"]) - int(query["start_time"]) == 30 * 86_400_000
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (answer(401, {"code": 1002, "message": "Authorization is invalid"}), base.AccountRejected),
+        (costs({"status": "runOut", "remaining_quantity": 0}), base.AccountRejected),
+        (costs({"status": "online", "remaining_quantity": 0}), base.AccountRejected),
+        (costs(code=1001, msg="no"), base.AccountRejected),
+        (answer(429, {"code": 1302, "message": "too fast"}), base.Unavailable),
+        (answer(200, {"code": 1200, "message": "start_time"}), base.Unavailable),
+    ],
+)
+def test_the_probe_reports_a_bad_key_and_an_account_without_a_pack(
+    reply: httpx.Response, kind: type[base.ProviderError]
+) -> None:
+    with pytest.raises(kind):
+        client("kling", Wire(reply)).probe()
+
+
+def test_a_host_without_the_query_for_costs_is_probed_by_its_list() -> None:
+    wire = Wire(answer(404, text="<html></html>"), answer(200, {"code": 0, "data": []}))
+    client("kling", wire).probe()
+    assert [one.url.path for one in wire.requests][-1] == "/v1/videos/avatar/image2video"

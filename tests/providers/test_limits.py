@@ -26,7 +26,7 @@ MB = base.MB
             KIE_AUDIO,
             10 * MB,
             10 * MB,
-            (None, None),
+            (None, 15),
             5000,
         ),
         (
@@ -111,3 +111,18 @@ def test_rate_limits_and_retentions_are_those_of_the_documentation() -> None:
     assert (kie.rate_limit.submits, kie.rate_limit.seconds, kie.rate_limit.running) == (18, 10, 100)
     assert kling.rate_limit.running == 5
     assert (kie.retention_days, kling.retention_days) == (14, 30)
+
+
+def test_infinitalk_s_fifteen_seconds_are_reported_and_can_be_lifted() -> None:
+    limits = providers.get("kie").models["infinitalk/from-audio"].limits
+    reported = limits.reported["audio_max_seconds"]
+    assert "six public clients" in reported.source
+    assert "kling/ai-avatar-standard" in " ".join(reported.cures)
+    assert limits.lifted().audio_max_seconds is None
+    assert limits.lifted().audio_bytes == limits.audio_bytes
+    assert not limits.lifted().reported
+
+
+def test_what_failed_jobs_cost_is_said_where_it_is_documented() -> None:
+    charges = {name: providers.get(name).charges_failed_jobs for name in providers.NAMES}
+    assert charges == {"kie": False, "kling": None, "comet": None, "relay": True}
