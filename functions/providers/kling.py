@@ -154,8 +154,8 @@ class Kling(KlingDialect):
         now = int(time.time() * 1000)
         since = now - COSTS_DAYS * 86_400_000
         answer = self.ask(COSTS_PATH, {"start_time": since, "end_time": now})
-        if answer.status == 404 and dialect.code_of(answer.body) is None:
-            self._page(1, 1)  # a host of before this query
+        if answer.status == 404:  # a host that does not have this query
+            self._page(1, 1)
             return
         data = base.json_object(answer.body.get("data"))
         inner = dialect.code_of(data) if "code" in data else 0

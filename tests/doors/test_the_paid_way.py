@@ -100,7 +100,8 @@ def test_an_accepted_task_has_its_job_and_an_execution_after_exactly_one_post(
     ("answer", "status", "code"),
     [
         ({"code": 422, "msg": "image_url is invalid"}, Status.FAILED, "422"),
-        ({"code": 500, "msg": "Server exception, please try again later", "data": None}, Status.FAILED, "500"),
+        ({"code": 500, "msg": "Server exception, please try again later", "data": None}, Status.SUBMITTING, None),
+        ({"code": 501, "msg": "Generation failed", "data": None}, Status.SUBMITTING, None),
         ({"code": 505, "msg": "disabled"}, Status.FAILED, "505"),
         ({"code": 429, "msg": "too fast", "data": None}, Status.READY, None),
         ({"code": 455, "msg": "maintenance"}, Status.READY, None),
@@ -279,7 +280,7 @@ def test_a_bell_is_a_bell_whatever_is_written_on_it(shop: Workshop, ready: Task,
 def test_a_late_bell_on_a_failed_task_brings_the_paid_video_after_all(
     shop: Workshop, ready: Task
 ) -> None:
-    task = pay(shop, {"code": 500, "msg": "Server exception, please try again later", "data": None})
+    task = pay(shop, {"code": 505, "msg": "This feature is disabled", "data": None})
     assert task.status is Status.FAILED
     ring(shop, body={"code": 200, "data": {"taskId": JOB, "state": "success"}})
     assert shop.executions() == [f"{task.task_id}-1-late1"]
@@ -291,7 +292,7 @@ def test_a_late_bell_on_a_failed_task_brings_the_paid_video_after_all(
 def test_each_late_bell_is_looked_into_even_where_an_earlier_one_came_to_nothing(
     shop: Workshop, ready: Task
 ) -> None:
-    task = pay(shop, {"code": 500, "msg": "Server exception, please try again later", "data": None})
+    task = pay(shop, {"code": 505, "msg": "This feature is disabled", "data": None})
     for _ in range(2):
         ring(shop, body={"code": 200, "data": {"taskId": JOB, "state": "success"}})
     assert shop.executions() == [f"{task.task_id}-1-late1", f"{task.task_id}-1-late2"]
