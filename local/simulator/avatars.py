@@ -95,7 +95,7 @@ def avatar_request(body: dict[str, Any], provider: KlingDialect) -> AvatarReques
         raise Trouble("image is required")
     if bool(audio_id) == bool(sound_file):
         raise Trouble("exactly one of audio_id and sound_file must be given")
-    if provider.prompt_required and "prompt" not in body:
+    if provider.prompt_required and not isinstance(body.get("prompt"), str):
         raise Trouble("prompt is required", 400)
     if len(prompt) > 2500:
         raise Trouble("prompt must not exceed 2500 characters")
@@ -108,7 +108,7 @@ def avatar_request(body: dict[str, Any], provider: KlingDialect) -> AvatarReques
 
 
 def _watermark(given: Any) -> bool:
-    """The seed's table says array, its own answer and the newer documentation an object: both are
+    """Kling's table says array, its own answer and the newer documentation an object: both are
     taken."""
     if given in (None, "", []):
         return False
@@ -126,7 +126,7 @@ def _file(given: str, provider: KlingDialect) -> Medium:
     if not given.startswith(("http://", "https://")):
         try:
             return library.keep(base64.b64decode(given, validate=True))
-        except binascii.Error:
+        except (binascii.Error, ValueError):
             raise Trouble(NOT_BASE64) from None
     try:
         return library.fetch(given)

@@ -7,7 +7,6 @@ import base64
 import hashlib
 import hmac
 import itertools
-import json
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -20,6 +19,7 @@ import httpx
 from local.simulator.clock import Clock
 from local.simulator.jobs import Book, Job
 from local.simulator.media import trusted
+from local.simulator.server import as_json
 
 # kie: 15 s, stop after the third failed retry (documented for its siblings). How long it waits
 # between: nobody knows.
@@ -119,14 +119,14 @@ class Post:
         self._clock.at(notice["due"], lambda: self._line_up(notice))
 
     def _post(self, notice: dict[str, Any]) -> bool:
-        content = json.dumps(notice["body"], ensure_ascii=False, separators=(",", ":")).encode()
+        content = as_json(notice["body"])
         signed = self._sign(
             Letter(notice["provider"], notice["id"], notice["body"], content, notice["genuine"])
         )
         headers = {"Content-Type": "application/json"} | signed
         try:
             return self._client.post(notice["url"], content=content, headers=headers).is_success
-        except (httpx.HTTPError, httpx.InvalidURL):
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError):
             return False  # as the provider sees it: nobody took it; it is sent again
 
 

@@ -1,6 +1,6 @@
 """CometAPI: Kling's bodies on success, an envelope of its own on refusal, HTML on a wrong path.
 
-https://apidoc.cometapi.com · the seed of its avatar page.
+https://apidoc.cometapi.com · its page "Create a Kling avatar task".
 """
 
 from __future__ import annotations
@@ -31,8 +31,11 @@ class Comet(KlingDialect):
     prefix = "/kling"
     too_fast, closed = 429, 503
     longest_voice = 60.0
-    prompt_required = True
     request_id_on_create = False
+
+    @property
+    def prompt_required(self) -> bool:
+        return self.options.comet_prompt == "required"
 
     @property
     def key(self) -> str:
@@ -43,7 +46,7 @@ class Comet(KlingDialect):
         if not request.path.startswith(self.prefix + "/"):
             return Response(301, b"", {"Location": "https://api.cometapi.com/kling" + request.path})
         given = request.headers.get("authorization", "")
-        if not hmac.compare_digest(given.encode(), f"Bearer {self.key}".encode()):
+        if not hmac.compare_digest(given.encode(errors="replace"), f"Bearer {self.key}".encode()):
             return self.refuse(401)
         if (request.method, path) == ("POST", AVATAR):
             return self.create(_as_documented(request))

@@ -4,6 +4,7 @@ told about."""
 from __future__ import annotations
 
 import dataclasses
+import random
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -20,9 +21,9 @@ from local.simulator.provider import Provider, RefusalError
 from local.simulator.rendering import Renderer
 from local.simulator.server import Response, html_response
 
+LATE_REFUND_SECONDS = 6 * 3600.0
 REFUSED_LATE_SECONDS = 90.0  # "accepted at create, failed 1-2 min later"
-# The callback address in kie's examples; somebody owns that name, and did not ask for our
-# callbacks.
+# The callback address in kie's examples: that name has an owner, who is not called.
 EXAMPLE_CALLBACK = "https://your-domain.com/"
 FORGED_LINK = "http://169.254.169.254/latest/meta-data/video.mp4"
 
@@ -51,6 +52,7 @@ class Engine:
         self.callbacks = options.callbacks
         self.providers: dict[str, Provider] = {}
         self.results_address = ""
+        self._chance = random.Random(options.seed or None)
 
     def start(self) -> None:
         self.post.resume()
@@ -78,7 +80,7 @@ class Engine:
         """`make` is the provider at work; around it is what can happen to a create. RefusalError:
         no job was made."""
         self.faults.see_create(subject)
-        disturbed = self.disturb(provider, subject, "create")
+        disturbed = self.disturb(provider, subject, "create", make)
         if disturbed:
             return disturbed
         if slow := self.faults.strike("slow_create", subject):
@@ -100,12 +102,20 @@ class Engine:
             answer.wire, answer.amount = "hang", hang["seconds"]
         return answer
 
-    def disturb(self, provider: Provider, subject: Subject, place: str) -> Response | None:
+    def disturb(
+        self,
+        provider: Provider,
+        subject: Subject,
+        place: str,
+        make: Callable[[], Response] | None = None,
+    ) -> Response | None:
         """Maintenance, throttling or, for a query, an HTML page in place of the answer."""
         if self.faults.strike("maintenance", subject, now=self.clock.now()):
             return provider.refuse(provider.closed)
         if throttled := self.faults.strike("throttle", subject, at=place):
-            return provider.refuse(throttled["code"] or provider.too_fast)
+            if throttled["made"] and make is not None:
+                _quietly(make)
+            return provider.refuse(throttled["code"] or provider.too_fast, throttled["message"])
         if place == "query" and (page := self.faults.strike("html", subject, at=place)):
             return _page(page)
         return None
@@ -122,15 +132,17 @@ class Engine:
         if self.options.job_seconds_per_second >= 0:
             per_second = self.options.job_seconds_per_second
         lasts = base + per_second * job.seconds
+        lasts *= self._chance.lognormvariate(0.0, self.options.job_spread)
+        lasts += self.options.queue_seconds * self.book.running(job.provider)
         job.updated = job.created
         self._afflict(job)
         lasts = min(lasts, REFUSED_LATE_SECONDS) if job.error else lasts
         job.processing_at = job.created + lasts / 50
         job.ends_at = None if job.flaw == "stuck" else job.created + lasts
         with self.book.together():
+            if self._charged_at(provider) == "create":
+                self._charge(job, job.created)
             self.book.save(job)
-            if provider.prepaid:
-                self.book.charge(job, job.created, job.price)
             self._forge(job, provider)
             self._tell(job)
         self._schedule(job)
@@ -140,6 +152,8 @@ class Engine:
         restart."""
         if failed := self.faults.strike("failed", job.subject):
             job.error = self.providers[job.provider].failure(failed["reason"])
+        elif not job.error and self._chance.random() < self.options.moderation:
+            job.error = self.providers[job.provider].failure("moderation")
         for flaw in ("empty_result", "malformed_result"):
             if struck := self.faults.strike(flaw, job.subject):
                 job.flaw, job.flaw_queries = flaw, struck["queries"]
@@ -160,6 +174,8 @@ class Engine:
         with self.book.together():
             if job.status == SUBMITTED:
                 job.status, job.updated = PROCESSING, max(job.processing_at, job.created)
+                if self._charged_at(self.providers[job.provider]) == "start":
+                    self._charge(job, job.updated)
                 self.book.save(job)
                 self._tell(job)
 
@@ -193,18 +209,39 @@ class Engine:
                 self.publish(
                     job.link, f"videos/{job.video}", "video/mp4", provider.link_hours, job.id
                 )
-                if not provider.prepaid:
-                    self.book.charge(job, job.ended, job.price)
-            elif provider.prepaid and not (
-                job.provider.startswith("relay") and self.options.relay_charges_failures
-            ):
-                self.book.charge(job, job.ended, -job.price, "refund")
+                self._charge(job, job.ended)
+            elif job.charged:
+                self._refund(job, job.ended)
             # Last: queries read the job without waiting for us, and one that ended has its link.
             job.status = status
             self.book.save(job)
             self._tell(job)
 
-    # Somebody is told, or asks
+    # Money
+
+    def _charged_at(self, provider: Provider) -> str:
+        usual = "create" if provider.prepaid else "end"
+        return usual if self.options.charge_at == "usual" else self.options.charge_at
+
+    def _charge(self, job: Job, at: float) -> None:
+        """Once for each job, whatever the moment."""
+        if not job.charged:
+            job.charged = True
+            self.book.charge(job, at, job.price)
+
+    def _refund(self, job: Job, at: float) -> None:
+        kept = job.provider.startswith("relay") and self.options.relay_charges_failures
+        share = {"none": 0.0, "partial": 0.5}.get(self.options.refunds, 1.0)
+        if kept or not share:
+            return
+        late = LATE_REFUND_SECONDS if self.options.refunds == "late" else 0.0
+        amount = -job.price * share
+        if not late:
+            self.book.charge(job, at, amount, "refund")
+            return
+        self.clock.at(at + late, lambda: self.book.charge(job, at + late, amount, "refund"))
+
+    # Callbacks and queries
 
     def _tell(self, job: Job) -> None:
         body = self.providers[job.provider].notice(job)
@@ -251,6 +288,8 @@ class Engine:
         job = self.book.job(provider, job_id)
         if job is None and by_external_id:
             job = self.book.by_external_id(provider, job_id)
+        if job and self.clock.now() - job.created > self.options.record_days * 86_400:
+            return None
         if job and self.faults.strike("not_found", job.subject, age=self.clock.now() - job.created):
             return None
         return job

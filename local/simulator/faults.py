@@ -21,8 +21,9 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "slow_create": ("the answer takes so many real seconds longer", {"seconds": 5.0}),
     "late_create": ("the answer fails, the job appears so many seconds later", {"seconds": 30.0}),
     "throttle": (
-        "refused with this code (null: the provider's own for too fast)",
-        {"code": None, "at": "create"},
+        "refused with this code (null: the provider's own for too fast) and this message; with "
+        "made, the job is made all the same",
+        {"code": None, "at": "create", "message": "", "made": False},
     ),
     "maintenance": (
         "every call is refused, for so many seconds (null: until deleted)",
@@ -136,7 +137,7 @@ class Faults:
         """ValueError says what is wrong with it."""
         parameters = dict(parameters)
         kind = parameters.pop("fault", None)
-        if kind not in KINDS:
+        if not isinstance(kind, str) or kind not in KINDS:
             raise ValueError(f"fault is one of: {', '.join(KINDS)}")
         common: dict[str, Any] = {
             name: parameters.pop(name)
@@ -227,6 +228,16 @@ def _check(kind: str, settings: dict[str, Any], common: dict[str, Any]) -> None:
         raise ValueError(
             "match is an object with external_id, callback, prompt (substrings) and nth (a number)"
         )
+    for name, value in settings.items():
+        _check_type(name, value, KINDS[kind][1][name])
+    if not all(
+        isinstance(match.get(name, ""), str) for name in ("external_id", "callback", "prompt")
+    ):
+        raise ValueError("external_id, callback and prompt of match are texts")
+    if not isinstance(match.get("nth", 1), int) or isinstance(match.get("nth"), bool):
+        raise ValueError("nth of match is a whole number")
+    if not isinstance(common.get("seed", 0), int):
+        raise ValueError("seed is a whole number")
     if settings.get("at", "any") not in PLACES:
         raise ValueError(f"at is one of: {', '.join(PLACES)}")
     if "as" in settings and settings["as"] not in MANNERS[kind]:
@@ -237,8 +248,30 @@ def _check(kind: str, settings: dict[str, Any], common: dict[str, Any]) -> None:
     ):
         raise ValueError("probability is a number from 0 to 1")
     count = common.get("count")
-    if count is not None and (not isinstance(count, int) or count < 1):
+    if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 1):
         raise ValueError("count is a whole number above 0, or left out")
+
+
+# What a setting takes whose default is null.
+KIND_WORDS = {
+    int: "a whole number, 0 or more",
+    float: "a number, 0 or more",
+    bool: "true or false",
+    str: "a text",
+}
+NULLABLE = {"code": int, "seconds": float, "queries": int}
+
+
+def _check_type(name: str, value: Any, default: Any) -> None:
+    if default is None and value is None:
+        return
+    kind = NULLABLE[name] if default is None else type(default)
+    allowed = (int, float) if kind is float else (kind,)
+    fits = isinstance(value, allowed) and (kind is bool or not isinstance(value, bool))
+    if not fits or (kind in (int, float) and not 0 <= value < math.inf):
+        raise ValueError(f"{name} is {KIND_WORDS[kind]}")
+    if name == "status" and not 200 <= value <= 599:
+        raise ValueError("status is a number from 200 to 599")
 
 
 def _shown(fault: Fault) -> dict[str, Any]:

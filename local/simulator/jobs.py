@@ -57,6 +57,7 @@ class Job:
     """Callbacks that shall come after that of the end."""
     flaw: str = ""
     flaw_queries: int | None = None
+    charged: bool = False
 
     @property
     def subject(self) -> Subject:
@@ -193,11 +194,14 @@ class Book:
 def without_secrets(url: str) -> str:
     """A callback address fit for eyes: no query, and no token in its last segment (they are what
     makes it secret)."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "(not a URL)"
     head, _, last = parts.path.rpartition("/")
     if len(last) >= 16 or "." in last:
         last = last.partition(".")[0][:8] + "…"
-    port = f":{parts.port}" if parts.port else ""
     return f"{parts.scheme}://{parts.hostname or ''}{port}{head}/{last}" if url else ""
 
 

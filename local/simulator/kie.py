@@ -1,6 +1,6 @@
 """kie.ai's job API: infinitalk and the Kling avatars behind one createTask and one recordInfo.
 
-https://docs.kie.ai · the seeds of both models · recorded traffic, where it differs from the
+https://docs.kie.ai · its pages of both models · recorded traffic, where it differs from the
 documentation.
 """
 
@@ -68,10 +68,16 @@ class Kie(Provider):
         return self.options.kie_key
 
     def answer(self, request: Request) -> Response:
+        answer = self._answer(request)
+        if self.options.kie_encoding != "plain":
+            answer.encoding = self.options.kie_encoding
+        return answer
+
+    def _answer(self, request: Request) -> Response:
         given = request.headers.get("authorization", "")
         if not given:
             return self.refuse(401, NO_KEY)
-        if not hmac.compare_digest(given.encode(), f"Bearer {self.key}".encode()):
+        if not hmac.compare_digest(given.encode(errors="replace"), f"Bearer {self.key}".encode()):
             return self.refuse(401)
         route = (request.method, request.path)
         if route == ("POST", CREATE):
@@ -88,10 +94,10 @@ class Kie(Provider):
         return float(self.options.kie_credits - self.engine.book.spent(self.name))
 
     def refuse(self, code: int, why: str = "") -> Response:
-        status = code if self.options.kie_status == "real" and code >= 400 else 200
-        return json_response(
-            {"code": code, "msg": why or TEXTS.get(code, "error"), "data": None}, status
-        )
+        status = code if self.options.kie_status == "real" and 400 <= code < 600 else 200
+        headers = self.limit_headers(self.options.kie_creates_per_10s, 10) if code == 429 else {}
+        body = {"code": code, "msg": why or TEXTS.get(code, "error"), "data": None}
+        return json_response(body, status, **headers)
 
     def failure(self, reason: str) -> tuple[str, str]:
         known = {
@@ -134,7 +140,10 @@ class Kie(Provider):
         inputs = body["input"]
         portrait, voice = self._fetch(inputs["image_url"]), self._fetch(inputs["audio_url"])
         self._check_media(model, portrait, voice)
-        mode = inputs.get("resolution") or next(iter(model.prices))
+        if self.options.kie_long_voice == "refuse" and self._is_too_long(body["model"], voice):
+            self._invalid(f"audio_url: {self._too_long()}")
+        mode = inputs.get("resolution") if "" not in model.prices else ""
+        mode = mode or next(iter(model.prices))
         price = float(model.prices[mode] * math.floor(voice.seconds))
         if price > self.credits():
             raise RefusalError(self.refuse(402))
@@ -153,6 +162,7 @@ class Kie(Provider):
             mode=mode,
             price=price,
             unit="credits",
+            error=self._too_long_later(body["model"], voice),
         )
         self.engine.accept(job, model.seconds)
         data = {"taskId": job_id} | ({"recordId": job_id} if self._recorded else {})
@@ -165,11 +175,16 @@ class Kie(Provider):
         for name in ("image_url", "audio_url", "prompt"):
             if not isinstance(inputs.get(name), str) or (name != "prompt" and not inputs[name]):
                 self._invalid(f"{name} is required")
+        if model.prompt_required and not inputs["prompt"].strip():
+            self._invalid("prompt is required")
         if len(inputs["prompt"]) > 5000:
             self._invalid("prompt cannot exceed 5000 characters")
         if not isinstance(body.get("callBackUrl") or "", str):
             self._invalid("callBackUrl is not a valid URL")
-        if "" not in model.prices and (inputs.get("resolution") or "480p") not in model.prices:
+        resolution = inputs.get("resolution") or "480p"
+        if not isinstance(resolution, str) or (
+            "" not in model.prices and resolution not in model.prices
+        ):
             self._invalid("resolution is not within the range of allowed options")
         seed = inputs.get("seed")
         number = isinstance(seed, int | float) and not isinstance(seed, bool)
@@ -211,6 +226,16 @@ class Kie(Provider):
                 f"audio_url: The audio must not be longer than {model.audio_seconds:.0f} seconds"
             )
 
+    def _is_too_long(self, model: str, voice: Medium) -> bool:
+        most = self.options.kie_infinitalk_seconds
+        return bool(model == "infinitalk/from-audio" and most and voice.seconds > most + 0.1)
+
+    def _too_long(self) -> str:
+        return f"The audio must not be longer than {self.options.kie_infinitalk_seconds:g} seconds"
+
+    def _too_long_later(self, model: str, voice: Medium) -> tuple[str, str] | None:
+        return ("422", self._too_long()) if self._is_too_long(model, voice) else None
+
     def _invalid(self, why: str) -> NoReturn:
         raise RefusalError(self.refuse(422, why))
 
@@ -238,6 +263,8 @@ class Kie(Provider):
             self, job.subject if job else Subject(self.name), "query"
         ):
             return disturbed
+        if job and job.status == FAILED and self.options.kie_failures == "envelope":
+            return self.refuse(501, job.error[1] if job.error else "")
         return self._ok(self._record(job, by_query=True)) if job else self.refuse(422)
 
     def notice(self, job: Job) -> dict[str, Any] | None:
@@ -320,7 +347,7 @@ class Kie(Provider):
         """A temporary link of 20 minutes for a file of kie's own."""
         try:
             url = str(request.json()["url"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, IndexError):
             return self.refuse(422, "url is required")
         link = self.engine.book.get("link", url.removeprefix(self.engine.results_address))
         if not url.startswith(self.engine.results_address) or link is None:

@@ -76,7 +76,7 @@ class Files:
         encoded = str(_needed(fields, "base64Data"))
         try:
             content = base64.b64decode(re.sub(r"^data:[^,]*,", "", encoded), validate=True)
-        except binascii.Error:
+        except (binascii.Error, ValueError):
             raise UploadError("Invalid Base64 data") from None
         return fields, "", self._engine.library.keep(content)
 

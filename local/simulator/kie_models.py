@@ -1,6 +1,6 @@
 """kie.ai's avatar models: what each takes, how long it works and what it costs.
 
-https://docs.kie.ai · the seeds of both models · recorded traffic.
+https://docs.kie.ai · its pages "Infinitalk" and "Kling V1 Avatar Standard" · recorded traffic.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ class Model:
     audio_bytes: int
     prices: dict[str, int]
     audio_seconds: float = math.inf
+    prompt_required: bool = False
+    """Whether "" is refused."""
     seconds: tuple[float, float] = (
         290.0,
         2.5,
@@ -31,7 +33,11 @@ class Model:
 
 MODELS = {
     "infinitalk/from-audio": Model(
-        WITH_WEBP, 10 * MB, {"480p": 3, "720p": 12}, seconds=(120.0, 6.0)
+        WITH_WEBP,
+        10 * MB,
+        {"480p": 3, "720p": 12},
+        prompt_required=True,
+        seconds=(120.0, 6.0),
     ),
     "kling/v1-avatar-standard": Model(WITH_WEBP, 10 * MB, {"": 8}),
     "kling/ai-avatar-standard": Model(JPEG_PNG, 100 * MB, {"": 8}, audio_seconds=300.0),

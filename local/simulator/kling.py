@@ -1,7 +1,7 @@
 """Kling's official avatar API, and the dialect that CometAPI and the relays took over from it.
 
-https://app.klingai.com/global/dev/document-api (the legacy /v1 APIs) · the seed of the official
-API.
+https://app.klingai.com/global/dev/document-api (the legacy /v1 APIs) · its avatar page,
+"数字人对口型".
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from local.simulator.server import Request, Response, json_response
 from local.simulator.speech import Speech
 
 AVATAR, TTS, VOICES = "/v1/videos/avatar/image2video", "/v1/audio/tts", "/v1/general/presets-voices"
+COSTS = "/account/costs"
 
 # business code -> HTTP status and text
 CODES = {
@@ -59,9 +60,12 @@ class KlingDialect(Provider):
 
     prefix = ""
     longest_voice = 300.0
-    prompt_required = False
     unit, rates = "units", UNITS_PER_SECOND
     request_id_on_create = True
+
+    @property
+    def prompt_required(self) -> bool:
+        return False
 
     @property
     def blanks_refused(self) -> bool:
@@ -263,22 +267,28 @@ class Kling(KlingDialect):
             return self._one(path.removeprefix(AVATAR + "/"))
         if (method, path) in (("POST", TTS), ("GET", VOICES)):
             return self.speech.answer(request)
-        known = path.startswith(AVATAR) or path in (TTS, VOICES)
+        if method == "GET" and path.startswith(TTS + "/"):
+            return self.speech.query(path.removeprefix(TTS + "/"))
+        if (method, path) == ("GET", COSTS):
+            return self._costs(request)
+        known = path.startswith(AVATAR) or path in (TTS, VOICES, COSTS)
         return self.refuse(1202 if known else 1203)
 
     def refuse(self, code: int, why: str = "") -> Response:
         status, text = CODES.get(code, (400, "Error"))
-        return json_response(
-            {"code": code, "message": why or text, "request_id": str(uuid.uuid4())}, status
-        )
+        body = {"code": code, "message": why or text, "request_id": str(uuid.uuid4())}
+        headers = self.limit_headers(self.options.kling_slots, 5) if code in (1302, 1303) else {}
+        return json_response(body, status, **headers)
 
     def late(self) -> Response:
         return self.refuse(5002)
 
     def admit(self, wanted: AvatarRequest) -> None:
-        blocked = self.options.kling_duplicates == "refuse" and wanted.external_id
+        way = self.options.kling_duplicates
+        blocked = way != "accept" and wanted.external_id
         if blocked and self.engine.book.by_external_id(self.name, wanted.external_id):
-            raise Trouble(f"external_task_id already exists: {wanted.external_id}")
+            known = f"external_task_id already exists: {wanted.external_id}"
+            raise Trouble(known if way == "refuse" else CODES[1201][1])
         if self.engine.book.spent(self.name) >= self.options.kling_units:
             raise Trouble("", 1102)
         slots = self.options.kling_slots
@@ -289,7 +299,7 @@ class Kling(KlingDialect):
         return [secret for secret in self.options.kling_webhook_secret.split(",") if secret]
 
     def _one(self, job_id: str) -> Response:
-        job, disturbed = self.query(job_id, by_external_id=True)
+        job, disturbed = self.query(job_id, self.options.kling_lookup == "both")
         if disturbed:
             return disturbed
         if job is None:
@@ -308,8 +318,37 @@ class Kling(KlingDialect):
             return self.refuse(1201, "pageNum and pageSize must be integers")
         if not 1 <= page <= 1000 or not 1 <= size <= 500:
             return self.refuse(1201, "pageNum must be in [1, 1000] and pageSize in [1, 500]")
-        jobs = self.engine.book.jobs(self.name)[(page - 1) * size : page * size]
+        size = min(size, self.options.kling_list_page or size)
+        jobs = self._listed()[(page - 1) * size : page * size]
         return json_response(self.envelope([self.record(job, by_query=True) for job in jobs]))
+
+    def _listed(self) -> list[Job]:
+        oldest = self.engine.clock.now() - self.options.record_days * 86_400
+        newest = self.engine.clock.now() - self.options.kling_list_lag_seconds
+        jobs = [job for job in self.engine.book.jobs(self.name) if oldest <= job.created <= newest]
+        return jobs if self.options.kling_list_order == "newest" else jobs[::-1]
+
+    def _costs(self, request: Request) -> Response:
+        """Resource packs and what is left of them: a free query. Both times are required."""
+        if disturbed := self.engine.disturb(self, Subject(self.name), "query"):
+            return disturbed
+        if not all(request.query.get(name, "").isdigit() for name in ("start_time", "end_time")):
+            return self.refuse(1201, "start_time and end_time must be Unix times in milliseconds")
+        left = max(0.0, self.options.kling_units - self.engine.book.spent(self.name))
+        now = int(self.engine.clock.now() * 1000)
+        pack = {
+            "resource_pack_name": "Video Generation",
+            "resource_pack_id": "880000000000000900",
+            "resource_pack_type": "decreasing_total",
+            "total_quantity": self.options.kling_units,
+            "remaining_quantity": round(left, 1),
+            "purchase_time": now - 86_400_000,
+            "effective_time": now - 86_400_000,
+            "invalid_time": now + 90 * 86_400_000,
+            "status": "online" if left else "runOut",
+        }
+        data = {"code": 0, "msg": "success", "resource_pack_subscribe_infos": [pack]}
+        return json_response(self.envelope(data))
 
     def _who(self, authorization: str) -> int:
         """0, or the code of what is wrong with the key or the token."""
@@ -320,7 +359,7 @@ class Kling(KlingDialect):
             return 1002
         if token.count(".") == 2:
             return self._token(token)
-        return 0 if hmac.compare_digest(token.encode(), self.key.encode()) else 1000
+        return 0 if hmac.compare_digest(token.encode(errors="replace"), self.key.encode()) else 1000
 
     def _token(self, token: str) -> int:
         """A JWT by HS256. Its times are the client's, so they are compared with the real time."""
@@ -332,7 +371,7 @@ class Kling(KlingDialect):
                 _decoded(signature),
             )
             issuer, ends, begins = claims["iss"], float(claims["exp"]), float(claims.get("nbf", 0))
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             return 1002
         if issuer != self.options.kling_access_key:
             return 1000

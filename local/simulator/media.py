@@ -93,7 +93,7 @@ class Library:
                 if answer.status_code != 200:
                     raise UnreachableError(f"HTTP {answer.status_code}")
                 return self._store(answer.iter_bytes())
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             raise UnreachableError(type(error).__name__) from error
 
     def keep(self, content: bytes) -> Medium:

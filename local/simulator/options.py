@@ -35,6 +35,28 @@ class Options:
     job_seconds_per_second: float = _option(
         -1.0, "and how much longer for each second of voice (-1: as above)"
     )
+    job_spread: float = _option(
+        0.0, "how job times vary: the sigma of a log-normal factor around 1 (0: not at all)"
+    )
+    queue_seconds: float = _option(
+        0.0, "how much longer a job takes for each one that runs already"
+    )
+    moderation: float = _option(0.0, "share of jobs that moderation refuses, from 0 to 1")
+    record_days: float = _option(60.0, "days after which the record of a job is gone")
+    charge_at: str = _option(
+        "usual",
+        "when money is taken: each provider's usual moment, at create, start or end",
+        ("usual", "create", "start", "end"),
+    )
+    refunds: str = _option(
+        "usual",
+        "what a failed job that was charged gives back: all of it, half, nothing, or all late",
+        ("usual", "none", "partial", "late"),
+    )
+    rate_limit_headers: bool = _option(
+        False, "Retry-After and X-RateLimit-… on refusals for too many requests"
+    )
+    seed: int = _option(0, "of all that is left to chance (0: another one each time)")
     verbose: bool = _option(
         False, "print one line for each request (never a key or a query string)"
     )
@@ -59,6 +81,23 @@ class Options:
         24.0, "hours a kie result link lives (its documentation says 24 hours and 14 days)"
     )
 
+    kie_encoding: str = _option(
+        "gzip",
+        "how kie's answers are encoded, for clients that accept it (690 of 691 recorded were)",
+        ("gzip", "chunked", "plain"),
+    )
+    kie_infinitalk_seconds: float = _option(
+        15.0, "longest voice that infinitalk/from-audio takes (0: no limit)"
+    )
+    kie_long_voice: str = _option(
+        "refuse", "a voice that is longer: refused at create, or failed later", ("refuse", "fail")
+    )
+    kie_failures: str = _option(
+        "record",
+        "how recordInfo reports a failed job: a record, or code 501 with null data",
+        ("record", "envelope"),
+    )
+
     kling_key: str = _option("kling-simulated-key", "the API key Kling accepts")
     kling_access_key: str = _option("AK_simulated", "the access key of Kling's older JWT way")
     kling_secret_key: str = _option("SK_simulated", "and its secret key")
@@ -68,7 +107,9 @@ class Options:
         "", "sign Kling's callbacks with this whsec_… secret; two, by comma: both sign"
     )
     kling_duplicates: str = _option(
-        "refuse", "the same external_task_id twice", ("refuse", "accept")
+        "refuse",
+        "the same external_task_id twice: refused in words, with the generic text, or accepted",
+        ("refuse", "generic", "accept"),
     )
     kling_blanks: str = _option(
         "accept", "an empty string in a field that is not used", ("accept", "refuse")
@@ -77,9 +118,23 @@ class Options:
         "1203", "what a query for an unknown job gets", ("1203", "1201")
     )
 
+    kling_lookup: str = _option(
+        "both", "a query finds a job by either id, or by Kling's own only", ("both", "own")
+    )
+    kling_tts: str = _option(
+        "at-once", "speech is in the first answer, or a job to be queried", ("at-once", "job")
+    )
+    kling_list_order: str = _option("newest", "the list begins with these", ("newest", "oldest"))
+    kling_list_lag_seconds: float = _option(0.0, "a younger job is not listed yet")
+    kling_list_page: int = _option(0, "most jobs in a page, whatever is wanted (0: as wanted)")
+
     comet_key: str = _option("comet-simulated-key", "the API key CometAPI accepts")
     comet_avatar_query: bool = _option(
         True, "answer on …/videos/avatar/image2video/{id} (no: only on the fallback)"
+    )
+
+    comet_prompt: str = _option(
+        "required", "whether a create without a prompt is refused", ("required", "optional")
     )
 
     relay_key: str = _option("relay-simulated-key", "the API key the three relays accept")

@@ -60,6 +60,18 @@ class Provider(ABC):
     def signature(self, letter: Letter) -> dict[str, str]:
         """Headers that sign a callback, none if no key is set. A forger does not have the key."""
 
+    def limit_headers(self, limit: int, seconds: int) -> dict[str, str]:
+        """Headers of a refusal for too many requests, where they are wanted. Keywords of
+        `json_response`."""
+        if not self.options.rate_limit_headers:
+            return {}
+        return {
+            "Retry_After": str(seconds),
+            "X_RateLimit_Limit": str(limit),
+            "X_RateLimit_Remaining": "0",
+            "X_RateLimit_Reset": str(int(self.engine.clock.now()) + seconds),
+        }
+
     def failure(self, reason: str) -> tuple[str, str]:
         """Code and message of a job that the fault `failed` strikes; other words are taken as the
         message."""

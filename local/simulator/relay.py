@@ -1,7 +1,7 @@
 """Relay gateways that resell Kling's avatar: envelopes A (passed through), B (new-api) and D
 (flat).
 
-The seed of one such gateway; new-api's source for B; a reseller's pages for D.
+A relay's page, "数字人"; new-api's source for B; a reseller's pages for D.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Relay(KlingDialect):
 
     def answer(self, request: Request) -> Response:
         given = request.headers.get("authorization", "")
-        if not hmac.compare_digest(given.encode(), f"Bearer {self.key}".encode()):
+        if not hmac.compare_digest(given.encode(errors="replace"), f"Bearer {self.key}".encode()):
             return self.refuse(401)
         path = request.path.removeprefix(self.prefix)
         if request.path.startswith(self.prefix + "/"):

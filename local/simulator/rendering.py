@@ -51,9 +51,12 @@ class Renderer:
         length = max(
             0.4, len(text) / LETTERS_PER_SECOND.get(language, LETTERS_PER_SECOND["en"]) / rate
         )
-        pitch = 110 + int(hashlib.sha256(text.encode()).hexdigest()[:2], 16) // 4
+        pitch = 110 + int(hashlib.sha256(text.encode(errors="replace")).hexdigest()[:2], 16) // 4
         wave = "+".join(f"{1 / n:.3f}*sin({n}*2*PI*{pitch}*t)" for n in range(1, 9))
-        name = hashlib.sha256(f"{text} {language} {rate}".encode()).hexdigest()[:32] + ".mp3"
+        name = (
+            hashlib.sha256(f"{text} {language} {rate}".encode(errors="replace")).hexdigest()[:32]
+            + ".mp3"
+        )
         if not self.path(name).exists():
             source = (
                 f"aevalsrc='0.25*({wave})*pow(sin(PI*{4 * rate:.2f}*t),2)':s=24000:d={length:.2f}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import socket
 import sys
@@ -33,7 +34,10 @@ class Request:
 
     def json(self) -> Any:
         """ValueError for what is not JSON."""
-        return json.loads(self.body)
+        try:
+            return json.loads(self.body)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
 
 
 @dataclass
@@ -49,14 +53,25 @@ class Response:
     length: int = 0
     wire: str = ""
     """"", cut, truncated, hang, drip or huge."""
+    encoding: str = ""
+    """gzip (and chunked), chunked, or "" for neither."""
     amount: float = 0
     """Seconds to hang, bytes in a second to drip, bytes in all to be huge."""
 
 
 def json_response(body: Any, status: int = 200, **headers: str) -> Response:
-    content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    content = as_json(body)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Response(status, content, {"Content-Type": "application/json;charset=UTF-8"} | named)
+
+
+def as_json(body: Any) -> bytes:
+    """As providers write it, in UTF-8; half a surrogate pair, which has no UTF-8, is escaped."""
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(body, separators=(",", ":")).encode()
 
 
 def html_response(status: int, title: str) -> Response:
@@ -143,7 +158,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         began = time.monotonic()
-        request = self._read()
+        try:
+            request = self._read()
+        except ValueError:  # a length or a chunk that is no number
+            self.close_connection = True
+            self.send_error(400)
+            return
         if request is None:
             return
         try:
@@ -166,19 +186,22 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
             body = self._chunks()
         else:
-            body = self.rfile.read(min(int(self.headers.get("Content-Length") or 0), MOST_BODY + 1))
+            length = int(self.headers.get("Content-Length") or 0)
+            if length < 0:
+                raise ValueError("Content-Length")
+            body = self.rfile.read(min(length, MOST_BODY + 1))
         if len(body) > MOST_BODY:
             self.send_error(413)
             self.close_connection = True
             return None
-        parts = urlsplit(self.path)
+        parts = urlsplit(self.path if self.path.startswith("/") else "/" + self.path)
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
         headers = {name.lower(): value for name, value in self.headers.items()}
         return Request(self.command, parts.path, query, headers, body)
 
     def _chunks(self) -> bytes:
         body = bytearray()
-        while size := int(self.rfile.readline().split(b";")[0], 16):
+        while size := abs(int(self.rfile.readline(100).split(b";")[0], 16)):
             body += self.rfile.read(size)
             self.rfile.readline()
             if len(body) > MOST_BODY:
@@ -192,14 +215,39 @@ class _Handler(BaseHTTPRequestHandler):
         if response.wire in ("cut", "hang"):
             self.close_connection = True
             return
+        zipped = response.encoding == "gzip" and "gzip" in request.headers.get(
+            "accept-encoding", ""
+        )
+        if zipped:
+            response.body = gzip.compress(response.body)
+            response.headers = response.headers | {"Content-Encoding": "gzip"}
         length = int(response.amount) if response.wire == "huge" else _length(response)
+        chunked = response.encoding == "chunked" or zipped
         self.send_response(response.status)
         for header, value in response.headers.items():
             self.send_header(header, value)
-        self.send_header("Content-Length", str(length))
+        if chunked:
+            self.send_header("Transfer-Encoding", "chunked")
+        else:
+            self.send_header("Content-Length", str(length))
         self.end_headers()
+        if chunked and request.method != "HEAD":
+            self._send_chunks(response)
+            return
         if request.method != "HEAD" and response.status != 304:
             self._send(response, length)
+
+    def _send_chunks(self, response: Response) -> None:
+        """In pieces of 256 bytes; a truncated answer ends without its last chunk."""
+        body = response.body
+        cut = len(body) // 2 if response.wire == "truncated" else len(body)
+        for at in range(0, cut, 256):
+            piece = body[at : min(at + 256, cut)]
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        if response.wire == "truncated":
+            self.close_connection = True
+        else:
+            self.wfile.write(b"0\r\n\r\n")
 
     def _send(self, response: Response, length: int) -> None:
         if response.wire == "truncated":

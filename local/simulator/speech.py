@@ -26,11 +26,37 @@ NAMES = {
 }
 
 
+SPEECH_SECONDS = 8.0
+
+
 class Speech:
-    """A text becomes an audio in one answer; nothing is asked for later."""
+    """A text becomes an audio in one answer, or is a job to be queried."""
 
     def __init__(self, provider: KlingDialect) -> None:
         self._provider, self._engine = provider, provider.engine
+
+    def query(self, task_id: str) -> Response:
+        """A speech that was a job of its own (`--kling-tts job`)."""
+        if disturbed := self._engine.disturb(self._provider, Subject(self._provider.name), "query"):
+            return disturbed
+        kept = self._engine.book.get("speech-job", task_id)
+        if kept is None:
+            return self._provider.refuse(1203, f"Task not found: {task_id}")
+        if self._engine.clock.now() < kept["ready"]:
+            return self._running(task_id)
+        return json_response(self._provider.envelope(kept["data"]))
+
+    def _running(self, task_id: str) -> Response:
+        now = int(self._engine.clock.now() * 1000)
+        data = {
+            "task_id": task_id,
+            "task_status": "processing",
+            "task_status_msg": "",
+            "task_result": {},
+            "created_at": now,
+            "updated_at": now,
+        }
+        return json_response(self._provider.envelope(data))
 
     def answer(self, request: Request) -> Response:
         if disturbed := self._engine.disturb(self._provider, Subject(self._provider.name), "query"):
@@ -70,6 +96,11 @@ class Speech:
             "created_at": int(now * 1000),
             "updated_at": int(now * 1000),
         }
+        if self._provider.options.kling_tts == "job":
+            task_id = str(data["task_id"])
+            ready = {"ready": now + SPEECH_SECONDS, "data": data}
+            self._engine.book.put("speech-job", task_id, ready)
+            return self._running(task_id)
         return json_response(self._provider.envelope(data))
 
     def _voices(self, request: Request) -> Response:
@@ -100,6 +131,8 @@ class Speech:
             }
             for number, (voice, name) in enumerate(NAMES.items())
         ]
+        if page < 1 or size < 1:
+            return self._provider.refuse(1201, "pageNum and pageSize must be positive")
         return json_response(self._provider.envelope(voices[(page - 1) * size : page * size]))
 
 
