@@ -47,8 +47,7 @@ def lifted(model: base.Model) -> base.Model:
     """The model without the limits that are only reported, where the option lifts them."""
     if not options().lift_limits.get(model.id):
         return model
-    none: dict[str, Any] = dict.fromkeys(model.limits.reported)
-    return replace(model, limits=replace(model.limits, reported=frozenset(), **none))
+    return replace(model, limits=model.limits.lifted())
 
 
 def most_seconds(model: base.Model) -> float:
@@ -118,9 +117,10 @@ def _check_audio(who: str, limits: base.Limits, audio: Audio) -> Iterator[Refusa
     if audio.seconds > most + SLACK_SECONDS:
         whose = _whose(who, most == limits.audio_max_seconds)
         cure = "shorten it or cut it in parts."
-        if "audio_max_seconds" in limits.reported:
+        if reported := limits.reported.get("audio_max_seconds"):
             whose = f"{who} is reported, not documented, to take"
-            cure += " The option lift_limits lifts a limit that is only reported."
+            cure = f"{'; or '.join(reported.cures)}. Reported by {reported.source}; the option "
+            cure += "lift_limits lifts a limit that is only reported."
         yield Refusal("AUDIO_TOO_LONG", "audio", f"{lasts}; {whose} at most {most:g}: {cure}")
 
 

@@ -119,13 +119,14 @@ class Book:
     def put(self, kind: str, name: str, body: Any) -> None:
         with self.lock:
             self._file.execute(
-                "INSERT OR REPLACE INTO records VALUES (?,?,?)", (kind, name, json.dumps(body))
+                "INSERT OR REPLACE INTO records VALUES (?,?,?)",
+                (kind, _storable(name), json.dumps(body)),
             )
 
     def get(self, kind: str, name: str) -> Any:
         with self.lock:
             row = self._file.execute(
-                "SELECT body FROM records WHERE kind=? AND id=?", (kind, name)
+                "SELECT body FROM records WHERE kind=? AND id=?", (kind, _storable(name))
             ).fetchone()
         return None if row is None else json.loads(row[0])
 
@@ -189,6 +190,11 @@ class Book:
     def spent(self, provider: str) -> float:
         with self.lock:
             return sum(line.amount for line in self._charges if line.provider == provider)
+
+
+def _storable(name: str) -> str:
+    """A name as SQLite takes it: half a surrogate pair has no UTF-8."""
+    return name.encode(errors="replace").decode()
 
 
 def without_secrets(url: str) -> str:

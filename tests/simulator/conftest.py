@@ -121,7 +121,8 @@ class Client:
             "image_url": self.shelf.address + "/portrait.png",
             "audio_url": self.shelf.address + "/voice.wav",
         }
-        body = {"model": model, "input": given | {"prompt": ""} | fields} | (
+        prompt = "She speaks." if model.startswith("infinitalk") else ""
+        body = {"model": model, "input": given | {"prompt": prompt} | fields} | (
             {"callBackUrl": callback} if callback else {}
         )
         return self.call("kie", "POST", "/api/v1/jobs/createTask", json=body)
