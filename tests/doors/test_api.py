@@ -82,7 +82,11 @@ def test_the_same_key_and_body_are_the_same_task_and_another_body_is_refused(
         ({"provider": "klink"}, "provider", "use one of"),
         ({"model": "v9"}, "model", "use one of"),
         ({"settings": {"model": "x"}}, "settings.model", "beside settings"),
-        ({"settings": {"resolution": "8k"}}, "settings.resolution", "480p"),
+        (
+            {"model": "infinitalk/from-audio", "settings": {"resolution": "8k"}},
+            "settings.resolution",
+            "480p",
+        ),
         ({"audio": None}, "audio", "audio file"),
         ({"audio": None, "settings": {"text": "Hello"}}, "audio", "only kling can speak a text"),
         (

@@ -24,7 +24,8 @@ def ended(client: Client, job_id: str) -> dict[str, Any]:
         jobs = {job["id"]: job for job in client.control("GET", "state")["jobs"]}
         return jobs[job_id] if jobs[job_id]["status"] in ("succeeded", "failed") else None
 
-    return until(end)
+    found: dict[str, Any] = until(end)
+    return found
 
 
 def test_infinitalk_refuses_an_empty_prompt_and_the_avatars_do_not(strict: Client) -> None:
@@ -288,9 +289,14 @@ FIELDS = {
 @pytest.mark.parametrize("provider", ["kie", "kling", "comet", "relay", "relay-b", "relay-d"])
 def test_no_wrong_type_is_answered_with_a_5xx(strict: Client, provider: str) -> None:
     for value in WRONG:
+        body: dict[str, Any]
         for field in FIELDS["kie" if provider == "kie" else "kling"]:
             if provider == "kie":
-                given = {"image_url": "http://127.0.0.1:1/", "audio_url": "", "prompt": "p"}
+                given: dict[str, Any] = {
+                    "image_url": "http://127.0.0.1:1/",
+                    "audio_url": "",
+                    "prompt": "p",
+                }
                 body = {"model": INFINITALK, "input": given | {field: value}}
                 path = "/api/v1/jobs/createTask"
             else:
