@@ -272,7 +272,7 @@ def test_speech_that_is_not_ready_is_waited_for_and_not_bought_again() -> None:
 
 
 @pytest.mark.parametrize("reply", [NO_SUCH, answer(502, text="<html></html>")])
-def test_speech_that_cannot_be_queried_is_asked_for_again(reply: httpx.Response) -> None:
+def test_speech_that_cannot_be_queried_is_queried_later(reply: httpx.Response) -> None:
     kept = {**TEXT["settings"], "speech_id": "77"}  # type: ignore[dict-item]
     with pytest.raises(base.RejectedLater) as caught:
         client("kling", Wire(reply)).submit(request("kling", voice=None, settings=kept))

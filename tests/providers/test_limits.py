@@ -123,6 +123,6 @@ def test_infinitalk_s_fifteen_seconds_are_reported_and_can_be_lifted() -> None:
     assert not limits.lifted().reported
 
 
-def test_what_failed_jobs_cost_is_said_where_it_is_documented() -> None:
+def test_what_failed_jobs_cost_stands_where_it_is_documented() -> None:
     charges = {name: providers.get(name).charges_failed_jobs for name in providers.NAMES}
     assert charges == {"kie": False, "kling": None, "comet": None, "relay": True}
