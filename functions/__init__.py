@@ -5,3 +5,7 @@ import warnings
 
 # Powertools warns of every invocation that counted nothing; most of ours rightly count nothing.
 warnings.filterwarnings("ignore", message="No application metrics to publish")
+
+
+class TalkdropError(Exception):
+    """The root of our own exceptions. Each below it is named after what the caller must do."""

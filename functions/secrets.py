@@ -1,4 +1,4 @@
-"""The keys: what the secrets hold, and a provider to speak to with them."""
+"""What the secrets hold, and a provider's client made with them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def secret(secret_id: str, *, fresh: bool = False) -> dict[str, Any]:
 
 
 def callback_keys() -> dict[str, Any]:
-    """The bell keys (`current` names one of `k1`, `k2`, …) and, where a provider signs, its webhook
+    """The callback keys (`current` names one of `k1`, `k2`, …) and, where a provider signs, its webhook
     keys by name."""
     return secret(get().callback_secret)
 
@@ -40,7 +40,7 @@ def of_provider(provider: str, *, fresh: bool = False) -> dict[str, Any]:
     """What its secret holds; raises AccountRejected where that is not what a secret looks like."""
     try:
         return secret(_secret_of(provider), fresh=fresh)
-    except (ValueError, TypeError):  # whose words would quote it
+    except (ValueError, TypeError):  # Its message would contain the secret.
         raise base.AccountRejected(
             f'the secret of {provider} is no JSON object such as {{"api_key": "…"}}'
         ) from None
@@ -51,8 +51,14 @@ def _secret_of(provider: str) -> str:
 
 
 def client(provider: str) -> base.Provider:
-    """The provider, with its key and a wire that is kept open between invocations."""
+    """The provider's client, with its key and an HTTP client kept open between invocations."""
     return providers.get(provider)(of_provider(provider), _wire())
+
+
+def account_of(provider: str) -> str:
+    """A fingerprint of the account that the provider's key opens; nothing of the key can be read
+    from it."""
+    return client(provider).account_id
 
 
 def has_changed(provider: str) -> bool:
@@ -71,7 +77,7 @@ def _wire() -> httpx.Client:
 
 
 def forget() -> None:
-    """Forget the keys and hang up: for tests that change the environment."""
+    """Forget the keys and close the connections: for tests that change the environment."""
     _known.clear()
     if _wire.cache_info().currsize:
         _wire().close()

@@ -1,5 +1,4 @@
-"""What the stack tells a function, read once from its environment; and the AWS clients it talks
-through."""
+"""What the stack sets for a function, read once from its environment; and the AWS clients."""
 
 from __future__ import annotations
 
@@ -35,16 +34,20 @@ class Options:
     own `max_usd`. `lift_limits`: models whose limits that are only reported do not hold, such as
     {"infinitalk/from-audio": true}.
     `submit_enabled`: false sends nothing to any provider, and tasks stay READY.
-    `budget_usd_per_day` and `_per_month`: caps on quoted spend, None for no cap. `rate_limits`: a
-    provider's pace instead of its own (`submits` in any `seconds`, `running` at once, unlimited
-    without it). `lease_seconds`: how long a submit has its task for itself. `media_delivery`: how
-    media reach a provider instead of its own first way, such as {"kling": "base64"}. `link_hours`:
-    how long a presigned media URL lives; it must outlast the provider's own queue. `callbacks`:
-    false gives the provider no address to call, so that all is learned by asking. `polls`:
-    overrides of a model's own schedule in seconds: the `first` look, then `steady` ones, and `slow`
-    ones once the job is `slow_after` old. `sweep_minutes`: how often it is looked for what fell
-    through. `ambiguous_hold_hours`: how long the bell of a submit whose answer was lost is waited
-    for before a person is asked. `silent_hold_hours`: how long a provider may say "running".
+    `budget_usd_per_day` and `_per_month`: caps on quoted spend, None for no cap;
+    `max_usd_per_task`: the most that one video may be quoted. `rate_limits`: a provider's rate
+    limit instead of its own (`submits` in any `seconds`, `running` at once, unlimited without it).
+    `lease_seconds`: how long a submit has its task for itself. `media_delivery`: how media reach a
+    provider instead of its own first way, such as {"kling": "base64"}. `link_hours`: how long a
+    presigned media URL lives; it must outlast the provider's own queue. `callbacks`: false gives
+    the provider no address to call, so that all is learned by polling. `polls`: overrides of a
+    model's own schedule in seconds: the `first` query, then `steady` ones, and `slow` ones once the
+    job is `slow_after` old. `sweep_minutes`: how often the sweep runs.
+    `ambiguous_hold_hours`: hours to wait for a callback after an unanswered submit before the task
+    is HELD. `resend_same_id`: after an unanswered submit, send the same id again (Kling) once all
+    its lists and lookups know no such job; off, since that Kling refuses an id twice is documented
+    and was never seen live. `silent_hold_hours`: how long a provider may say "running", or a video
+    may not be archived, before the task is HELD.
     `row_retention_days`: how long the row of a task that ended is kept, and with it the memory of
     what was paid.
     """
@@ -65,6 +68,8 @@ class Options:
     rate_limits: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)
     polls: Mapping[str, float] = field(default_factory=dict)
     media_delivery: Mapping[str, str] = field(default_factory=dict)
+    max_usd_per_task: Decimal | None = Decimal(20)
+    resend_same_id: bool = False
     ambiguous_hold_hours: float = 6
     silent_hold_hours: float = 24
     sweep_minutes: int = 5
@@ -82,15 +87,15 @@ class Options:
             raise ValueError(
                 f"unknown option {', '.join(strange)}: the options are {', '.join(known)}"
             )
-        told = {
+        values = {
             name: _typed(f"option {name}", str(known[name]), value) for name, value in raw.items()
         }
-        if "polls" in told:
-            told["polls"] = {
+        if "polls" in values:
+            values["polls"] = {
                 name: _typed(f"option polls.{name}", "float", one)
-                for name, one in told["polls"].items()
+                for name, one in values["polls"].items()
             }
-        return cls(**told)
+        return cls(**values)
 
 
 def _is_texts(value: Any) -> bool:
@@ -144,8 +149,8 @@ class Settings:
 def get() -> Settings:
     """The settings of this function; a test that changes the environment calls
     `get.cache_clear()`."""
-    told = {f.name: os.environ.get(f"TALKDROP_{f.name.upper()}") for f in fields(Settings)}
-    return Settings(**{name: value for name, value in told.items() if value is not None})
+    values = {f.name: os.environ.get(f"TALKDROP_{f.name.upper()}") for f in fields(Settings)}
+    return Settings(**{name: value for name, value in values.items() if value is not None})
 
 
 @cache

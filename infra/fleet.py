@@ -43,8 +43,8 @@ def fleet(options: Options) -> dict[str, Lambda]:
         "submit": Lambda(
             submit_seconds(options), 1024,
             (
-                "table", "inbox", "submissions_queue_url", "workflow_arn", "callback_base_url",
-                "callback_secret", "provider_secrets",
+                "table", "inbox", "uploads_queue_url", "submissions_queue_url", "workflow_arn",
+                "callback_base_url", "callback_secret", "provider_secrets",
             ),
             "Must end before its lease does; two media of ten megabytes, as base64 and as JSON, "
             "may be in memory at once.",
@@ -63,7 +63,7 @@ def fleet(options: Options) -> dict[str, Lambda]:
             "The longest there is, since the size of a video is not known beforehand; a whole CPU "
             "for TLS in, hash and TLS out.",
         ),
-        "settle": Lambda(30, 512, ("table",), "One transaction."),
+        "settle": Lambda(30, 512, ("table", "workflow_arn"), "One transaction."),
         "announce": Lambda(60, 512, ("table", "bus"), "A batch of records of the table's stream."),
         "sweep": Lambda(
             240, 512,

@@ -98,7 +98,7 @@ def _submit(stack: Talkdrop) -> None:
     keys = [*_provider_keys(stack), stack.callback_secret.secret_arn]
     submit.may("secretsmanager:GetSecretValue", on=keys)
     submit.may("states:StartExecution", on=[stack.workflow.machine_arn])
-    submit.may("sqs:SendMessage", on=[stack.submissions.queue_arn])
+    submit.may("sqs:SendMessage", on=[stack.uploads.queue_arn, stack.submissions.queue_arn])
 
 
 def _callback(stack: Talkdrop) -> None:

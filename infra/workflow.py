@@ -20,18 +20,21 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
+from functions.tasks.task import Next
 from infra.context import Context
 from infra.function import Function, log_retention
 
 State = dict[str, Any]
 
-# How long to wait for a callback before polling again. A day-old job, or one polled two thousand
-# times (a flood of callbacks, an eager override), is polled four times a day: so the history of an
-# execution stays far from its 25,000 events.
+# How long to wait for a callback before the next query. `soon`: callbacks came in a flood, and one
+# query answers them all. A day-old job, or one queried two thousand times (a flood of callbacks, an
+# eager override), is queried four times a day: so the history of an execution stays far from its
+# 25,000 events.
 WATCH_SECONDS = """{% (
     $age := ($toMillis($states.context.State.EnteredTime)
         - $toMillis($states.context.Execution.StartTime)) / 1000;
-    $wait := $polls_done = 0 ? $polls.first
+    $wait := $soon > 0 ? $soon
+        : $polls_done = 0 ? $polls.first
         : ($age > 86400 or $polls_done > 2000) ? 21600
         : $age < $polls.slow_after ? $polls.steady
         : $polls.slow;
@@ -74,13 +77,17 @@ def definition() -> dict[str, Any]:
 
 
 def _begin() -> State:
-    inputs = {name: f"{{% $states.input.{name} %}}" for name in ("task_id", "attempt", "polls")}
-    return {"Type": "Pass", "Assign": {**inputs, "polls_done": 0, "stumbles": 0}, "Next": "Watch"}
+    given = {name: f"{{% $states.input.{name} %}}" for name in ("task_id", "attempt", "polls")}
+    return {
+        "Type": "Pass",
+        "Assign": {**given, "polls_done": 0, "stumbles": 0, "soon": 0, "archive_error": ""},
+        "Next": "Watch",
+    }
 
 
 def _watch() -> State:
-    """Poll, leave the task token where the callback finds it, sleep. A timeout is no failure: it means
-    another poll."""
+    """Query, leave the task token where a callback finds it, sleep. A timeout means that the next
+    query is due; it is not a failure."""
     return {
         "Type": "Task",
         "Resource": "arn:${Partition}:states:::lambda:invoke.waitForTaskToken",
@@ -91,6 +98,8 @@ def _watch() -> State:
                 "attempt": "{% $attempt %}",
                 "task_token": "{% $states.context.Task.Token %}",
                 "polls_done": "{% $polls_done %}",
+                "stumbles": "{% $stumbles %}",
+                "archive_error": "{% $archive_error %}",
             },
         },
         "TimeoutSeconds": WATCH_SECONDS,
@@ -98,25 +107,30 @@ def _watch() -> State:
         "Catch": [
             {
                 "ErrorEquals": ["States.ALL"],
-                "Assign": {"polls_done": "{% $polls_done + 1 %}"},
+                "Assign": {"polls_done": "{% $polls_done + 1 %}", "soon": 0, "archive_error": ""},
                 "Next": "Watch",
             }
         ],
-        "Assign": {"polls_done": "{% $polls_done + 1 %}", "outcome": "{% $states.result %}"},
+        "Assign": {
+            "polls_done": "{% $polls_done + 1 %}",
+            "outcome": "{% $states.result %}",
+            "soon": "{% $states.result.soon ? $states.result.soon : 0 %}",
+            "archive_error": "",
+        },
         "Next": "Route",
     }
 
 
 def _route() -> State:
-    def on(word: str, goes_to: str) -> dict[str, str]:
-        return {"Condition": f"{{% $outcome.next = '{word}' %}}", "Next": goes_to}
+    def when(step: Next, goes_to: str) -> dict[str, str]:
+        return {"Condition": f"{{% $outcome.next = '{step}' %}}", "Next": goes_to}
 
     return {
         "Type": "Choice",
         "Choices": [
-            on("archive", "Archive"),
-            on("settle", "Settle"),
-            on("done", "Done"),
+            when(Next.ARCHIVE, "Archive"),
+            when(Next.SETTLE, "Settle"),
+            when(Next.DONE, "Done"),
         ],
         "Default": "Watch",
     }
@@ -137,6 +151,8 @@ def _archive() -> State:
                 "ErrorEquals": ["States.ALL"],
                 "Assign": {
                     "stumbles": "{% $stumbles + 1 %}",
+                    "archive_error": "{% $states.errorOutput.Error %}",
+                    "soon": 0,
                     "polls_done": "{% $polls_done + 1 %}",
                 },
                 "Next": "ArchiveLater",

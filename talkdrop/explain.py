@@ -62,11 +62,8 @@ def _files(task: Task) -> Iterator[str]:
                 f"{name:<9} s3://{file['bucket']}/{file['key']}  version "
                 f"{file.get('version_id') or '(none)'}"
             )
-            facts = {
-                key: file[key]
-                for key in ("content_type", "bytes", "width", "height", "seconds")
-                if key in file
-            }
+            names = ("content_type", "bytes", "width", "height", "seconds")
+            facts = {key: value for key, value in file.items() if key in names}
             if facts:
                 yield f"{'':<9} {_pairs(facts)}"
         elif name in task.imports or (name == "voice" and "audio" in task.imports):
@@ -100,7 +97,11 @@ def _attempts(task: Task) -> Iterator[str]:
         f"{task.returns} times"
     )
     if task.doubt:
-        yield f"its answer was lost at {task.doubt}"
+        yield f"its answer was lost at {task.doubt}: {task.doubt_why or 'no reason kept'}"
+    if task.resends:
+        yield f"the same id was sent again {task.resends} times since {task.first_sent_at}"
+    for job_id in task.second_jobs:
+        yield f"job {job_id} is one more of this attempt: perhaps a second charge"
     for hint in dict.fromkeys((*task.job_hints, task.job_hint)):
         if hint and hint != task.job_id:
             yield f"a callback named job {hint}: a hint, not proved"
@@ -184,6 +185,8 @@ def _what_next(task: Task) -> Iterator[str]:
             )
         case Status.HELD:
             yield f"waits for a person: {decisions.doubt_of(task)}"
+            if evidence := task.error.get("evidence"):
+                yield evidence
             yield (
                 "adopt it with the provider's job id, resubmit it, or fail it; a late callback "
                 "still brings its video"
@@ -197,7 +200,7 @@ def _what_next(task: Task) -> Iterator[str]:
             )
         case Status.EXPIRED:
             yield "a portrait revives it"
-        case Status.COMPLETED:
+        case Status.COMPLETED | Status.CANCELLED:
             yield "nothing: it is over"
         case _:
             assert_never(task.status)
@@ -209,6 +212,8 @@ def _ready(task: Task) -> Iterator[str]:
             f"{task.provider} is stopped: {why}; a free query every few minutes reopens it, or "
             f"talkdrop reopen {task.provider}"
         )
+    if task.waits_for:
+        yield f"waits: {task.waits_for}"
     yield (
         f"submitted at its turn, {task.not_before}"
         if task.not_before
@@ -216,7 +221,7 @@ def _ready(task: Task) -> Iterator[str]:
     )
 
 
-def _pairs(facts: Mapping[str, Any]) -> str:
+def _pairs(facts: Mapping[str, object]) -> str:
     return ", ".join(f"{name} {value}" for name, value in facts.items() if name != "text")
 
 

@@ -3,7 +3,7 @@ read again."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
@@ -46,7 +46,7 @@ def completed() -> Iterator[Task]:
 
 def disagreements(task: Task) -> Iterator[str]:
     """Whatever does not agree, in words; nothing if all does."""
-    row = dict(task.archived)
+    row = task.archived
     if not row:
         yield "its row names no video"
         return
@@ -101,7 +101,7 @@ def _without_row(folder: str, keys: list[str]) -> Iterator[str]:
     )
 
 
-def _video(path: ArchivePaths, facts: dict[str, Any], source: str) -> Iterator[str]:
+def _video(path: ArchivePaths, facts: Mapping[str, object], source: str) -> Iterator[str]:
     """The version that is named, and whether it is the current one: S3 gives an old one like a new
     one."""
     version_id = str(facts.get("version_id") or "")

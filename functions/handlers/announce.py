@@ -16,19 +16,21 @@ from aws_lambda_powertools.utilities.batch.types import PartialItemFailureRespon
 from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import DynamoDBRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from functions import TalkdropError
 from functions.settings import aws, get
 from functions.tasks import events, queues, steps
-from functions.tasks.table import ConditionFailed
+from functions.tasks.table import ConditionFailed, Item
 from functions.tasks.task import RESTING, Status, Task
 
 logger = Logger()
 metrics = Metrics()
 
 
-class NotTaken(Exception):
-    """The bus answered, and did not take the event: the stream will bring the record again."""
+class NotTaken(TalkdropError):
+    """The bus answered, and refused the event: the stream delivers the record again."""
 
 
+@logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
     return queues.each(event, EventType.DynamoDBStreams, _change, context)
@@ -40,6 +42,9 @@ def _change(record: DynamoDBRecord) -> None:
     if not after or not str(after.get("pk", "")).startswith("task#"):
         return
     task = Task.of(after)
+    logger.append_keys(task_id=task.task_id, attempt=task.attempt)
+    for job_id in _new_second_jobs(task, before):
+        _publish_second_job(task, job_id)
     if not _is_news(task, before):
         return
     if task.status in events.DETAIL_TYPES:
@@ -48,9 +53,9 @@ def _change(record: DynamoDBRecord) -> None:
         _mark(task)
 
 
-def _is_news(task: Task, before: Any) -> bool:
-    """A status, an attempt or an error that was not there before; or a row the sweep touched since
-    nobody announced."""
+def _is_news(task: Task, before: Item | None) -> bool:
+    """A status, an attempt or an error that was not there before; or a row that the sweep touched
+    since it was not announced."""
     if not before:
         return True
     then = Task.of(before)
@@ -62,24 +67,39 @@ def _is_news(task: Task, before: Any) -> bool:
     return moved or (task.announced != task.event_id and task.status in RESTING)
 
 
+def _new_second_jobs(task: Task, before: Item | None) -> list[str]:
+    known = Task.of(before).second_jobs if before else ()
+    return [job_id for job_id in task.second_jobs if job_id not in known]
+
+
+def _publish_second_job(task: Task, job_id: str) -> None:
+    _put(events.SECOND_CHARGE, events.of_second_job(task, job_id))
+    metrics.add_metric("PossibleSecondCharge", MetricUnit.Count, 1)
+    logger.error("perhaps a second charge", job_id=job_id)
+
+
 def _publish(task: Task) -> None:
+    _put(events.DETAIL_TYPES[task.status], events.of(task))
+    metrics.add_metric("Announced", MetricUnit.Count, 1)
+    # Emitted here because the stream is durable; the invocation that set HELD may have crashed.
+    if task.status is Status.HELD:
+        metrics.add_metric("TaskHeld", MetricUnit.Count, 1)
+    logger.info("announced", event_id=task.event_id)
+
+
+def _put(detail_type: str, event: events.TaskEvent) -> None:
     entry = {
         "EventBusName": get().bus,
         "Source": events.SOURCE,
-        "DetailType": events.DETAIL_TYPES[task.status],
-        "Detail": events.of(task).model_dump_json(exclude_none=True),
+        "DetailType": detail_type,
+        "Detail": event.model_dump_json(exclude_none=True),
         "Resources": [],
     }
     answer = aws("events").put_events(Entries=[entry])  # type: ignore[list-item]
     if answer["FailedEntryCount"]:
         refusal = answer["Entries"][0]
-        raise NotTaken(f"{task.event_id}: {refusal.get('ErrorCode')} {refusal.get('ErrorMessage')}")
-    metrics.add_metric("Announced", MetricUnit.Count, 1)
-    if (
-        task.status is Status.HELD
-    ):  # counted here, where nothing is forgotten: whoever holds a task may die before he says so
-        metrics.add_metric("TaskHeld", MetricUnit.Count, 1)
-    logger.info("announced", event_id=task.event_id)
+        reason = f"{refusal.get('ErrorCode')} {refusal.get('ErrorMessage')}"
+        raise NotTaken(f"{event.event_id}: {reason}")
 
 
 def _mark(task: Task) -> None:

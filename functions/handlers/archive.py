@@ -26,7 +26,7 @@ from functions.download import download
 from functions.download.connection import LEAST_BYTES_PER_SECOND
 from functions.download.download import Changed, DeadlinePassed, Download, SourceUnreachable
 from functions.tasks import queries
-from functions.tasks.task import Status, Task
+from functions.tasks.task import Task
 from functions.videos import bucket, manifest, mp4, multipart, paths
 from functions.videos.bucket import AlreadyThere, ArchiveUnavailable, Send, StoredObject
 from functions.videos.mp4 import NotAVideo
@@ -61,7 +61,7 @@ class HandOver(Exception):
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """`event`: task_id, attempt. Run twice, it answers the same."""
     task = queries.load(event["task_id"])
-    if task is None or task.status is not Status.ARCHIVING or task.attempt != event["attempt"]:
+    if task is None or not task.wants_its_archive or task.attempt != event["attempt"]:
         return {"next": "settle", "archived": {}}  # settle sees the same, and ends it
     path = paths.of(task)
     stored = bucket.find(path)

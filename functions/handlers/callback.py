@@ -1,8 +1,8 @@
-"""A provider calls back: is it a bell we hung? Note that it rang and wake the waiting execution.
+"""Webhook endpoint: verify the URL's MAC, record the callback, resume the waiting execution.
 
-Nothing in the body is believed: at most it hints which job it is about. The provider is asked over
-our own connection, by somebody else. This function holds no provider's key and calls nobody
-outside.
+Nothing in the body is believed: at most it hints which job it is about. The provider is queried
+over our own connection, by `watch`. This function holds no provider's key and makes no outbound
+call.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from __future__ import annotations
 import base64
 import binascii
 import time
-from typing import Any
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TypedDict
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
@@ -20,47 +22,65 @@ from botocore.exceptions import BotoCoreError, ClientError
 from functions import links, providers, secrets
 from functions.providers.base import Hint
 from functions.tasks import executions, steps
-from functions.tasks.table import ConditionFailed
-from functions.tasks.task import Status
+from functions.tasks.table import ConditionFailed, instant, now
+from functions.tasks.task import Next, Status, Task
 
 logger = Logger()
 metrics = Metrics()
 
 _MOST_BODY_BYTES = 256 << 10
-_HEARD = {
+
+
+class CallbackRequest(TypedDict, total=False):
+    """API Gateway's HTTP event, payload format 2.0, as far as it is read."""
+
+    pathParameters: dict[str, str]
+    headers: dict[str, str]
+    body: str | None
+    isBase64Encoded: bool
+
+
+class HttpAnswer(TypedDict, total=False):
+    statusCode: int
+    headers: dict[str, str]
+    body: str
+
+
+_OK: HttpAnswer = {
     "statusCode": 200,
     "headers": {"Content-Type": "application/json"},
     "body": '{"code":200,"msg":"success"}',
 }
-_NOBODY = {"statusCode": 404}
-_TOO_LARGE = {"statusCode": 413}
-_TRY_AGAIN = {"statusCode": 503}
+_NOT_FOUND: HttpAnswer = {"statusCode": 404}
+_TOO_LARGE: HttpAnswer = {"statusCode": 413}
+_TRY_AGAIN: HttpAnswer = {"statusCode": 503}
 
 
+@logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    bell = links.verify_callback(
-        event.get("pathParameters"), secrets.callback_keys()
-    )  # MAC first: strangers cost no look-up
-    if bell is None or bell.provider not in providers.NAMES:
+def handler(event: CallbackRequest, context: LambdaContext) -> HttpAnswer:
+    # MAC first: nothing is looked up for a stranger.
+    ref = links.verify_callback(event.get("pathParameters"), secrets.callback_keys())
+    if ref is None or ref.provider not in providers.NAMES:
         metrics.add_metric("CallbackRefused", MetricUnit.Count, 1)
-        return _NOBODY
+        return _NOT_FOUND
+    logger.append_keys(task_id=ref.task_id, attempt=ref.attempt)
     body = _body(event)
     if body is None:
         return _TOO_LARGE
-    if not _signed(bell.provider, event.get("headers") or {}, body):
-        logger.warning("signature refused", task_id=bell.task_id, provider=bell.provider)
+    if not _signed(ref.provider, event.get("headers") or {}, body):
+        logger.warning("signature refused", provider=ref.provider)
         metrics.add_metric("CallbackRefused", MetricUnit.Count, 1)
-        return _NOBODY
+        return _NOT_FOUND
     try:
-        _ring(bell, providers.get(bell.provider).read_callback(event.get("headers") or {}, body))
+        _record(ref, providers.get(ref.provider).read_callback(event.get("headers") or {}, body))
     except (ClientError, BotoCoreError):
-        logger.exception("the bell could not be noted", task_id=bell.task_id)
+        logger.exception("the callback could not be recorded")
         return _TRY_AGAIN
-    return _HEARD
+    return _OK
 
 
-def _body(event: dict[str, Any]) -> bytes | None:
+def _body(event: CallbackRequest) -> bytes | None:
     """The raw body; empty if it is not what it says it is, None if it is absurdly large."""
     text = event.get("body") or ""
     if len(text) > _MOST_BODY_BYTES * 4 // 3:
@@ -75,7 +95,7 @@ def _body(event: dict[str, Any]) -> bytes | None:
         return b""
 
 
-def _signed(provider: str, headers: dict[str, str], body: bytes) -> bool:
+def _signed(provider: str, headers: Mapping[str, str], body: bytes) -> bool:
     """The provider's own signature, where a webhook key of it is configured; without one our MAC
     alone must do."""
     configured = secrets.callback_keys().get(provider) or ()
@@ -86,36 +106,54 @@ def _signed(provider: str, headers: dict[str, str], body: bytes) -> bool:
     return providers.get(provider).callback_is_genuine(lowered, body, signing, time.time())
 
 
-def _ring(bell: links.CallbackRef, hint: Hint) -> None:
+def _record(ref: links.CallbackRef, hint: Hint) -> None:
     try:
-        task = steps.record_callback(bell.task_id, bell.attempt, hint.job_id)
+        task = steps.record_callback(ref.task_id, ref.attempt, hint.job_id)
     except ConditionFailed as lost:
         if lost.item:
-            _ring_of_the_past(bell, hint)
+            _record_past(ref, hint)
         return
-    logger.info(
-        "rang", task_id=bell.task_id, attempt=bell.attempt, status=task.status, final=hint.final
-    )
-    if hint.final is False or task.status in {Status.COMPLETED, Status.EXPIRED}:
+    logger.info("callback", status=task.status, final=hint.final, received=task.callbacks_received)
+    if task.hints_dropped:
+        metrics.add_metric("CallbackHintDropped", MetricUnit.Count, 1)
+    is_other = bool(task.job_id and hint.job_id and hint.job_id != task.job_id)
+    if hint.final is False and not is_other:
         return
-    if task.task_token and executions.wake(task.task_token, next="watch"):
+    if task.status is Status.EXPIRED or (task.status is Status.COMPLETED and not is_other):
         return
-    # Nobody sleeps on it: the execution is still starting, was never started, or ended. Starting
-    # twice is harmless.
-    if task.status in {Status.READY, Status.SUBMITTING, Status.SUBMITTED}:
+    _resume(task)
+
+
+def _resume(task: Task) -> None:
+    """Have the provider queried: at once for the few callbacks of a job, once a while where they
+    come in a flood."""
+    soon = _seconds_until_query(task)
+    if task.query_pause_seconds:
+        try:
+            steps.plan_soon_query(task, task.query_pause_seconds)
+        except ConditionFailed:
+            return  # one is planned, and answers this callback too
+    if task.task_token and executions.wake(task.task_token, Next.WATCH, soon_seconds=soon):
+        return
+    # No execution waits: it is still starting, was never started, or ended. Starting twice is
+    # harmless.
+    if task.status in {Status.READY, Status.SUBMITTING, Status.SUBMITTED, Status.ARCHIVING}:
         executions.start(task)
-    elif task.status in {Status.FAILED, Status.HELD}:
+    else:
         executions.start(task, executions.late(task))
 
 
-def _ring_of_the_past(bell: links.CallbackRef, hint: Hint) -> None:
-    logger.error(
-        "a bell of a past attempt: a second charge?", task_id=bell.task_id, attempt=bell.attempt
-    )
+def _seconds_until_query(task: Task) -> float:
+    if not task.query_pause_seconds or not task.last_query_at:
+        return 0
+    due = instant(task.last_query_at) + timedelta(seconds=task.query_pause_seconds)
+    return max(0.0, round((due - now()).total_seconds(), 1))
+
+
+def _record_past(ref: links.CallbackRef, hint: Hint) -> None:
+    logger.error("a callback of a past attempt: a second charge?", job_id=hint.job_id)
     metrics.add_metric("CallbackForPastAttempt", MetricUnit.Count, 1)
     try:
-        steps.record_past_callback(bell.task_id, bell.attempt, hint.job_id)
+        steps.record_past_callback(ref.task_id, ref.attempt, hint.job_id)
     except ConditionFailed:
-        logger.error(
-            "a bell of an attempt that never was", task_id=bell.task_id, attempt=bell.attempt
-        )
+        logger.error("a callback of an attempt that never was")

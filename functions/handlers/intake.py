@@ -93,9 +93,7 @@ def _see(voice_key: str) -> None:
     # The row is read before the files: what is then seen can only be newer, and the write depends
     # on the row.
     standing = queries.load(drops.task_id_of(voice.bucket, voice_key, voice.version_id))
-    if standing is not None and not (
-        standing.never_intended and standing.status is not Status.COMPLETED
-    ):
+    if standing is not None and not standing.follows_its_files:
         return
     drop = drops.gather(get().inbox, voice_key)
     if drop is None or drop.voice.version_id != voice.version_id:

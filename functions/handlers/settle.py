@@ -5,41 +5,58 @@ Run twice, it changes nothing: the first word counts.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from functions.tasks import claims, queries
+from functions.tasks import claims, executions, queries, table
 from functions.tasks.table import ConditionFailed, instant, now
-from functions.tasks.task import Status
+from functions.tasks.task import ArchivedVideo, Next, Task
 
 logger = Logger()
 metrics = Metrics()
 
 
+class SettleInput(TypedDict):
+    task_id: str
+    attempt: int
+    archived: ArchivedVideo  # empty: another execution owns this task now
+
+
+class SettleOutput(TypedDict):
+    next: Next
+
+
+_DONE: SettleOutput = {"next": Next.DONE}
+
+
+@logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """`event`: task_id, attempt, archived. Raises when the task's row is busy: the workflow asks
-    again."""
+def handler(event: SettleInput, context: LambdaContext) -> SettleOutput:
+    """Raises when the task's row is busy: the workflow repeats it."""
+    logger.append_keys(task_id=event["task_id"], attempt=event["attempt"])
     task = queries.load(event["task_id"])
-    is_ours = (
-        task is not None and task.status is Status.ARCHIVING and task.attempt == event["attempt"]
-    )
-    # Nothing archived: the archive saw the task elsewhere, so whoever brought it back here has an
-    # execution of his own.
+    is_ours = task is not None and task.wants_its_archive and task.attempt == event["attempt"]
     if task is None or not is_ours or not event["archived"]:
-        return {"next": "done"}
+        return _DONE
     try:
-        claims.complete(task, event["archived"])
+        completed = claims.complete(task, event["archived"])
     except ConditionFailed as lost:
-        if "TransactionConflict" in lost.reasons:
+        if table.is_busy(lost):
             raise
-        logger.info("somebody was first", task_id=task.task_id)
-        return {"next": "done"}
-    whole = (now() - instant(task.created_at)).total_seconds()
+        logger.info("the task moved meanwhile")
+        return _DONE
+    _count(completed)
+    if set(completed.job_hints) - {completed.job_id, *completed.second_jobs}:
+        # A callback named another job, and nothing is known of it yet.
+        executions.start(completed, executions.late(completed))
+    return _DONE
+
+
+def _count(task: Task) -> None:
+    seconds = (now() - instant(task.created_at)).total_seconds()
     metrics.add_metric("Completed", MetricUnit.Count, 1)
-    metrics.add_metric("SecondsToVideo", MetricUnit.Seconds, whole)
-    logger.info("completed", task_id=task.task_id, seconds=round(whole, 3))
-    return {"next": "done"}
+    metrics.add_metric("SecondsToVideo", MetricUnit.Seconds, seconds)
+    logger.info("completed", seconds=round(seconds, 3))

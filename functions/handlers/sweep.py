@@ -1,15 +1,16 @@
 """On a clock: find what fell through and put it back on its way. Running twice is harmless; it
 never pays.
 
-Every step of a task says when somebody must look at it, should nothing else happen: those that are
-due are read anew and given the push that got lost. The inbox is walked too, for voices and
-portraits that no event told us of.
+Every step of a task says when it must be looked at, should nothing else happen: those that are due
+are read anew and given the push that got lost. The inbox is walked too, for voices and portraits
+whose events were lost. What lasts (held tasks, stopped providers, the oldest unfinished task) is
+counted anew each time.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypedDict, assert_never
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
@@ -21,7 +22,7 @@ from functions.inputs import drops
 from functions.settings import aws, get, options
 from functions.tasks import books, executions, queries, queues, steps, table
 from functions.tasks.table import ConditionFailed, Update, instant, later, now, stamp
-from functions.tasks.task import RESTING, Status, Task, key_of
+from functions.tasks.task import Status, Task, key_of
 
 logger = Logger()
 metrics = Metrics()
@@ -36,8 +37,14 @@ _SPOKEN_SECONDS = (
 _SWEPT = "sweep#inbox"
 
 
+class Swept(TypedDict):
+    pushed: int
+    found: int
+
+
+@logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
+def handler(event: dict[str, Any], context: LambdaContext) -> Swept:
     pushed = 0
     stumbled: list[Exception] = []
     for task_id in queries.due(now()):
@@ -46,9 +53,11 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
         try:
             pushed += _push(task_id)
         except Exception as error:  # one bad row must not keep the others from being found
-            logger.exception("could not push", task_id=task_id)
+            logger.exception("could not push")
             stumbled.append(error)
+    logger.remove_keys(["task_id", "attempt"])
     _probe_stopped()
+    _gauge()
     found = _walk_inbox(context)
     metrics.add_metric("Swept", MetricUnit.Count, pushed)
     if stumbled:
@@ -61,18 +70,36 @@ def _is_late(context: LambdaContext) -> bool:
 
 
 def _push(task_id: str) -> int:
-    task = queries.load(
-        task_id
-    )  # the index lags behind: only the row itself says where the task stands
+    # The index lags behind: only the row itself says where the task stands.
+    task = queries.load(task_id)
     if task is None or not task.due_at or instant(task.due_at) > now():
         return 0
-    logger.info("due", task_id=task_id, status=task.status)
+    logger.append_keys(task_id=task_id, attempt=task.attempt)
+    logger.info("due", status=task.status)
     try:
-        _PUSHES[task.status](task)
-    except ConditionFailed:
-        logger.info("it moved by itself", task_id=task_id)
+        _push_on(task)
+    except ConditionFailed as lost:
+        if table.is_busy(lost):
+            raise
+        logger.info("it moved by itself")
         return 0
     return 1
+
+
+def _push_on(task: Task) -> None:
+    match task.status:
+        case Status.WAITING:
+            _waiting(task)
+        case Status.READY:
+            _send_to_submit(task)
+        case Status.SUBMITTING | Status.SUBMITTED | Status.ARCHIVING:
+            _see_that_it_is_watched(task)
+        case Status.HELD:
+            _held(task)
+        case Status.COMPLETED | Status.FAILED | Status.EXPIRED | Status.CANCELLED:
+            _see_that_it_is_announced(task)
+        case _:
+            assert_never(task.status)
 
 
 def _waiting(task: Task) -> None:
@@ -89,12 +116,9 @@ def _send_to_submit(task: Task) -> None:
     queues.submit(
         task.task_id, task.not_before, instant(task.not_before) if task.not_before else None
     )
-    rang = (
-        task.callbacks_received > task.callbacks_handled
-    )  # nothing is sent before somebody has asked what for
-    steps.still_looking(
-        task, seconds=300, revived=executions.see_that_it_runs(task) if rang else ""
-    )
+    # Nothing is sent before a callback has its answer.
+    revived = executions.see_that_it_runs(task) if task.has_open_callbacks else ""
+    steps.still_looking(task, seconds=300, revived=revived)
 
 
 def _see_that_it_is_watched(task: Task) -> None:
@@ -102,8 +126,7 @@ def _see_that_it_is_watched(task: Task) -> None:
 
 
 def _see_that_it_is_announced(task: Task) -> None:
-    """A touch brings the row through the stream once more; whoever announced it already marked
-    it."""
+    """A touch brings the row through the stream once more; an announced one is marked."""
     if task.announced != task.event_id:
         Update(key_of(task.task_id)).set(touched_at=stamp(now())).run()
         metrics.add_metric("AnnouncedLate", MetricUnit.Count, 1)
@@ -119,24 +142,21 @@ def _held(task: Task) -> None:
         steps.still_looking(task, seconds=86_400)
 
 
-_PUSHES = {
-    Status.WAITING: _waiting,
-    Status.READY: _send_to_submit,
-    Status.SUBMITTING: _see_that_it_is_watched,
-    Status.SUBMITTED: _see_that_it_is_watched,
-    Status.ARCHIVING: _see_that_it_is_watched,
-    Status.HELD: _held,
-    Status.COMPLETED: _see_that_it_is_announced,
-    Status.FAILED: _see_that_it_is_announced,
-    Status.EXPIRED: _see_that_it_is_announced,
-}
-assert _PUSHES.keys() >= RESTING
-
-
 def _probe_stopped() -> None:
     for name in providers.NAMES:
-        if books.stopped_since(name) is not None:
+        if books.trial_is_due(name):
             queues.probe(name)
+
+
+def _gauge() -> None:
+    """What lasts: an event is counted once, a state must be seen until it ends."""
+    metrics.add_metric("HeldTasks", MetricUnit.Count, queries.count(Status.HELD))
+    stopped = [name for name in providers.NAMES if books.stopped_since(name) is not None]
+    metrics.add_metric("StoppedProviders", MetricUnit.Count, len(stopped))
+    for status in (Status.READY, Status.SUBMITTING, Status.SUBMITTED, Status.ARCHIVING):
+        since = queries.longest_since(status)
+        seconds = (now() - instant(since)).total_seconds() if since else 0
+        metrics.add_metric(f"Oldest{status.title()}Seconds", MetricUnit.Seconds, seconds)
 
 
 def _walk_inbox(context: LambdaContext) -> int:
@@ -167,7 +187,7 @@ def _walk_inbox(context: LambdaContext) -> int:
         **{"KeyMarker": "", "VersionIdMarker": "", "again_at": again_at, **start}
     ).run()
     if missing:
-        logger.warning("voices that no event told us of", count=len(missing))
+        logger.warning("voices whose event was lost", count=len(missing))
         metrics.add_metric("FoundInInbox", MetricUnit.Count, len(missing))
     return len(missing)
 

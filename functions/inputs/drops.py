@@ -20,7 +20,7 @@ from typing import Any
 
 from functions.inputs import source
 from functions.settings import aws
-from functions.tasks.task import id_of
+from functions.tasks.task import StoredFile, id_of
 
 OURS = "_talkdrop/"  # where we keep what we brought in ourselves; the inbox's rule leaves it out
 
@@ -58,7 +58,7 @@ class File:
     def name(self) -> str:
         return self.key.rpartition("/")[2]
 
-    def named(self) -> dict[str, Any]:
+    def named(self) -> StoredFile:
         """As a task's row names it."""
         return {
             "bucket": self.bucket,

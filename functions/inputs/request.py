@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, cast
 
 from functions import providers
 from functions.inputs import limits
@@ -19,7 +19,7 @@ from functions.inputs.refusals import NotMedia, Refusal, listed, sentences
 from functions.inputs.source import Source
 from functions.providers import base
 from functions.settings import options
-from functions.tasks.task import Status, Task
+from functions.tasks.task import Status, StoredFile, Task
 
 AUTO = "auto"  # the model of a request that leaves the choice to us
 # What stands beside a model's settings, in a settings file as in the API.
@@ -331,6 +331,8 @@ def apply(task: Task, validation: Validation) -> Task:
     every reason."""
     if validation.refusals:
         return refuse(task, validation.refusals)
+    portrait = cast(StoredFile, {**task.portrait, **_facts(validation.image)})
+    audio = cast(StoredFile, {**task.audio, **_facts(validation.audio)})
     return replace(
         task,
         status=Status.READY,

@@ -16,10 +16,11 @@ from __future__ import annotations
 
 from typing import Literal
 
+from functions import TalkdropError
 from functions.providers._redact import redact
 
 
-class ProviderError(Exception):
+class ProviderError(TalkdropError):
     """A call to a provider failed. `code` is the provider's own code, or ours in capitals.
 
     `bought` is what this attempt has paid for already, as settings: they are added to the request

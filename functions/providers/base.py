@@ -251,6 +251,11 @@ class Provider(ABC):
                 return job
         raise JobNotFound(f"{self.name} lists no job with our id {external_id}")
 
+    def prepare(self, request: Request) -> Request:
+        """All that is free and comes before the paid POST, such as uploads: afterwards `submit` is
+        that POST and nothing else."""
+        return request
+
     def speak(self, request: Request) -> dict[str, str]:  # noqa: ARG002
         """Buy the speech of a text before the video: the settings that `submit` then needs, {}
         where there is nothing to buy. One paid POST; `submit` calls it where it was not called."""

@@ -158,6 +158,16 @@ class Kie(base.Provider):
         "upload-url",
     )
 
+    def prepare(self, request: base.Request) -> base.Request:
+        """The uploads, where media are not fetched by kie itself."""
+        portrait, voice = (
+            replace(media, url=self._url(media, request.external_id), delivery="url", content=None)
+            if media
+            else None
+            for media in (request.portrait, request.voice)
+        )
+        return replace(request, portrait=portrait or request.portrait, voice=voice)
+
     def submit(self, request: base.Request) -> Job:
         model = self.model(request.model)
         create = {

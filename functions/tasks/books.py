@@ -7,25 +7,28 @@ the attempt. A lease expires by itself, so that a crash leaks nothing and nothin
 
 from __future__ import annotations
 
+import random
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
 from functions import providers
 from functions.providers.base import Provider, RateLimit
 from functions.settings import options
 from functions.tasks import balance, queries, table
-from functions.tasks.table import ConditionFailed, Update, instant, later, now, stamp
+from functions.tasks.table import ConditionFailed, Item, Request, Update, instant, later, now, stamp
 from functions.tasks.task import Task
 
 _LEASE_HOURS = 6
+_FIRST_STOP_SECONDS = 300
+_LONGEST_STOP_SECONDS = 4 * 3600
 
 
 def rate_limit_of(provider: type[Provider]) -> RateLimit:
-    said = options().rate_limits.get(provider.name)
-    if said is None:
+    limit = options().rate_limits.get(provider.name)
+    if limit is None:
         return provider.rate_limit
-    return RateLimit(int(said["submits"] or 1), int(said["seconds"] or 1), said.get("running"))
+    running = limit.get("running")
+    return RateLimit(int(limit["submits"] or 1), int(limit["seconds"] or 1), running)
 
 
 def _slice(rate_limit: RateLimit) -> tuple[float, int]:
@@ -46,8 +49,8 @@ def turn(provider: str, rate_limit: RateLimit) -> Update:
 
 
 def reserve_turn(provider: str, rate_limit: RateLimit) -> datetime:
-    """A time of one's own, spaced as the pace demands, so that a thousand waiting tasks each come
-    back once."""
+    """Reserve the next free submit time, spaced by the rate limit, so that a thousand waiting tasks
+    each come back once."""
     seconds, most = _slice(rate_limit)
     spacing = int(seconds / most * 1000)
     earliest = int((now().timestamp() + seconds) * 1000)
@@ -65,33 +68,51 @@ def reserve_turn(provider: str, rate_limit: RateLimit) -> datetime:
             taken = fresh.given(
                 "attribute_not_exists({next_ms}) OR {next_ms} < :now", now=earliest
             ).run()
-        except (
-            ConditionFailed
-        ):  # somebody opened the queue between our two writes: stand behind him
+        except ConditionFailed:
+            # Another invocation created the counter meanwhile: take the next slot.
             taken = Update(queue).add(next_ms=spacing).run()
     return datetime.fromtimestamp((taken["next_ms"] - spacing) / 1000, UTC)
 
 
-def breaker_closed(provider: str) -> dict[str, Any]:
+def breaker_closed(provider: str) -> Request:
     check = Update(f"breaker#{provider}").given("attribute_not_exists({open})").request()
     del check["UpdateExpression"]
     return {"ConditionCheck": check}
 
 
-def stop(provider: str, why: str) -> None:
+def stop(provider: str, why: str, needs_usd: Decimal | None = None) -> None:
     """Open the breaker: no more submits to this provider until a query shows that its account works
-    again."""
-    Update(f"breaker#{provider}").set(open=True, why=why, opened_at=stamp(now())).run()
+    again, and `needs_usd` lie on it where it says so. Soon after a trial that the POST refuted, the
+    next trial waits twice as long."""
+    item = table.read(f"breaker#{provider}") or {}
+    if "open" in item:
+        return
+    trips = int(item.get("trips", 0)) + 1 if _failed_again(item) else 1
+    # The first trial is the next sweep's; then 5 minutes, 10, … hours.
+    growing = _FIRST_STOP_SECONDS * 2 ** min(trips - 2, 10) if trips > 1 else 0
+    waits = min(_LONGEST_STOP_SECONDS, growing)
+    Update(f"breaker#{provider}").set(
+        open=True, why=why, opened_at=stamp(now()), trips=trips, trial_at=later(seconds=waits),
+        needs_usd=needs_usd or 0,
+    ).run()  # fmt: skip
+
+
+def _failed_again(item: Item) -> bool:
+    """Was it reopened by a query only a while ago?"""
+    since = item.get("reopened_at", "")
+    return bool(since) and now() - instant(since) < timedelta(seconds=2 * _LONGEST_STOP_SECONDS)
 
 
 def reopen(provider: str, who: str = "talkdrop") -> bool:
-    """Close the breaker again, after a free query passed or by a person's word. False if it was not
-    open."""
+    """Close the breaker again, after a free query passed or by a person's word, which also forgets
+    how often it was open. False if it was not open."""
     update = (
         Update(f"breaker#{provider}")
         .set(reopened_at=stamp(now()), reopened_by=who)
-        .remove("open", "why")
+        .remove("open", "why", "trial_at")
     )
+    if who != "talkdrop":
+        update.set(trips=0)
     try:
         update.given("attribute_exists({open})").run()
     except ConditionFailed:
@@ -103,6 +124,25 @@ def stopped_since(provider: str) -> str | None:
     """Why this provider is stopped, None if it is not."""
     item = table.read(f"breaker#{provider}") or {}
     return str(item.get("why", "")) if "open" in item else None
+
+
+def trial_is_due(provider: str) -> bool:
+    item = table.read(f"breaker#{provider}") or {}
+    return "open" in item and str(item.get("trial_at", "")) <= stamp(now())
+
+
+def needed_usd(provider: str) -> Decimal:
+    """What the refused submit was quoted: less than that on the account is no sign that it
+    works."""
+    return Decimal((table.read(f"breaker#{provider}") or {}).get("needs_usd", 0))
+
+
+def next_trial(provider: str) -> datetime:
+    """When a task of a stopped provider comes back: after the next trial, and not all at once."""
+    trial_at = (table.read(f"breaker#{provider}") or {}).get("trial_at", "")
+    soonest = now() + timedelta(seconds=_FIRST_STOP_SECONDS)
+    at = max(soonest, instant(trial_at)) if trial_at else soonest
+    return at + timedelta(seconds=random.uniform(0, 60))  # noqa: S311 - spreads, hides nothing
 
 
 def lease(provider: str, external_id: str, running: int) -> Update:
@@ -170,16 +210,16 @@ def next_period(period: str) -> datetime:
 
 def close(update: Update, task: Task, charge_usd: Decimal | None) -> Task:
     """The step, the lease given back and the quote settled to the charge, in one transaction. A
-    charge nobody told us is taken to be the quote: a cap must never be passed for want of an
+    charge that is not known is taken to be the quote: a cap must never be passed for want of an
     answer."""
     current = queries.load(task.task_id) or task
     quote = Decimal(current.quote_usd or 0)
     charge = quote if charge_usd is None else charge_usd
-    # What was booked is part of the condition: these books are closed once, by one hand.
+    # What was booked is part of the condition: these books are closed once.
     update.set(booked=[], counted_usd=charge).given(
         "{booked} = :booked", booked=list(current.booked)
     )
-    writes: list[Update | dict[str, Any]] = [update]
+    writes: list[Update | Request] = [update]
     if current.counted_usd is not None and charge != current.counted_usd:
         # Closed before, when it was thought to have failed: what it cost after all belongs to the
         # day on which it came.

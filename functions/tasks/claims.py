@@ -1,9 +1,10 @@
-"""The gate before the paid POST, and the books behind it.
+"""The claim before the paid POST, and how an attempt ends.
 
-One transaction claims the task (READY → SUBMITTING) together with its turn in the provider's pace,
-a lease for a running job, the budget of the day and the month, and a closed breaker: all of it or
-none. The transaction that ends an attempt gives the lease back and settles the quote to the actual
-charge. A lease expires by itself, so that a crash leaks nothing and nothing can go below zero.
+One transaction claims the task (READY → SUBMITTING) together with its turn in the provider's rate
+limit, a lease for a running job, the budget of the day and the month, and a closed circuit breaker:
+all of it or none. The transaction that ends an attempt gives the lease back and settles the quote
+to the actual charge. A lease expires by itself, so that a crash leaks nothing and nothing can go
+below zero.
 """
 
 from __future__ import annotations
@@ -13,25 +14,40 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
+from functions import TalkdropError
 from functions.providers.base import Provider, RateLimit
 from functions.settings import options
 from functions.tasks import books, queries, steps, table
-from functions.tasks.table import ConditionFailed, Update, later, now, stamp
-from functions.tasks.task import Status, Task, job_key
+from functions.tasks.table import ConditionFailed, Request, Update, later, now, stamp
+from functions.tasks.task import (
+    ArchivedVideo,
+    PastAttempt,
+    Status,
+    Task,
+    TaskError,
+    job_key,
+)
+
+MOST_RESENDS = 2
 
 
-class AlreadyClaimed(Exception):
-    """The task is not READY for this attempt any more: somebody else has it, and that is fine."""
+class AlreadyClaimed(TalkdropError):
+    """The task is not READY for this attempt any more: another invocation has it."""
 
 
-class ClaimDeferred(Exception):
-    """The gate is shut for now: come back at `until`. Costs no attempt."""
+class ClaimDeferred(TalkdropError):
+    """Not now: come back at `until`. Costs no attempt. `is_news`: the reason lasts, and is worth an
+    event."""
 
-    def __init__(self, why: str, until: datetime) -> None:
+    def __init__(self, why: str, until: datetime, *, is_news: bool = False) -> None:
         super().__init__(why)
         self.until = until
+        self.is_news = is_news
+
+
+class OverBudget(TalkdropError):
+    """The quote is above a cap by itself: no waiting makes it fit."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +60,15 @@ class Claim:
 
 
 def claim(task: Task, provider: type[Provider], quote_usd: Decimal) -> Claim:
-    """Intend to pay. Raises AlreadyClaimed, or ClaimDeferred with the time of the task's next
-    turn."""
+    """Intend to pay. Raises AlreadyClaimed, OverBudget, or ClaimDeferred with the time of the
+    task's next turn."""
     if not options().submit_enabled:
         raise ClaimDeferred(
-            "submitting is switched off (option submit_enabled)", now() + timedelta(minutes=15)
+            "submitting is switched off (option submit_enabled)",
+            now() + timedelta(minutes=15),
+            is_news=True,
         )
+    _fits_the_caps(task, quote_usd)
     owner = table.nonce()
     rate_limit = books.rate_limit_of(provider)
     bookings = {
@@ -59,7 +78,7 @@ def claim(task: Task, provider: type[Provider], quote_usd: Decimal) -> Claim:
     if rate_limit.running is not None:
         bookings["slots"] = books.lease(provider.name, task.external_id, rate_limit.running)
     booked = tuple(booking.pk for booking in bookings.values())
-    writes: dict[str, Update | dict[str, Any]] = {
+    writes: dict[str, Update | Request] = {
         "task": _intent(task, owner, quote_usd).set(booked=list(booked)),
         "rate_limit": books.turn(provider.name, rate_limit),
         "breaker": books.breaker_closed(provider.name),
@@ -76,34 +95,63 @@ def claim(task: Task, provider: type[Provider], quote_usd: Decimal) -> Claim:
     return Claim(task, owner, booked)
 
 
+def _fits_the_caps(task: Task, quote_usd: Decimal) -> None:
+    """Raises OverBudget with both figures."""
+    caps: dict[str, Decimal | None] = {
+        f"the budget of {period}": cap for period, cap in books.caps().items()
+    }
+    caps["option max_usd_per_task"] = options().max_usd_per_task
+    if task.settings.get("max_usd") is not None:
+        caps["the task's own max_usd"] = Decimal(str(task.settings["max_usd"]))
+    for name, cap in caps.items():
+        if cap is not None and quote_usd > cap:
+            raise OverBudget(
+                f"this video is quoted {quote_usd} USD and {name} is {cap} USD: raise the cap, "
+                "shorten the voice, or choose a cheaper model; then resubmit"
+            )
+
+
 def _intent(task: Task, owner: str, quote_usd: Decimal) -> Update:
     lease = later(seconds=options().lease_seconds)
     intent = steps.step(task, Status.SUBMITTING, come_from=[Status.READY], due_at=lease)
     intent.set(owner=owner, lease_until=lease, intended_at=stamp(now()), quote_usd=quote_usd)
     # What is sent is the row as it was read: a file replaced since has made another one of it. And
-    # a bell that nobody has looked into may say that this attempt was accepted already.
+    # a callback without a definite answer may mean that this attempt was accepted already.
     intent.given(
-        "{changed_at} = :seen AND {callbacks_received} = {callbacks_handled}", seen=task.changed_at
+        "{changed_at} = :seen AND {callbacks_received} = {callbacks_handled} "
+        "AND attribute_not_exists({hints_dropped})",
+        seen=task.changed_at,
     )
-    return intent.remove("doubt", "sent_at", "not_before", "waits_for", "counted_usd", "error")
+    # The same id again, after an answer that was lost: a genuine callback would prove a job.
+    intent.given(
+        "attribute_not_exists({first_sent_at}) OR ({callbacks_received} = :none "
+        "AND {resends} <= :most)",
+        none=0,
+        most=MOST_RESENDS,
+    )
+    return intent.remove(
+        "doubt", "doubt_why", "sent_at", "not_before", "waits_for", "counted_usd", "error"
+    )
 
 
 def _explain(
     task: Task, provider: type[Provider], rate_limit: RateLimit, failed: Mapping[str, str]
 ) -> None:
-    """Say which condition shut the gate, and when to come back; raises AlreadyClaimed or
-    ClaimDeferred."""
+    """Which condition failed, and when to come back; raises AlreadyClaimed or ClaimDeferred."""
     if failed.get("task") == "ConditionalCheckFailed":
         raise AlreadyClaimed(task.task_id)
     if "breaker" in failed and failed["breaker"] == "ConditionalCheckFailed":
         raise ClaimDeferred(
             f"{provider.name} is stopped until its account works again",
-            now() + timedelta(minutes=5),
+            books.next_trial(provider.name),
+            is_news=True,
         )
     for name, why in failed.items():
         if name.startswith("budget") and why == "ConditionalCheckFailed":
             raise ClaimDeferred(
-                f"the budget of {name.split()[1]} is used up", books.next_period(name.split()[1])
+                f"the budget of {name.split()[1]} is used up",
+                books.next_period(name.split()[1]),
+                is_news=True,
             )
     if failed.get("slots") == "ConditionalCheckFailed":
         books.drop_expired_leases(provider.name)
@@ -113,17 +161,16 @@ def _explain(
         )
     if failed.get("rate_limit") == "ConditionalCheckFailed":
         raise ClaimDeferred(
-            f"{provider.name} takes no more creates this moment",
+            f"{provider.name} takes no more submits this moment",
             books.reserve_turn(provider.name, rate_limit),
         )
-    raise ClaimDeferred("the books were busy", now() + timedelta(seconds=random.uniform(1, 4)))  # noqa: S311
+    soon = now() + timedelta(seconds=random.uniform(1, 4))  # noqa: S311 - spreads, hides nothing
+    raise ClaimDeferred("the provider's counters were busy", soon)
 
 
 def accept(claimed: Claim, job_id: str) -> Task:
-    """The provider took it: SUBMITTED, with a job id that is written once and is nobody else's.
-
-    Raises ConditionFailed; reasons[1] tells that another task has this very job.
-    """
+    """The provider took it: SUBMITTED, with a job id that is written once and belongs to no other
+    task. Raises ConditionFailed; reasons[1] says that another task has this very job."""
     task = claimed.task
     return _adopt(task, job_id, [Status.SUBMITTING], claimed.owner, "talkdrop")
 
@@ -131,45 +178,80 @@ def accept(claimed: Claim, job_id: str) -> Task:
 def adopt(
     task: Task, job_id: str, *, come_from: Iterable[Status], who: str = "talkdrop", why: str = ""
 ) -> Task:
-    """A job that is proved to be this attempt's, found by its bell, by our id at the provider, or
-    by a person.
+    """A job that is proved to be this attempt's, found by its callback, by our id at the provider,
+    or by a person.
 
-    Raises ConditionFailed; reasons[0] tells that the task is elsewhere or has another job,
+    Raises ConditionFailed; reasons[0] says that the task is elsewhere or has another job,
     reasons[1] that the job is another's.
     """
     return _adopt(task, job_id, come_from, None, who, why)
 
 
+def correct(task: Task, job_id: str, *, who: str, why: str) -> Task:
+    """A person takes back a wrong adoption: this job, and not the one that a person named before.
+    The wrong one is free again. Raises ConditionFailed."""
+    wrong = task.job_id
+    update = _taking(task, job_id, [Status.HELD, Status.FAILED], who, f"not {wrong}: {why}")
+    update.set(adopted_by=who).given("{job_id} = :wrong", wrong=wrong)
+    update.given("attribute_exists({adopted_by})")
+    update.remove("video_url", "trusted_host", "archiving_since", "archive_verdicts")
+    free = Update(job_key(task.provider, wrong)).given("{task_id} = :task", task=task.task_id)
+    table.transact(update, _only_for(task, job_id), table.delete(free), tries=20)
+    return _now(task)
+
+
 def _adopt(
     task: Task, job_id: str, come_from: Iterable[Status], owner: str | None, who: str, why: str = ""
 ) -> Task:
-    soon = later(seconds=600)  # an execution should be watching by then
-    told = f"{job_id}: {why}" if why else job_id
-    update = steps.step(task, Status.SUBMITTED, come_from=come_from, why=told, who=who, due_at=soon)
-    update.set(job_id=job_id, submitted_at=stamp(now()))
+    update = _taking(task, job_id, come_from, who, why)
     if owner is None and task.never_intended:
-        # A person knows of a job that the table never heard of: now nobody may take the task for
-        # one unpaid.
+        # A person knows of a job that the table has no trace of: from now on the task counts as
+        # paid.
         update.set(intended_at=stamp(now()))
+    if who != "talkdrop":
+        update.set(adopted_by=who)
     update.given("attribute_not_exists({job_id}) OR {job_id} = :job", job=job_id)
     if owner:
         update.given("{owner} = :owner", owner=owner)
-    update.remove("doubt", "error", "expires_at")
+    # What this loses is known nowhere else.
+    table.transact(update, _only_for(task, job_id), tries=20)
+    return _now(task)
+
+
+def _taking(task: Task, job_id: str, come_from: Iterable[Status], who: str, why: str) -> Update:
+    soon = later(seconds=600)  # an execution should be watching by then
+    line = f"{job_id}: {why}" if why else job_id
+    update = steps.step(task, Status.SUBMITTED, come_from=come_from, why=line, who=who, due_at=soon)
+    update.set(job_id=job_id, submitted_at=stamp(now()))
+    return update.remove("doubt", "doubt_why", "error", "expires_at", "waits_for", "not_before")
+
+
+def _only_for(task: Task, job_id: str) -> Update:
     unique = Update(job_key(task.provider, job_id)).set(task_id=task.task_id, attempt=task.attempt)
-    unique.given("attribute_not_exists({pk}) OR {task_id} = :task", task=task.task_id)
-    table.transact(update, unique, tries=20)  # what it loses, nobody else knows
-    adopted = queries.load(task.task_id)
-    if adopted is None:
+    return unique.given("attribute_not_exists({pk}) OR {task_id} = :task", task=task.task_id)
+
+
+def _now(task: Task) -> Task:
+    found = queries.load(task.task_id)
+    if found is None:
         raise ConditionFailed
-    return adopted
+    return found
 
 
 def hand_back(
-    task: Task, owner: str, until: datetime, why: str, *, unsent: bool = False, counted: bool = True
+    task: Task,
+    owner: str,
+    until: datetime,
+    why: str,
+    *,
+    unsent: bool = False,
+    counted: bool = True,
+    resend: bool = False,
 ) -> Task:
-    """It is known that nothing was accepted: READY again, the same attempt, and the books as
-    before. `unsent`: known because its row says that the POST never came, which then must still be
-    so. `counted`: the task itself was refused, and is given up when that happens too often."""
+    """READY again, the same attempt, and the books as before: it is known that nothing was
+    accepted, or the same id may be sent again (`resend`). `unsent`: known because its row says that
+    the POST never left, which then must still be so. `counted`: the task itself was refused, and is
+    given up when that happens too often."""
     update = steps.step(
         task,
         Status.READY,
@@ -177,11 +259,19 @@ def hand_back(
         why=why,
         due_at=stamp(until + timedelta(minutes=5)),
     )
-    update.set(not_before=stamp(until)).remove("owner", "lease_until", "doubt", "sent_at")
+    update.set(not_before=stamp(until), waits_for=why).remove("owner", "lease_until", "doubt")
+    update.remove("sent_at", "doubt_why", "speech_intended_at")
+    if resend:
+        # A callback that came since would prove a job.
+        update.add(resends=1).given("{callbacks_received} = :none", none=0)
+    elif not task.first_sent_at:  # the attempt's first POST is not in doubt any more
+        update.remove("first_sent_at", "account")
     if counted:
         update.add(returns=1)
     if unsent:
-        update.given("attribute_not_exists({sent_at})")
+        update.given(
+            "attribute_not_exists({sent_at}) AND attribute_not_exists({speech_intended_at})"
+        )
     return books.close(update.given("{owner} = :owner", owner=owner), task, Decimal(0))
 
 
@@ -194,11 +284,14 @@ def fail(
     charge_usd: Decimal | None = None,
     who: str = "talkdrop",
     owner: str = "",
+    is_answered: bool = False,
 ) -> Task:
     """The final word is no. `charge_usd` is what it cost all the same, None when the provider does
-    not say."""
+    not say. `is_answered`: a query has just answered every callback that stands in `task`."""
     update = steps.step(task, Status.FAILED, come_from=come_from, why=f"{code}: {message}", who=who)
-    update.set(error={"code": code, "message": message})
+    update.set(error=TaskError(code=code, message=message))
+    if is_answered:
+        update.set(callbacks_handled=task.callbacks_received)
     if charge_usd is not None:
         update.set(charge_usd=charge_usd)
     if owner:
@@ -208,10 +301,10 @@ def fail(
 
 def resubmit(task: Task, *, who: str, why: str) -> Task:
     """A person wants one more attempt: READY again, under the next number, with nothing of the last
-    one but its trace in `past`. Holds only for the row as that person saw it, with no bell since.
-    Raises ConditionFailed.
+    one but its trace in `past`. Holds only for the row as that person saw it, with no callback
+    since. Raises ConditionFailed.
 
-    What the last attempt booked stays spent, for nobody can tell that it was not."""
+    What the last attempt booked stays spent: it may have been."""
     update = steps.step(
         task, Status.READY, come_from=[Status.FAILED, Status.HELD], why=why, who=who
     )
@@ -221,12 +314,9 @@ def resubmit(task: Task, *, who: str, why: str) -> Task:
         callbacks_received=task.callbacks_received,
     )
     update.given("{booked} = :booked", booked=list(task.booked))
-    trace = {
-        "attempt": task.attempt,
-        "job_id": task.job_id,
-        "charge_usd": task.charge_usd,
-        "error": dict(task.error),
-    }
+    trace = PastAttempt(
+        attempt=task.attempt, job_id=task.job_id, charge_usd=task.charge_usd, error=task.error
+    )
     update.append("past", trace)
     update.set(
         attempt=task.attempt + 1,
@@ -244,22 +334,22 @@ def resubmit(task: Task, *, who: str, why: str) -> Task:
         if pk.startswith("slots#")
     ]
     table.transact(update, *slots)
-    ready = queries.load(task.task_id)
-    if ready is None:
-        raise ConditionFailed
-    return ready
+    return _now(task)
 
 
+# The settings stay, and with them a speech that was bought: it is the voice of every attempt.
 _OF_ONE_ATTEMPT = (
-    "job_id", "submitted_at", "job_hint", "last_callback_at", "task_token", "video_url", "trusted_host", "doubt", "owner",
-    "lease_until", "sent_at", "charge_usd", "counted_usd", "error", "not_before", "waits_for", "revived",
-    "expires_at",
+    "account", "adopted_by", "archive_tried_at", "archive_verdicts", "archiving_since", "charge_usd",
+    "counted_usd", "doubt", "doubt_why", "error", "expires_at", "first_sent_at", "hints_dropped",
+    "job_hint", "job_id", "last_callback_at", "last_query_at", "lease_until", "not_before", "owner",
+    "resends", "revived", "second_jobs", "sent_at", "soon_until", "speech_intended_at", "submitted_at",
+    "task_token", "trusted_host", "video_url", "waits_for",
 )  # fmt: skip
 
 
-def complete(task: Task, archived: Mapping[str, Any]) -> Task:
+def complete(task: Task, archived: ArchivedVideo) -> Task:
     """The video lies in the archive, proved: the last step."""
-    update = steps.step(task, Status.COMPLETED, come_from=[Status.ARCHIVING])
-    update.set(archived=dict(archived)).remove("error", "task_token", "video_url")
+    update = steps.step(task, Status.COMPLETED, come_from=[Status.ARCHIVING, Status.HELD])
+    update.set(archived=archived).remove("error", "task_token", "video_url")
     charge = task.charge_usd
     return books.close(update, task, None if charge is None else Decimal(charge))

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from functions import providers
+from functions import TalkdropError, providers
+from functions.providers import base
 from functions.settings import options
-from functions.tasks import books, claims, executions, queues
+from functions.tasks import books, claims, executions, queues, steps
 from functions.tasks.table import ConditionFailed, instant, now
-from functions.tasks.task import Status, Task
+from functions.tasks.task import LATE, Next, Status, Task
 
 BY_HAND = "FAILED_BY_HAND"
+OVER_BUDGET = "OVER_BUDGET"
 _NEVER_SENT = (
     "nothing was ever sent for this task, so no job can be its own; only after a restore it may "
     "be, while submitting is switched off (docs/operations.md)"
@@ -23,7 +25,7 @@ _NEVER_SENT = (
 _CHANGED = "the task changed meanwhile and nothing was written: look again"
 
 
-class Refused(Exception):
+class Refused(TalkdropError):
     """This cannot be done, or not yet, or not without accepting a risk; the message says which."""
 
 
@@ -45,6 +47,7 @@ def possible(task: Task) -> dict[str, str]:
             | Status.COMPLETED
             | Status.FAILED
             | Status.EXPIRED
+            | Status.CANCELLED
         ):
             return {}
         case _:
@@ -66,25 +69,63 @@ def usual_seconds(task: Task) -> int | None:
 
 def adopt(task: Task, job_id: str, who: str, why: str) -> str:
     """This job, found at the provider, is the one whose answer was lost."""
-    if task.status not in {Status.READY, Status.SUBMITTING, Status.HELD, Status.FAILED}:
+    if task.status not in {Status.READY, Status.SUBMITTING, *LATE}:
         raise Refused(
-            f"the task is {task.status}: only one that is READY, SUBMITTING, HELD or FAILED can "
-            "take over a job"
+            f"the task is {task.status}: only one that is READY, SUBMITTING, HELD, FAILED or "
+            "CANCELLED can take over a job"
         )
     if task.never_intended and (task.status is not Status.READY or options().submit_enabled):
         raise Refused(_NEVER_SENT)
     if task.status is Status.SUBMITTING and instant(task.lease_until) > now():
         raise Refused(f"its submit may still be under way until {task.lease_until}: wait")
-    if task.job_id and task.job_id != job_id:
+    corrects = bool(task.job_id) and task.job_id != job_id
+    if corrects and not (task.adopted_by and task.status in {Status.HELD, Status.FAILED}):
         raise Refused(
-            f"attempt {task.attempt} has the job {task.job_id} already; a job id is written once"
+            f"attempt {task.attempt} has the job {task.job_id} already: a job id is written once, "
+            "unless a person adopted it and the task is HELD or FAILED"
         )
     try:
-        adopted = claims.adopt(task, job_id, come_from=[task.status], who=who, why=why)
+        if corrects:
+            adopted = claims.correct(task, job_id, who=who, why=why)
+        else:
+            adopted = claims.adopt(task, job_id, come_from=[task.status], who=who, why=why)
     except ConditionFailed as lost:
         raise Refused(_why_not_adopted(task, job_id, lost)) from lost
     _watch(adopted)
-    return f"adopted: {task.provider} is now asked about job {job_id}"
+    return f"adopted: {task.provider} is now queried about job {job_id}"
+
+
+def check_job(task: Task, client: base.Provider, job_id: str) -> None:
+    """Before a job is adopted: does the provider know it, and does its record name another task?
+    Raises Refused."""
+    try:
+        job = client.fetch(job_id)
+    except base.JobNotFound as error:
+        raise Refused(f"{task.provider} knows no job {job_id} ({error}): check the id") from error
+    except base.ProviderError as error:
+        raise Refused(
+            f"{task.provider} could not be asked about job {job_id}, and nothing was changed: "
+            f"{error}"
+        ) from error
+    ours = f"/callbacks/{task.provider}/{task.task_id}/{task.attempt}/"
+    if "/callbacks/" in (job.callback_url or "") and ours not in str(job.callback_url):
+        raise Refused(f"job {job_id} was given the callback URL of another task or attempt")
+    if job.external_id and job.external_id != task.external_id:
+        raise Refused(f"job {job_id} carries the id {job.external_id}, not {task.external_id}")
+
+
+def cancel(task: Task, who: str, why: str) -> str:
+    """Take a task back before anything of it is paid."""
+    if task.status not in {Status.WAITING, Status.READY}:
+        raise Refused(f"the task is {task.status}: only a WAITING or READY one can be cancelled")
+    try:
+        steps.cancel(task, message=f"cancelled before it was sent: {why}", who=who)
+    except ConditionFailed as lost:
+        raise Refused(
+            "the task was sent meanwhile, or an earlier submit of it is in doubt: look again with "
+            "explain"
+        ) from lost
+    return "CANCELLED; nothing of it was paid"
 
 
 def _why_not_adopted(task: Task, job_id: str, lost: ConditionFailed) -> str:
@@ -94,7 +135,7 @@ def _why_not_adopted(task: Task, job_id: str, lost: ConditionFailed) -> str:
 
 
 def _watch(task: Task) -> None:
-    if task.task_token and executions.wake(task.task_token, next="watch"):
+    if task.task_token and executions.wake(task.task_token, Next.WATCH):
         return
     executions.see_that_it_runs(task)
 
@@ -104,7 +145,7 @@ def resubmit(task: Task, who: str, why: str, *, accepts_a_second_charge: bool) -
     accepted."""
     if task.status not in {Status.FAILED, Status.HELD}:
         raise Refused(f"the task is {task.status}: only a FAILED or HELD one can be sent again")
-    if task.never_intended:
+    if task.never_intended and task.error.get("code") != OVER_BUDGET:
         raise Refused(
             "nothing was ever sent for this task: mend or replace its files, and it goes on by "
             "itself"
@@ -158,6 +199,4 @@ def reopen(provider: str, who: str) -> str:
         raise Refused(f"there is no provider {provider!r}; there are: {', '.join(providers.NAMES)}")
     if not books.reopen(provider, who):
         raise Refused(f"{provider} is not stopped")
-    return (
-        f"{provider} is open again; its waiting tasks come back by themselves, within five minutes"
-    )
+    return f"{provider} is open again; its waiting tasks come back by themselves, the first within six minutes"

@@ -3,15 +3,15 @@ tests/events/."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from functions.tasks.task import Status, Task
+from functions.tasks.task import ArchivedVideo, Status, StoredFile, Task, TaskError
 
 SOURCE = "talkdrop"
 
-# A status that no consumer needs to hear of has no word here.
+# A status that is of no use to a consumer has no detail type.
 DETAIL_TYPES = {
     Status.WAITING: "Task Waiting",
     Status.READY: "Task Ready",
@@ -20,14 +20,16 @@ DETAIL_TYPES = {
     Status.FAILED: "Task Failed",
     Status.HELD: "Task Held",
     Status.EXPIRED: "Task Expired",
+    Status.CANCELLED: "Task Cancelled",
 }
+SECOND_CHARGE = "Possible Second Charge"
 
 
-class _Said(BaseModel):
+class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Input(_Said):
+class Input(_Part):
     """An object of the inbox, by bucket, key and version."""
 
     bucket: str
@@ -35,7 +37,7 @@ class Input(_Said):
     version_id: str | None = None
 
 
-class Video(_Said):
+class Video(_Part):
     """Where the finished video lies, and what it is: `sha256` in hex, `seconds` of play.
     `warning`: it is notably longer or shorter than its voice."""
 
@@ -50,12 +52,12 @@ class Video(_Said):
     warning: str | None = None
 
 
-class Trouble(_Said):
+class Error(_Part):
     code: str
     message: str
 
 
-class TaskEvent(_Said):
+class TaskEvent(_Part):
     """`detail` of every event. `event_id` is the same however often the event is delivered:
     consumers drop repeats."""
 
@@ -71,9 +73,12 @@ class TaskEvent(_Said):
     portrait: Input | None = None
     audio: Input | None = None
     video: Video | None = None
-    error: Trouble | None = None
+    error: Error | None = None
     quote_usd: str | None = None
     charge_usd: str | None = None
+    waits_for: str | None = None
+    not_before: str | None = None
+    second_job: str | None = None
 
 
 def of(task: Task) -> TaskEvent:
@@ -90,17 +95,29 @@ def of(task: Task) -> TaskEvent:
         portrait=_input(task.portrait),
         audio=_input(task.audio),
         video=_video(task.archived) if task.status is Status.COMPLETED else None,
-        error=Trouble(**task.error) if task.error else None,
+        error=_error(task.error),
         quote_usd=None if task.quote_usd is None else str(task.quote_usd),
         charge_usd=None if task.charge_usd is None else str(task.charge_usd),
+        waits_for=task.waits_for or None,
+        not_before=(task.not_before or None) if task.waits_for else None,
     )
 
 
-def _input(file: Any) -> Input | None:
+def of_second_job(task: Task, job_id: str) -> TaskEvent:
+    """The event that says that one attempt has a job too many: perhaps a second charge."""
+    event_id = f"{task.task_id}#SECOND_JOB#{task.attempt}#{job_id}"
+    return of(task).model_copy(update={"event_id": event_id, "second_job": job_id})
+
+
+def _error(error: TaskError) -> Error | None:
+    return Error(code=error["code"], message=error["message"]) if error else None
+
+
+def _input(file: StoredFile) -> Input | None:
     if not file.get("key"):
         return None
     return Input(bucket=file["bucket"], key=file["key"], version_id=file.get("version_id"))
 
 
-def _video(archived: Any) -> Video:
-    return Video(**{name: archived.get(name) for name in Video.model_fields})
+def _video(archived: ArchivedVideo) -> Video:
+    return Video.model_validate({name: archived.get(name) for name in Video.model_fields})

@@ -1,32 +1,31 @@
-"""The workflow's executions: one a task and attempt, started twice without harm, woken by its task
-token."""
+"""The workflow's executions: one a task and attempt, started twice without harm, resumed by its
+task token."""
 
 from __future__ import annotations
 
 import json
 from datetime import timedelta
-from typing import Any
 
 from botocore.exceptions import ClientError
 
 from functions import providers
 from functions.settings import aws, get, options
 from functions.tasks.table import instant, now
-from functions.tasks.task import Task
+from functions.tasks.task import Next, Task
 
-# A task token that nobody waits for any more: timed out, used, or of an execution that is gone. The
-# bell was noted in the table, so the next look sees it.
-_ASLEEP = frozenset({"TaskTimedOut", "TaskDoesNotExist", "InvalidToken"})
+# A task token that is not waited for any more: timed out, used, or of an execution that is gone.
+# The callback was noted in the table, so the next query answers it.
+_STALE_TOKEN = frozenset({"TaskTimedOut", "TaskDoesNotExist", "InvalidToken"})
 _MOST_LATE = 50
 
 
 def start(task: Task, suffix: str = "") -> None:
     """Start watching this attempt. Running already, or run before: fine."""
     name = f"{task.task_id}-{task.attempt}{suffix}"
-    told = {"task_id": task.task_id, "attempt": task.attempt, "polls": polls(task)}
+    payload = {"task_id": task.task_id, "attempt": task.attempt, "polls": polls(task)}
     try:
         aws("stepfunctions").start_execution(
-            stateMachineArn=get().workflow_arn, name=name, input=json.dumps(told)
+            stateMachineArn=get().workflow_arn, name=name, input=json.dumps(payload)
         )
     except ClientError as error:
         if error.response["Error"]["Code"] != "ExecutionAlreadyExists":
@@ -46,9 +45,9 @@ def polls(task: Task) -> dict[str, float]:
 
 
 def see_that_it_runs(task: Task) -> str:
-    """Some execution watches this task: its own, that of a late bell, the one last started in place
-    of a dead one, or a new one, at most one an hour. The suffix of the one last started so, for the
-    task to remember."""
+    """Some execution watches this task: its own, that of a late callback, the one last started in
+    place of a dead one, or a new one, at most one an hour. The suffix of the one last started so,
+    for the row."""
     if running(task):
         return task.revived
     start(task)
@@ -60,9 +59,9 @@ def see_that_it_runs(task: Task) -> str:
 
 
 def late(task: Task) -> str:
-    """The suffix of the execution that a late bell starts: another for each ring, since one that
-    looked too early has ended, and its name is taken for 90 days. No more than a few, however often
-    somebody rings."""
+    """The suffix of the execution that a late callback starts: another for each callback, since one
+    that looked too early has ended, and its name is taken for 90 days. No more than a few, however
+    many callbacks come."""
     return f"-late{min(task.callbacks_received, _MOST_LATE)}"
 
 
@@ -93,13 +92,14 @@ def _status(task: Task, suffix: str) -> str:
         return "NONE"
 
 
-def wake(task_token: str, **said: Any) -> bool:
-    """Answer the workflow's task token: `next` is watch, archive or done. False if nobody waits for
-    it any more."""
+def wake(task_token: str, next: Next, *, soon_seconds: float = 0) -> bool:
+    """Answer the workflow's task token. `soon_seconds`: when the next look is due, where that is
+    sooner than the schedule says. False if the token is stale."""
+    output = {"next": next.value} | ({"soon": soon_seconds} if soon_seconds else {})
     try:
-        aws("stepfunctions").send_task_success(taskToken=task_token, output=json.dumps(said))
+        aws("stepfunctions").send_task_success(taskToken=task_token, output=json.dumps(output))
     except ClientError as error:
-        if error.response["Error"]["Code"] not in _ASLEEP:
+        if error.response["Error"]["Code"] not in _STALE_TOKEN:
             raise
         return False
     return True

@@ -5,11 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import Any
 
 from functions.settings import aws, get
 from functions.tasks import table
-from functions.tasks.table import stamp
+from functions.tasks.table import Item, stamp
 from functions.tasks.task import SHARDS, Status, Task, id_shard, key_of, list_shard
 
 _LOOKED_AT = 200  # tasks that a filtered page looks at, at most
@@ -119,8 +118,35 @@ def held() -> tuple[int, bool]:
     return counted, complete
 
 
+def count(status: Status) -> int:
+    """How many tasks are in this status."""
+    found = 0
+    for shard in range(SHARDS):
+        pages = aws("dynamodb").get_paginator("query").paginate(
+            TableName=get().table, IndexName="by-status", Select="COUNT",
+            KeyConditionExpression="status_shard = :shard",
+            ExpressionAttributeValues={":shard": {"S": f"{status}#{shard}"}},
+        )  # fmt: skip
+        found += sum(answer["Count"] for answer in pages)
+    return found
+
+
+def longest_since(status: Status) -> str:
+    """Since when the task has been in this status that has been there longest, among the first
+    made; empty where there is none."""
+    found: list[Item] = []
+    for shard in range(SHARDS):
+        answer = aws("dynamodb").query(
+            TableName=get().table, IndexName="by-status", Limit=25,
+            KeyConditionExpression="status_shard = :shard",
+            ExpressionAttributeValues={":shard": {"S": f"{status}#{shard}"}},
+        )  # fmt: skip
+        found += [table.plain(item) for item in answer["Items"]]
+    return min((str(item["changed_at"]) for item in found), default="")
+
+
 def due(at: datetime) -> Iterator[str]:
-    """The ids of the tasks that somebody must look at, the longest due first in each shard."""
+    """The ids of the tasks that must be looked at, the longest due first in each shard."""
     for shard in range(SHARDS):
         pages = (
             aws("dynamodb")

@@ -1,11 +1,11 @@
-"""What we say to ourselves through the two queues."""
+"""The two internal SQS queues: message shapes, delays, the batch loop."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.batch import (
@@ -25,21 +25,46 @@ logger = Logger(child=True)
 _LONGEST_DELAY_SECONDS = 900  # of SQS; a message for later than that is sent on when it comes back
 
 
+class Submission(TypedDict):
+    """Submit this task. `turn` is its `not_before`: a message with an older turn is a leftover and
+    is dropped, so that however often messages double, one is followed."""
+
+    task_id: str
+    turn: str
+
+
+class Probe(TypedDict):
+    """Ask whether a stopped provider's account works again."""
+
+    probe: str
+
+
+class Acceptance(TypedDict):
+    """A job was accepted, and the row could not be written: the second durable copy of its id."""
+
+    task_id: str
+    attempt: int
+    accepted: str
+
+
 def submit(task_id: str, turn: str = "", at: datetime | None = None) -> None:
-    """Ask for this task to be submitted, at a time if one is given. `turn` is the task's
-    `not_before`: a message with an older turn is a leftover and is dropped, so that however often
-    messages double, one is followed."""
+    """Ask for this task to be submitted, at a time if one is given."""
     delay = (
         0
         if at is None
         else max(0, min(_LONGEST_DELAY_SECONDS, round((at - now()).total_seconds() + 0.5)))
     )
-    send(get().submissions_queue_url, {"task_id": task_id, "turn": turn}, delay_seconds=delay)
+    message = Submission(task_id=task_id, turn=turn)
+    send(get().submissions_queue_url, message, delay_seconds=delay)
 
 
 def probe(provider: str) -> None:
-    """Ask whether a stopped provider's account works again."""
-    send(get().submissions_queue_url, {"probe": provider})
+    send(get().submissions_queue_url, Probe(probe=provider))
+
+
+def keep_acceptance(task_id: str, attempt: int, job_id: str) -> None:
+    message = Acceptance(task_id=task_id, attempt=attempt, accepted=job_id)
+    send(get().submissions_queue_url, message, delay_seconds=30)
 
 
 def look_at(audio_keys: Iterable[str]) -> None:
@@ -69,9 +94,9 @@ def bring_in(task_id: str) -> None:
 def each(
     event: dict[str, Any], kind: EventType, work: Callable[..., None], context: LambdaContext
 ) -> PartialItemFailureResponse:
-    """Work through a batch: what fails is told to the log and comes again, what passed does not."""
+    """Work through a batch: what fails is logged and comes again, what passed does not."""
 
-    def told(record: Any) -> None:
+    def logged(record: Any) -> None:
         try:
             work(record)
         except Exception:
@@ -81,13 +106,13 @@ def each(
             raise
 
     return process_partial_response(
-        event, told, BatchProcessor(kind, raise_on_entire_batch_failure=False), context
+        event, logged, BatchProcessor(kind, raise_on_entire_batch_failure=False), context
     )
 
 
 def _come_again(record: SQSRecord) -> None:
-    """Soon at first, then ever later. A queue's visibility timeout is made for what dies without a
-    word, and is long."""
+    """Soon at first, then ever later. A queue's visibility timeout is made for sandboxes that die,
+    and is long."""
     tries = int(record.attributes.get("ApproximateReceiveCount") or 1)
     name = record.event_source_arn.rpartition(":")[2]
     urls = {

@@ -1,16 +1,16 @@
-"""Tasks: one row each, and every step of their way. Each step is one conditional write whose
-condition has a name.
+"""Every step of a task's way: each is one conditional write whose condition has a name.
 
-    WAITING → READY → SUBMITTING → SUBMITTED → ARCHIVING → COMPLETED          beside them FAILED ·
-    HELD · EXPIRED
+    WAITING → READY → SUBMITTING → SUBMITTED → ARCHIVING → COMPLETED
+    beside them FAILED · HELD · EXPIRED · CANCELLED
 
-The rank never falls but for: SUBMITTING → READY when it is known that nothing was accepted (or that
-the same id may be sent again); HELD → SUBMITTED or ARCHIVING on a late bell or a person's word;
-FAILED → ARCHIVING when the provider itself confirms a late success; and, before any attempt was
-intended, FAILED or EXPIRED → READY when a refused or missing file was mended. Nothing else leaves a
-terminal status.
+A status never goes back, except: SUBMITTING → READY when it is known that nothing was accepted (or
+that the same id may be sent again); HELD → SUBMITTED, ARCHIVING or COMPLETED on a late callback, a
+person's word or a video that could be archived after all; FAILED and CANCELLED → SUBMITTED or
+ARCHIVING when the provider itself confirms a late success; and, before any attempt was intended,
+FAILED or EXPIRED → READY when a refused or missing file was mended. Nothing else leaves a terminal
+status.
 
-Every step says when somebody must look at the task again should nothing else happen (`due_at`): the
+Every step says when the task must be looked at again should nothing else happen (`due_at`): the
 sweep does.
 """
 
@@ -21,18 +21,27 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
 from functions.settings import options
 from functions.tasks import table
-from functions.tasks.table import ConditionFailed, Update, later, now, stamp
-from functions.tasks.task import RESTING, SHARDS, TERMINAL, Status, Task, key_of, listed
+from functions.tasks.table import ConditionFailed, Item, Update, later, now, stamp
+from functions.tasks.task import (
+    LATE,
+    RESTING,
+    SHARDS,
+    TERMINAL,
+    HistoryLine,
+    Status,
+    Task,
+    TaskError,
+    key_of,
+    listed,
+)
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
-_MOST_HINTS = 8  # jobs that bells named, each looked at by one query
-_MOST_HISTORY = (
-    200  # a row holds 400 KB: what a task does over and over is then only counted (`entered`)
-)
+_MOST_HINTS = 40  # jobs that callbacks named and that nothing is known of yet
+# A row holds 400 KB: what a task does over and over is then only counted (`entered`).
+_MOST_HISTORY = 200
 _MOST_PAST_CALLBACKS = 20
 
 
@@ -47,18 +56,28 @@ _DUE_SECONDS = {
     Status.COMPLETED: 10 * _MINUTE,  # terminal: until the event is out
     Status.FAILED: 10 * _MINUTE,
     Status.EXPIRED: 10 * _MINUTE,
+    Status.CANCELLED: 10 * _MINUTE,
 }
 
+# Nothing of this attempt can have been paid: no POST is in doubt, no callback unexplained.
+UNPAID = (
+    "attribute_not_exists({first_sent_at}) AND attribute_not_exists({speech_intended_at}) "
+    "AND {callbacks_received} = {callbacks_handled} AND attribute_not_exists({hints_dropped})"
+)
 
-def placed(task_id: str, status: Status, due_at: str | None) -> dict[str, Any]:
+
+def placed(task_id: str, status: Status, due_at: str | None) -> dict[str, str]:
     """The attributes by which the indexes find a task in this status."""
     shard = zlib.crc32(task_id.encode()) % SHARDS
-    placing: dict[str, Any] = {"status": status.value, "status_shard": f"{status}#{shard}"}
+    placing = {"status": status.value, "status_shard": f"{status}#{shard}"}
     return placing | ({"due_shard": f"due#{shard}", "due_at": due_at} if due_at else {})
 
 
-def entry(what: str, why: str = "", who: str = "talkdrop") -> dict[str, str]:
-    return {"at": stamp(now()), "what": what, "who": who} | ({"why": why} if why else {})
+def entry(what: str, why: str = "", who: str = "talkdrop") -> HistoryLine:
+    line = HistoryLine(at=stamp(now()), what=what, who=who)
+    if why:
+        line["why"] = why
+    return line
 
 
 def step(
@@ -90,7 +109,7 @@ def open_task(task: Task, *, why: str = "") -> Task:
     due_at = later(
         seconds=_patience(task) if task.status is Status.WAITING else _DUE_SECONDS[task.status]
     )
-    item: dict[str, Any] = {f.name: getattr(task, f.name) for f in fields(task)}
+    item: Item = {f.name: getattr(task, f.name) for f in fields(task)}
     item |= {
         "pk": key_of(task.task_id), "created": f"{task.created_at}#{task.task_id}", "changed_at": stamp(now()),
         "history": [entry(task.status, why)], "entered": {f"{task.status}#{task.attempt}": 1},
@@ -98,22 +117,28 @@ def open_task(task: Task, *, why: str = "") -> Task:
     }  # fmt: skip
     item |= placed(task.task_id, task.status, due_at)
     item |= listed(task.task_id)
+    # Counters that are conditions by being absent start absent.
+    absent = {"hints_dropped", "resends", "archive_verdicts"}
     table.put_new(
-        {name: value for name, value in item.items() if value is not None and value != ""}
+        {
+            name: value
+            for name, value in item.items()
+            if value is not None and value != "" and not (name in absent and not value)
+        }
     )
     return task
 
 
 def _patience(task: Task) -> float:
-    """How long a task may wait before somebody looks: for a person's file a day, for our own
-    fetching minutes."""
+    """Until when the sweep leaves a waiting task alone: a person's file has a day, our own fetching
+    minutes."""
     return _DUE_SECONDS[Status.READY] if task.imports else options().waiting_hours * _HOUR
 
 
 def revise(task: Task, standing: Task, *, why: str) -> Task:
-    """What the files say now, for a task that nobody ever meant to pay: it may wait, be ready, or
-    be refused anew. Raises ConditionFailed when the row is not `standing` any more: then what was
-    seen may be older than what it says."""
+    """What the files say now, for a task that was never intended to be paid: it may wait, be ready,
+    or be refused anew. Raises ConditionFailed when the row is not `standing` any more: then what
+    was seen may be older than what it says."""
     update = step(
         standing, task.status, come_from=[standing.status], why=why,
         due_at=later(seconds=options().waiting_hours * _HOUR) if task.status is Status.WAITING else None,
@@ -127,7 +152,7 @@ def revise(task: Task, standing: Task, *, why: str) -> Task:
     )  # fmt: skip
     update.set(**{name: value for name in revised if (value := getattr(task, name)) is not None})
     update.set(error=task.error) if task.error else update.remove("error")
-    update.remove("expires_at")
+    update.remove("expires_at", "waits_for")
     return Task.of(update.run())
 
 
@@ -139,13 +164,40 @@ def expire(task: Task) -> Task:
     return Task.of(update.set(error={"code": "EXPIRED", "message": message}).run())
 
 
-def postpone(task: Task, until: datetime, why: str) -> Task:
-    """The task's turn is later: it stays READY, and a message that comes before its turn is
-    nobody's."""
-    turn = stamp(until)
-    update = Update(key_of(task.task_id)).set(not_before=turn, waits_for=why, due_at=later(
-        seconds=max(0.0, (until - now()).total_seconds()) + _DUE_SECONDS[Status.READY]
-    ))  # fmt: skip
+def cancel(
+    task: Task, *, code: str = "CANCELLED", message: str = "", who: str = "talkdrop"
+) -> Task:
+    """The owner takes a task back before anything of it is paid: from WAITING or READY only, with
+    no POST in doubt and no callback unexplained. The claim needs READY too, so one of the two
+    comes first and the other fails. Raises ConditionFailed."""
+    message = message or "cancelled before it was sent; nothing was paid"
+    return _end_unpaid(task, Status.CANCELLED, TaskError(code=code, message=message), who)
+
+
+def refuse(task: Task, code: str, message: str) -> Task:
+    """A task that waits its turn is refused before its claim. Raises ConditionFailed."""
+    return _end_unpaid(task, Status.FAILED, TaskError(code=code, message=message), "talkdrop")
+
+
+def _end_unpaid(task: Task, to: Status, error: TaskError, who: str) -> Task:
+    why = f"{error['code']}: {error['message']}"
+    update = step(task, to, come_from=[Status.WAITING, Status.READY], why=why, who=who)
+    return Task.of(update.given(UNPAID).set(error=error).remove("waits_for", "not_before").run())
+
+
+def postpone(task: Task, until: datetime, why: str, *, is_news: bool = False) -> Task:
+    """The task's turn is later: it stays READY, and an older message is dropped. `is_news`: the
+    reason lasts, so it is announced when it changes."""
+    update = Update(key_of(task.task_id)).set(
+        not_before=stamp(until),
+        waits_for=why,
+        due_at=later(
+            seconds=max(0.0, (until - now()).total_seconds()) + _DUE_SECONDS[Status.READY]
+        ),
+    )
+    if is_news and why != task.waits_for:
+        update.set(changed_at=stamp(now())).count_in("entered", f"{Status.READY}#{task.attempt}")
+    update.given("{attempt} = :attempt", attempt=task.attempt)
     return Task.of(update.given("{status} = :ready", ready=Status.READY.value).run())
 
 
@@ -159,43 +211,56 @@ def still_looking(task: Task, *, seconds: float, revived: str = "") -> None:
     ).run()
 
 
-def sending(task: Task, owner: str) -> None:
-    """The very next thing is the POST. A row without this note, past its lease, was never sent: no
-    proof is needed."""
-    update = Update(key_of(task.task_id)).set(sent_at=stamp(now()))
-    update.given(
+def _of_owner(task: Task, owner: str) -> Update:
+    """A note on the row of a submit under way, which only the owner of its claim may write."""
+    return Update(key_of(task.task_id)).given(
         "{status} = :submitting AND {owner} = :owner",
         submitting=Status.SUBMITTING.value,
         owner=owner,
+    )
+
+
+def sending(task: Task, owner: str, account: str) -> None:
+    """The very next thing is the POST. A row without this note, past its lease, was never sent: no
+    proof is needed. A re-send holds only for the account that the first POST went to: another
+    one's list cannot prove anything about it."""
+    at = stamp(now())
+    update = _of_owner(task, owner).set(sent_at=at, account=account).set_once(first_sent_at=at)
+    update.given(
+        "attribute_not_exists({first_sent_at}) OR attribute_not_exists({account}) "
+        "OR {account} = :account",
+        account=account,
     ).run()
 
 
-def keep(task: Task, owner: str, bought: Mapping[str, str]) -> Task:
-    """What this attempt has paid for already goes into the settings, so that sending it again does
-    not pay for it twice."""
-    update = Update(key_of(task.task_id)).set(settings={**task.settings, **bought})
-    update.append(
-        "history", entry("BOUGHT", ", ".join(f"{name} {value}" for name, value in bought.items()))
-    )
-    return Task.of(update.given("{owner} = :owner", owner=owner).run())
+def speaking(task: Task, owner: str) -> None:
+    """The very next thing is the paid POST of this task's speech; there is one, ever."""
+    update = _of_owner(task, owner).set(speech_intended_at=stamp(now()))
+    update.append("history", entry("SPEECH", "about to be bought"))
+    update.given("attribute_not_exists({speech_intended_at})").run()
 
 
-def doubt(task: Task, owner: str, why: str) -> Task:
-    """The POST went out and its answer is unknown: stay SUBMITTING, and say so. Nobody may send
-    again without proof."""
-    update = Update(key_of(task.task_id)).set(doubt=stamp(now()), due_at=stamp(now()))
+def keep_speech(task: Task, owner: str, bought: Mapping[str, str]) -> Task:
+    """The speech is bought (`audio_id`), or its job is (`speech_id`): from now on it is the task's
+    voice, however often the video is sent."""
+    update = _of_owner(task, owner).set(settings={**task.settings, **bought})
+    line = ", ".join(f"{name} {value}" for name, value in bought.items())
+    return Task.of(update.append("history", entry("BOUGHT", line)).remove("speech_intended_at").run())
+
+
+def doubt(task: Task, owner: str, why: str, job_hint: str = "") -> Task:
+    """The POST went out and its answer is unknown: stay SUBMITTING, and say so. `job_hint`: a job
+    id that stood beside it."""
+    update = _of_owner(task, owner).set(doubt=stamp(now()), doubt_why=why, due_at=stamp(now()))
+    if job_hint:
+        update.set(job_hint=job_hint).put_in("job_hints", job_hint, stamp(now()))
     update.append("history", entry("AMBIGUOUS", why))
-    update.given(
-        "{status} = :submitting AND {owner} = :owner",
-        submitting=Status.SUBMITTING.value,
-        owner=owner,
-    )
     return Task.of(update.run())
 
 
 def record_callback(task_id: str, attempt: int, job_hint: str | None) -> Task:
-    """Note that a genuine bell rang. Raises ConditionFailed with what stands there when the task is
-    gone or at another attempt."""
+    """Note a genuine callback. Raises ConditionFailed with what stands there when the task is gone
+    or at another attempt."""
 
     def noted() -> Update:
         update = (
@@ -203,20 +268,22 @@ def record_callback(task_id: str, attempt: int, job_hint: str | None) -> Task:
         )
         return update.given("attribute_exists(pk) AND {attempt} = :attempt", attempt=attempt)
 
-    if job_hint:
-        # Each is kept, not only the last: a stranger who saw the address must not ring the true one
-        # out of the row.
-        update = noted().set(job_hint=job_hint).put_in("job_hints", job_hint, stamp(now()))
-        try:
-            return Task.of(update.given("size({job_hints}) < :most", most=_MOST_HINTS).run())
-        except ConditionFailed as lost:
-            if not lost.item or lost.item["attempt"] != attempt:
-                raise
-    return Task.of(noted().run())
+    if not job_hint:
+        return Task.of(noted().run())
+    try:
+        # Keep each hint: a forged callback must not overwrite the genuine job id. The first time
+        # that a job was named counts.
+        named = noted().set(job_hint=job_hint).put_in_once("job_hints", job_hint, stamp(now()))
+        return Task.of(named.given_room("job_hints", job_hint, _MOST_HINTS).run())
+    except ConditionFailed as lost:
+        if not lost.item or lost.item["attempt"] != attempt:
+            raise
+    # No room: what the callback named is lost, so nothing may be paid on the others' answers.
+    return Task.of(noted().add(hints_dropped=1).run())
 
 
 def record_past_callback(task_id: str, attempt: int, job_hint: str | None) -> Task:
-    """A bell of an attempt that was given up: perhaps a second charge, so a person must see it.
+    """A callback of an attempt that was given up: perhaps a second charge, so a person must see it.
     Raises ConditionFailed when there was no such attempt, or when enough of them stand in the
     row."""
     update = Update(key_of(task_id)).append(
@@ -231,38 +298,90 @@ def record_past_callback(task_id: str, attempt: int, job_hint: str | None) -> Ta
     )
 
 
-def leave_token(task: Task, task_token: str, *, asked: bool) -> Task:
-    """Leave the workflow's task token where a bell finds it; `callbacks_handled` is how many rings
-    the query just answered."""
+def note_second_job(task: Task, job_id: str, why: str) -> Task:
+    """One more job of this attempt than there may be: perhaps a second charge. Holds once a job."""
+    update = Update(key_of(task.task_id)).append("second_jobs", job_id)
+    update.append("history", entry("SECOND JOB", f"{job_id}: {why}"))
+    update.given("{attempt} = :attempt", attempt=task.attempt)
+    return Task.of(update.given("NOT contains({second_jobs}, :job)", job=job_id).run())
+
+
+def plan_soon_query(task: Task, seconds: float) -> None:
+    """Many callbacks, one query: the first of them plans it, the others hold back. Raises
+    ConditionFailed where one is planned already."""
+    update = Update(key_of(task.task_id)).set(soon_until=later(seconds=seconds))
+    update.given("attribute_not_exists({soon_until}) OR {soon_until} <= :now", now=stamp(now()))
+    update.given("{attempt} = :attempt", attempt=task.attempt).run()
+
+
+def leave_token(
+    task: Task, task_token: str, *, asked: bool, is_answered: bool, refuted: Iterable[str] = ()
+) -> Task:
+    """Leave the workflow's task token where a callback finds it. `is_answered`: the query gave a
+    definite answer to every callback that stood in `task`; `refuted` are the hints that came to
+    nothing, and make room."""
     update = Update(key_of(task.task_id)).set(task_token=task_token)
     if asked:
-        update.set(callbacks_handled=task.callbacks_received).add(polls_done=1)
+        update.set(last_query_at=stamp(now())).add(polls_done=1)
+    if is_answered:
+        update.set(callbacks_handled=task.callbacks_received)
+    for job_id in refuted:
+        update.drop_from("job_hints", job_id)
     update.given("attribute_exists(pk) AND {attempt} = :attempt", attempt=task.attempt)
     return Task.of(update.run())
 
 
 def archiving(task: Task, video_url: str, trusted_host: str, *, charge_usd: Decimal | None) -> Task:
     """The provider says it is done, and where the video lies for now."""
-    come_from = [Status.SUBMITTED, Status.ARCHIVING, Status.HELD, Status.FAILED]
+    come_from = [Status.SUBMITTED, Status.ARCHIVING, *sorted(LATE)]
     update = step(task, Status.ARCHIVING, come_from=come_from)
-    update.set(
-        video_url=video_url, trusted_host=trusted_host, callbacks_handled=task.callbacks_received
-    ).remove("error", "expires_at")
+    return _with_link(update.remove("error", "expires_at"), video_url, trusted_host, charge_usd)
+
+
+def archive_held(
+    task: Task, video_url: str, trusted_host: str, *, charge_usd: Decimal | None
+) -> Task:
+    """A held task's video is tried once more: it stays HELD until it is archived."""
+    update = Update(key_of(task.task_id)).given(
+        "{status} = :held AND {attempt} = :attempt",
+        held=Status.HELD.value,
+        attempt=task.attempt,
+    )
+    return _with_link(update, video_url, trusted_host, charge_usd)
+
+
+def _with_link(
+    update: Update, video_url: str, trusted_host: str, charge_usd: Decimal | None
+) -> Task:
+    at = stamp(now())
+    update.set(video_url=video_url, trusted_host=trusted_host, archive_tried_at=at)
+    update.set(last_query_at=at).set_once(archiving_since=at)
     if charge_usd is not None:
         update.set(charge_usd=charge_usd)
     return Task.of(update.run())
 
 
-def hold(task: Task, code: str, message: str) -> Task:
-    """A person must decide, since acting alone could charge twice or lose what was paid. Raises
-    ConditionFailed when the task is held already: two who find it at once are one fact."""
-    update = step(task, Status.HELD, come_from=_ON_ITS_WAY, why=message)
-    return Task.of(update.set(error={"code": code, "message": message}).run())
+def count_verdict(task: Task) -> Task:
+    """The whole download was refused (no video, or bytes that are not welcome) once more."""
+    update = Update(key_of(task.task_id)).add(archive_verdicts=1)
+    return Task.of(update.given("{attempt} = :attempt", attempt=task.attempt).run())
+
+
+def hold(task: Task, code: str, message: str, evidence: str = "") -> Task:
+    """A person must decide, since acting alone could charge twice or lose what was paid. `evidence`
+    may help to decide, and proves nothing. Raises ConditionFailed when the task is held already:
+    two invocations that find it at once are one fact."""
+    come_from = _ON_ITS_WAY | {task.status} & {Status.READY}
+    update = step(task, Status.HELD, come_from=come_from, why=message)
+    error = TaskError(code=code, message=message)
+    if evidence:
+        error["evidence"] = evidence
+    return Task.of(update.set(error=error).remove("waits_for").run())
 
 
 def announced(task: Task, event_id: str) -> None:
-    """The event is out: nobody need look any more, and a terminal task's row may go when no replay
-    can come."""
+    """The event is out: stop sweeping it; set the TTL of a terminal task's row, which may go when
+    no replay can come."""
     update = Update(key_of(task.task_id)).set(announced=event_id)
     update.given(
         "{status} = :status AND {attempt} = :attempt",

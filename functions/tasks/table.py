@@ -18,13 +18,17 @@ from typing import Any
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
+from functions import TalkdropError
 from functions.settings import aws, get
+
+Item = dict[str, Any]  # an item of the table, in plain values
+Request = dict[str, Any]  # what a call of DynamoDB's is given
 
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
 
-# Nobody's condition was looked at. AWS's client does not repeat these by itself, and the books of a
-# provider are in every one of its claims.
+# Refused before any condition was looked at. AWS's client does not repeat these by itself, and the
+# books of a provider are in every one of its claims.
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
 _BUSY = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
 _TRIES = 6  # within a second or two
@@ -33,11 +37,11 @@ _MOST_IN_A_BATCH = (
 )
 
 
-class ConditionFailed(Exception):
-    """Somebody was first: the condition did not hold. `item` is what stands there now, `reasons` a
-    transaction's."""
+class ConditionFailed(TalkdropError):
+    """The condition did not hold: another write came first. `item` is what stands there now,
+    `reasons` a transaction's."""
 
-    def __init__(self, item: dict[str, Any] | None = None, reasons: Sequence[str] = ()) -> None:
+    def __init__(self, item: Item | None = None, reasons: Sequence[str] = ()) -> None:
         super().__init__(", ".join(reasons) or "the condition did not hold")
         self.item = item
         self.reasons = reasons
@@ -69,7 +73,7 @@ def typed(value: Any) -> Any:
     return _serialize(_exact(value))
 
 
-def plain(item: Mapping[str, Any]) -> dict[str, Any]:
+def plain(item: Mapping[str, Any]) -> Item:
     return {name: _readable(_deserialize(value)) for name, value in item.items()}
 
 
@@ -112,8 +116,21 @@ class Update:
             self._sets.append(f"{self._name(name)} = {self._value(value)}")
         return self
 
+    def set_once(self, **values: Any) -> Update:
+        """Set only what is not there yet."""
+        for name, value in values.items():
+            path = self._name(name)
+            self._sets.append(f"{path} = if_not_exists({path}, {self._value(value)})")
+        return self
+
     def put_in(self, path: str, key: str, value: Any) -> Update:
         self._sets.append(f"{self._name(path)}.{self._name(key)} = {self._value(value)}")
+        return self
+
+    def put_in_once(self, path: str, key: str, value: Any) -> Update:
+        """Put it in where nothing stands under that key yet."""
+        place = f"{self._name(path)}.{self._name(key)}"
+        self._sets.append(f"{place} = if_not_exists({place}, {self._value(value)})")
         return self
 
     def count_in(self, path: str, key: str) -> Update:
@@ -150,15 +167,23 @@ class Update:
         self._conditions.append(f"({_Names(self).fill(condition)})")
         return self
 
+    def given_room(self, path: str, key: str, most: int) -> Update:
+        """The map has fewer than `most` entries, or this very one."""
+        place = self._name(path)
+        self._conditions.append(
+            f"(size({place}) < {self._value(most)} OR attribute_exists({place}.{self._name(key)}))"
+        )
+        return self
+
     def given_in(self, name: str, allowed: Iterable[Any]) -> Update:
         self._conditions.append(
             f"{self._name(name)} IN ({', '.join(self._value(value) for value in allowed)})"
         )
         return self
 
-    def request(self) -> dict[str, Any]:
+    def request(self) -> Request:
         parts = [("SET", self._sets), ("ADD", self._adds), ("REMOVE", self._removes)]
-        request: dict[str, Any] = {
+        request: Request = {
             "TableName": get().table,
             "Key": {"pk": {"S": self.pk}},
             "UpdateExpression": " ".join(
@@ -173,7 +198,7 @@ class Update:
             request["ExpressionAttributeValues"] = self._values
         return request
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> Item:
         """Write it; the item as it is afterwards. Raises ConditionFailed with the item as it stands
         when the condition fails."""
         self.set(step=self.step)
@@ -186,7 +211,7 @@ class Update:
             _pause(tried)
         return self._write()
 
-    def _write(self) -> dict[str, Any]:
+    def _write(self) -> Item:
         try:
             answer = aws("dynamodb").update_item(
                 **self.request(),
@@ -228,7 +253,7 @@ class _Names(dict[str, str]):
         return condition.format_map(self)
 
 
-def read(pk: str) -> dict[str, Any] | None:
+def read(pk: str) -> Item | None:
     """The item as it is now: strongly consistent, since streams and indexes may lag."""
     answer = aws("dynamodb").get_item(
         TableName=get().table, Key={"pk": {"S": pk}}, ConsistentRead=True
@@ -281,7 +306,7 @@ def put_new(item: Mapping[str, Any]) -> None:
         raise ConditionFailed(standing) from error
 
 
-def transact(*steps: Update | dict[str, Any], tries: int = _TRIES) -> None:
+def transact(*steps: Update | Request, tries: int = _TRIES) -> None:
     """All of these or none, once: the token makes AWS's own repeats harmless. Raises
     ConditionFailed with a reason a step (`None`, `ConditionalCheckFailed`, `TransactionConflict`,
     `ThrottlingError`, `ValidationError`). What was only busy is asked again, later each time, since
@@ -296,8 +321,16 @@ def transact(*steps: Update | dict[str, Any], tries: int = _TRIES) -> None:
     return _transact(steps)
 
 
+def delete(update: Update) -> Request:
+    """An item's end as a part of a transaction, under the conditions of `update`."""
+    request = update.request()
+    del request["UpdateExpression"]
+    return {"Delete": request}
+
+
 def is_busy(lost: ConditionFailed) -> bool:
-    """Was the write refused only because others were writing, and not by any condition?"""
+    """Was the write refused before any condition was looked at (a conflict with another
+    transaction, throttling)? Then nothing is known of the row, and the step is to be repeated."""
     return bool(lost.reasons) and set(lost.reasons) - {"None"} <= _BUSY
 
 
@@ -307,7 +340,7 @@ def _pause(tried: int) -> None:
     time.sleep(min(random.uniform(0.01, 0.03) * 2**tried, 2.0))  # noqa: S311 - spreads, hides nothing
 
 
-def _transact(steps: Sequence[Update | dict[str, Any]]) -> None:
+def _transact(steps: Sequence[Update | Request]) -> None:
     actions = [{"Update": step.request()} if isinstance(step, Update) else step for step in steps]
     try:
         aws("dynamodb").transact_write_items(TransactItems=actions, ClientRequestToken=nonce())  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
-"""A task: the row as the table has it, its statuses, and the names of its keys.
+"""A task: its row as the table has it, its statuses, and the names of its keys.
 
-WAITING → READY → SUBMITTING → SUBMITTED → ARCHIVING → COMPLETED          beside them FAILED · HELD
-· EXPIRED
+WAITING → READY → SUBMITTING → SUBMITTED → ARCHIVING → COMPLETED
+beside them FAILED · HELD · EXPIRED · CANCELLED
 """
 
 from __future__ import annotations
@@ -12,9 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from typing import Any, NotRequired, TypedDict
+
+from functions.tasks.table import Item
 
 SHARDS = 4
+
+Number = Decimal | int | float
 
 
 class Status(StrEnum):
@@ -27,22 +31,92 @@ class Status(StrEnum):
     FAILED = "FAILED"
     HELD = "HELD"
     EXPIRED = "EXPIRED"
+    CANCELLED = "CANCELLED"
 
 
-RESTING = frozenset({Status.COMPLETED, Status.FAILED, Status.HELD, Status.EXPIRED, Status.WAITING})
-TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.EXPIRED})
+class Next(StrEnum):
+    """What the workflow does next: wait for a callback or the clock, or go on."""
+
+    WATCH = "watch"
+    ARCHIVE = "archive"
+    SETTLE = "settle"
+    DONE = "done"
+
+
+TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.EXPIRED, Status.CANCELLED})
+RESTING = TERMINAL | {Status.HELD, Status.WAITING}
+# A job that the provider proves to be this attempt's is taken over from these: what is paid counts.
+LATE = frozenset({Status.HELD, Status.FAILED, Status.CANCELLED})
+
+
+class StoredFile(TypedDict, total=False):
+    """A portrait or a voice: the exact object version, and what was found in it."""
+
+    bucket: str
+    key: str
+    version_id: str
+    etag: str
+    content_type: str
+    bytes: int
+    width: int
+    height: int
+    seconds: Number
+
+
+class ArchivedVideo(TypedDict, total=False):
+    """Where the finished video lies, and what it is: `sha256` in hex, `seconds` of play."""
+
+    bucket: str
+    key: str
+    version_id: str | None
+    etag: str
+    sha256: str
+    bytes: int
+    seconds: Number
+    manifest_key: str
+
+
+class TaskError(TypedDict, total=False):
+    """Why a task is FAILED, HELD, EXPIRED or CANCELLED. `evidence`: what the balance suggests."""
+
+    code: str
+    message: str
+    evidence: str
+
+
+class HistoryLine(TypedDict):
+    at: str
+    what: str
+    who: str
+    why: NotRequired[str]
+
+
+class PastAttempt(TypedDict, total=False):
+    attempt: int
+    job_id: str
+    charge_usd: Decimal | int | None
+    error: TaskError
 
 
 @dataclass(frozen=True)
 class Task:
-    """A task as the table has it. `portrait` and `audio` name the exact object version and what was
-    found in it; `model_reason` says why this model, where the task named none, and `max_usd` is the
-    most it may cost, where it says so itself; `attempt` is the attempt that is or would be paid next; `sent_at` when its POST was
-    about to leave; `counted_usd` is what its closed books were settled to;
-    `returns` how often it came back unsent; `callbacks_received` counts genuine bells and
-    `callbacks_handled` those that a query has answered; `archived` says where the video lies;
+    """A task as the table has it; what an older row lacks has its default.
+
+    `model_reason` says why this model, where the task named none, and `max_usd` the most it may
+    cost, where it says so itself. `attempt` is the attempt that is or would be paid next; `intended_at` when it was last claimed;
+    `sent_at` when its POST was about to leave; `first_sent_at` the same of its first POST, kept
+    while it may have made a job; `resends` how often the same id was sent again in that doubt;
+    `account` a fingerprint of the provider's account that it was sent to; `doubt` since when its
+    answer counts as lost, and `doubt_why`.
+    `counted_usd` is what its closed books were settled to; `returns` how often it came back unsent;
+    `waits_for` why it waits. `callbacks_received` counts genuine callbacks and `callbacks_handled`
+    those that have a definite answer; `job_hints` are the jobs that they named and nothing is known
+    of yet, `hints_dropped` how many found no room; `second_jobs` those proved to be one more of
+    this attempt. `speech_intended_at`: the paid POST of its speech was about to leave, and what it
+    brought is not known. `archived` says where the video lies; `archiving_since` when
+    its link was first known; `archive_verdicts` how often the whole download was refused;
     `revived` is the suffix of the execution that was last started in place of a dead one; `past`
-    are the attempts before this one."""
+    are the attempts before this one; `adopted_by` the person whose word the job id rests on."""
 
     task_id: str
     status: Status
@@ -56,9 +130,9 @@ class Task:
     prompt: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     stem: str = ""
-    portrait: Mapping[str, Any] = field(default_factory=dict)
-    audio: Mapping[str, Any] = field(default_factory=dict)
-    imports: Mapping[str, Any] = field(default_factory=dict)
+    portrait: StoredFile = field(default_factory=StoredFile)
+    audio: StoredFile = field(default_factory=StoredFile)
+    imports: Mapping[str, str] = field(default_factory=dict)
     max_usd: Decimal | int | None = None
     quote_usd: Decimal | int | None = None
     charge_usd: Decimal | int | None = None
@@ -69,36 +143,48 @@ class Task:
     lease_until: str = ""
     intended_at: str = ""
     sent_at: str = ""
+    first_sent_at: str = ""
+    resends: int = 0
+    account: str = ""
+    speech_intended_at: str = ""
     not_before: str = ""
+    waits_for: str = ""
     returns: int = 0
     doubt: str = ""
+    doubt_why: str = ""
     job_id: str = ""
+    adopted_by: str = ""
     submitted_at: str = ""
     job_hint: str = ""
     job_hints: Mapping[str, str] = field(default_factory=dict)
+    hints_dropped: int = 0
+    second_jobs: tuple[str, ...] = ()
     callbacks_received: int = 0
     callbacks_handled: int = 0
     last_callback_at: str = ""
+    last_query_at: str = ""
     polls_done: int = 0
     task_token: str = ""
     video_url: str = ""
     trusted_host: str = ""
-    archived: Mapping[str, Any] = field(default_factory=dict)
-    error: Mapping[str, Any] = field(default_factory=dict)
+    archiving_since: str = ""
+    archive_tried_at: str = ""
+    archive_verdicts: int = 0
+    archived: ArchivedVideo = field(default_factory=ArchivedVideo)
+    error: TaskError = field(default_factory=TaskError)
     announced: str = ""
     entered: Mapping[str, int] = field(default_factory=dict)
     due_at: str = ""
     revived: str = ""
-    history: tuple[Mapping[str, Any], ...] = ()
-    past: tuple[Mapping[str, Any], ...] = ()
+    history: tuple[HistoryLine, ...] = ()
+    past: tuple[PastAttempt, ...] = ()
 
     @classmethod
-    def of(cls, item: Mapping[str, Any]) -> Task:
+    def of(cls, item: Item) -> Task:
         known = {f.name: item[f.name] for f in fields(cls) if f.name in item}
         known["status"] = Status(known["status"])
-        known["history"] = tuple(known.get("history", ()))
-        known["past"] = tuple(known.get("past", ()))
-        known["booked"] = tuple(known.get("booked", ()))
+        for name in ("history", "past", "booked", "second_jobs"):
+            known[name] = tuple(known.get(name, ()))
         return cls(**known)
 
     @property
@@ -116,6 +202,36 @@ class Task:
     @property
     def never_intended(self) -> bool:
         return not self.intended_at
+
+    @property
+    def may_have_been_sent(self) -> bool:
+        """A POST of this attempt left, and no answer said that nothing was made."""
+        return bool(self.first_sent_at or self.sent_at)
+
+    @property
+    def has_open_callbacks(self) -> bool:
+        """A genuine callback has no definite answer yet."""
+        return self.callbacks_received > self.callbacks_handled
+
+    @property
+    def wants_its_archive(self) -> bool:
+        """The provider named a video that is not archived yet; a held one is tried all the same."""
+        return self.status is Status.ARCHIVING or (
+            self.status is Status.HELD and bool(self.archiving_since and self.video_url)
+        )
+
+    @property
+    def query_pause_seconds(self) -> int:
+        """How far apart queries are kept: nothing for the callbacks of a normal job, more where
+        they come in a flood."""
+        return 0 if self.callbacks_received <= 8 else 10 if self.callbacks_received <= 60 else 60
+
+    @property
+    def follows_its_files(self) -> bool:
+        """What the files in the inbox say now may still change it: nothing was ever intended, and
+        no person ended it."""
+        ended = {Status.COMPLETED, Status.CANCELLED}
+        return self.never_intended and self.status not in ended
 
 
 def id_of(*parts: str) -> str:

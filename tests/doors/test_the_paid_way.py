@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from functions import links, secrets
 from functions.handlers import callback, intake, settle, submit, watch
-from functions.tasks import queries
-from functions.tasks.task import Status, Task
+from functions.tasks import events, queries, steps
+from functions.tasks.table import ConditionFailed, Update, later
+from functions.tasks.task import ArchivedVideo, Status, Task, key_of
 from tests.doors.conftest import CONTEXT, PORTRAIT, VOICE, Workshop, dropped, sqs_event
 
 ACCEPTED = {"code": 200, "msg": "success", "data": {"taskId": "9f2c6b1e0d3a4c5f8e7b6a5948372615"}}
 JOB = "9f2c6b1e0d3a4c5f8e7b6a5948372615"
+OTHER = "0" * 31 + "7"
+UNKNOWN = {"code": 422, "msg": "recordInfo is null", "data": None}
+LONG_AGO = "2026-01-01T00:00:00.000Z"
+VIDEO: ArchivedVideo = {
+    "bucket": "b",
+    "key": "videos/x.mp4",
+    "sha256": "00",
+    "bytes": 1,
+    "seconds": 1,
+}
 
 
 @pytest.fixture
@@ -57,16 +69,24 @@ def done(shop: Workshop) -> dict[str, Any]:
     )
 
 
-def look(task: Task, polls_done: int = 1, token: str = "a task token nobody waits for") -> None:
-    watch.handler(
-        {
-            "task_id": task.task_id,
-            "attempt": task.attempt,
-            "task_token": token,
-            "polls_done": polls_done,
-        },
-        CONTEXT,
-    )
+def look(task: Task, polls_done: int = 1, *, stumbles: int = 0, archive_error: str = "") -> None:
+    event: watch.WatchInput = {
+        "task_id": task.task_id,
+        "attempt": task.attempt,
+        "task_token": "a stale task token",
+        "polls_done": polls_done,
+        "stumbles": stumbles,
+        "archive_error": archive_error,
+    }
+    watch.handler(event, CONTEXT)
+
+
+def completed(shop: Workshop) -> Task:
+    task = pay(shop, ACCEPTED)
+    shop.paper.answers = [done(shop)]
+    look(task)
+    settle.handler({"task_id": task.task_id, "attempt": 1, "archived": VIDEO}, CONTEXT)
+    return shop.the_task()
 
 
 def ring(shop: Workshop, *, url: str | None = None, body: Any = None, attempt: int = 1) -> int:
@@ -145,12 +165,34 @@ def test_media_gone_from_the_inbox_fail_the_task_before_anything_is_paid(
     assert (task.status, task.error["code"], shop.paper.posts) == (Status.FAILED, "INPUT_GONE", 0)
 
 
-def test_a_budget_that_is_used_up_lets_nothing_out(
+def test_a_budget_that_is_used_up_lets_nothing_out_and_the_task_says_why_it_waits(
     shop: Workshop, ready: Task, with_options: Any
 ) -> None:
-    with_options(budget_usd_per_day="0.10")
+    with_options(budget_usd_per_day="0.25")
+    day = f"budget#{ready.created_at[:10]}"
+    Update(day).add(spent_usd=Decimal("0.20")).run()
     task = pay(shop, ACCEPTED)
     assert (task.status, shop.paper.posts) == (Status.READY, 0)
+    assert task.waits_for == f"the budget of {ready.created_at[:10]} is used up"
+    assert task.entered["READY#1"] == 2  # announced anew, by another id
+    assert events.of(task).waits_for == task.waits_for
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({"budget_usd_per_day": "0.10"}, "0.10"),
+        ({"max_usd_per_task": "0.05"}, "max_usd_per_task is 0.05"),
+    ],
+)
+def test_a_quote_above_its_cap_fails_with_both_figures(
+    shop: Workshop, ready: Task, with_options: Any, options: dict[str, str], names: str
+) -> None:
+    with_options(**options)
+    task = pay(shop, ACCEPTED)
+    assert (task.status, task.error["code"], shop.paper.posts) == (Status.FAILED, "OVER_BUDGET", 0)
+    assert f"quoted {task.quote_usd} USD" in task.error["message"]
+    assert names in task.error["message"]
 
 
 def test_switched_off_nothing_is_submitted(shop: Workshop, ready: Task, with_options: Any) -> None:
@@ -319,10 +361,235 @@ def test_a_bell_that_names_nobodys_job_holds_up_a_waiting_task_only_until_it_was
 ) -> None:
     task = pay(shop, {"code": 429, "msg": "too many requests"})
     ring(shop, body={"code": 200, "data": {"taskId": JOB, "state": "success"}})
-    shop.paper.answers = [{"code": 422, "msg": "recordInfo is null", "data": None}]
+    shop.paper.answers = [UNKNOWN]
     look(task, polls_done=0)
+    assert shop.the_task().has_open_callbacks  # a job may be hidden for some minutes
+    Update(key_of(task.task_id)).put_in("job_hints", JOB, LONG_AGO).run()
+    look(task, polls_done=0)
+    assert (shop.the_task().job_hints, shop.the_task().has_open_callbacks) == ({}, False)
     shop.at_once(task)
     assert pay(shop, ACCEPTED).status is Status.SUBMITTED
+
+
+def test_a_callback_whose_query_failed_is_not_handled_and_nothing_is_paid(
+    shop: Workshop, ready: Task
+) -> None:
+    """kie answers 455 and makes the job; recordInfo fails while the callback comes."""
+    task = pay(shop, {"code": 455, "msg": "maintenance"})
+    ring(shop, body={"code": 200, "data": {"taskId": JOB, "state": "success"}})
+    shop.paper.answers = [(502, b"bad gateway")]
+    look(task, polls_done=0)
+    shop.at_once(task)
+    after = pay(shop, ACCEPTED)
+    assert (after.status, after.has_open_callbacks, shop.paper.posts) == (Status.READY, True, 1)
+    shop.paper.answers = [done(shop)]
+    look(task, polls_done=0)
+    after = shop.the_task()
+    assert (after.status, after.job_id, shop.paper.posts) == (Status.ARCHIVING, JOB, 1)
+
+
+def test_a_callback_that_nothing_explains_holds_a_waiting_task_after_hours(
+    shop: Workshop, ready: Task, with_options: Any
+) -> None:
+    task = pay(shop, {"code": 429, "msg": "too many requests"})
+    with_options(ambiguous_hold_hours=0)
+    ring(shop, body={"state": "success"})
+    shop.paper.answers = [UNKNOWN]
+    look(task, polls_done=0)
+    assert (shop.the_task().status, shop.the_task().error["code"]) == (Status.HELD, "AMBIGUOUS")
+
+
+def test_a_second_job_of_one_attempt_is_announced_as_a_possible_second_charge(
+    shop: Workshop, ready: Task
+) -> None:
+    task = pay(shop, ACCEPTED)
+    ring(shop, body={"code": 200, "data": {"taskId": OTHER, "state": "success"}})
+    second = done(shop)
+    second["data"]["taskId"] = OTHER
+    shop.paper.answers = [second, record(shop, "waiting")]
+    look(task)
+    after = shop.the_task()
+    assert (after.status, after.job_id, after.second_jobs) == (Status.SUBMITTED, JOB, (OTHER,))
+    assert after.history[-1]["what"] == "SECOND JOB"
+    assert events.of_second_job(after, OTHER).second_job == OTHER
+
+
+def test_a_completed_task_still_says_so_when_a_second_job_calls_back(
+    shop: Workshop, ready: Task
+) -> None:
+    task = completed(shop)
+    ring(shop, body={"code": 200, "data": {"taskId": OTHER, "state": "success"}})
+    assert f"{task.task_id}-1-late1" in shop.executions()
+    second = done(shop)
+    second["data"]["taskId"] = OTHER
+    shop.paper.answers = [second]
+    look(task, polls_done=0)
+    after = shop.the_task()
+    assert (after.status, after.second_jobs) == (Status.COMPLETED, (OTHER,))
+    assert after.changed_at == task.changed_at
+
+
+def test_refuted_hints_make_room_for_the_true_one(shop: Workshop, ready: Task) -> None:
+    pay(shop, "cut")
+    for number in range(45):
+        ring(shop, body={"code": 200, "data": {"taskId": f"forged{number}", "state": "success"}})
+    assert len(shop.the_task().job_hints) == 40
+    others = done(shop)
+    others["data"]["param"] = others["data"]["param"].replace(shop.the_task().task_id, "0" * 32)
+    del others["data"]["taskId"]
+    shop.paper.answers = [others]
+    for _ in range(5):
+        Update(key_of(ready.task_id)).remove("last_query_at").run()
+        look(shop.the_task())
+    ring(shop, body={"code": 200, "data": {"taskId": JOB, "state": "success"}})
+    shop.paper.answers = [done(shop)]
+    Update(key_of(ready.task_id)).remove("last_query_at").run()
+    look(shop.the_task())
+    after = shop.the_task()
+    assert (after.status, after.job_id, shop.paper.posts) == (Status.ARCHIVING, JOB, 1)
+
+
+def test_a_flood_of_callbacks_costs_one_query_a_while(shop: Workshop, ready: Task) -> None:
+    task = pay(shop, ACCEPTED)
+    shop.paper.answers = [record(shop, "waiting")]
+    for _ in range(30):
+        ring(shop)
+        look(task)
+    queries_made = len(shop.paper.asked) - shop.paper.posts
+    assert queries_made <= 10
+    assert shop.the_task().callbacks_received == 30
+
+
+def test_a_cancelled_task_is_not_paid_and_a_sent_one_is_not_cancelled(
+    shop: Workshop, ready: Task
+) -> None:
+    steps.cancel(ready, who="ada")
+    assert (pay(shop, ACCEPTED).status, shop.paper.posts) == (Status.CANCELLED, 0)
+
+
+def test_a_task_in_doubt_cannot_be_cancelled(shop: Workshop, ready: Task) -> None:
+    task = pay(shop, "cut")
+    with pytest.raises(ConditionFailed):
+        steps.cancel(task)
+    assert shop.the_task().status is Status.SUBMITTING
+
+
+def test_a_voice_that_was_deleted_before_the_claim_is_not_paid(shop: Workshop, ready: Task) -> None:
+    shop.s3.delete_object(Bucket=shop.inbox, Key="in/hello.mp3")
+    task = pay(shop, ACCEPTED)
+    assert (task.status, task.error["code"], shop.paper.posts) == (Status.CANCELLED, "WITHDRAWN", 0)
+    assert "drop the voice again" in task.error["message"]
+
+
+def test_a_voice_that_was_replaced_before_the_claim_is_not_paid(
+    shop: Workshop, ready: Task
+) -> None:
+    shop.drop("in/hello.mp3", VOICE + b"\0")
+    task = pay(shop, ACCEPTED)
+    assert (task.status, task.error["code"], shop.paper.posts) == (Status.CANCELLED, "WITHDRAWN", 0)
+    assert "a task of its own" in task.error["message"]
+
+
+def test_a_portrait_that_was_deleted_sends_the_task_back_to_its_files(
+    shop: Workshop, ready: Task
+) -> None:
+    shop.s3.delete_object(Bucket=shop.inbox, Key="in/hello.png")
+    task = pay(shop, ACCEPTED)
+    assert (task.status, shop.paper.posts) == (Status.READY, 0)
+    assert "portrait was replaced or deleted" in task.waits_for
+    intake.handler(sqs_event(*shop.messages(shop.uploads)), CONTEXT)
+    assert shop.the_task().status is Status.WAITING
+
+
+def test_an_accepted_job_whose_row_cannot_be_written_is_kept_by_the_queue(
+    shop: Workshop, ready: Task
+) -> None:
+    task = pay(shop, "cut")
+    message = {"task_id": task.task_id, "attempt": 1, "accepted": JOB}
+    for _ in range(2):
+        submit.handler(sqs_event(message), CONTEXT)
+    after = shop.the_task()
+    assert (after.status, after.job_id, shop.paper.posts) == (Status.SUBMITTED, JOB, 1)
+
+
+def test_the_same_verdict_on_two_whole_downloads_holds_the_task_and_its_video_is_tried_on(
+    shop: Workshop, ready: Task
+) -> None:
+    task = pay(shop, ACCEPTED)
+    shop.paper.answers = [done(shop)]
+    look(task)
+    for stumbles in (1, 2):
+        look(task, stumbles=stumbles, archive_error="NotAVideo")
+    after = shop.the_task()
+    assert (after.status, after.error["code"]) == (Status.HELD, "NOT_A_VIDEO")
+    Update(key_of(task.task_id)).set(archive_tried_at=LONG_AGO).run()
+    look(task)
+    assert shop.the_task().wants_its_archive
+    settle.handler({"task_id": task.task_id, "attempt": 1, "archived": VIDEO}, CONTEXT)
+    assert shop.the_task().status is Status.COMPLETED
+
+
+def test_an_archive_that_cannot_write_for_a_day_is_held_while_the_provider_keeps_the_video(
+    shop: Workshop, ready: Task
+) -> None:
+    task = pay(shop, ACCEPTED)
+    shop.paper.answers = [done(shop)]
+    look(task)
+    Update(key_of(task.task_id)).set(archiving_since=later(seconds=-25 * 3600)).run()
+    look(task, stumbles=9, archive_error="ArchiveUnavailable")
+    assert (shop.the_task().status, shop.the_task().error["code"]) == (Status.HELD, "ARCHIVE_STUCK")
+
+
+def test_a_success_that_later_says_failed_is_held(shop: Workshop, ready: Task) -> None:
+    task = pay(shop, ACCEPTED)
+    shop.paper.answers = [done(shop)]
+    look(task)
+    shop.paper.answers = [record(shop, "fail", failCode="500", failMsg="Internal Error")]
+    look(task, stumbles=1, archive_error="LinkDead")
+    look(task)
+    after = shop.the_task()
+    assert (after.status, after.error["code"]) == (Status.HELD, "FAILED_AFTER_SUCCESS")
+
+
+@pytest.mark.parametrize(
+    "answer", [(502, b"bad gateway"), {"code": 401, "msg": "no", "data": None}]
+)
+def test_a_doubt_that_cannot_be_asked_about_is_held_all_the_same(
+    shop: Workshop, ready: Task, with_options: Any, answer: Any
+) -> None:
+    task = pay(shop, "cut")
+    with_options(ambiguous_hold_hours=0)
+    Update(key_of(task.task_id)).set(lease_until=LONG_AGO).run()
+    ring(shop, body={"code": 200, "data": {"taskId": JOB, "state": "success"}})
+    shop.paper.answers = [answer]
+    look(task)
+    if isinstance(answer, tuple):
+        look(task)
+    assert (shop.the_task().status, shop.the_task().error["code"]) == (Status.HELD, "AMBIGUOUS")
+
+
+def test_the_balance_is_shown_as_evidence_and_pays_nothing(
+    shop: Workshop, ready: Task, with_options: Any
+) -> None:
+    task = pay(shop, "cut")
+    with_options(ambiguous_hold_hours=0)
+    Update(key_of(task.task_id)).set(lease_until=LONG_AGO).run()
+    shop.paper.answers = [UNKNOWN]
+    look(task)
+    after = shop.the_task()
+    assert (after.status, shop.paper.posts) == (Status.HELD, 1)
+    assert "suggests that nothing was taken" in after.error["evidence"]
+    assert "cannot prove it, because" in after.error["evidence"]
+
+
+def test_a_row_of_yesterdays_shape_is_read_with_defaults(shop: Workshop, ready: Task) -> None:
+    task = pay(shop, "cut")
+    new = ("first_sent_at", "account", "doubt_why", "last_query_at", "second_jobs")
+    Update(key_of(task.task_id)).remove(*new).run()
+    ring(shop, body={"code": 200, "data": {"taskId": JOB, "state": "success"}})
+    shop.paper.answers = [done(shop)]
+    look(task)
+    assert (shop.the_task().status, shop.the_task().job_id) == (Status.ARCHIVING, JOB)
 
 
 def test_a_key_that_is_refused_for_a_day_ends_in_held_and_not_in_silence(
@@ -403,5 +670,5 @@ def test_no_key_link_or_bell_stands_in_any_log(
     look(shop.the_task())
     said = "".join(capsys.readouterr())
     mac = links.callback_url("kie", ready.task_id, 1, secrets.callback_keys()).rsplit("k1.", 1)[1]
-    for secret in ("sk-canary-key", "X-Amz-Signature", mac, "a task token nobody waits for"):
+    for secret in ("sk-canary-key", "X-Amz-Signature", mac, "a stale task token"):
         assert secret not in said

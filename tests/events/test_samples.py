@@ -69,6 +69,10 @@ TASKS = {
         error={"code": "EXPIRED",
         "message": "No portrait came for 'hello' within 24 hours: drop it to revive the task."},
     ),
+    "task-cancelled": task(
+        Status.CANCELLED,
+        error={"code": "WITHDRAWN", "message": "hello.mp3 was deleted from the inbox before the task was sent; nothing was paid."},
+    ),
 }  # fmt: skip
 
 

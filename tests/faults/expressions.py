@@ -136,6 +136,19 @@ def _term(words: _Words) -> Callable[[Scope], bool]:
         path = words.path()
         words.expect(")")
         return lambda scope: (scope.read(path) is not None) is wanted
+    if words.peek() == "contains":
+        words.take()
+        words.expect("(")
+        path = words.path()
+        words.expect(",")
+        wanted_value = _operand(words)
+        words.expect(")")
+
+        def contains(scope: Scope) -> bool:
+            found = scope.read(path) or {}
+            return any(bare(one) == bare(wanted_value(scope)) for one in found.get("L", []))
+
+        return contains
     left = _operand(words)
     if words.accept("IN"):
         words.expect("(")

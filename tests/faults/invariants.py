@@ -38,6 +38,13 @@ _EDGES = {
     ("HELD", "FAILED"),
     ("FAILED", "ARCHIVING"),
     ("FAILED", "SUBMITTED"),
+    ("HELD", "COMPLETED"),
+    ("READY", "HELD"),
+    ("READY", "FAILED"),
+    ("READY", "CANCELLED"),
+    ("WAITING", "CANCELLED"),
+    ("CANCELLED", "SUBMITTED"),
+    ("CANCELLED", "ARCHIVING"),
 }
 _UNPAID_EDGES = {
     ("READY", "WAITING"),
@@ -48,7 +55,7 @@ _UNPAID_EDGES = {
     ("EXPIRED", "WAITING"),
     ("EXPIRED", "FAILED"),
 }
-_AT_REST = {"COMPLETED", "FAILED", "HELD", "EXPIRED"}
+_AT_REST = {"COMPLETED", "FAILED", "HELD", "EXPIRED", "CANCELLED"}
 _ANNOUNCED = _AT_REST | {"WAITING", "READY", "SUBMITTED"}
 _SECRETS = re.compile(
     rf"{API_KEY}|{CALLBACK_KEY}|{WEBHOOK_KEY}|canary-aws-secret|X-Amz-Signature|X-Amz-Credential|task-token-|/callbacks/\w+/\w+/\d+/k"

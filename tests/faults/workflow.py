@@ -34,9 +34,11 @@ class Undefined(Exception):
 @cache
 def definition() -> dict[str, Any]:
     """The workflow as infra/workflow.py writes it, without the CDK, which its words do not need."""
+    from functions.tasks.task import Next  # not at import: a mutant must come before it
+
     tree = ast.parse(_SOURCE.read_text())
     tree.body = [node for node in tree.body if isinstance(node, _PLAIN)]
-    names: dict[str, Any] = {"Any": Any, "json": json}
+    names: dict[str, Any] = {"Any": Any, "json": json, "Next": Next}
     exec(compile(tree, str(_SOURCE), "exec"), names)
     made: dict[str, Any] = names["definition"]()
     return made
@@ -55,8 +57,10 @@ def _watch_seconds(scope: Mapping[str, Any]) -> int:
     context, polls, polls_done = scope["states"]["context"], scope["polls"], scope["polls_done"]
     entered, started = (datetime.fromisoformat(context[name]) for name in ("State", "Execution"))
     age = (entered - started).total_seconds()
-    if polls_done == 0:
-        wait: float = polls["first"]
+    if scope["soon"] > 0:
+        wait: float = scope["soon"]
+    elif polls_done == 0:
+        wait = polls["first"]
     elif age > 86400 or polls_done > 2000:
         wait = 21600
     else:
@@ -69,9 +73,12 @@ def _watch_seconds(scope: Mapping[str, Any]) -> int:
 KNOWN: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "( $age := ($toMillis($states.context.State.EnteredTime) - "
     "$toMillis($states.context.Execution.StartTime)) / 1000; "
-    "$wait := $polls_done = 0 ? $polls.first : ($age > 86400 or $polls_done > 2000) ? 21600 "
+    "$wait := $soon > 0 ? $soon : $polls_done = 0 ? $polls.first : ($age > 86400 or $polls_done > 2000) ? 21600 "
     ": $age < $polls.slow_after ? $polls.steady : $polls.slow; "
     "$max([1, $ceil($wait)]) )": _watch_seconds,
+    "$states.result.soon ? $states.result.soon : 0": lambda scope: (
+        scope["states"]["result"].get("soon") or 0
+    ),
     "$min([3600, 30 * $power(2, $min([$stumbles - 1, 7]))])": lambda scope: min(
         3600, 30 * 2 ** min(scope["stumbles"] - 1, 7)
     ),
@@ -246,7 +253,9 @@ class Execution:
             break
         for catcher in one.get("Catch", []):
             if {error, "States.ALL"} & set(catcher["ErrorEquals"]):
-                self.variables |= evaluate(catcher.get("Assign", {}), self.scope())
+                self.variables |= evaluate(
+                    catcher.get("Assign", {}), self.scope(errorOutput={"Error": error})
+                )
                 self._go(catcher["Next"])
                 return
         self.status = "FAILED"
