@@ -184,9 +184,7 @@ def _pay(claimed: claims.Claim) -> None:
         logger.exception("could not prepare the submit")
         _return(claimed, f"could not prepare the submit: {type(error).__name__}")
         return
-    spoken = (
-        _speak(claimed, client, request) if client.needs_speech(request) else (claimed, request)
-    )
+    spoken = _speak(claimed, client, request) if _needs_speech(claimed.task) else (claimed, request)
     if spoken is not None:
         _post(*spoken, client)
 

@@ -245,7 +245,9 @@ def keep_speech(task: Task, owner: str, bought: Mapping[str, str]) -> Task:
     voice, however often the video is sent."""
     update = _of_owner(task, owner).set(settings={**task.settings, **bought})
     line = ", ".join(f"{name} {value}" for name, value in bought.items())
-    return Task.of(update.append("history", entry("BOUGHT", line)).remove("speech_intended_at").run())
+    return Task.of(
+        update.append("history", entry("BOUGHT", line)).remove("speech_intended_at").run()
+    )
 
 
 def doubt(task: Task, owner: str, why: str, job_hint: str = "") -> Task:

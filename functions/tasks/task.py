@@ -74,6 +74,8 @@ class ArchivedVideo(TypedDict, total=False):
     bytes: int
     seconds: Number
     manifest_key: str
+    ai_generated: bool
+    warning: str
 
 
 class TaskError(TypedDict, total=False):

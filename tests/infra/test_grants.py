@@ -50,6 +50,7 @@ MAY = {
         "PROVIDER KEYS": "secretsmanager:GetSecretValue",
         "CallbackKey": "secretsmanager:GetSecretValue",
         "WorkflowMachine": "states:StartExecution",
+        "Uploads": "sqs:SendMessage",
         "Submissions": "sqs:SendMessage CONSUME",
     },
     "callback": {
@@ -69,7 +70,10 @@ MAY = {
         "Archive/videos/*": "s3:GetObject s3:GetObjectVersion s3:PutObject s3:PutObjectTagging"
         " s3:AbortMultipartUpload s3:ListMultipartUploadParts",
     },
-    "settle": {"Tasks": "dynamodb:GetItem dynamodb:UpdateItem"},
+    "settle": {
+        "Tasks": "dynamodb:GetItem dynamodb:UpdateItem",
+        "WorkflowMachine": "states:StartExecution",
+    },
     "announce": {
         "Tasks[task#*]": "dynamodb:UpdateItem",
         "Tasks": "dynamodb:DescribeStream dynamodb:GetRecords dynamodb:GetShardIterator",
