@@ -11,7 +11,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from functions.tasks import claims, executions, queries, table
+from functions.tasks import claims, queries, table
 from functions.tasks.table import ConditionFailed, instant, now
 from functions.tasks.task import ArchivedVideo, Next, Task
 
@@ -49,9 +49,6 @@ def handler(event: SettleInput, context: LambdaContext) -> SettleOutput:
         logger.info("the task moved meanwhile")
         return _DONE
     _count(completed)
-    if set(completed.job_hints) - {completed.job_id, *completed.second_jobs}:
-        # A callback named another job, and nothing is known of it yet.
-        executions.start(completed, executions.late(completed))
     return _DONE
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import assert_never
 
 from functions import TalkdropError, providers
-from functions.providers import base
 from functions.settings import options
 from functions.tasks import books, claims, executions, queues, steps
 from functions.tasks.table import ConditionFailed, instant, now
@@ -93,25 +92,6 @@ def adopt(task: Task, job_id: str, who: str, why: str) -> str:
         raise Refused(_why_not_adopted(task, job_id, lost)) from lost
     _watch(adopted)
     return f"adopted: {task.provider} is now queried about job {job_id}"
-
-
-def check_job(task: Task, client: base.Provider, job_id: str) -> None:
-    """Before a job is adopted: does the provider know it, and does its record name another task?
-    Raises Refused."""
-    try:
-        job = client.fetch(job_id)
-    except base.JobNotFound as error:
-        raise Refused(f"{task.provider} knows no job {job_id} ({error}): check the id") from error
-    except base.ProviderError as error:
-        raise Refused(
-            f"{task.provider} could not be asked about job {job_id}, and nothing was changed: "
-            f"{error}"
-        ) from error
-    ours = f"/callbacks/{task.provider}/{task.task_id}/{task.attempt}/"
-    if "/callbacks/" in (job.callback_url or "") and ours not in str(job.callback_url):
-        raise Refused(f"job {job_id} was given the callback URL of another task or attempt")
-    if job.external_id and job.external_id != task.external_id:
-        raise Refused(f"job {job_id} carries the id {job.external_id}, not {task.external_id}")
 
 
 def cancel(task: Task, who: str, why: str) -> str:

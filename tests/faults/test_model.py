@@ -28,12 +28,16 @@ SCOPES: list[dict[str, Any]] = [
         "outcome": outcome,
         "task_id": "t",
         "attempt": 1,
+        "soon": soon,
+        "archive_error": "LinkDead",
         "states": {
+            "errorOutput": {"Error": "NotAVideo"},
             "context": {"State": entered, "Execution": STARTED, "Token": "k"},
             "input": {"task_id": "t", "attempt": 1, "polls": {}},
-            "result": {"Payload": {"next": "settle"}},
+            "result": {"Payload": {"next": "settle"}} | ({"soon": soon} if soon else {}),
         },
     }
+    for soon in (0, 7.5)
     for polls_done in (0, 1, 9, 2001)
     for entered in (
         "2026-03-01T10:00:30+00:00",

@@ -70,10 +70,7 @@ MAY = {
         "Archive/videos/*": "s3:GetObject s3:GetObjectVersion s3:PutObject s3:PutObjectTagging"
         " s3:AbortMultipartUpload s3:ListMultipartUploadParts",
     },
-    "settle": {
-        "Tasks": "dynamodb:GetItem dynamodb:UpdateItem",
-        "WorkflowMachine": "states:StartExecution",
-    },
+    "settle": {"Tasks": "dynamodb:GetItem dynamodb:UpdateItem"},
     "announce": {
         "Tasks[task#*]": "dynamodb:UpdateItem",
         "Tasks": "dynamodb:DescribeStream dynamodb:GetRecords dynamodb:GetShardIterator",

@@ -152,7 +152,14 @@ def test_a_step_is_given_what_it_needs(template: Template) -> None:
         name: set(states[name]["Arguments"]["Payload"]) for name in ("Watch", "Archive", "Settle")
     }
     assert given == {
-        "Watch": {"task_id", "attempt", "task_token", "polls_done"},
+        "Watch": {
+            "task_id",
+            "attempt",
+            "task_token",
+            "polls_done",
+            "stumbles",
+            "archive_error",
+        },
         "Archive": {"task_id", "attempt"},
         "Settle": {"task_id", "attempt", "archived"},
     }
