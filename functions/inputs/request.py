@@ -340,8 +340,8 @@ def apply(task: Task, validation: Validation) -> Task:
         model=validation.model,
         model_reason=validation.model_reason,
         quote_usd=validation.quote_usd,
-        portrait={**task.portrait, **_facts(validation.image)},
-        audio={**task.audio, **_facts(validation.audio)},
+        portrait=portrait,
+        audio=audio,
     )
 
 

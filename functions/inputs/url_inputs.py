@@ -14,7 +14,7 @@ from functions.inputs.refusals import MOST_BYTES, Refusal
 from functions.inputs.request import TaskRequest, Validation
 from functions.settings import aws, get
 from functions.tasks import queries, queues, steps
-from functions.tasks.task import Status, StoredFile, Task
+from functions.tasks.task import Status, Task
 
 _SECONDS_EACH = 60.0
 

@@ -100,9 +100,10 @@ def _fits_the_caps(task: Task, quote_usd: Decimal) -> None:
     caps: dict[str, Decimal | None] = {
         f"the budget of {period}": cap for period, cap in books.caps().items()
     }
-    caps["option max_usd_per_task"] = options().max_usd_per_task
-    if task.settings.get("max_usd") is not None:
-        caps["the task's own max_usd"] = Decimal(str(task.settings["max_usd"]))
+    if task.max_usd is None:
+        caps["option max_usd_per_task"] = options().max_usd_per_task
+    else:
+        caps["the task's own max_usd"] = Decimal(task.max_usd)
     for name, cap in caps.items():
         if cap is not None and quote_usd > cap:
             raise OverBudget(

@@ -60,7 +60,7 @@ def _newest(
 ) -> tuple[list[tuple[str, Task | None]], bool]:
     """The newest `most` of all shards, and whether there are more. A shard whose answer was cut
     hides what is older than its last item, so nothing older is taken from the others."""
-    found: list[dict[str, Any]] = []
+    found: list[Item] = []
     horizon = ""
     for shard in range(SHARDS):
         items, cut = _query_page(status, shard, (before, since), most + 1)
@@ -72,7 +72,7 @@ def _newest(
     return _rows(newest, whole=status is not None), len(found) > len(newest) or bool(horizon)
 
 
-def _rows(items: list[dict[str, Any]], *, whole: bool) -> list[tuple[str, Task | None]]:
+def _rows(items: list[Item], *, whole: bool) -> list[tuple[str, Task | None]]:
     """The index of all tasks holds keys alone: the rows are read by them, as they are now."""
     if whole:
         return [(str(item["created"]), Task.of(item)) for item in items]
@@ -83,7 +83,7 @@ def _rows(items: list[dict[str, Any]], *, whole: bool) -> list[tuple[str, Task |
 
 def _query_page(
     status: Status | None, shard: int, bounds: tuple[str, str], limit: int
-) -> tuple[list[dict[str, Any]], bool]:
+) -> tuple[list[Item], bool]:
     before, since = bounds
     index, attribute = ("by-status", "status_shard") if status else ("by-created", "list_shard")
     answer = aws("dynamodb").query(
