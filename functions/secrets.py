@@ -52,7 +52,7 @@ def _secret_of(provider: str) -> str:
 
 def client(provider: str) -> base.Provider:
     """The provider's client, with its key and an HTTP client kept open between invocations."""
-    return providers.get(provider)(of_provider(provider), _wire())
+    return providers.get(provider)(of_provider(provider), wire())
 
 
 def account_of(provider: str) -> str:
@@ -72,13 +72,15 @@ def has_changed(provider: str) -> bool:
 
 
 @cache
-def _wire() -> httpx.Client:
+def wire() -> httpx.Client:
+    """The one client of this sandbox, with one TLS context: to make one reads every root
+    certificate there is. It follows no redirect and repeats nothing."""
     return base.open_client()
 
 
 def forget() -> None:
     """Forget the keys and close the connections: for tests that change the environment."""
     _known.clear()
-    if _wire.cache_info().currsize:
-        _wire().close()
-    _wire.cache_clear()
+    if wire.cache_info().currsize:
+        wire().close()
+    wire.cache_clear()

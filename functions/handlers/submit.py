@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, cast
 
-import httpx
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.batch import EventType
@@ -314,14 +313,15 @@ def _media(file: StoredFile, delivery: base.Delivery, cure: str) -> base.Media:
 
 
 def _try_link(url: str, name: str, cure: str) -> None:
-    """Ask for the first byte ourselves: a link that we cannot read, no provider can."""
-    answer = httpx.get(url, headers={"Range": "bytes=0-0"}, timeout=10, trust_env=False)
-    if answer.status_code in {403, 404}:
-        raise InputGone(
-            f"{name} cannot be read from the inbox any more ({answer.status_code}): {cure}"
-        )
-    if answer.status_code >= 400:  # httpx's own error would quote the link, signature and all
-        raise LinkBroken(f"S3 answered {answer.status_code} for {name}")
+    """Ask for the first byte ourselves: a link that we cannot read, no provider can. A redirect is
+    not followed, since a provider need not follow it; a body is not read."""
+    first = {"Range": "bytes=0-0"}
+    with secrets.wire().stream("GET", url, headers=first, timeout=10) as answer:
+        status = answer.status_code
+    if status in {403, 404}:
+        raise InputGone(f"{name} cannot be read from the inbox any more ({status}): {cure}")
+    if status not in {200, 206}:  # httpx's own error would quote the link, signature and all
+        raise LinkBroken(f"S3 answered {status} for {name}")
 
 
 def _note_balance(task: Task, client: base.Provider) -> None:
