@@ -216,6 +216,9 @@ WRONG = {
     + fragmented_moov()
     + fragment(1.0) * 12
     + fragment(1.0)[:-508],
+    "fragments without an index, the last ones missing": FTYP
+    + fragmented_moov()
+    + fragment(0.5) * 20,
     "fragments of a blink": FTYP + fragmented_moov() + fragment(0.5) * 2,
 }
 

@@ -9,9 +9,9 @@ from urllib.parse import quote_plus
 
 import pytest
 
-from functions import settings
+from functions import providers, settings
 from functions.handlers import intake
-from functions.tasks.task import Status
+from functions.tasks.task import Status, Task
 from tests.doors.conftest import CONTEXT, PORTRAIT, VOICE, Workshop, dropped, sqs_event
 
 ODD_KEY = "a b+c/héllo 你好 100%"
@@ -284,3 +284,132 @@ def test_a_message_that_failed_comes_again_soon_and_not_after_the_whole_visibili
     intake.handler(event, CONTEXT)
     events.unregister("before-parameter-build.sqs.ChangeMessageVisibility", listen)
     assert asked == [15]
+
+
+def events_of(task: Task) -> list[str]:
+    return [line["what"] for line in task.history]
+
+
+@pytest.mark.parametrize("again", ["the same event", "the same bytes uploaded again"])
+def test_repeated_notices_of_one_drop_change_nothing_and_announce_nothing(
+    shop: Workshop, again: str
+) -> None:
+    shop.drop("in/hello.json", b'{"seed": 12345, "max_usd": 7.5}')
+    shop.drop("in/hello.mp3", VOICE)
+    shop.drop("in/hello.png", PORTRAIT)
+    arrive(shop, "in/hello.mp3")
+    before = shop.the_task()
+    if again != "the same event":
+        shop.drop("in/hello.json", b'{"seed": 12345, "max_usd": 7.5}')
+        shop.drop("in/hello.png", PORTRAIT)
+    arrive(shop, "in/hello.png", "in/hello.json", "in/hello.mp3")
+    after = shop.the_task()
+    assert events_of(after) == ["READY"]
+    assert (after.changed_at, after.event_id) == (before.changed_at, before.event_id)
+
+
+def test_a_refusal_that_is_seen_again_is_written_once(shop: Workshop) -> None:
+    shop.drop("in/hello.mp3", VOICE)
+    shop.drop("in/hello.png", b"GIF89a" + bytes(200))
+    for _ in range(3):
+        arrive(shop, "in/hello.mp3", "in/hello.png")
+    assert events_of(shop.the_task()) == ["FAILED"]
+
+
+def test_a_face_and_a_voice_that_are_swapped_are_refused_with_one_reason(shop: Workshop) -> None:
+    shop.drop("in/hello.mp3", PORTRAIT)
+    shop.drop("in/hello.png", VOICE)
+    arrive(shop, "in/hello.mp3")
+    assert shop.the_task().status is Status.FAILED
+    assert shop.note("in/hello.error.json")["message"] == (
+        "hello.png is a sound and hello.mp3 is a picture: they are swapped. Exchange them and drop "
+        "both again."
+    )
+
+
+def test_a_lone_portrait_is_answered_at_once_and_the_note_goes_when_its_voice_comes(
+    shop: Workshop,
+) -> None:
+    shop.drop("in/hello.png", PORTRAIT)
+    arrive(shop, "in/hello.png")
+    assert shop.all_tasks() == []
+    assert "waits for its voice: drop in/hello.mp3" in shop.note("in/hello.error.json")["message"]
+    shop.drop("in/hello.mp3", VOICE)
+    arrive(shop, "in/hello.mp3")
+    with pytest.raises(shop.s3.exceptions.NoSuchKey):
+        shop.note("in/hello.error.json")
+
+
+def test_the_portrait_of_a_folder_may_lie_there_alone(shop: Workshop) -> None:
+    shop.drop("in/portrait.png", PORTRAIT)
+    arrive(shop, "in/portrait.png")
+    with pytest.raises(shop.s3.exceptions.NoSuchKey):
+        shop.note("in/portrait.error.json")
+
+
+def test_a_voice_that_waits_says_for_what(shop: Workshop) -> None:
+    shop.drop("in/hello.mp3", VOICE)
+    arrive(shop, "in/hello.mp3")
+    assert shop.the_task().error == {
+        "code": "WAITS_FOR_PORTRAIT",
+        "message": "hello.mp3 waits for its portrait: drop in/hello.png or in/portrait.png (or "
+        ".jpg) within 24 hours.",
+    }
+
+
+@pytest.mark.parametrize("name", ["hello.mp4", "hello.mov", "hello.webm", "hello.wma"])
+def test_a_film_in_place_of_a_voice_is_refused_at_once_without_a_portrait(
+    shop: Workshop, name: str
+) -> None:
+    shop.drop(f"in/{name}", b"\x1aE\xdf\xa3" + bytes(200))
+    arrive(shop, f"in/{name}")
+    assert shop.the_task().status is Status.FAILED
+    assert "save it as MP3 or WAV" in shop.note("in/hello.error.json")["message"]
+
+
+def test_auto_takes_the_cheapest_model_that_takes_all_and_says_why(shop: Workshop) -> None:
+    shop.drop("in/hello.mp3", VOICE * 3)
+    shop.drop("in/hello.png", PORTRAIT)
+    arrive(shop, "in/hello.mp3")
+    task = shop.the_task()
+    price = f"{task.quote_usd:.2f}"
+    assert task.model in providers.get("kie").models
+    assert task.model_reason == f"22 s of voice: {task.model}, {price} USD"
+
+
+def test_a_model_that_is_named_is_taken_as_named(shop: Workshop) -> None:
+    shop.drop("in/hello.json", b'{"model": "kling/ai-avatar-pro"}')
+    shop.drop("in/hello.mp3", VOICE)
+    shop.drop("in/hello.png", PORTRAIT)
+    arrive(shop, "in/hello.mp3")
+    assert (shop.the_task().model, shop.the_task().model_reason) == ("kling/ai-avatar-pro", "")
+
+
+@pytest.mark.parametrize(
+    ("settings", "status", "says"),
+    [
+        (b'{"max_usd": 0.05}', "FAILED", "at most 0.05 USD (its own max_usd)"),
+        (b'{"max_usd": 5}', "READY", ""),
+        (b'{"max_usd": "a lot"}', "FAILED", "give an amount such as 25"),
+        (b'{"max_usd": true}', "FAILED", "give an amount such as 25"),
+    ],
+)
+def test_a_task_costs_no_more_than_it_may(
+    shop: Workshop, settings: bytes, status: str, says: str
+) -> None:
+    shop.drop("in/hello.json", settings)
+    shop.drop("in/hello.mp3", VOICE)
+    shop.drop("in/hello.png", PORTRAIT)
+    arrive(shop, "in/hello.mp3")
+    assert shop.the_task().status == status
+    assert says in shop.the_task().error.get("message", "")
+
+
+def test_the_reasons_together_are_sentences(shop: Workshop) -> None:
+    shop.drop("in/hello.json", b'{"seed": 9999, "text": "Hello", "voice": 1}')
+    shop.drop("in/hello.mp3", VOICE)
+    shop.drop("in/hello.png", PORTRAIT)
+    arrive(shop, "in/hello.mp3")
+    message = shop.the_task().error["message"]
+    assert message.endswith(".")
+    assert ".." not in message.replace("…", "")
