@@ -23,6 +23,7 @@ from tests.inputs import corpus
 from tests.inputs.corpus import SECONDS, Case
 
 TOLERANCE, LEAST_SECONDS = 0.02, 0.05
+FRAME_SECONDS = 0.13  # ffmpeg plays some of a frame that is cut off, at 8 kHz 128 ms
 
 
 def main() -> None:
@@ -67,7 +68,7 @@ def sound(case: Case) -> Counter[str]:
                 counts["cuts refused"] += 1
                 continue
             there = corpus.decoded(content[:size], case.name, folder, film=False)
-            if off(left, there) and off(left, real):
+            if abs(left - there) > max(TOLERANCE * there, FRAME_SECONDS):
                 counts += report(
                     case, "cuts measured wrongly", f"at {size}: {left:.3f} for {there:.3f}"
                 )

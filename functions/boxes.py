@@ -53,8 +53,17 @@ class Track:
     timescale: int = 0
     units: int = 0
     data_bytes: int = 0
+    begin: int | None = None  # of the first fragment, by its own time
+    end: int = 0  # of the last
     skipped: int = 0  # at the beginning, by the edit list: an encoder's padding
     edited: int = 0  # what the edit list plays, in ticks of the movie's timescale
+
+    @property
+    def length(self) -> int:
+        """In units. By the fragments' own times where their samples name less: some writers leave
+        a sample's length out."""
+        spanned = self.end - self.begin if self.begin is not None else 0
+        return max(self.units, spanned)
 
 
 @dataclass
@@ -76,7 +85,7 @@ class Movie:
             return 0.0
         # Of pictures an edit's beginning is the delay of their reordering, and nothing is left out.
         skipped = track.skipped if track.kind == "soun" else 0
-        played = max(track.units - skipped, 0) / track.timescale
+        played = max(track.length - skipped, 0) / track.timescale
         if track.edited and self.timescale and not self.is_fragmented:
             return min(played, track.edited / self.timescale)
         return played
@@ -110,6 +119,7 @@ class Walk:
         self._presets: dict[int, tuple[int, int]] = {}  # units and bytes of a track's sample
         self._track = Track()
         self._preset = (0, 0)
+        self._time = 0  # in the fragment that is read
         self._movie = Movie()
         self._steps = self._walk()
         self._needed = next(self._steps)
@@ -367,6 +377,7 @@ class Walk:
             place += 4 * (flags >> 3 & 1)
             size = int.from_bytes(content[place : place + 4])
         self._preset = units, size
+        self._time = self._track.length
 
     def _run(self, end: int) -> Steps:
         """A run names each sample's length and size, or the fragment does, or the file."""
@@ -390,6 +401,14 @@ class Walk:
             size = sums[1] if 9 in fields else size
         self._track.units += units
         self._track.data_bytes += size
+        self._time += units
+        self._track.end = max(self._track.end, self._time)
+
+    def _fragment_time(self, end: int) -> Steps:
+        content = yield from self._content(end, 8)
+        self._time = int.from_bytes(content[4:12] if content[0] == 1 else content[4:8])
+        if self._track.begin is None:
+            self._track.begin = self._time - self._track.units
 
     def _segment_index(self, end: int) -> Steps:
         head = yield 28 if (yield 4)[0] == 1 else 20
@@ -413,6 +432,7 @@ _READERS: Mapping[tuple[bytes, bytes], Callable[[Walk, int], Steps]] = {
     (b"stbl", b"stts"): Walk._times,
     (b"stbl", b"stsz"): Walk._sizes,
     (b"traf", b"tfhd"): Walk._fragment_header,
+    (b"traf", b"tfdt"): Walk._fragment_time,
     (b"traf", b"trun"): Walk._run,
 }
 

@@ -100,7 +100,7 @@ def _wav() -> Iterator[Case]:
 
 
 def _m4a() -> Iterator[Case]:
-    for flags, rate in itertools.product(FLAGS, (8000, 22050, 48000)):
+    for flags, rate in itertools.product(FLAGS, (8000, 16000, 22050, 48000)):
         yield Case("a.m4a", ("-c:a", "aac", *_movflags(flags)), rate)
     for flags in FLAGS:
         yield Case("a.mp4", ("-c:a", "aac", "-ac", "2", *_movflags(flags)))
@@ -163,11 +163,17 @@ def films() -> list[Case]:
         Case("a.mp4", (*kind, "-g", "5", *voice, *_movflags(flags)))
         for kind, voice, flags in itertools.product(kinds, sound, FLAGS)
     ]
+    # Of these ffmpeg itself plays now more, now less, in one run and the next.
+    found = [
+        case
+        for case in found
+        if "-an" in case.options or not any("every_frame" in one for one in case.options)
+    ]
     tails = ("zeros behind", "a line end behind", "an ID3v1 tag behind", "a free box behind",
              "a free box without end behind")  # fmt: skip
     found += [
         Case("a.mp4", (*kinds[0], "-g", "5", "-c:a", "aac", *_movflags(flags)), change=tail)
-        for flags, tail in itertools.product(FLAGS[:9], tails)
+        for flags, tail in itertools.product((*FLAGS[:4], *FLAGS[5:11]), tails)
     ]
     ends = (*kinds[0], "-movflags", "+faststart")
     return [

@@ -27,14 +27,14 @@ def test_a_sound_lasts_as_long_as_it_is_decoded_and_no_cut_of_it_is_priced_as_mo
         return
     seconds = inspect_audio(of_bytes(case.name, content)).seconds
     real = corpus.decoded(content, case.name, tmp_path, film=False)
-    assert seconds == pytest.approx(real, rel=0.02, abs=0.05)
+    assert seconds == pytest.approx(real, rel=0.02, abs=0.13)
     for size in corpus.cuts(content):
         try:
             left = inspect_audio(of_bytes(case.name, content[:size])).seconds
         except NotMedia:
             continue
         there = corpus.decoded(content[:size], case.name, tmp_path, film=False)
-        assert left == pytest.approx(there, rel=0.02, abs=0.1)
+        assert left == pytest.approx(there, rel=0.02, abs=0.13)  # a frame
 
 
 @pytest.mark.parametrize("case", FILMS, ids=lambda case: case.label)
