@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from functions.inputs import audio, refusals
+from functions.inputs import audio, frames, refusals
 from functions.inputs.source import of_bytes
 
 from .conftest import Ledger, Make
@@ -243,3 +243,38 @@ def test_a_header_of_a_wav_costs_one_request_and_a_scan_of_an_mp3_few(sound: Mak
     audio.inspect_audio(mp3.source)
     assert len(mp3.asked) <= 6
     assert sum(mp3.asked) < 1.1 * len(mp3.content)
+
+
+@pytest.mark.parametrize("seconds", [3599, 3700, 7200, 20_000])
+def test_a_voice_of_more_than_an_hour_is_measured_and_not_taken_for_an_hour(seconds: int) -> None:
+    frame = b"\xff\xe3\x14\xc0" + bytes(32)  # 576 samples at 12 kHz: 48 ms
+    assert frames.mp3_frame(frame[:7]) is not None
+    length, samples, hertz = frames.mp3_frame(frame[:7]) or (0, 0, 1)
+    content = (frame + bytes(length))[:length] * int(seconds * hertz / samples)
+    assert look("long.mp3", content).seconds == pytest.approx(seconds, rel=0.001)
+
+
+def test_an_m4a_without_its_media_is_cut_off_however_long_its_tables_say(sound: Make) -> None:
+    whole = sound("web.m4a", "-c:a", "aac", "-movflags", "+faststart")
+    place = whole.index(b"mdat") - 4
+    for kept in (0, 100):
+        content = whole[:place] + (8 + kept).to_bytes(4) + b"mdat" + bytes(kept)
+        assert refused("a.m4a", content).startswith("AUDIO_DAMAGED")
+
+
+def test_every_cut_within_the_index_of_an_m4a_is_found(sound: Make) -> None:
+    whole = sound("aac.m4a", "-c:a", "aac")
+    for size in range(whole.rindex(b"moov") - 4, len(whole)):
+        assert refused("a.m4a", whole[:size]).startswith("AUDIO_DAMAGED")
+
+
+def test_an_ogg_without_its_end_is_cut_off(sound: Make) -> None:
+    whole = sound("paged.ogg", "-c:a", "libvorbis", "-page_duration", "200000")
+    for page in range(3, whole.count(b"OggS")):
+        content = b"OggS".join(whole.split(b"OggS")[: page + 1])
+        assert "it is cut off" in refused("a.ogg", content)
+
+
+def test_the_size_of_an_rf64_is_that_of_its_own_chunk(sound: Make) -> None:
+    whole = sound("huge.wav", "-rf64", "always")
+    assert "cut off" in refused("a.wav", whole[: len(whole) // 2])
