@@ -50,7 +50,7 @@ FORBIDDEN_V6 = {
 
 
 def refusal(address: str) -> str | None:
-    """Why nobody of ours may connect to this address; None when it is a public one. What cannot be
+    """Why this address must not be connected to; None when it is a public one. What cannot be
     read is refused."""
     try:
         known = ip_address(address)

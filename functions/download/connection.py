@@ -1,8 +1,8 @@
-"""One exchange with a stranger's server: URL and addresses checked, bounded in headers, time and
+"""One exchange with a server that somebody else named: URL and addresses checked, bounded in headers, time and
 patience.
 
     FetchError
-    ├── ForbiddenAddress     it leads where nobody of ours may go: nothing was connected
+    ├── ForbiddenAddress     it leads where none of ours may connect: nothing was connected
     ├── LinkDead             the source answered that it will not give it: a fresh link may work
     ├── Unwelcome            what it sends is not what may be sent: encoded, too large, not as
     promised

@@ -43,14 +43,14 @@ def check(field: str, url: str) -> Refusal | None:
 
 def validate(task: Task, files: Mapping[str, File]) -> tuple[Task, Validation]:
     """The task READY or FAILED, by what these files are."""
-    asked = TaskRequest(
+    wanted = TaskRequest(
         task.provider, task.model, task.prompt, task.settings,
         max_usd=None if task.max_usd is None else Decimal(task.max_usd),
     )  # fmt: skip
     portrait, voice = (
         files[field].source() if field in files else None for field in ("portrait", "audio")
     )
-    validation = request.validate(asked, portrait, voice)
+    validation = request.validate(wanted, portrait, voice)
     with_files = replace(
         task, portrait=files["portrait"].named(), audio=files["audio"].named() if voice else {}
     )
