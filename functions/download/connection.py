@@ -1,5 +1,5 @@
-"""One exchange with a server that somebody else named: URL and addresses checked, bounded in headers, time and
-patience.
+"""One exchange with a server that somebody else named: URL and addresses checked, bounded in
+headers, bytes and time.
 
     FetchError
     ├── ForbiddenAddress     it leads where none of ours may connect: nothing was connected

@@ -312,7 +312,8 @@ def _too_dear(
     if limit is None or price <= limit:
         return []
     message = (
-        f"{request.provider}'s {model.id} would cost {price:.2f} USD for {_amount(request, audio)}; "
+        f"{request.provider}'s {model.id} would cost {price:.2f} USD for "
+        f"{_amount(request, audio)}; "
         f"a task may cost at most {limit:.2f} USD ({where}): shorten the voice, choose a cheaper "
         f'model, or set "max_usd" to at least {price:.2f}'
     )
