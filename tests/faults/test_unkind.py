@@ -1,0 +1,184 @@
+"""The promise against providers that are less kind than their documentation. The whole of it:
+`python -m tests.faults unkind --runs 1000` (docs/reliability.md)."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.faults import series
+from tests.faults.plans import Script
+from tests.faults.runs import Run
+from tests.faults.traits import HOUR, Traits
+from tests.faults.unkind_scenes import LOST, Came, Scripted, play
+
+PROCESSES = os.cpu_count() or 2
+
+
+def _came_to(came: Came, **statuses: int) -> None:
+    assert came.result.broke is None, came.result.broke
+    assert came.statuses == statuses, came.codes
+
+
+@pytest.mark.parametrize("profile", series.PROFILES)
+def test_unkind_providers_and_persons_cost_no_second_charge_and_nothing_is_silent(
+    profile: str,
+) -> None:
+    tally = series.play(profile, series.unkinds(profile, 30, 0), PROCESSES)
+    assert tally.runs == 30
+    assert not tally.broken, "\n".join(tally.shown[:5])
+
+
+@pytest.mark.parametrize(
+    "traits",
+    [
+        Traits(),
+        Traits(charged_at="create"),
+        Traits(charged_at="start", refunds="late"),
+        Traits(charged_at="create", balance="cached"),
+        Traits(balance="rounded"),
+        Traits(balance="shared"),
+    ],
+    ids=lambda traits: f"{traits.charged_at}-{traits.balance}-{traits.refunds}",
+)
+@pytest.mark.parametrize("hours", [2.2, 5, 8])
+def test_no_balance_of_kie_proves_that_a_lost_submit_was_not_paid(
+    traits: Traits, hours: float
+) -> None:
+    came = play("kie", Scripted([Script(seconds=hours * HOUR)], paid=LOST, traits=traits))
+    assert came.result.broke is None
+    assert came.posts == 1
+
+
+@pytest.mark.parametrize("profile", series.PROFILES)
+def test_jobs_of_two_to_eight_hours_are_paid_once_each(profile: str) -> None:
+    scripts = [Script(seconds=hours * HOUR) for hours in (2.2, 3, 5, 8)]
+    came = play(profile, Scripted(scripts), ("files", "api", "voice-first", "api"))
+    _came_to(came, COMPLETED=4)
+    assert came.jobs == 4
+
+
+def test_a_refusal_that_made_a_job_is_not_followed_by_another_while_its_callback_is_open() -> None:
+    """kie says 455 and makes the job, and cannot be asked as it calls back."""
+    down = Traits(lookups_down=(0.0, 300.0))
+    came = play("kie", Scripted([Script(seconds=20)], refusals=["sure"], traits=down))
+    _came_to(came, COMPLETED=1)
+    assert came.jobs == 1
+
+
+@pytest.mark.parametrize("profile", series.PROFILES)
+def test_a_server_error_that_made_a_job_is_a_doubt_and_its_callback_brings_the_video(
+    profile: str,
+) -> None:
+    came = play(profile, Scripted(refusals=["doubtful"]))
+    _came_to(came, COMPLETED=1)
+    assert came.jobs == 1
+
+
+@pytest.mark.parametrize("profile", ["kie", "relay"])
+def test_a_server_error_that_made_a_job_without_a_callback_is_held(profile: str) -> None:
+    lost = Traits(callbacks_lost=True)
+    came = play(profile, Scripted(refusals=["doubtful"], traits=lost))
+    _came_to(came, HELD=1)
+    assert (came.jobs, came.codes) == (1, ["AMBIGUOUS"])
+
+
+@pytest.mark.parametrize("words", ["named", "generic", "parallel", "server"])
+@pytest.mark.parametrize("twice", [False, True])
+def test_kling_is_not_sent_the_same_id_again_unless_an_option_says_so(
+    words: str, twice: bool
+) -> None:
+    traits = Traits(
+        takes_ids_twice=twice,
+        duplicate_words=words,
+        finds_theirs_only=True,
+        list_lag=72 * HOUR,
+        callbacks_lost=True,
+    )
+    came = play("kling", Scripted(paid=LOST, traits=traits))
+    _came_to(came, HELD=1)
+    assert came.posts == 1
+
+
+@pytest.mark.parametrize("words", ["named", "generic", "parallel", "server"])
+def test_resends_of_kling_are_counted_and_end_in_held(words: str) -> None:
+    traits = Traits(
+        duplicate_words=words, finds_theirs_only=True, list_lag=72 * HOUR, callbacks_lost=True
+    )
+    plan = Scripted(paid=LOST, traits=traits)
+    came = play("kling", plan, extras={"resend_same_id": True})
+    _came_to(came, HELD=1)
+    assert came.jobs == 1
+    assert came.posts <= 4
+
+
+def test_a_lost_submit_is_found_on_a_later_page_of_kling_and_not_sent_again() -> None:
+    traits = Traits(takes_ids_twice=True, finds_theirs_only=True, page_size=2, callbacks_lost=True)
+    plan = Scripted(paid=LOST, traits=traits)
+    came = play("kling", plan, ("files", *("api",) * 5), extras={"resend_same_id": True})
+    assert came.result.broke is None
+    assert came.jobs == 6
+
+
+@pytest.mark.parametrize("profile", series.PROFILES)
+def test_a_second_job_of_one_attempt_is_announced(profile: str) -> None:
+    """The rule stands in the invariants: both called back, so an event names the second."""
+    came = play(profile, Scripted([Script(has_twin=True)]))
+    _came_to(came, COMPLETED=1)
+
+
+@pytest.mark.parametrize("serves", ["nothing", "page"])
+def test_a_link_that_never_serves_the_video_is_held_within_a_day(serves: str) -> None:
+    came = play("kie", Scripted([Script(serves=serves)]))
+    _came_to(came, HELD=1)
+    assert came.codes[0] in {"NOT_A_VIDEO", "ARCHIVE_STUCK"}
+
+
+def test_a_success_that_later_says_failed_is_held() -> None:
+    came = play("kie", Scripted([Script(serves="nothing", fails_after=HOUR)]))
+    _came_to(came, HELD=1)
+    assert came.codes == ["FAILED_AFTER_SUCCESS"]
+
+
+@pytest.mark.parametrize("profile", series.PROFILES)
+def test_a_doubt_that_cannot_be_looked_into_for_hours_is_held_in_time(profile: str) -> None:
+    down = Traits(lookups_down=(0.0, 60 * HOUR), callbacks_lost=True)
+    came = play(profile, Scripted(paid=LOST, traits=down))
+    _came_to(came, HELD=1)
+    assert came.posts == 1
+
+
+@pytest.mark.parametrize("profile", ["kie", "relay"])
+def test_nine_forged_callbacks_do_not_crowd_out_the_genuine_one(profile: str) -> None:
+    forged = [5.0 + number for number in range(9)]
+    came = play(profile, Scripted(paid=LOST, forged=forged))
+    _came_to(came, COMPLETED=1)
+    assert came.jobs == 1
+
+
+def test_a_task_cancelled_at_any_moment_is_paid_or_cancelled_and_never_both() -> None:
+    from functions.tasks import decisions, queries
+
+    def cancelled(run: Run) -> None:
+        def act(_event: object, _context: object) -> None:
+            for task_id in list(run.invariants.tasks):
+                task = queries.load(task_id)
+                assert task is not None
+                try:
+                    decisions.cancel(task, "p", "not wanted any more")
+                except decisions.Refused as refused:
+                    run.clock.note(str(refused))
+
+        for number in range(12):
+            wait = 2.0 + number / 4 + moment
+            run.clock.after(wait, lambda: run.clock.invoke("person", act, {}, 60, lambda *_: None))
+
+    came_to = set()
+    for seed in range(16):
+        moment = seed / 64
+        came = play("kie", Scripted(seed=seed), then=cancelled)
+        assert came.result.broke is None
+        assert came.jobs == came.statuses.get("COMPLETED", 0)
+        came_to |= set(came.statuses)
+    assert came_to <= {"CANCELLED", "COMPLETED"}
