@@ -92,7 +92,8 @@ def callback_url(provider: str, task_id: str, attempt: int, keys: Mapping[str, A
     to look up."""
     kid = str(keys["current"])
     mac = _mac(str(keys[kid]), provider, task_id, attempt)
-    return f"{get().callback_base_url.rstrip('/')}/callbacks/{provider}/{task_id}/{attempt}/{kid}.{mac}"
+    base = get().callback_base_url.rstrip("/")
+    return f"{base}/callbacks/{provider}/{task_id}/{attempt}/{kid}.{mac}"
 
 
 def verify_callback(path: Mapping[str, str] | None, keys: Mapping[str, Any]) -> CallbackRef | None:

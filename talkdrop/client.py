@@ -145,7 +145,8 @@ class Client:
         however often this is called and wherever it was interrupted; `idempotency_key` replaces
         that rule."""
         request: dict[str, Any] = {
-            "prompt": prompt, "provider": provider, "model": model, "settings": dict(settings or {}),
+            "prompt": prompt, "provider": provider, "model": model,
+            "settings": dict(settings or {}),
         }  # fmt: skip
         if max_usd is not None:
             request["max_usd"] = float(max_usd)

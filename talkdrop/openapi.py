@@ -91,8 +91,10 @@ _NEW_TASK = {
 
 OPERATIONS: dict[str, Operation] = {
     "POST /tasks": Operation(
-        "openTask", "Open a task: one video, charged once", {201: views.TaskView, 200: views.TaskView},
-        body=shapes.NewTask, example=_NEW_TASK, header={"Idempotency-Key": _KEY}, problems=(400, 413, 422),
+        "openTask", "Open a task: one video, charged once",
+        {201: views.TaskView, 200: views.TaskView},
+        body=shapes.NewTask, example=_NEW_TASK, header={"Idempotency-Key": _KEY},
+        problems=(400, 413, 422),
     ),
     "GET /tasks": Operation(
         "listTasks", "List tasks, newest first", {200: views.TaskPage}, query=_LIST, problems=(400,)
@@ -113,8 +115,10 @@ OPERATIONS: dict[str, Operation] = {
         "manifest", "A short presigned link to the manifest", _LINK, problems=(404, 409)
     ),
     "POST /tasks/{task_id}/adopt": Operation(
-        "adoptJob", "A job found at the provider is this task's", {200: Decision}, body=shapes.Adoption,
-        example={"job_id": "e989621f54392584b05867f87b160672", "why": "found in the provider's list"},
+        "adoptJob", "A job found at the provider is this task's", {200: Decision},
+        body=shapes.Adoption,
+        example={"job_id": "e989621f54392584b05867f87b160672",
+        "why": "found in the provider's list"},
         problems=(400, 404, 409, 413, 422),
     ),
     "POST /tasks/{task_id}/resubmit": Operation(
@@ -126,19 +130,24 @@ OPERATIONS: dict[str, Operation] = {
         example={"why": "too late now"}, problems=(400, 404, 409, 413, 422),
     ),
     "POST /uploads": Operation(
-        "newUpload", "A form to put one file into the inbox", {201: offers.UploadView}, body=shapes.NewUpload,
-        example={"name": "01.mp3", "folder": "episode-12", "content_type": "audio/mpeg", "bytes": 117_000},
+        "newUpload", "A form to put one file into the inbox", {201: offers.UploadView},
+        body=shapes.NewUpload,
+        example={"name": "01.mp3", "folder": "episode-12", "content_type": "audio/mpeg",
+        "bytes": 117_000},
         problems=(400, 413, 422),
     ),
     "POST /quote": Operation(
         "quote", "What a video would cost; nothing is opened", {200: offers.QuoteView},
-        body=shapes.QuoteRequest, example={"provider": "kie", "audio_seconds": 7.3}, problems=(400, 413, 422),
+        body=shapes.QuoteRequest, example={"provider": "kie", "audio_seconds": 7.3},
+        problems=(400, 413, 422),
     ),
     "GET /models": Operation(
-        "listModels", "Providers and models: limits, prices, usual time, state", {200: offers.Models}
+        "listModels", "Providers and models: limits, prices, usual time, state",
+        {200: offers.Models}
     ),
     "GET /health": Operation(
-        "health", "Queues, dead letters, held tasks, stopped providers, budgets", {200: health.Health}
+        "health", "Queues, dead letters, held tasks, stopped providers, budgets",
+        {200: health.Health}
     ),
     "GET /openapi.json": Operation("openapi", "This description", {200: dict[str, Any]}),
     "GET /docs": Operation("reference", "The same, to read", {200: str}),
@@ -166,8 +175,9 @@ def document() -> Schema:
         "info": {
             "title": "Talkdrop",
             "version": "1",
-            "description": "A face and a voice go in, a talking video comes out. Requests are signed with "
-            "SigV4 for the service execute-api, or carry a bearer token where the stack has a JWT authorizer.",
+            "description": "A face and a voice go in, a talking video comes out. Requests are "
+            "signed with SigV4 for the service execute-api, or carry a bearer token where the stack has a "
+            "JWT authorizer.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "{ApiUrl}", "variables": {"ApiUrl": {"default": "https://example.com"}}}],
@@ -210,7 +220,8 @@ def _parameters(path: str, one: Operation) -> Iterator[Schema]:
             "its id, the first 4 or more digits of it, or the percent-encoded key of its voice"
         )
         yield {
-            "name": "task_id", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1},
+            "name": "task_id", "in": "path", "required": True,
+            "schema": {"type": "string", "minLength": 1},
             "description": description,
         }  # fmt: skip
     for where, given in (("query", one.query), ("header", one.header)):
@@ -259,7 +270,7 @@ code,pre{font:.9em/1.45 ui-monospace,monospace}
 pre{overflow-x:auto;padding:.75rem;border:1px solid #8886;border-radius:.4rem}
 table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.25rem .75rem .25rem 0;vertical-align:top}
 section{border-top:1px solid #8886;margin-top:1.5rem}h2{font-size:1.1rem}
-"""
+"""  # noqa: E501
 
 
 def page(made: Schema) -> str:
@@ -270,7 +281,8 @@ def page(made: Schema) -> str:
         for method, operation in methods.items()
     )
     shapes_ = "\n".join(
-        f'<section id="{_text(name)}"><h2>{_text(name)}</h2><p>{_text(schema.get("description", ""))}</p>'
+        f'<section id="{_text(name)}"><h2>{_text(name)}</h2>'
+        f"<p>{_text(schema.get('description', ''))}</p>"
         f"{_fields(schema)}</section>"
         for name, schema in made["components"]["schemas"].items()
     )

@@ -46,8 +46,10 @@ def new_task(body: NewTask, task_id: str) -> Task:
     files = {field: _file(field, key) for field, key in media.items() if field not in urls}
     stem = drops.split((body.audio or body.portrait).split("?")[0])[1]
     task = Task(
-        task_id=task_id, status=Status.WAITING, created_at=stamp(now()), origin="api", stem=stem or "video",
-        provider=composed.provider, model=composed.model, prompt=composed.prompt, settings=dict(composed.settings),
+        task_id=task_id, status=Status.WAITING, created_at=stamp(now()), origin="api",
+        stem=stem or "video",
+        provider=composed.provider, model=composed.model, prompt=composed.prompt,
+        settings=dict(composed.settings),
         max_usd=composed.max_usd, request_hash=hash_of(body), imports=urls,
         portrait=files["portrait"].named() if "portrait" in files else {},
         audio=files["audio"].named() if "audio" in files else {},

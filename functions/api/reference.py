@@ -1,4 +1,5 @@
-"""The API's own description: made at build time by `python -m talkdrop.openapi`, served as it is."""
+"""The API's own description: made at build time by `python -m talkdrop.openapi`, served as it
+is."""
 
 from __future__ import annotations
 

@@ -26,7 +26,8 @@ from local.aws import cloud
 SAMPLES = Path("local/samples")
 PORTRAIT, VOICE = (SAMPLES / "portrait.png").read_bytes(), (SAMPLES / "voice.mp3").read_bytes()
 CONTEXT = SimpleNamespace(
-    function_name="door", memory_limit_in_mb=512, invoked_function_arn="arn:aws:lambda:x:1:function:door",
+    function_name="door", memory_limit_in_mb=512,
+    invoked_function_arn="arn:aws:lambda:x:1:function:door",
     aws_request_id="1", get_remaining_time_in_millis=lambda: 100_000,
 )  # fmt: skip
 
@@ -190,13 +191,17 @@ class Workshop:
 
     def environment(self, **options: Any) -> dict[str, str]:
         return {
-            "AWS_ENDPOINT_URL": self.cloud.url, "AWS_REGION": cloud.REGION, "AWS_DEFAULT_REGION": cloud.REGION,
+            "AWS_ENDPOINT_URL": self.cloud.url, "AWS_REGION": cloud.REGION,
+            "AWS_DEFAULT_REGION": cloud.REGION,
             "AWS_ACCESS_KEY_ID": cloud.KEY, "AWS_SECRET_ACCESS_KEY": cloud.KEY,
             "POWERTOOLS_SERVICE_NAME": "door", "POWERTOOLS_METRICS_NAMESPACE": "Talkdrop",
             "TALKDROP_TABLE": self.table, "TALKDROP_INBOX": self.inbox,
-            "TALKDROP_ARCHIVE": self.archive, "TALKDROP_BUS": self.bus, "TALKDROP_UPLOADS_QUEUE_URL": self.uploads,
-            "TALKDROP_SUBMISSIONS_QUEUE_URL": self.submissions, "TALKDROP_WORKFLOW_ARN": self.workflow,
-            "TALKDROP_CALLBACK_BASE_URL": "https://bells.example.test", "TALKDROP_CALLBACK_SECRET": self.bell_secret,
+            "TALKDROP_ARCHIVE": self.archive, "TALKDROP_BUS": self.bus,
+            "TALKDROP_UPLOADS_QUEUE_URL": self.uploads,
+            "TALKDROP_SUBMISSIONS_QUEUE_URL": self.submissions,
+            "TALKDROP_WORKFLOW_ARN": self.workflow,
+            "TALKDROP_CALLBACK_BASE_URL": "https://bells.example.test",
+            "TALKDROP_CALLBACK_SECRET": self.bell_secret,
             "TALKDROP_PROVIDER_SECRETS": json.dumps({"kie": self.provider_secret}),
             "TALKDROP_OPTIONS": json.dumps(options),
         }  # fmt: skip
@@ -291,5 +296,6 @@ def dropped(bucket: str, key: str) -> dict[str, Any]:
     """EventBridge's word of a new object: its key is raw."""
     return {
         "version": "0", "detail-type": "Object Created", "source": "aws.s3",
-        "detail": {"version": "0", "bucket": {"name": bucket}, "object": {"key": key, "sequencer": "00"}},
+        "detail": {"version": "0", "bucket": {"name": bucket},
+        "object": {"key": key, "sequencer": "00"}},
     }  # fmt: skip

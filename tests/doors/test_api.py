@@ -26,14 +26,16 @@ def call(
     query: str = "",
 ) -> Any:
     headers = {"content-type": "application/json"} | ({"idempotency-key": key} if key else {})
+    parameters = dict(part.split("=", 1) for part in query.split("&") if part)
     event = {
         "version": "2.0", "rawPath": path, "rawQueryString": query, "headers": headers,
-        "queryStringParameters": dict(part.split("=", 1) for part in query.split("&") if part) or None,
+        "queryStringParameters": parameters or None,
         "requestContext": {
             "http": {"method": method, "path": path}, "stage": "$default",
             "authorizer": {"iam": {"userArn": ADA}},
         },
-        "body": raw if raw is not None else (None if body is None else json.dumps(body)), "isBase64Encoded": encoded,
+        "body": raw if raw is not None else (None if body is None else json.dumps(body)),
+        "isBase64Encoded": encoded,
     }  # fmt: skip
     answer = api.handler(event, CONTEXT)
     kind = answer["headers"].get("Content-Type", "")
@@ -124,7 +126,9 @@ def test_what_cannot_be_names_the_field_and_the_cure_and_makes_no_task(
 
 
 @pytest.mark.parametrize(
-    "raw", ["", "{", "[]", "null", '"text"', '{"portrait":"a","settings":{"seed":NaN}}', "[" * 50_000, "\u0000",
+    "raw",
+    ["", "{", "[]", "null", '"text"', '{"portrait":"a","settings":{"seed":NaN}}', "[" * 50_000,
+    "\u0000",
             '{"portrait":"a","audio":"b","prompt":"\\ud800"}']
 )  # fmt: skip
 def test_bodies_that_are_no_request_are_refused_and_crash_nothing(shop: Workshop, raw: str) -> None:

@@ -24,7 +24,8 @@ def opened(number: int, **facts: Any) -> str:
     task_id = f"{number:04x}".ljust(32, "0")
     key = f"{facts.pop('folder', 'ep1')}/{number:02d}.mp3"
     known: dict[str, Any] = {
-        "status": Status.READY, "created_at": f"2026-11-{1 + number // 60:02d}T09:{number % 60:02d}:00.000Z",
+        "status": Status.READY,
+        "created_at": f"2026-11-{1 + number // 60:02d}T09:{number % 60:02d}:00.000Z",
         "provider": "kie", "model": "infinitalk/from-audio", "stem": f"{number:02d}",
         "quote_usd": Decimal("0.18"), "audio": {"bucket": "b", "key": key},
     }  # fmt: skip

@@ -28,7 +28,8 @@ def archived(account: Account, name: str, video: bytes = VIDEO, **manifest: obje
     """A completed task whose video lies in the archive."""
     manifest_key = f"{folder_of(name)}/manifest.json"
     facts = {
-        **put(account, f"{folder_of(name)}/ada.mp4", video), "seconds": 11, "sha256": hashlib.sha256(VIDEO).hexdigest(),
+        **put(account, f"{folder_of(name)}/ada.mp4", video), "seconds": 11,
+        "sha256": hashlib.sha256(VIDEO).hexdigest(),
         "bytes": 9, "manifest_key": manifest_key,
     }  # fmt: skip
     put(account, manifest_key, json.dumps({"video": {**facts, **manifest}}).encode())
