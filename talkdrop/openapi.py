@@ -176,8 +176,8 @@ def document() -> Schema:
             "title": "Talkdrop",
             "version": "1",
             "description": "A face and a voice go in, a talking video comes out. Requests are "
-            "signed with SigV4 for the service execute-api, or carry a bearer token where the stack has a "
-            "JWT authorizer.",
+            "signed with SigV4 for the service execute-api, or carry a bearer token where the "
+            "stack has a JWT authorizer.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "{ApiUrl}", "variables": {"ApiUrl": {"default": "https://example.com"}}}],
