@@ -120,7 +120,8 @@ def test_an_accepted_task_has_its_job_and_an_execution_after_exactly_one_post(
     ("answer", "status", "code"),
     [
         ({"code": 422, "msg": "image_url is invalid"}, Status.FAILED, "422"),
-        ({"code": 500, "msg": "Server exception, please try again later", "data": None}, Status.SUBMITTING, None),
+        ({"code": 500, "msg": "Server exception, please try again later", "data": None},
+        Status.SUBMITTING, None),
         ({"code": 501, "msg": "Generation failed", "data": None}, Status.SUBMITTING, None),
         ({"code": 505, "msg": "disabled"}, Status.FAILED, "505"),
         ({"code": 429, "msg": "too fast", "data": None}, Status.READY, None),
@@ -617,7 +618,8 @@ def test_a_secret_that_is_no_key_stops_the_provider_and_blames_no_task(
 
 def test_what_a_task_does_over_and_over_fills_no_row(shop: Workshop, ready: Task) -> None:
     shop.cloud.client("dynamodb").update_item(
-        TableName=shop.table, Key={"pk": {"S": f"task#{ready.task_id}"}}, UpdateExpression="SET history = :many",
+        TableName=shop.table, Key={"pk": {"S": f"task#{ready.task_id}"}},
+        UpdateExpression="SET history = :many",
         ExpressionAttributeValues={":many": {"L": [{"M": {"what": {"S": "READY"}}}] * 200}},
     )  # fmt: skip
     task = pay(shop, {"code": 402, "msg": "Credits insufficient"})
