@@ -31,8 +31,8 @@ def secret(secret_id: str, *, fresh: bool = False) -> dict[str, Any]:
 
 
 def callback_keys() -> dict[str, Any]:
-    """The callback keys (`current` names one of `k1`, `k2`, …) and, where a provider signs, its webhook
-    keys by name."""
+    """The callback keys (`current` names one of `k1`, `k2`, …) and, where a provider signs, its
+    webhook keys by name."""
     return secret(get().callback_secret)
 
 

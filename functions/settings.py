@@ -34,7 +34,8 @@ class Options:
     own `max_usd`. `lift_limits`: models whose limits that are only reported do not hold, such as
     {"infinitalk/from-audio": true}.
     `submit_enabled`: false sends nothing to any provider, and tasks stay READY.
-    `budget_usd_per_day` and `_per_month`: caps on quoted spend, None for no cap. `rate_limits`: a provider's rate
+    `budget_usd_per_day` and `_per_month`: caps on quoted spend,
+    None for no cap. `rate_limits`: a provider's rate
     limit instead of its own (`submits` in any `seconds`, `running` at once, unlimited without it).
     `lease_seconds`: how long a submit has its task for itself. `media_delivery`: how media reach a
     provider instead of its own first way, such as {"kling": "base64"}. `link_hours`: how long a

@@ -340,10 +340,12 @@ def resubmit(task: Task, *, who: str, why: str) -> Task:
 
 # The settings stay, and with them a speech that was bought: it is the voice of every attempt.
 _OF_ONE_ATTEMPT = (
-    "account", "adopted_by", "archive_tried_at", "archive_verdicts", "archiving_since", "charge_usd",
+    "account", "adopted_by", "archive_tried_at", "archive_verdicts", "archiving_since",
+    "charge_usd",
     "counted_usd", "doubt", "doubt_why", "error", "expires_at", "first_sent_at", "hints_dropped",
     "job_hint", "job_id", "last_callback_at", "last_query_at", "lease_until", "not_before", "owner",
-    "resends", "revived", "second_jobs", "sent_at", "soon_until", "speech_intended_at", "submitted_at",
+    "resends", "revived", "second_jobs", "sent_at", "soon_until", "speech_intended_at",
+    "submitted_at",
     "task_token", "trusted_host", "video_url", "waits_for",
 )  # fmt: skip
 

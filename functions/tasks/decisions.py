@@ -179,4 +179,7 @@ def reopen(provider: str, who: str) -> str:
         raise Refused(f"there is no provider {provider!r}; there are: {', '.join(providers.NAMES)}")
     if not books.reopen(provider, who):
         raise Refused(f"{provider} is not stopped")
-    return f"{provider} is open again; its waiting tasks come back by themselves, the first within six minutes"
+    return (
+        f"{provider} is open again; its waiting tasks come back by themselves, the first within six "
+        "minutes"
+    )

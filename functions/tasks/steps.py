@@ -111,7 +111,8 @@ def open_task(task: Task, *, why: str = "") -> Task:
     )
     item: Item = {f.name: getattr(task, f.name) for f in fields(task)}
     item |= {
-        "pk": key_of(task.task_id), "created": f"{task.created_at}#{task.task_id}", "changed_at": stamp(now()),
+        "pk": key_of(task.task_id), "created": f"{task.created_at}#{task.task_id}",
+        "changed_at": stamp(now()),
         "history": [entry(task.status, why)], "entered": {f"{task.status}#{task.attempt}": 1},
         "booked": [], "step": table.nonce(), "version": 1,
     }  # fmt: skip
@@ -139,10 +140,14 @@ def revise(task: Task, standing: Task, *, why: str) -> Task:
     """What the files say now, for a task that was never intended to be paid: it may wait, be ready,
     or be refused anew. Raises ConditionFailed when the row is not `standing` any more: then what
     was seen may be older than what it says."""
+    waits = task.status is Status.WAITING
     update = step(
-        standing, task.status, come_from=[standing.status], why=why,
-        due_at=later(seconds=options().waiting_hours * _HOUR) if task.status is Status.WAITING else None,
-    )  # fmt: skip
+        standing,
+        task.status,
+        come_from=[standing.status],
+        why=why,
+        due_at=later(seconds=options().waiting_hours * _HOUR) if waits else None,
+    )
     update.given(
         "attribute_not_exists({intended_at}) AND {changed_at} = :seen", seen=standing.changed_at
     )

@@ -105,20 +105,20 @@ class Task:
     """A task as the table has it; what an older row lacks has its default.
 
     `model_reason` says why this model, where the task named none, and `max_usd` the most it may
-    cost, where it says so itself. `attempt` is the attempt that is or would be paid next; `intended_at` when it was last claimed;
-    `sent_at` when its POST was about to leave; `first_sent_at` the same of its first POST, kept
-    while it may have made a job; `resends` how often the same id was sent again in that doubt;
-    `account` a fingerprint of the provider's account that it was sent to; `doubt` since when its
-    answer counts as lost, and `doubt_why`.
+    cost, where it says so itself. `attempt` is the attempt that is or would be paid next;
+    `intended_at` when it was last claimed; `sent_at` when its POST was about to leave;
+    `first_sent_at` the same of its first POST, kept while it may have made a job; `resends` how
+    often the same id was sent again in that doubt; `account` a fingerprint of the provider's
+    account that it was sent to; `doubt` since when its answer counts as lost, and `doubt_why`.
     `counted_usd` is what its closed books were settled to; `returns` how often it came back unsent;
     `waits_for` why it waits. `callbacks_received` counts genuine callbacks and `callbacks_handled`
     those that have a definite answer; `job_hints` are the jobs that they named and nothing is known
     of yet, `hints_dropped` how many found no room; `second_jobs` those proved to be one more of
     this attempt. `speech_intended_at`: the paid POST of its speech was about to leave, and what it
-    brought is not known. `archived` says where the video lies; `archiving_since` when
-    its link was first known; `archive_verdicts` how often the whole download was refused;
-    `revived` is the suffix of the execution that was last started in place of a dead one; `past`
-    are the attempts before this one; `adopted_by` the person whose word the job id rests on."""
+    brought is not known. `archived` says where the video lies; `archiving_since` when its link was
+    first known; `archive_verdicts` how often the whole download was refused; `revived` is the
+    suffix of the execution that was last started in place of a dead one; `past` are the attempts
+    before this one; `adopted_by` the person whose word the job id rests on."""
 
     task_id: str
     status: Status
@@ -204,11 +204,6 @@ class Task:
     @property
     def never_intended(self) -> bool:
         return not self.intended_at
-
-    @property
-    def may_have_been_sent(self) -> bool:
-        """A POST of this attempt left, and no answer said that nothing was made."""
-        return bool(self.first_sent_at or self.sent_at)
 
     @property
     def has_open_callbacks(self) -> bool:

@@ -71,7 +71,9 @@ TASKS = {
     ),
     "task-cancelled": task(
         Status.CANCELLED,
-        error={"code": "WITHDRAWN", "message": "hello.mp3 was deleted from the inbox before the task was sent; nothing was paid."},
+        error={"code": "WITHDRAWN",
+        "message": "hello.mp3 was deleted from the inbox before the task was sent; nothing was "
+        "paid."},
     ),
 }  # fmt: skip
 

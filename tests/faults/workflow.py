@@ -73,7 +73,8 @@ def _watch_seconds(scope: Mapping[str, Any]) -> int:
 KNOWN: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "( $age := ($toMillis($states.context.State.EnteredTime) - "
     "$toMillis($states.context.Execution.StartTime)) / 1000; "
-    "$wait := $soon > 0 ? $soon : $polls_done = 0 ? $polls.first : ($age > 86400 or $polls_done > 2000) ? 21600 "
+    "$wait := $soon > 0 ? $soon : $polls_done = 0 ? $polls.first "
+    ": ($age > 86400 or $polls_done > 2000) ? 21600 "
     ": $age < $polls.slow_after ? $polls.steady : $polls.slow; "
     "$max([1, $ceil($wait)]) )": _watch_seconds,
     "$states.result.soon ? $states.result.soon : 0": lambda scope: (
