@@ -47,9 +47,8 @@ def new_task(body: NewTask, task_id: str) -> Task:
     stem = drops.split((body.audio or body.portrait).split("?")[0])[1]
     task = Task(
         task_id=task_id, status=Status.WAITING, created_at=stamp(now()), origin="api",
-        stem=stem or "video",
-        provider=composed.provider, model=composed.model, prompt=composed.prompt,
-        settings=dict(composed.settings),
+        stem=stem or "video", provider=composed.provider, model=composed.model,
+        prompt=composed.prompt, settings=dict(composed.settings),
         max_usd=composed.max_usd, request_hash=hash_of(body), imports=urls,
         portrait=files["portrait"].named() if "portrait" in files else {},
         audio=files["audio"].named() if "audio" in files else {},
@@ -110,7 +109,11 @@ def request_of(body: NewTask | QuoteRequest) -> TaskRequest:
     for name in sorted(request.RESERVED & body.settings.keys()):
         message = f"{name} stands beside settings, not in it"
         raise request.Refused(Refusal("INVALID", f"settings.{name}", message))
-    reserved = {"provider": body.provider, "model": body.model, "max_usd": body.max_usd}
+    reserved = {
+        "provider": body.provider,
+        "model": body.model,
+        "max_usd": None if body.max_usd is None else str(body.max_usd),
+    }
     return request.compose({**body.settings, **reserved}, body.prompt)
 
 

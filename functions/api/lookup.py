@@ -1,5 +1,4 @@
-"""Which task is meant: by its id, by a unique beginning of it, or by its voice's key in the
-inbox."""
+"""Which task is meant: by its id, by the first digits of it, or by its voice's key in the inbox."""
 
 from __future__ import annotations
 

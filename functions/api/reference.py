@@ -1,5 +1,4 @@
-"""The API's own description: made at build time by `python -m talkdrop.openapi`, served as it
-is."""
+"""The API's own description, made at build time by `python -m talkdrop.openapi`."""
 
 from __future__ import annotations
 

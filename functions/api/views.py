@@ -55,22 +55,32 @@ class TaskPage(TypedDict):
 
 
 def view(task: Task) -> TaskView:
+    error = task.error
     return {
-        "task_id": task.task_id, "status": task.status, "attempt": task.attempt,
-        "folder": folder_of(task), "stem": task.stem,
-        "provider": task.provider, "model": task.model, "model_reason": task.model_reason or None,
-        "prompt": task.prompt, "settings": dict(task.settings),
-        "portrait": dict(task.portrait), "audio": dict(task.audio),
+        "task_id": task.task_id,
+        "status": task.status,
+        "attempt": task.attempt,
+        "folder": folder_of(task),
+        "stem": task.stem,
+        "provider": task.provider,
+        "model": task.model,
+        "model_reason": task.model_reason or None,
+        "prompt": task.prompt,
+        "settings": dict(task.settings),
+        "portrait": dict(task.portrait),
+        "audio": dict(task.audio),
         "video": dict(task.archived) if task.status is Status.COMPLETED else None,
-        "error": {"code": task.error["code"],
-        "message": task.error["message"]} if task.error else None,
-        "quote_usd": _usd(task.quote_usd), "charge_usd": _usd(task.charge_usd),
-        "created_at": task.created_at, "changed_at": task.changed_at or task.created_at,
-        "submitted_at": task.submitted_at or None, "not_before": task.not_before or None,
+        "error": {"code": error["code"], "message": error["message"]} if error else None,
+        "quote_usd": _usd(task.quote_usd),
+        "charge_usd": _usd(task.charge_usd),
+        "created_at": task.created_at,
+        "changed_at": task.changed_at or task.created_at,
+        "submitted_at": task.submitted_at or None,
+        "not_before": task.not_before or None,
         "waits_for": getattr(task, "waits_for", "") or None,
         "usual_seconds": decisions.usual_seconds(task),
         "actions": decisions.possible(task),
-    }  # fmt: skip
+    }
 
 
 def _usd(amount: Any) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -26,10 +27,9 @@ def call(
     query: str = "",
 ) -> Any:
     headers = {"content-type": "application/json"} | ({"idempotency-key": key} if key else {})
-    parameters = dict(part.split("=", 1) for part in query.split("&") if part)
     event = {
         "version": "2.0", "rawPath": path, "rawQueryString": query, "headers": headers,
-        "queryStringParameters": parameters or None,
+        "queryStringParameters": dict(parse_qsl(query, keep_blank_values=True)) or None,
         "requestContext": {
             "http": {"method": method, "path": path}, "stage": "$default",
             "authorizer": {"iam": {"userArn": ADA}},
@@ -112,6 +112,8 @@ def test_the_same_key_and_body_are_the_same_task_and_another_body_is_refused(
             "settings.audio_id and an audio file",
         ),
         ({"colour": "red"}, "colour", "not permitted"),
+        ({"max_usd": 0.01}, "max_usd", "0.01"),
+        ({"max_usd": -1}, "max_usd", "greater than 0"),
         ({"portrait": "in/voice.mp3"}, "portrait", "not a picture"),
     ],
 )
@@ -127,10 +129,18 @@ def test_what_cannot_be_names_the_field_and_the_cure_and_makes_no_task(
 
 @pytest.mark.parametrize(
     "raw",
-    ["", "{", "[]", "null", '"text"', '{"portrait":"a","settings":{"seed":NaN}}', "[" * 50_000,
-    "\u0000",
-            '{"portrait":"a","audio":"b","prompt":"\\ud800"}']
-)  # fmt: skip
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '"text"',
+        '{"portrait":"a","settings":{"seed":NaN}}',
+        "[" * 50_000,
+        "\u0000",
+        '{"portrait":"a","audio":"b","prompt":"\\ud800"}',
+    ],
+)
 def test_bodies_that_are_no_request_are_refused_and_crash_nothing(shop: Workshop, raw: str) -> None:
     status, problem, _ = call("POST", "/tasks", raw=raw)
     assert status == 422

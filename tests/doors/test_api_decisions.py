@@ -22,8 +22,7 @@ from tests.doors.test_api import call
 def task_in(status: Status, task_id: str = "a" * 32, **facts: Any) -> str:
     known: dict[str, Any] = {
         "created_at": "2026-11-21T09:00:00.000Z", "provider": "kie",
-        "model": "infinitalk/from-audio",
-        "stem": "01", "audio": {"bucket": "b", "key": "_talkdrop/uploads/ep1/01.mp3"},
+        "model": "infinitalk/from-audio", "stem": "01", "audio": {"bucket": "b", "key": "_talkdrop/uploads/ep1/01.mp3"},
     }  # fmt: skip
     steps.open_task(Task(task_id=task_id, status=status, **{**known, **facts}))
     return task_id
@@ -43,11 +42,18 @@ def test_a_file_is_uploaded_by_a_form_for_exactly_this_key_type_and_length(shop:
 
 @pytest.mark.parametrize(
     "change",
-    [{"name": "../x.mp3"}, {"name": "a/b.mp3"}, {"name": ".."}, {"folder": "a/../b"},
-    {"name": "a\n.mp3"},
-     {"bytes": 0}, {"bytes": 1 << 40}, {"content_type": "text/html"},
-     {"name": "é" * 255, "folder": "ü" * 300}],
-)  # fmt: skip
+    [
+        {"name": "../x.mp3"},
+        {"name": "a/b.mp3"},
+        {"name": ".."},
+        {"folder": "a/../b"},
+        {"name": "a\n.mp3"},
+        {"bytes": 0},
+        {"bytes": 1 << 40},
+        {"content_type": "text/html"},
+        {"name": "é" * 255, "folder": "ü" * 300},
+    ],
+)
 def test_names_and_sizes_that_no_upload_may_have_are_refused(
     shop: Workshop, change: dict[str, Any]
 ) -> None:
@@ -136,9 +142,12 @@ def test_a_submit_under_way_offers_nothing(shop: Workshop) -> None:
 
 @pytest.mark.parametrize(
     ("raw", "encoded"),
-    [(base64.b64encode(b"\xff\xfe{}").decode(), True), ("not base64!", True),
-    ('{"portrait":"\udcff"}', False)],
-)  # fmt: skip
+    [
+        (base64.b64encode(b"\xff\xfe{}").decode(), True),
+        ("not base64!", True),
+        ('{"portrait":"\udcff"}', False),
+    ],
+)
 def test_a_body_that_is_not_utf_8_is_refused_as_such(
     shop: Workshop, raw: str, encoded: bool
 ) -> None:

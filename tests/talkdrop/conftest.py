@@ -39,15 +39,13 @@ class Account:
 
     def open(self, task_id: str, **facts: Any) -> Task:
         """A task as if it had come this far."""
+        inbox = self.outputs["InboxBucket"]
         known: dict[str, Any] = {
             "status": Status.HELD, "created_at": "2026-03-01T10:00:00.000Z", "stem": "ada",
-            "provider": "kie",
-            "model": "infinitalk/from-audio", "quote_usd": Decimal("0.18"),
+            "provider": "kie", "model": "infinitalk/from-audio", "quote_usd": Decimal("0.18"),
             "intended_at": table.stamp(table.now()),
-            "portrait": {"bucket": self.outputs["InboxBucket"], "key": FACE_KEY,
-            "version_id": "v1"},
-            "audio": {"bucket": self.outputs["InboxBucket"], "key": VOICE_KEY, "version_id": "v2",
-            "seconds": 11},
+            "portrait": {"bucket": inbox, "key": FACE_KEY, "version_id": "v1"},
+            "audio": {"bucket": inbox, "key": VOICE_KEY, "version_id": "v2", "seconds": 11},
         }  # fmt: skip
         task_id = task_id.ljust(32, "0")
         steps.open_task(Task(task_id=task_id, **{**known, **facts}))

@@ -172,10 +172,16 @@ def test_everything_known_of_a_task_is_on_one_page(account: Account, person: Per
     steps.record_callback(task.task_id, 1, "kie_job_14")
     done = person.types("explain", task.task_id)
     assert done.code == 0
-    for words in (VOICE_PART, "AMBIGUOUS: the answer was lost", "1 genuine",
-    "a callback named job kie_job_14", "CallbackRefused",
-                  "watched by no execution", "waits for a person",
-                  "the sweep checks it at"):  # fmt: skip
+    for words in (
+        VOICE_PART,
+        "AMBIGUOUS: the answer was lost",
+        "1 genuine",
+        "a callback named job kie_job_14",
+        "CallbackRefused",
+        "watched by no execution",
+        "waits for a person",
+        "the sweep checks it at",
+    ):
         assert words in done.out
     assert "\x1b" not in done.out
 
