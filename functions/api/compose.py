@@ -109,11 +109,8 @@ def request_of(body: NewTask | QuoteRequest) -> TaskRequest:
     for name in sorted(request.RESERVED & body.settings.keys()):
         message = f"{name} stands beside settings, not in it"
         raise request.Refused(Refusal("INVALID", f"settings.{name}", message))
-    reserved = {
-        "provider": body.provider,
-        "model": body.model,
-        "max_usd": None if body.max_usd is None else str(body.max_usd),
-    }
+    max_usd = None if body.max_usd is None else str(body.max_usd)
+    reserved = {"provider": body.provider, "model": body.model, "max_usd": max_usd}
     return request.compose({**body.settings, **reserved}, body.prompt)
 
 

@@ -22,7 +22,8 @@ from tests.doors.test_api import call
 def task_in(status: Status, task_id: str = "a" * 32, **facts: Any) -> str:
     known: dict[str, Any] = {
         "created_at": "2026-11-21T09:00:00.000Z", "provider": "kie",
-        "model": "infinitalk/from-audio", "stem": "01", "audio": {"bucket": "b", "key": "_talkdrop/uploads/ep1/01.mp3"},
+        "model": "infinitalk/from-audio", "stem": "01",
+        "audio": {"bucket": "b", "key": "_talkdrop/uploads/ep1/01.mp3"},
     }  # fmt: skip
     steps.open_task(Task(task_id=task_id, status=status, **{**known, **facts}))
     return task_id
