@@ -31,7 +31,9 @@ from functions.api.views import TaskPage, TaskView
 from functions.tasks.task import Status, id_of
 from talkdrop import files, stack
 
-RESTING = frozenset({Status.COMPLETED, Status.FAILED, Status.HELD, Status.EXPIRED})
+RESTING = frozenset(
+    {Status.COMPLETED, Status.FAILED, Status.HELD, Status.EXPIRED, Status.CANCELLED}
+)
 _TRIES = 4
 _BUSY = frozenset({429, 500, 502, 503, 504})
 _CHUNK_BYTES = 1 << 20
@@ -200,7 +202,7 @@ class Client:
     def wait(
         self, name: str, *, timeout_seconds: float = 3600, poll_seconds: float = 3
     ) -> TaskView:
-        """The task when it needs no more waiting: completed, failed, held, expired.
+        """The task when it needs no more waiting: completed, failed, held, expired, cancelled.
         Raises TimeoutError."""
         deadline = time.monotonic() + timeout_seconds
         while True:
@@ -236,6 +238,22 @@ class Client:
         hour."""
         answer = self._send("GET", f"/tasks/{percent_encoded(name, safe='')}/{what}", {}, b"", {})
         return str(answer.headers["location"])
+
+    def cancel(self, name: str, why: str = "cancelled by its owner") -> str:
+        return self._decide(name, "cancel", {"why": why})
+
+    def cancel_folder(self, prefix: str, why: str = "cancelled by its owner") -> dict[str, Any]:
+        """Every task below `prefix` that was not sent yet."""
+        cancelled: list[str] = []
+        refused: list[dict[str, str]] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            body = {"prefix": prefix, "why": why, "cursor": cursor}
+            page = self._call("POST", "/cancel", body=body)
+            cancelled += page["cancelled"]
+            refused += page["refused"]
+            cursor = page["cursor"]
+        return {"cancelled": cancelled, "refused": refused}
 
     def adopt(self, name: str, job_id: str, why: str) -> str:
         return self._decide(name, "adopt", {"job_id": job_id, "why": why})

@@ -1,4 +1,4 @@
-"""An MCP server over stdio: an agent quotes, submits, lists and gets videos by the tasks
+"""An MCP server over stdio: an agent quotes, submits, lists, cancels and gets videos by the tasks
 API. https://modelcontextprotocol.io/specification"""
 
 from __future__ import annotations
@@ -65,6 +65,11 @@ def server(client: Client) -> MCPServer[Any]:
         """Tasks, newest first, by status, folder, or text in their name, prompt or error."""
         page = client.page(status=status, prefix=folder, q=query, limit=max(1, min(limit, 100)))
         return [dict(task) for task in page["tasks"]]
+
+    @made.tool()
+    def cancel(task: str, why: str) -> str:
+        """Cancel a task that was not sent yet. What is sent is paid and goes on."""
+        return client.cancel(task, why)
 
     @made.tool()
     def video(task: str) -> str:

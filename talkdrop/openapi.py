@@ -53,6 +53,19 @@ class Decision(TypedDict):
     task: views.TaskView
 
 
+class RefusedTask(TypedDict):
+    task_id: str
+    why: str
+
+
+class FolderCancelled(TypedDict):
+    """`cursor` goes on with the folder; null when that was all of it."""
+
+    cancelled: list[str]
+    refused: list[RefusedTask]
+    cursor: str | None
+
+
 @dataclass(frozen=True)
 class Operation:
     """One route. `answers` by status: a shape, or None for an answer without one."""
@@ -114,6 +127,10 @@ OPERATIONS: dict[str, Operation] = {
     "GET /tasks/{task_id}/manifest": Operation(
         "manifest", "A short presigned link to the manifest", _LINK, problems=(404, 409)
     ),
+    "POST /tasks/{task_id}/cancel": Operation(
+        "cancelTask", "Cancel what was not sent yet", {200: Decision},
+        body=shapes.Cancellation, example={"why": "not needed"}, problems=(400, 404, 409, 413, 422),
+    ),
     "POST /tasks/{task_id}/adopt": Operation(
         "adoptJob", "A job found at the provider is this task's", {200: Decision},
         body=shapes.Adoption,
@@ -128,6 +145,10 @@ OPERATIONS: dict[str, Operation] = {
     "POST /tasks/{task_id}/fail": Operation(
         "failTask", "Give a held task up", {200: Decision}, body=shapes.Failure,
         example={"why": "too late now"}, problems=(400, 404, 409, 413, 422),
+    ),
+    "POST /cancel": Operation(
+        "cancelFolder", "Cancel what of a folder was not sent yet", {200: FolderCancelled},
+        body=shapes.FolderCancellation, example={"prefix": "episode-12/"}, problems=(400, 413, 422),
     ),
     "POST /uploads": Operation(
         "newUpload", "A form to put one file into the inbox", {201: offers.UploadView},

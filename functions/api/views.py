@@ -77,7 +77,7 @@ def view(task: Task) -> TaskView:
         "changed_at": task.changed_at or task.created_at,
         "submitted_at": task.submitted_at or None,
         "not_before": task.not_before or None,
-        "waits_for": getattr(task, "waits_for", "") or None,
+        "waits_for": task.waits_for or None,
         "usual_seconds": decisions.usual_seconds(task),
         "actions": decisions.possible(task),
     }

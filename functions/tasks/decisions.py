@@ -37,10 +37,10 @@ def possible(task: Task) -> dict[str, str]:
             return {"adopt": _ADOPT_RISK, "resubmit": doubt_of(task) or _PAID_ANEW}
         case Status.SUBMITTING if instant(task.lease_until or task.changed_at) <= now():
             return {"adopt": _ADOPT_RISK}
+        case Status.WAITING | Status.READY:
+            return {"cancel": _CANCEL_RISK}
         case (
-            Status.WAITING
-            | Status.READY
-            | Status.SUBMITTING
+            Status.SUBMITTING
             | Status.SUBMITTED
             | Status.ARCHIVING
             | Status.COMPLETED
@@ -53,6 +53,7 @@ def possible(task: Task) -> dict[str, str]:
             assert_never(task.status)
 
 
+_CANCEL_RISK = "nothing was sent and nothing is charged; it cannot be undone"
 _ADOPT_RISK = "the job's video becomes this task's: look at the provider that it is the right job"
 _FAIL_RISK = "a video that comes all the same is still archived; what it was quoted stays spent"
 _PAID_ANEW = "a new attempt is paid anew"
@@ -95,7 +96,9 @@ def adopt(task: Task, job_id: str, who: str, why: str) -> str:
 
 
 def cancel(task: Task, who: str, why: str) -> str:
-    """Take a task back before anything of it is paid."""
+    """Take a task back before anything of it is paid. Again is harmless."""
+    if task.status is Status.CANCELLED:
+        return "CANCELLED already; nothing of it was paid"
     if task.status not in {Status.WAITING, Status.READY}:
         raise Refused(f"the task is {task.status}: only a WAITING or READY one can be cancelled")
     try:

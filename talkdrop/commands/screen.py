@@ -22,6 +22,7 @@ _COLOURS = {
     Status.FAILED: "red",
     Status.HELD: "red",
     Status.EXPIRED: "yellow",
+    Status.CANCELLED: "dim",
 }
 
 
@@ -96,7 +97,7 @@ def name_of(task: TaskView) -> str:
 
 def cost(task: TaskView) -> float | None:
     """What it was charged, else what it was quoted; nothing if it was never paid."""
-    if task["status"] in (Status.EXPIRED,):
+    if task["status"] in (Status.CANCELLED, Status.EXPIRED):
         return None
     charge = task["charge_usd"]
     return charge if charge is not None else task["quote_usd"]

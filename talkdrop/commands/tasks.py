@@ -1,4 +1,4 @@
-"""Commands that speak the API: submit, watch, list, show, download, open, quote, models,
+"""Commands that speak the API: submit, watch, list, show, download, open, cancel, quote, models,
 spend."""
 
 from __future__ import annotations
@@ -382,6 +382,34 @@ def open_video(
 
 
 @app.command()
+def cancel(
+    context: typer.Context,
+    what: Annotated[str, typer.Argument(help="A task, or a folder that ends with /.")],
+    why: Annotated[str, typer.Option(help="For the history.")] = "cancelled by its owner",
+    as_json: Json = False,
+) -> None:
+    """Cancel what was not sent yet: one task, or all of a folder. What is sent is paid and goes on.
+
+    talkdrop cancel 5f3ac9e1
+    talkdrop cancel episodes/
+    """
+    with client(context) as talkdrop:
+        if not what.endswith("/"):
+            result = talkdrop.cancel(what, why)
+            screen.as_json({"result": result}) if as_json else screen.line(result)
+            return
+        outcome = talkdrop.cancel_folder(what, why)
+    if as_json:
+        screen.as_json(outcome)
+    else:
+        screen.line(f"{len(outcome['cancelled'])} cancelled")
+        for one in outcome["refused"]:
+            screen.line(f"  {one['task_id'][: screen.SHORT_ID]}: {one['why']}")
+    if outcome["refused"]:
+        raise typer.Exit(1)
+
+
+@app.command()
 def quote(
     context: typer.Context,
     paths: Annotated[list[Path] | None, typer.Argument(show_default=False)] = None,
@@ -482,7 +510,7 @@ def spend(
 
 def _spent(task: TaskView) -> float:
     """Nothing for what was never sent; the charge, or the quote where no charge is known."""
-    unsent = (Status.WAITING, Status.READY, Status.EXPIRED)
+    unsent = (Status.WAITING, Status.READY, Status.CANCELLED, Status.EXPIRED)
     if task["status"] in unsent or (task["status"] == Status.FAILED and not task["submitted_at"]):
         return task["charge_usd"] or 0.0
     return screen.cost(task) or 0.0

@@ -16,7 +16,7 @@ from functions.tasks import books, steps, table
 from functions.tasks.task import Status, Task, key_of
 from talkdrop import openapi
 from tests.doors.conftest import PORTRAIT, VOICE, Workshop
-from tests.doors.test_api import call
+from tests.doors.test_api import ADA, call
 
 
 def task_in(status: Status, task_id: str = "a" * 32, **facts: Any) -> str:
@@ -109,6 +109,31 @@ def test_health_counts_what_a_person_must_look_at(shop: Workshop, monkeypatch: A
     assert health["dead_letters"] == {"Uploads": 1}
     assert health["stopped"][0]["provider"] == "kie"
     assert health["budgets"][0]["cap_usd"] == 5
+
+
+def test_what_was_not_sent_is_cancelled_with_who_and_why(shop: Workshop) -> None:
+    task_id = task_in(Status.READY)
+    status, answer, _ = call("POST", f"/tasks/{task_id}/cancel", {"why": "typo in the script"})
+    assert (status, answer["task"]["status"]) == (200, "CANCELLED")
+    last = call("GET", f"/tasks/{task_id}")[1]["history"][-1]
+    assert (last["who"], "typo in the script" in last["why"]) == (ADA, True)
+    assert call("POST", f"/tasks/{task_id}/cancel")[0] == 200  # again: it is so already
+
+
+@pytest.mark.parametrize("status", [Status.SUBMITTED, Status.COMPLETED, Status.HELD])
+def test_what_may_be_paid_is_not_cancelled(shop: Workshop, status: Status) -> None:
+    task_id = task_in(status, intended_at="2026-11-21T09:00:00.000Z")
+    assert call("POST", f"/tasks/{task_id}/cancel")[0] == 409
+    assert shop.the_task().status is status
+
+
+def test_a_folder_is_cancelled_but_for_what_was_sent(shop: Workshop) -> None:
+    ready, sent = task_in(Status.READY), task_in(Status.SUBMITTED, "b" * 32)
+    other = task_in(Status.READY, "c" * 32, audio={"bucket": "b", "key": "ep2/01.mp3"})
+    answer = call("POST", "/cancel", {"prefix": "ep1/"})[1]
+    assert answer == {"cancelled": [ready], "refused": [], "cursor": None}
+    assert call("GET", f"/tasks/{sent}")[1]["status"] == "SUBMITTED"
+    assert call("GET", f"/tasks/{other}")[1]["status"] == "READY"
 
 
 def test_a_held_task_is_adopted_resubmitted_or_failed_each_with_its_risk(shop: Workshop) -> None:

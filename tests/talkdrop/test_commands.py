@@ -290,3 +290,17 @@ def test_env_sets_both_region_variables_for_every_tool(account: Account, person:
     out = person.types("env").out
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "TALKDROP_API"):
         assert f"export {name}=" in out
+
+
+def test_a_task_and_a_folder_are_cancelled_and_what_is_sent_is_not(
+    account: Account, person: Person
+) -> None:
+    for number, status in (("1", Status.READY), ("2", Status.READY), ("3", Status.SUBMITTED)):
+        audio = {"bucket": "b", "key": f"unwanted/{number}.mp3"}
+        account.open(f"9a{number}", status=status, audio=audio, intended_at="")
+    assert person.types("cancel", "9a10").code == 0
+    assert person.types("cancel", "9a30").code == 1
+    done = person.types("cancel", "unwanted/", "--json")
+    assert (done.code, len(json.loads(done.out)["cancelled"])) == (0, 1)
+    states = {task["task_id"][:3]: task["status"] for task in listed(person, "unwanted/")}
+    assert states == {"9a1": "CANCELLED", "9a2": "CANCELLED", "9a3": "SUBMITTED"}

@@ -22,7 +22,7 @@ SAMPLES = Path("local/samples").resolve()
 
 def test_an_agent_quotes_submits_twice_with_one_key_and_gets_one_task(account: Account) -> None:
     outcome = anyio.run(_talk)
-    assert {"quote", "submit", "get", "list", "video"} <= outcome["tools"]
+    assert {"quote", "submit", "get", "list", "cancel", "video"} <= outcome["tools"]
     assert "idempotency_key" in outcome["description"]
     assert outcome["quote"]["quote_usd"] > 0
     assert outcome["ids"][0] == outcome["ids"][1]
