@@ -183,6 +183,6 @@ def reopen(provider: str, who: str) -> str:
     if not books.reopen(provider, who):
         raise Refused(f"{provider} is not stopped")
     return (
-        f"{provider} is open again; its waiting tasks come back by themselves, the first within six "
-        "minutes"
+        f"{provider} is open again; its waiting tasks come back by themselves, the first within "
+        "six minutes"
     )
