@@ -10,8 +10,10 @@ from tests.doors.conftest import PORTRAIT, Workshop
 from tests.doors.test_api import call
 
 IMPOSSIBLE = [
-    "https://", "https:///a.mp3", "https://?a", "https://#a", "https://a..b/x.mp3", "https://.com/", "https://-/",
-    "https://user@files.example.com/a.mp3", "https://files.example.com:8443/a.mp3", "https://files.example.com:/x y",
+    "https://", "https:///a.mp3", "https://?a", "https://#a", "https://a..b/x.mp3", "https://.com/",
+    "https://-/",
+    "https://user@files.example.com/a.mp3", "https://files.example.com:8443/a.mp3",
+    "https://files.example.com:/x y",
     "http://files.example.com/a.mp3", "ftp://files.example.com/a.mp3", "s3://bucket/a.mp3", "file:///etc/passwd",
     "https://[::1", "https://[fe80::1%25eth0]/a", "https://files.example.com\\@evil.example/", "HTTPS+unix://x/a",
     "https://" + "a" * 64 + ".com/a.mp3", "data://a", "://",
@@ -20,7 +22,8 @@ IMPOSSIBLE = [
 ODD = [
     f"https://{host}{rest}"
     for host, rest in itertools.product(
-        [" ", "\t", "*", "!", "'", "(", "{}", "^", "|", "<a>", "\x7f", "a b", "a,b", "a;b", "\u2028"],
+        [" ", "\t", "*", "!", "'", "(", "{}", "^", "|", "<a>", "\x7f", "a b", "a,b", "a;b",
+        "\u2028"],
         ["", "/", "/a.mp3", "?x=1", ".com/a.mp3", "#part"],
     )
 ]  # fmt: skip
