@@ -291,7 +291,7 @@ code,pre{font:.9em/1.45 ui-monospace,monospace}
 pre{overflow-x:auto;padding:.75rem;border:1px solid #8886;border-radius:.4rem}
 table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.25rem .75rem .25rem 0;vertical-align:top}
 section{border-top:1px solid #8886;margin-top:1.5rem}h2{font-size:1.1rem}
-"""  # noqa: E501
+"""
 
 
 def page(made: Schema) -> str:
