@@ -12,12 +12,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, BinaryIO, Self, cast
-from urllib.parse import quote as percent_encoded
 
 import boto3
 import httpx
@@ -34,6 +34,7 @@ from talkdrop import files, stack
 RESTING = frozenset(
     {Status.COMPLETED, Status.FAILED, Status.HELD, Status.EXPIRED, Status.CANCELLED}
 )
+_ID = re.compile(r"[0-9a-f]{4,32}")
 _TRIES = 4
 _BUSY = frozenset({429, 500, 502, 503, 504})
 _CHUNK_BYTES = 1 << 20
@@ -111,8 +112,17 @@ class Client:
 
     def task(self, name: str) -> TaskView:
         """By id, by a unique beginning of it, or by its voice's key in the inbox."""
-        found: TaskView = self._call("GET", f"/tasks/{percent_encoded(name, safe='')}")
+        found: TaskView = self._call("GET", self._path(name))
         return found
+
+    def _path(self, name: str) -> str:
+        """A key is looked up first: in a path its slashes would not survive every gateway."""
+        if not _ID.fullmatch(name):
+            tasks = self.page(key=name)["tasks"]
+            if not tasks:
+                raise ApiError(404, f"there is no task {name!r}: talkdrop list shows them", [])
+            name = tasks[0]["task_id"]
+        return f"/tasks/{name}"
 
     def page(self, **filters: str | int | None) -> TaskPage:
         wanted = {name: str(value) for name, value in filters.items() if value not in (None, "")}
@@ -236,7 +246,7 @@ class Client:
     def link(self, name: str, what: str) -> str:
         """A presigned link to the task's video, portrait, voice or manifest: a quarter of an
         hour."""
-        answer = self._send("GET", f"/tasks/{percent_encoded(name, safe='')}/{what}", {}, b"", {})
+        answer = self._send("GET", f"{self._path(name)}/{what}", {}, b"", {})
         return str(answer.headers["location"])
 
     def cancel(self, name: str, why: str = "cancelled by its owner") -> str:
@@ -268,7 +278,7 @@ class Client:
     # The wire.
 
     def _decide(self, name: str, what: str, body: Mapping[str, Any]) -> str:
-        path = f"/tasks/{percent_encoded(name, safe='')}/{what}"
+        path = f"{self._path(name)}/{what}"
         return str(self._call("POST", path, body=body)["result"])
 
     def _call(

@@ -89,6 +89,7 @@ _LIST: dict[str, tuple[Schema, str]] = {
     "until": (_INSTANT, "opened at or before; a day counts whole"),
     "prefix": (_STRING, "folder and name begin so"),
     "provider": ({"type": "string", "enum": [*NAMES]}, "only tasks of this provider"),
+    "key": (_STRING, "the task of the voice that lies under this key of the inbox; alone"),
     "q": (_STRING, "stands in id, folder, name, prompt or error"),
     "limit": ({"type": "integer", "minimum": 1, "maximum": 200, "default": 50}, "tasks on a page"),
     "cursor": (_STRING, "from the page before"),
@@ -237,9 +238,7 @@ def _operation(path: str, one: Operation, components: Schema) -> Schema:
 
 def _parameters(path: str, one: Operation) -> Iterator[Schema]:
     if "{task_id}" in path:
-        description = (
-            "its id, the first 4 or more digits of it, or the percent-encoded key of its voice"
-        )
+        description = "its id, the first 4 or more digits of it, or its voice's key without slashes (with: GET /tasks?key=)"
         yield {
             "name": "task_id", "in": "path", "required": True,
             "schema": {"type": "string", "minLength": 1},

@@ -18,7 +18,7 @@ from functions import links, providers
 from functions.api import compose, lookup
 from functions.api.app import Problem, answer, app, body_as, query, redirect
 from functions.api.shapes import NewTask
-from functions.api.views import folder_of, view
+from functions.api.views import TaskView, folder_of, view
 from functions.inputs.refusals import Refusal
 from functions.tasks import queries, queues, steps
 from functions.tasks.table import ConditionFailed, stamp
@@ -103,6 +103,8 @@ def list_tasks() -> Response[str]:
     if unknown := sorted(set(wanted) - _PARAMETERS):
         message = f"there is no parameter {unknown[0][:40]!r}: use {', '.join(sorted(_PARAMETERS))}"
         raise Problem(HTTPStatus.BAD_REQUEST, message)
+    if "key" in wanted:
+        return answer(HTTPStatus.OK, {"tasks": _of_key(wanted["key"]), "cursor": None})
     until = _instant(wanted, "until")
     before = cursor_as(wanted.get("cursor", "")) or (until + _AFTER_EVERY_ID if until else "")
     tasks, last = queries.page(
@@ -117,7 +119,18 @@ def list_tasks() -> Response[str]:
     )
 
 
-_PARAMETERS = frozenset({"status", "since", "until", "prefix", "provider", "q", "limit", "cursor"})
+_PARAMETERS = frozenset(
+    {"status", "since", "until", "prefix", "provider", "q", "key", "limit", "cursor"}
+)
+
+
+def _of_key(key: str) -> list[TaskView]:
+    """The task of the voice that lies under this key now. A gateway may decode a %2F of the path
+    before it looks for the route, so a key is safe only as a parameter."""
+    try:
+        return [view(lookup.find(key))]
+    except lookup.NotOneTask:
+        return []
 
 
 def _status(name: str) -> Status | None:

@@ -119,6 +119,9 @@ def test_a_task_is_named_by_the_key_of_its_voice(shop: Workshop, key: str) -> No
     intake.handler(sqs_event(dropped(shop.inbox, key)), CONTEXT)
     status, task, _ = call("GET", f"/tasks/{quote(key, safe='')}")
     assert (status, task["task_id"], task["folder"]) == (200, shop.the_task().task_id, "in/")
+    by_parameter = call("GET", "/tasks", query=f"key={quote(key, safe='')}")[1]
+    assert [one["task_id"] for one in by_parameter["tasks"]] == [shop.the_task().task_id]
+    assert call("GET", "/tasks", query="key=in/nobody.mp3")[1] == {"tasks": [], "cursor": None}
 
 
 def test_files_are_short_links_that_take_ranges(shop: Workshop) -> None:
