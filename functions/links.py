@@ -1,4 +1,4 @@
-"""The links we hand out: presigned media for a provider to fetch, and the bell it may ring."""
+"""Links to hand out: presigned media for a provider to fetch, and the callback URL."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def callback_url(provider: str, task_id: str, attempt: int, keys: Mapping[str, A
 
 
 def verify_callback(path: Mapping[str, str] | None, keys: Mapping[str, Any]) -> CallbackRef | None:
-    """The bell behind a callback's path parameters, None if it is not one that we hung."""
+    """Verify the MAC of a callback URL by its path parameters; None if it is not one of ours."""
     path = path or {}
     provider, task_id, attempt = (
         path.get("provider", ""),

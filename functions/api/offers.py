@@ -48,7 +48,7 @@ class LimitsView(TypedDict):
 
 
 class ModelView(TypedDict):
-    """Prices are USD per second of voice; `prices` where they hang on the setting `price_by`."""
+    """Prices are USD per second of voice; `prices` where they depend on the setting `price_by`."""
 
     model: str
     usd_per_second: float

@@ -118,10 +118,10 @@ def _write(task: Task, standing: Task | None) -> Task:
 
 
 def _is_same(task: Task, standing: Task) -> bool:
-    """The same judgement on the same bytes: a portrait uploaded again as it was changes nothing."""
-    judged = ("status", "provider", "model", "prompt", "settings", "max_usd", "error")
+    """The same result on the same bytes: a portrait uploaded again as it was changes nothing."""
+    compared = ("status", "provider", "model", "prompt", "settings", "max_usd", "error")
     return all(
-        _plain(getattr(task, name)) == _plain(getattr(standing, name)) for name in judged
+        _plain(getattr(task, name)) == _plain(getattr(standing, name)) for name in compared
     ) and all(
         _same_file(getattr(task, name), getattr(standing, name)) for name in ("portrait", "audio")
     )

@@ -95,12 +95,12 @@ def handler(event: WatchInput, context: LambdaContext) -> None:
         return
     if task.status is Status.ARCHIVING:
         task = _hold_unarchived(task, event)
-    asked = _is_due(task, event)
-    look = _look(task) if asked else Look(Next.WATCH)
+    queried = _is_due(task, event)
+    look = _look(task) if queried else Look(Next.WATCH)
     if look.next is not Next.WATCH:
         executions.wake(event["task_token"], look.next)
         return
-    _sleep(task, event["task_token"], look, asked=asked)
+    _sleep(task, event["task_token"], look, queried=queried)
 
 
 def _is_over(task: Task) -> bool:
@@ -122,10 +122,10 @@ def _is_due(task: Task, event: WatchInput) -> bool:
     return event["polls_done"] > 0 or task.has_open_callbacks or bool(task.doubt)
 
 
-def _sleep(task: Task, task_token: str, look: Look, *, asked: bool) -> None:
+def _sleep(task: Task, task_token: str, look: Look, *, queried: bool) -> None:
     try:
         after = steps.leave_token(
-            task, task_token, asked=asked, is_answered=look.is_answered, refuted=look.refuted
+            task, task_token, queried=queried, is_answered=look.is_answered, refuted=look.refuted
         )
     except ConditionFailed:
         executions.wake(task_token, Next.DONE)

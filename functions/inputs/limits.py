@@ -21,7 +21,7 @@ LEAST_PIXELS = 64
 LEAST_SECONDS = 0.5
 MOST_SECONDS = 3600.0
 # Encoders pad a sound by a few hundredths of a second: what is that close to a limit is the
-# provider's to judge.
+# provider's to decide.
 SLACK_SECONDS = 0.1
 
 # A type as providers name it, and as people do.

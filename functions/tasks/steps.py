@@ -322,13 +322,13 @@ def plan_soon_query(task: Task, seconds: float) -> None:
 
 
 def leave_token(
-    task: Task, task_token: str, *, asked: bool, is_answered: bool, refuted: Iterable[str] = ()
+    task: Task, task_token: str, *, queried: bool, is_answered: bool, refuted: Iterable[str] = ()
 ) -> Task:
     """Leave the workflow's task token where a callback finds it. `is_answered`: the query gave a
     definite answer to every callback that stood in `task`; `refuted` are the hints that came to
     nothing, and make room."""
     update = Update(key_of(task.task_id)).set(task_token=task_token)
-    if asked:
+    if queried:
         update.set(last_query_at=stamp(now())).add(polls_done=1)
     if is_answered:
         update.set(callbacks_handled=task.callbacks_received)

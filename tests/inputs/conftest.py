@@ -81,14 +81,14 @@ def picture(kind: str, width: int, height: int, mode: str = "RGB", **options: ob
 
 
 class Ledger:
-    """A far file that counts what is asked of it."""
+    """A far file that records the size of each read."""
 
     def __init__(self, name: str, content: bytes) -> None:
         self.content = content
-        self.asked: list[int] = []
+        self.read_sizes: list[int] = []
         self.source = source.Source(name, len(content), self.read_range)
 
     def read_range(self, start: int, end: int) -> bytes:
         assert 0 <= start < end <= len(self.content)
-        self.asked.append(end - start)
+        self.read_sizes.append(end - start)
         return self.content[start:end]

@@ -43,7 +43,7 @@ def look_both_ways(content: bytes) -> list[Ledger]:
         file = Ledger("drop.bin", content)
         with contextlib.suppress(refusals.NotMedia):
             inspect(file.source)
-        assert sum(file.asked) <= 3 * len(content) + (1 << 20)
+        assert sum(file.read_sizes) <= 3 * len(content) + (1 << 20)
         files.append(file)
     return files
 
@@ -129,4 +129,4 @@ def test_a_file_of_a_million_little_parts_is_bounded_work(start: bytes, unit: by
     """Bounded by counting, not by the clock: no scan makes more requests than a steady one
     would."""
     for file in look_both_ways(start + unit * (MUCH // len(unit))):
-        assert len(file.asked) <= 20
+        assert len(file.read_sizes) <= 20

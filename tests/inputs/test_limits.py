@@ -50,8 +50,8 @@ VOICE = Audio("voice.mp3", "audio/mpeg", 90_000, 12.0)
 
 
 def check(model: Model = KLING, **changes: Any) -> list[refusals.Refusal]:
-    asked = {"image": FACE, "audio": VOICE, "prompt": "", "settings": {}, **changes}
-    return limits.check(model, "kling", **asked)
+    arguments = {"image": FACE, "audio": VOICE, "prompt": "", "settings": {}, **changes}
+    return limits.check(model, "kling", **arguments)
 
 
 def codes(**changes: Any) -> list[str]:

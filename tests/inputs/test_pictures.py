@@ -1,4 +1,4 @@
-"""What a picture is and how many pixels it has, without decoding it; and what is said of files that
+"""What a picture is and how many pixels it has, without decoding it; and the refusal of files that
 are none."""
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def test_a_picture_is_known_by_its_bytes(content: bytes, content_type: str) -> N
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.95])
 def test_a_picture_that_is_cut_off_is_damaged(kind: str, share: float) -> None:
     whole = picture(kind, 640, 480)
-    said = refused("face.png", whole[: int(len(whole) * share)])
-    assert said.startswith("IMAGE_DAMAGED face.png is damaged: it is cut off")
+    message = refused("face.png", whole[: int(len(whole) * share)])
+    assert message.startswith("IMAGE_DAMAGED face.png is damaged: it is cut off")
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
@@ -72,19 +72,19 @@ def test_what_stands_behind_a_picture_does_no_harm(kind: str, size: int) -> None
     """Phones append a film to a photo, and others a ZIP."""
     file = Ledger("face", picture(kind, 640, 480) + b"PK\x03\x04" + b"\0" * size)
     assert pictures.inspect_image(file.source).width == 640
-    assert sum(file.asked) <= 2 * (1 << 18) + (1 << 16)
+    assert sum(file.read_sizes) <= 2 * (1 << 18) + (1 << 16)
 
 
 def test_a_large_picture_costs_its_head_and_its_tail() -> None:
     start, end = picture("PNG", 640, 480)[:41], b"\0\0\0\0IEND\xaeB`\x82"
     file = Ledger("face.png", start + b"\0" * 9_000_000 + end)
     pictures.inspect_image(file.source)
-    assert file.asked == [1 << 18, 1 << 16]
+    assert file.read_sizes == [1 << 18, 1 << 16]
 
 
 def test_a_bomb_is_refused_by_its_header_alone() -> None:
-    said = refused("face.png", bomb(50_000, 50_000))
-    assert said.startswith(
+    message = refused("face.png", bomb(50_000, 50_000))
+    assert message.startswith(
         "IMAGE_TOO_MANY_PIXELS face.png is 50000 × 50000 pixels, 2500 million in all"
     )
 
@@ -141,4 +141,4 @@ def test_a_file_that_nobody_takes_is_refused_unread() -> None:
     file.source.size = (128 << 20) + 1
     with pytest.raises(refusals.NotMedia, match=r"128\.0 MB \(134,217,729 bytes\)"):
         pictures.inspect_image(file.source)
-    assert file.asked == []
+    assert file.read_sizes == []

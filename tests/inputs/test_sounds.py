@@ -1,4 +1,4 @@
-"""What a sound is and how long it lasts, for what real tools write; and what is said of files that
+"""What a sound is and how long it lasts, for what real tools write; and the refusal of files that
 are none."""
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def test_cover_art_in_the_tag_is_stepped_over(sound: Make) -> None:
     cover = b"ID3\x04\0\0" + sizes + b"\xff\xfb\x90\x00" * (size // 4)
     file = Ledger("a.mp3", cover + plain)
     assert audio.inspect_audio(file.source).seconds == look("a.mp3", plain).seconds
-    assert sum(file.asked) < size
+    assert sum(file.read_sizes) < size
 
 
 @pytest.mark.parametrize(
@@ -141,9 +141,9 @@ def test_oggs_joined_one_behind_the_other_last_as_long_as_both(sound: Make) -> N
 )
 def test_half_a_sound_is_damaged(name: str, options: tuple[str, ...], sound: Make) -> None:
     whole = sound(name, *options)
-    said = refused(name, whole[: len(whole) // 2])
-    assert said.startswith("AUDIO_DAMAGED")
-    assert name in said
+    message = refused(name, whole[: len(whole) // 2])
+    assert message.startswith("AUDIO_DAMAGED")
+    assert name in message
 
 
 def test_a_sound_without_an_index_of_its_length_is_as_long_as_what_is_there(sound: Make) -> None:
@@ -190,10 +190,10 @@ def test_the_web_page_in_place_of_an_mp3_is_named() -> None:
     ],
 )
 def test_what_is_no_sound_is_named_with_its_cure(content: bytes, words: str) -> None:
-    said = refused("voice.mp3", content)
-    assert "voice.mp3 is " in said
-    assert words in said
-    assert said.endswith(" again.")
+    message = refused("voice.mp3", content)
+    assert "voice.mp3 is " in message
+    assert words in message
+    assert message.endswith(" again.")
 
 
 @pytest.mark.parametrize(
@@ -220,9 +220,9 @@ def test_what_is_no_sound_is_named_with_its_cure(content: bytes, words: str) -> 
 def test_sound_in_a_form_that_nobody_takes_is_named(
     name: str, options: tuple[str, ...], words: str, sound: Make
 ) -> None:
-    said = refused(name, sound(name, *options))
-    assert said.startswith("NOT_AUDIO")
-    assert words in said
+    message = refused(name, sound(name, *options))
+    assert message.startswith("NOT_AUDIO")
+    assert words in message
 
 
 def test_a_picture_behind_a_sound_does_not_make_it_a_picture(sound: Make) -> None:
@@ -238,11 +238,11 @@ def test_a_copy_protected_m4a_is_refused(sound: Make) -> None:
 def test_a_header_of_a_wav_costs_one_request_and_a_scan_of_an_mp3_few(sound: Make) -> None:
     wav = Ledger("a.wav", sound("long.wav", seconds=60))
     audio.inspect_audio(wav.source)
-    assert wav.asked == [1 << 18]
+    assert wav.read_sizes == [1 << 18]
     mp3 = Ledger("a.mp3", sound("no-tags.mp3", "-id3v2_version", "0", "-write_xing", "0") * 300)
     audio.inspect_audio(mp3.source)
-    assert len(mp3.asked) <= 6
-    assert sum(mp3.asked) < 1.1 * len(mp3.content)
+    assert len(mp3.read_sizes) <= 6
+    assert sum(mp3.read_sizes) < 1.1 * len(mp3.content)
 
 
 @pytest.mark.parametrize("seconds", [3599, 3700, 7200, 20_000])

@@ -43,8 +43,8 @@ def test_a_scan_reads_ahead_further_and_further() -> None:
     file = Ledger("a", bytes(20 << 20))
     for place in range(0, 20 << 20, 1000):
         file.source.read(place, 4)
-    assert len(file.asked) <= 10
-    assert sum(file.asked) < 21 << 20
+    assert len(file.read_sizes) <= 10
+    assert sum(file.read_sizes) < 21 << 20
 
 
 def test_a_range_that_came_back_short_is_an_error_and_not_a_damaged_file() -> None:
