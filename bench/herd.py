@@ -1,0 +1,268 @@
+"""Many tasks at once: what the queue before a provider costs, and whether it is fair.
+
+    .venv/bin/python -m bench.herd 100
+    .venv/bin/python -m bench.herd 50 --provider kling --seed 7
+
+N pairs are dropped at the same moment; the real handlers run in the fault model of tests/faults, in
+its virtual time and without faults. A job takes 240 s, and the provider has its own rate limit and
+its own limit of running jobs. What the model leaves out: DynamoDB's transaction conflicts and
+throttles, SQS's own order and Lambda's concurrency, so the figures are a lower bound.
+
+The last line is the figure of kie where kie is among the providers, else of the last one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from bisect import bisect_right, insort
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.requests import OWN_POLLS
+from functions import providers
+from functions.providers.base import RateLimit
+from tests.faults.clockwork import START, Invocation
+from tests.faults.dynamo import Refused
+from tests.faults.expressions import Item
+from tests.faults.plans import Plan, Script
+from tests.faults.runs import Run, Scene
+from tests.faults.vendors import VENDORS
+
+JOB_SECONDS = 240.0
+_DAY = 86400.0
+
+
+@dataclass
+class Counted:
+    """What one run did. Times are virtual seconds since the drop; a hot row's writes include what
+    was refused or only checked, which DynamoDB bills as well."""
+
+    tasks: int
+    invocations: int = 0
+    claims: int = 0
+    refused: int = 0
+    refused_by: Counter[str] = field(default_factory=Counter)
+    hottest: tuple[int, str] = (0, "")
+    ready: list[str] = field(default_factory=list)  # task ids, as they became READY
+    accepted: list[tuple[float, str]] = field(default_factory=list)
+    completed: int = 0
+    share: float = 0.0
+    wall_seconds: float = 0.0
+
+    @property
+    def refused_a_task(self) -> float:
+        return self.refused / self.tasks
+
+
+def main() -> None:
+    arguments = _arguments()
+    figures: dict[str, Counted] = {}
+    for provider in arguments.provider or ["kie"]:
+        figures[provider] = measure(provider, arguments.tasks, arguments.seed)
+        _show(provider, figures[provider], arguments.seed)
+    counted = figures.get("kie") or figures[provider]
+    print(f"refused claims a task {counted.refused_a_task:.2f}")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.herd", description="Many tasks at once, in virtual time."
+    )
+    parser.add_argument("tasks", type=_at_least_one, help="how many pairs are dropped at once")
+    parser.add_argument(
+        "--provider",
+        action="append",
+        choices=sorted(VENDORS),
+        help="may be given more than once (default: kie)",
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of the schedule")
+    return parser.parse_args()
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} tasks are none: give 1 or more")
+    return number
+
+
+def measure(provider: str, tasks: int, seed: int) -> Counted:
+    began = time.monotonic()
+    scene = Scene(provider, ("files",) * tasks, extras=OWN_POLLS)
+    run = Run(scene, Plan(seed, Script(seconds=JOB_SECONDS)), seed)
+    counted = Counted(tasks)
+    _count_invocations(run, counted)
+    _count_table(run, counted)
+    limit = providers.get(provider).rate_limit
+    result = run.play(horizon_days=_most_days(tasks, limit))
+    assert result.broke is None, result.broke
+    jobs = sorted(run.vendor.jobs.values(), key=lambda job: job.accepted_at)
+    counted.accepted = [(job.accepted_at - START, job.task_id) for job in jobs]
+    counted.completed = result.statuses["COMPLETED"]
+    counted.share = share_used([at for at, _ in counted.accepted], limit)
+    counted.wall_seconds = time.monotonic() - began
+    return counted
+
+
+def _most_days(tasks: int, limit: RateLimit) -> float:
+    """Three times as long as the limit of running jobs allows, and a day."""
+    return 1 + 3 * tasks * JOB_SECONDS / (limit.running or tasks) / _DAY
+
+
+# Counting.
+
+
+def _count_invocations(run: Run, counted: Counted) -> None:
+    invoke = run.clock.invoke
+
+    def counting(name: str, *more: Any, **named: Any) -> Invocation:
+        counted.invocations += name == "submit"
+        return invoke(name, *more, **named)
+
+    run.clock.invoke = counting  # type: ignore[method-assign]
+
+
+def _count_table(run: Run, counted: Counted) -> None:
+    table, hottest = run.account.table, _Hottest(counted)
+    update, put = table.update_item, table.put_item
+    transact, on_write = table.transact_write_items, table.on_write
+
+    def updating(Key: Item, **more: Any) -> dict[str, Any]:
+        hottest.write(run.clock.now, [Key["pk"]["S"]])
+        return update(Key=Key, **more)
+
+    def putting(Item: Item, **more: Any) -> dict[str, Any]:
+        hottest.write(run.clock.now, [Item["pk"]["S"]])
+        return put(Item=Item, **more)
+
+    def transacting(
+        TransactItems: list[dict[str, Any]], ClientRequestToken: str = ""
+    ) -> dict[str, Any]:
+        rows = [_row(one) for one in TransactItems]
+        hottest.write(run.clock.now, rows)
+        if not any(row.startswith("rate#") for row in rows):  # only a claim takes a turn
+            return transact(TransactItems, ClientRequestToken)
+        counted.claims += 1
+        try:
+            return transact(TransactItems, ClientRequestToken)
+        except Refused as refused:
+            _count_refusal(counted, rows, refused)
+            raise
+
+    def written(pk: str, old: Item | None, new: Item | None) -> None:
+        is_new = old is None or old.get("status") != {"S": "READY"}
+        if pk.startswith("task#") and new and new["status"] == {"S": "READY"} and is_new:
+            counted.ready.append(pk.removeprefix("task#"))
+        on_write(pk, old, new)
+
+    table.update_item, table.put_item = updating, putting  # type: ignore[method-assign]
+    table.transact_write_items, table.on_write = transacting, written  # type: ignore[method-assign]
+
+
+def _row(one: dict[str, Any]) -> str:
+    (parameters,) = one.values()
+    return str((parameters.get("Key") or parameters["Item"])["pk"]["S"])
+
+
+def _count_refusal(counted: Counted, rows: list[str], refused: Refused) -> None:
+    counted.refused += 1
+    reasons = refused.more["CancellationReasons"]
+    failed = [row for row, why in zip(rows, reasons, strict=True) if why["Code"] != "None"]
+    counted.refused_by.update({row.split("#")[0] for row in failed})
+
+
+class _Hottest:
+    """The most writes that one row gets within a second of virtual time."""
+
+    def __init__(self, counted: Counted) -> None:
+        self._counted = counted
+        self._second = 0
+        self._writes: Counter[str] = Counter()
+
+    def write(self, now: float, rows: Sequence[str]) -> None:
+        if int(now) != self._second:
+            self._second = int(now)
+            self._writes.clear()
+        self._writes.update(rows)
+        peak = max((self._writes[row], row) for row in rows)
+        self._counted.hottest = max(self._counted.hottest, peak)
+
+
+# What came of it.
+
+
+def overtakes(ready: Sequence[str], accepted: Sequence[str]) -> int:
+    """Pairs of tasks of which the later in READY was accepted first."""
+    places = {task_id: place for place, task_id in reversed(list(enumerate(ready)))}
+    before: list[int] = []
+    total = 0
+    for task_id in accepted:
+        place = places[task_id]
+        total += len(before) - bisect_right(before, place)
+        insort(before, place)
+    return total
+
+
+def share_used(accepted: Sequence[float], limit: RateLimit) -> float:
+    """Running jobs times seconds until the last was accepted, beside those of a queue that loses no
+    moment: it sends as soon as both limits allow."""
+    end = accepted[-1]
+    best = _busy(list(_as_soon_as_allowed(limit, accepted[0], end)), end)
+    return _busy(accepted, end) / best if best else 1.0
+
+
+def _busy(accepted: Sequence[float], end: float) -> float:
+    return sum(min(JOB_SECONDS, end - at) for at in accepted if at < end)
+
+
+def _as_soon_as_allowed(limit: RateLimit, begin: float, end: float) -> Iterator[float]:
+    """When an endless queue would have its jobs accepted."""
+    recent: deque[float] = deque(maxlen=limit.submits)
+    running: deque[float] = deque(maxlen=limit.running)
+    at = begin
+    while at < end:
+        yield at
+        recent.append(at)
+        running.append(at)
+        if len(recent) == limit.submits:
+            at = max(at, recent[0] + limit.seconds)
+        if len(running) == limit.running:
+            at = max(at, running[0] + JOB_SECONDS)
+
+
+def _show(provider: str, counted: Counted, seed: int) -> None:
+    limit = providers.get(provider).rate_limit
+    writes, row = counted.hottest
+    passed = overtakes(counted.ready, [task_id for _, task_id in counted.accepted])
+    running = "any number" if limit.running is None else limit.running
+    print(
+        f"{provider}: {counted.tasks} tasks at once, {JOB_SECONDS:.0f} s a job, "
+        f"{limit.submits} submits in {limit.seconds} s, {running} running, seed {seed}"
+    )
+    lines = {
+        "completed": f"{counted.completed}",
+        "submit invocations a task": f"{counted.invocations / counted.tasks:.2f}",
+        "claim transactions a task": f"{counted.claims / counted.tasks:.2f}",
+        "refused claims a task": f"{counted.refused_a_task:.2f}",
+        "refused by": _in_words(counted.refused_by),
+        "writes on the hottest row in a second": f"{writes} ({row})",
+        "allowance used while a task waits": f"{100 * counted.share:.0f} %",
+        "overtakes": f"{passed}, {passed / counted.tasks:.1f} a task",
+        "last accepted after": f"{counted.accepted[-1][0]:.0f} s",
+        "this run took": f"{counted.wall_seconds:.1f} s",
+    }
+    for name, value in lines.items():
+        print(f"  {name:<40}{value}")
+
+
+def _in_words(counted: Counter[str]) -> str:
+    names = {"slots": "the limit of running jobs", "rate": "the rate limit"}
+    found = [f"{names.get(row, row)} {times}" for row, times in counted.most_common()]
+    return ", ".join(found) or "nothing"
+
+
+if __name__ == "__main__":
+    main()

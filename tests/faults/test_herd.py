@@ -1,0 +1,40 @@
+"""The command that measures many tasks at once."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def herd(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "bench.herd", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_many_at_once_are_measured_and_the_last_line_is_the_refused_claims_a_task() -> None:
+    shown = herd("12")
+    assert shown.returncode == 0, shown.stderr
+    assert "kie: 12 tasks at once" in shown.stdout
+    assert re.search(r"^  completed +12$", shown.stdout, re.MULTILINE)
+    last = shown.stdout.splitlines()[-1]
+    assert re.fullmatch(r"refused claims a task \d+(\.\d+)?", last)
+
+
+def test_the_same_seed_gives_the_same_figures() -> None:
+    first, second = (herd("6", "--provider", "kling", "--seed", "3").stdout for _ in range(2))
+    assert _without_wall_time(first) == _without_wall_time(second)
+    assert "kling: 6 tasks at once" in first
+
+
+def _without_wall_time(shown: str) -> list[str]:
+    return [line for line in shown.splitlines() if "this run took" not in line]
+
+
+def test_less_than_one_task_is_refused_with_the_reason() -> None:
+    refused = herd("0")
+    assert refused.returncode == 2
+    assert "0 tasks are none: give 1 or more" in refused.stderr
