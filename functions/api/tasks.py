@@ -159,12 +159,12 @@ def _instant(wanted: Mapping[str, str], name: str) -> str:
         return ""
     try:
         at = datetime.fromisoformat(text)
-    except ValueError:
+        if name == "until" and len(text) <= len("2026-11-21"):
+            at = at.replace(hour=23, minute=59, second=59, microsecond=999_000)
+        return stamp(at if at.tzinfo else at.replace(tzinfo=UTC))
+    except (ValueError, OverflowError):
         message = f"{name} is {text[:40]!r}: write a day (2026-11-21) or an instant (…T09:30:00Z)"
         raise Problem(HTTPStatus.BAD_REQUEST, message) from None
-    if name == "until" and len(text) <= len("2026-11-21"):
-        at = at.replace(hour=23, minute=59, second=59, microsecond=999_000)
-    return stamp(at if at.tzinfo else at.replace(tzinfo=UTC))
 
 
 def _filter(wanted: Mapping[str, str]) -> Filter | None:
