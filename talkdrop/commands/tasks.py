@@ -433,8 +433,8 @@ def quote(
             return
         if seconds is None:
             raise Declined("there is nothing to quote: give files, a directory, or --seconds")
-        asked = {"provider": provider, "model": model, "settings": _pairs(setting or [])}
-        found = talkdrop.quote(audio_seconds=seconds, **asked)
+        arguments = {"provider": provider, "model": model, "settings": _pairs(setting or [])}
+        found = talkdrop.quote(audio_seconds=seconds, **arguments)
     if as_json:
         screen.as_json(found)
     else:

@@ -2,7 +2,7 @@
 on paper.
 
 The handlers run in this process, unmodified; AWS is the emulator's, the provider a real HTTP server
-that gives the answers a test writes down and remembers what it was asked.
+that gives the answers a test writes down and records the requests.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[cloud.Cloud]:
 
 
 class Paper:
-    """The provider on paper: `answers` are given in turn, the last one for ever; `asked` is what
-    came."""
+    """The provider on paper: `answers` are given in turn, the last one for ever; `requests` is
+    what came."""
 
     def __init__(self) -> None:
         self.answers: list[Any] = []
-        self.asked: list[tuple[str, str, Any]] = []
+        self.requests: list[tuple[str, str, Any]] = []
         paper = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -67,14 +67,14 @@ class Paper:
                 if "/chat/credit" in self.path:
                     answer: Any = {"code": 200, "msg": "success", "data": 1000.0}
                 else:
-                    paper.asked.append((method, self.path, body))
+                    paper.requests.append((method, self.path, body))
                     answer = paper.answers.pop(0) if len(paper.answers) > 1 else paper.answers[0]
                 if answer == "cut":
                     self.connection.close()
                     self.close_connection = True
                     return
-                status, told = answer if isinstance(answer, tuple) else (200, answer)
-                raw = told if isinstance(told, bytes) else json.dumps(told).encode()
+                status, content = answer if isinstance(answer, tuple) else (200, answer)
+                raw = content if isinstance(content, bytes) else json.dumps(content).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(raw)))
@@ -87,7 +87,7 @@ class Paper:
 
     @property
     def posts(self) -> int:
-        return sum(method == "POST" for method, _, _ in self.asked)
+        return sum(method == "POST" for method, _, _ in self.requests)
 
     def stop(self) -> None:
         self.server.shutdown()
@@ -145,12 +145,15 @@ class Workshop:
             "base_url": paper.url,
             "result_hosts": [paper.url.removeprefix("http://")],
         }
-        bell = {"current": "k1", "k1": "a bell key of forty-eight characters, more or less"}
+        callback_keys = {
+            "current": "k1",
+            "k1": "a callback key of forty-eight characters, or more",
+        }
         self.provider_secret = secrets.create_secret(
             Name=f"kie-{mark}", SecretString=json.dumps(key)
         )["ARN"]
-        self.bell_secret = secrets.create_secret(
-            Name=f"bell-{mark}", SecretString=json.dumps(bell)
+        self.callback_secret = secrets.create_secret(
+            Name=f"callback-{mark}", SecretString=json.dumps(callback_keys)
         )["ARN"]
         self.states = running.client("stepfunctions")
         trust = {"Version": "2012-10-17", "Statement": []}
@@ -200,8 +203,8 @@ class Workshop:
             "TALKDROP_UPLOADS_QUEUE_URL": self.uploads,
             "TALKDROP_SUBMISSIONS_QUEUE_URL": self.submissions,
             "TALKDROP_WORKFLOW_ARN": self.workflow,
-            "TALKDROP_CALLBACK_BASE_URL": "https://bells.example.test",
-            "TALKDROP_CALLBACK_SECRET": self.bell_secret,
+            "TALKDROP_CALLBACK_BASE_URL": "https://callbacks.example.test",
+            "TALKDROP_CALLBACK_SECRET": self.callback_secret,
             "TALKDROP_PROVIDER_SECRETS": json.dumps({"kie": self.provider_secret}),
             "TALKDROP_OPTIONS": json.dumps(options),
         }  # fmt: skip

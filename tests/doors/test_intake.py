@@ -82,13 +82,13 @@ def test_a_folders_portrait_serves_each_of_its_voices(shop: Workshop) -> None:
         shop.drop(f"in/{name}", VOICE + name.encode())
     shop.drop("in/portrait.png", PORTRAIT)
     arrive(shop, "in/portrait.png")
-    asked = shop.messages(shop.uploads)
-    assert sorted(message["audio"]["key"] for message in asked) == [
+    messages = shop.messages(shop.uploads)
+    assert sorted(message["audio"]["key"] for message in messages) == [
         "in/01.mp3",
         "in/02.mp3",
         "in/03.mp3",
     ]
-    intake.handler(sqs_event(*asked), CONTEXT)
+    intake.handler(sqs_event(*messages), CONTEXT)
     assert [task.status for task in shop.all_tasks()] == ["READY"] * 3
 
 
@@ -274,16 +274,16 @@ def test_a_message_that_failed_comes_again_soon_and_not_after_the_whole_visibili
     event = sqs_event(poison)
     arn = f"arn:aws:sqs:eu-central-1:000000000000:{shop.uploads.rpartition('/')[2]}"
     event["Records"][0] |= {"receiptHandle": message["ReceiptHandle"], "eventSourceARN": arn}
-    asked: list[int] = []
+    timeouts: list[int] = []
 
     def listen(params: dict[str, Any], **_: Any) -> None:
-        asked.append(params["VisibilityTimeout"])
+        timeouts.append(params["VisibilityTimeout"])
 
     events = settings.aws("sqs").meta.events
     events.register("before-parameter-build.sqs.ChangeMessageVisibility", listen)
     intake.handler(event, CONTEXT)
     events.unregister("before-parameter-build.sqs.ChangeMessageVisibility", listen)
-    assert asked == [15]
+    assert timeouts == [15]
 
 
 def events_of(task: Task) -> list[str]:

@@ -1,4 +1,4 @@
-"""From READY to the final word: one POST, and what came of it; the bell; the watch."""
+"""From READY to the final status: one POST and its outcome; the callback; the watch."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def pay(shop: Workshop, *answers: Any, times: int = 1) -> Task:
 
 def record(shop: Workshop, state: str, **more: Any) -> dict[str, Any]:
     """kie's record of the job, as it stood in recorded traffic: `input` encoded twice."""
-    bell = links.callback_url("kie", shop.the_task().task_id, 1, secrets.callback_keys())
+    url = links.callback_url("kie", shop.the_task().task_id, 1, secrets.callback_keys())
     param = json.dumps(
-        {"input": json.dumps({"prompt": ""}), "callBackUrl": bell, "model": "infinitalk/from-audio"}
+        {"input": json.dumps({"prompt": ""}), "callBackUrl": url, "model": "infinitalk/from-audio"}
     )
-    told = {
+    job = {
         "taskId": JOB,
         "state": state,
         "param": param,
@@ -60,7 +60,7 @@ def record(shop: Workshop, state: str, **more: Any) -> dict[str, Any]:
         "failCode": None,
         "failMsg": None,
     }
-    return {"code": 200, "msg": "success", "data": {**told, **more}}
+    return {"code": 200, "msg": "success", "data": {**job, **more}}
 
 
 def done(shop: Workshop) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def completed(shop: Workshop) -> Task:
     return shop.the_task()
 
 
-def ring(shop: Workshop, *, url: str | None = None, body: Any = None, attempt: int = 1) -> int:
+def call_back(shop: Workshop, *, url: str | None = None, body: Any = None, attempt: int = 1) -> int:
     url = url or links.callback_url(
         "kie", shop.the_task().task_id, attempt, secrets.callback_keys()
     )
@@ -109,9 +109,9 @@ def test_an_accepted_task_has_its_job_and_an_execution_after_exactly_one_post(
     task = pay(shop, ACCEPTED, times=3)
     assert (task.status, task.job_id, shop.paper.posts) == (Status.SUBMITTED, JOB, 1)
     assert shop.executions() == [f"{task.task_id}-1"]
-    sent = shop.paper.asked[0][2]
+    sent = shop.paper.requests[0][2]
     assert sent["callBackUrl"].startswith(
-        f"https://bells.example.test/callbacks/kie/{task.task_id}/1/k1."
+        f"https://callbacks.example.test/callbacks/kie/{task.task_id}/1/k1."
     )
     assert f"versionId={ready.audio['version_id']}" in sent["input"]["audio_url"]
 
@@ -241,13 +241,13 @@ def test_a_link_that_did_not_serve_is_exchanged_for_a_fresh_one(
     ]
     look(task)
     assert shop.the_task().video_url == f"{shop.paper.url}/fresh.mp4"
-    assert shop.paper.asked[-1][:2] == ("POST", "/api/v1/common/download-url")
+    assert shop.paper.requests[-1][:2] == ("POST", "/api/v1/common/download-url")
 
 
-def test_the_first_look_asks_nobody(shop: Workshop, ready: Task) -> None:
+def test_the_first_look_queries_nothing(shop: Workshop, ready: Task) -> None:
     task = pay(shop, ACCEPTED)
     look(task, polls_done=0)
-    assert len(shop.paper.asked) == 1  # the create
+    assert len(shop.paper.requests) == 1  # the create
 
 
 def test_an_unknown_status_word_means_running(shop: Workshop, ready: Task) -> None:
@@ -266,28 +266,28 @@ def test_a_failed_job_fails_the_task_with_the_providers_reason(shop: Workshop, r
     assert "Internal Error" in after.error["message"]
 
 
-def test_a_forged_bell_is_nobody_and_costs_no_look_up(shop: Workshop, ready: Task) -> None:
+def test_a_forged_callback_is_not_found_and_costs_no_look_up(shop: Workshop, ready: Task) -> None:
     good = links.callback_url("kie", ready.task_id, 1, secrets.callback_keys())
     wrong = [("/1/k1.", "/2/k1."), ("/kie/", "/kling/"), ("k1.", "k7."), (good[-2:], "xx")]
     for part, other in wrong:
-        assert ring(shop, url=good.replace(part, other)) == 404
+        assert call_back(shop, url=good.replace(part, other)) == 404
     assert shop.the_task().callbacks_received == 0
 
 
-def test_a_bell_before_our_own_write_finds_the_job_by_its_proof(
-    shop: Workshop, ready: Task
-) -> None:
+def test_a_callback_before_our_own_write_finds_the_job(shop: Workshop, ready: Task) -> None:
     pay(shop, "cut")
-    assert ring(shop, body={"code": 200, "data": {"taskId": JOB, "state": "success"}}) == 200
+    assert call_back(shop, body={"code": 200, "data": {"taskId": JOB, "state": "success"}}) == 200
     shop.paper.answers = [done(shop)]
     look(shop.the_task())
     after = shop.the_task()
     assert (after.status, after.job_id, shop.paper.posts) == (Status.ARCHIVING, JOB, 1)
 
 
-def test_a_bell_that_names_somebody_elses_job_proves_nothing(shop: Workshop, ready: Task) -> None:
+def test_a_callback_that_names_another_tasks_job_proves_nothing(
+    shop: Workshop, ready: Task
+) -> None:
     pay(shop, "cut")
-    ring(shop, body={"code": 200, "data": {"taskId": JOB, "state": "success"}})
+    call_back(shop, body={"code": 200, "data": {"taskId": JOB, "state": "success"}})
     others = done(shop)
     others["data"]["param"] = others["data"]["param"].replace(shop.the_task().task_id, "0" * 32)
     shop.paper.answers = [others]
@@ -305,7 +305,7 @@ def test_a_callback_body_is_not_believed(shop: Workshop, ready: Task) -> None:
             "resultJson": '{"resultUrls":["https://evil.test/x"]}',
         },
     }
-    assert ring(shop, body=evil) == 200
+    assert call_back(shop, body=evil) == 200
     shop.paper.answers = [record(shop, "waiting")]
     look(task)
     assert shop.the_task().status is Status.SUBMITTED
@@ -314,40 +314,40 @@ def test_a_callback_body_is_not_believed(shop: Workshop, ready: Task) -> None:
 @pytest.mark.parametrize(
     "body", [None, [], "text", {"data": []}, {"taskId": {"a": 1}}, {"data": {"taskId": "x" * 500}}]
 )
-def test_a_bell_is_a_bell_whatever_is_written_on_it(shop: Workshop, ready: Task, body: Any) -> None:
+def test_a_callback_is_recorded_whatever_its_body(shop: Workshop, ready: Task, body: Any) -> None:
     pay(shop, ACCEPTED)
-    assert ring(shop, body=body) == 200
+    assert call_back(shop, body=body) == 200
     assert shop.the_task().callbacks_received == 1
 
 
-def test_a_late_bell_on_a_failed_task_brings_the_paid_video_after_all(
+def test_a_late_callback_on_a_failed_task_brings_the_paid_video_after_all(
     shop: Workshop, ready: Task
 ) -> None:
     task = pay(shop, {"code": 505, "msg": "This feature is disabled", "data": None})
     assert task.status is Status.FAILED
-    ring(shop, body={"code": 200, "data": {"taskId": JOB, "state": "success"}})
+    call_back(shop, body={"code": 200, "data": {"taskId": JOB, "state": "success"}})
     assert shop.executions() == [f"{task.task_id}-1-late1"]
     shop.paper.answers = [done(shop)]
     look(task, polls_done=0)
     assert shop.the_task().status is Status.ARCHIVING
 
 
-def test_each_late_bell_is_looked_into_even_where_an_earlier_one_came_to_nothing(
+def test_each_late_callback_is_looked_into_even_where_an_earlier_one_came_to_nothing(
     shop: Workshop, ready: Task
 ) -> None:
     task = pay(shop, {"code": 505, "msg": "This feature is disabled", "data": None})
     for _ in range(2):
-        ring(shop, body={"code": 200, "data": {"taskId": JOB, "state": "success"}})
+        call_back(shop, body={"code": 200, "data": {"taskId": JOB, "state": "success"}})
     assert shop.executions() == [f"{task.task_id}-1-late1", f"{task.task_id}-1-late2"]
 
 
-def test_a_bell_for_a_task_that_waits_its_turn_is_looked_into_before_anything_is_paid(
+def test_a_callback_for_a_task_that_waits_its_turn_is_looked_into_before_anything_is_paid(
     shop: Workshop, ready: Task
 ) -> None:
-    """It was refused for now, they said, and made a job all the same."""
+    """The provider answers "refused for now" and makes a job all the same."""
     task = pay(shop, {"code": 429, "msg": "too many requests"})
     assert task.status is Status.READY
-    ring(shop, body={"code": 200, "data": {"taskId": JOB, "state": "success"}})
+    call_back(shop, body={"code": 200, "data": {"taskId": JOB, "state": "success"}})
     shop.at_once(task)
     assert (pay(shop, ACCEPTED).status, shop.paper.posts) == (Status.READY, 1)
     assert shop.executions() == [f"{task.task_id}-1"]
@@ -357,11 +357,11 @@ def test_a_bell_for_a_task_that_waits_its_turn_is_looked_into_before_anything_is
     assert (after.status, after.job_id, shop.paper.posts) == (Status.ARCHIVING, JOB, 1)
 
 
-def test_a_bell_that_names_nobodys_job_holds_up_a_waiting_task_only_until_it_was_looked_into(
+def test_a_callback_for_an_unknown_job_delays_a_waiting_task_only_until_it_was_looked_into(
     shop: Workshop, ready: Task
 ) -> None:
     task = pay(shop, {"code": 429, "msg": "too many requests"})
-    ring(shop, body={"code": 200, "data": {"taskId": JOB, "state": "success"}})
+    call_back(shop, body={"code": 200, "data": {"taskId": JOB, "state": "success"}})
     shop.paper.answers = [UNKNOWN]
     look(task, polls_done=0)
     assert shop.the_task().has_open_callbacks  # a job may be hidden for some minutes
@@ -377,7 +377,7 @@ def test_a_callback_whose_query_failed_is_not_handled_and_nothing_is_paid(
 ) -> None:
     """kie answers 455 and makes the job; recordInfo fails while the callback comes."""
     task = pay(shop, {"code": 455, "msg": "maintenance"})
-    ring(shop, body={"code": 200, "data": {"taskId": JOB, "state": "success"}})
+    call_back(shop, body={"code": 200, "data": {"taskId": JOB, "state": "success"}})
     shop.paper.answers = [(502, b"bad gateway")]
     look(task, polls_done=0)
     shop.at_once(task)
@@ -394,7 +394,7 @@ def test_a_callback_that_nothing_explains_holds_a_waiting_task_after_hours(
 ) -> None:
     task = pay(shop, {"code": 429, "msg": "too many requests"})
     with_options(ambiguous_hold_hours=0)
-    ring(shop, body={"state": "success"})
+    call_back(shop, body={"state": "success"})
     shop.paper.answers = [UNKNOWN]
     look(task, polls_done=0)
     assert (shop.the_task().status, shop.the_task().error["code"]) == (Status.HELD, "AMBIGUOUS")
@@ -404,7 +404,7 @@ def test_a_second_job_of_one_attempt_is_announced_as_a_possible_second_charge(
     shop: Workshop, ready: Task
 ) -> None:
     task = pay(shop, ACCEPTED)
-    ring(shop, body={"code": 200, "data": {"taskId": OTHER, "state": "success"}})
+    call_back(shop, body={"code": 200, "data": {"taskId": OTHER, "state": "success"}})
     second = done(shop)
     second["data"]["taskId"] = OTHER
     shop.paper.answers = [second, record(shop, "waiting")]
@@ -419,7 +419,7 @@ def test_a_completed_task_still_says_so_when_a_second_job_calls_back(
     shop: Workshop, ready: Task
 ) -> None:
     task = completed(shop)
-    ring(shop, body={"code": 200, "data": {"taskId": OTHER, "state": "success"}})
+    call_back(shop, body={"code": 200, "data": {"taskId": OTHER, "state": "success"}})
     assert f"{task.task_id}-1-late1" in shop.executions()
     second = done(shop)
     second["data"]["taskId"] = OTHER
@@ -433,7 +433,9 @@ def test_a_completed_task_still_says_so_when_a_second_job_calls_back(
 def test_refuted_hints_make_room_for_the_true_one(shop: Workshop, ready: Task) -> None:
     pay(shop, "cut")
     for number in range(45):
-        ring(shop, body={"code": 200, "data": {"taskId": f"forged{number}", "state": "success"}})
+        call_back(
+            shop, body={"code": 200, "data": {"taskId": f"forged{number}", "state": "success"}}
+        )
     assert len(shop.the_task().job_hints) == 40
     others = done(shop)
     others["data"]["param"] = others["data"]["param"].replace(shop.the_task().task_id, "0" * 32)
@@ -442,7 +444,7 @@ def test_refuted_hints_make_room_for_the_true_one(shop: Workshop, ready: Task) -
     for _ in range(5):
         Update(key_of(ready.task_id)).remove("last_query_at").run()
         look(shop.the_task())
-    ring(shop, body={"code": 200, "data": {"taskId": JOB, "state": "success"}})
+    call_back(shop, body={"code": 200, "data": {"taskId": JOB, "state": "success"}})
     shop.paper.answers = [done(shop)]
     Update(key_of(ready.task_id)).remove("last_query_at").run()
     look(shop.the_task())
@@ -454,9 +456,9 @@ def test_a_flood_of_callbacks_costs_one_query_a_while(shop: Workshop, ready: Tas
     task = pay(shop, ACCEPTED)
     shop.paper.answers = [record(shop, "waiting")]
     for _ in range(30):
-        ring(shop)
+        call_back(shop)
         look(task)
-    queries_made = len(shop.paper.asked) - shop.paper.posts
+    queries_made = len(shop.paper.requests) - shop.paper.posts
     assert queries_made <= 10
     assert shop.the_task().callbacks_received == 30
 
@@ -555,13 +557,13 @@ def test_a_success_that_later_says_failed_is_held(shop: Workshop, ready: Task) -
 @pytest.mark.parametrize(
     "answer", [(502, b"bad gateway"), {"code": 401, "msg": "no", "data": None}]
 )
-def test_a_doubt_that_cannot_be_asked_about_is_held_all_the_same(
+def test_a_doubt_that_no_query_can_resolve_is_held_all_the_same(
     shop: Workshop, ready: Task, with_options: Any, answer: Any
 ) -> None:
     task = pay(shop, "cut")
     with_options(ambiguous_hold_hours=0)
     Update(key_of(task.task_id)).set(lease_until=LONG_AGO).run()
-    ring(shop, body={"code": 200, "data": {"taskId": JOB, "state": "success"}})
+    call_back(shop, body={"code": 200, "data": {"taskId": JOB, "state": "success"}})
     shop.paper.answers = [answer]
     look(task)
     if isinstance(answer, tuple):
@@ -587,7 +589,7 @@ def test_a_row_of_yesterdays_shape_is_read_with_defaults(shop: Workshop, ready: 
     task = pay(shop, "cut")
     new = ("first_sent_at", "account", "doubt_why", "last_query_at", "second_jobs")
     Update(key_of(task.task_id)).remove(*new).run()
-    ring(shop, body={"code": 200, "data": {"taskId": JOB, "state": "success"}})
+    call_back(shop, body={"code": 200, "data": {"taskId": JOB, "state": "success"}})
     shop.paper.answers = [done(shop)]
     look(task)
     assert (shop.the_task().status, shop.the_task().job_id) == (Status.ARCHIVING, JOB)
@@ -641,7 +643,7 @@ def test_a_late_callback_does_not_reopen_a_settled_task(shop: Workshop, ready: T
         settle.handler({"task_id": task.task_id, "attempt": 1, "archived": archived}, CONTEXT)
     before = shop.the_task()
     assert before.status is Status.COMPLETED
-    assert ring(shop) == 200
+    assert call_back(shop) == 200
     look(task)
     assert (shop.the_task().status, shop.the_task().changed_at) == (
         Status.COMPLETED,
@@ -663,14 +665,14 @@ def test_a_lease_is_given_back_when_the_task_settles(shop: Workshop, ready: Task
     assert leases() == 0
 
 
-def test_no_key_link_or_bell_stands_in_any_log(
+def test_no_key_link_or_callback_mac_stands_in_any_log(
     shop: Workshop, ready: Task, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pay(shop, (502, b"<html>bad gateway</html>"))
-    ring(shop, body={"code": 200, "data": {"taskId": JOB}})
+    call_back(shop, body={"code": 200, "data": {"taskId": JOB}})
     shop.paper.answers = [done(shop)]
     look(shop.the_task())
-    said = "".join(capsys.readouterr())
+    logs = "".join(capsys.readouterr())
     mac = links.callback_url("kie", ready.task_id, 1, secrets.callback_keys()).rsplit("k1.", 1)[1]
     for secret in ("sk-canary-key", "X-Amz-Signature", mac, "a stale task token"):
-        assert secret not in said
+        assert secret not in logs

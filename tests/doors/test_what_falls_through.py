@@ -21,9 +21,9 @@ RUNNING = {"code": 200, "msg": "success", "data": {"taskId": "job-1", "state": "
 
 
 def standing(status: Status, number: int = 1, **facts: Any) -> Task:
-    """A task in this status that somebody should have looked at long ago."""
+    """A task in this status that was due long ago."""
     task_id = f"{number:032x}"
-    said: dict[str, Any] = {
+    given: dict[str, Any] = {
         "stem": "ada",
         "provider": "kie",
         "model": providers.get("kie").default_model,
@@ -31,7 +31,10 @@ def standing(status: Status, number: int = 1, **facts: Any) -> Task:
     }
     steps.open_task(
         Task(
-            task_id=task_id, status=status, created_at=table.stamp(table.now()), **{**said, **facts}
+            task_id=task_id,
+            status=status,
+            created_at=table.stamp(table.now()),
+            **{**given, **facts},
         )
     )
     Update(key_of(task_id)).set(due_at=PAST).run()
@@ -112,7 +115,7 @@ def test_a_fresh_voice_is_left_to_its_own_event(shop: Workshop) -> None:
     assert shop.messages(shop.uploads) == []
 
 
-def test_a_portrait_or_a_text_that_no_event_told_us_of_is_found(
+def test_a_portrait_or_a_text_that_no_event_announced_is_found(
     shop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sweep, "_SETTLED_SECONDS", 0)
