@@ -208,7 +208,7 @@ def _dead_letters(running: Environment) -> dict[str, int]:
 
 
 def _show_strays(running: Environment, screen: Screen) -> None:
-    """The story of each task that is HELD or not at rest, and the voices that have no task at
+    """The history of each task that is HELD or not at rest, and the voices that have no task at
     all."""
     rows = running.tasks()
     listed = (

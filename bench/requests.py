@@ -1,5 +1,5 @@
 """What one task asks of AWS: every call, invocation, state entered and table unit, counted in the
-world of tests/faults.
+fault model of tests/faults.
 
     .venv/bin/python -m bench.requests [seconds a job takes]
 

@@ -38,7 +38,7 @@ MOST_BYTES = 8 << 30  # an hour of video at 18 Mbit/s: what is more is a mistake
 MOST_IN_ONE_PUT = 5 << 30
 RESERVE_SECONDS = 20.0  # to complete an upload and to write the manifest
 REREAD_BYTES_PER_SECOND = 40 << 20  # from S3, in its own region: a careful guess
-JUDGE_AFTER_SECONDS = 10.0
+ESTIMATE_AFTER_SECONDS = 10.0
 MOST_LOOKS = 50
 # Providers add a second or round up (kie: 12.267 s of video for 11.52 s of voice). What is far from
 # the voice is not this task's video.
@@ -178,7 +178,7 @@ def _in_one(task: Task, path: ArchivePaths, video: Download, ends_at: float) -> 
             send(view)
             spent = time.monotonic() - began
             owed = (length - video.position) * spent / video.position
-            if spent > JUDGE_AFTER_SECONDS and owed > ends_at - time.monotonic() and video.etag:
+            if spent > ESTIMATE_AFTER_SECONDS and owed > ends_at - time.monotonic() and video.etag:
                 raise TooSlow(f"{video.position} bytes in {spent:.0f} s of {length}")
         _prove(
             walk, task

@@ -1,8 +1,8 @@
 """Simulated providers of talking videos: kie.ai, Kling, CometAPI and relay gateways, over real
 HTTP.
 
-with simulator.start(speed=60) as world:
-    world.addresses["kie"], world.keys["kie"], world.ledger()
+with simulator.start(speed=60) as simulated:
+    simulated.addresses["kie"], simulated.keys["kie"], simulated.ledger()
 """
 
 from __future__ import annotations

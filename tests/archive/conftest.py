@@ -1,4 +1,4 @@
-"""The archive's world: an emulated S3 and DynamoDB, and a simulated internet around it."""
+"""The archive's environment: an emulated S3 and DynamoDB, and a simulated internet around it."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ class Internet:
     def site(
         self, name: str, answer: Answer, *, address: str = "93.184.216.34", tls: bool = True
     ) -> Server:
-        """A server under this name and address, on port 443 as the world sees it."""
+        """A server under this name and address, on port 443 as its clients see it."""
         server = Server(answer, self.authority.context(name) if tls else None)
         self.servers.append(server)
         self.names.setdefault(name, [address])

@@ -137,7 +137,7 @@ def test_plain_https_is_taken_however_it_is_written(internet: Internet, url: str
     [("stra\u00dfe.example.com", "xn--strae-oqa.example.com"),
     ("B\u00dcCHER.example.com", "xn--bcher-kva.example.com")],
 )  # fmt: skip
-def test_a_name_in_letters_of_the_world_is_resolved_as_idna_2008_says(
+def test_an_internationalized_name_is_resolved_as_idna_2008_says(
     internet: Internet, host: str, name: str
 ) -> None:
     internet.site(name, give(b"hello"))

@@ -64,7 +64,7 @@ def test_a_job_that_two_tasks_are_given_goes_to_the_first_and_a_person(profile: 
 
 
 @pytest.mark.parametrize("profile", series.PROFILES)
-def test_forged_callbacks_does_not_ring_the_true_one_out_of_the_row(profile: str) -> None:
+def test_forged_callbacks_do_not_displace_the_genuine_one(profile: str) -> None:
     assert scenes.forged_callbacks(profile) is None
 
 

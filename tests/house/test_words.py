@@ -33,9 +33,23 @@ NAMES = {
     "pace": "rate_limit", "paces": "rate_limits", "paced": "rate_limited",
     "travel": "media_delivery", "tombstone": "row_retention",
     "speaker": "client",
+    "brief": "request", "judge": "validate, check", "judged": "checked", "judges": "checks",
+    "gate": "steps, claims", "gates": "steps, claims",
+    "ring": "call back", "rings": "callbacks_received", "ringing": "callback", "hung": "made",
+    "world": "environment, simulator", "story": "explain, history", "stories": "histories",
+    "verbs": "actions, methods", "turnstile": "rate_limit",
 }  # fmt: skip
+# Whole names: their parts have another sense elsewhere (an answer is lost, a call is placed).
+WHOLE = {
+    "S": "Status", "Lost": "ConditionFailed",
+    "NotMine": "AlreadyClaimed", "NotNow": "ClaimDeferred",
+    "Standing": "StoredObject", "Place": "ArchivePaths, MediaRef", "hang_bell": "callback_url",
+}  # fmt: skip
+# A module of these names says less than its new one.
+MODULES = {"magic": "filetypes", "keys": "secrets", "index": "queries", "proof": "verify"}
 PROSE = re.compile(
-    r"\b(doorbells?|bells?|(he|she|it) rang|pretend(ed|er|ers|s)?|tombstones?|howto|paces?)\b",
+    r"\b(doorbells?|bells?|rings?|rang|ringing|hung|pretend(ed|er|ers|s)?|tombstones?|howto|paces?"
+    r"|judg(e|ed|es|ing|ement)|gates?|turnstiles?|stor(y|ies)|world of)\b",
     re.IGNORECASE,
 )
 
@@ -65,7 +79,9 @@ def names(tree: ast.AST) -> Iterator[tuple[int, str]]:
                 yield line, name
             case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
                 yield line, name
-            case ast.keyword(arg=str(name)):
+            case ast.keyword(arg=str(name)) | ast.alias(asname=str(name)):
+                yield line, name
+            case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)):
                 yield line, name
 
 
@@ -77,11 +93,18 @@ def parts(name: str) -> set[str]:
 def retired_names(path: Path) -> list[str]:
     tree = ast.parse(path.read_text())
     found = [(0, part) for part in path.relative_to(ROOT).with_suffix("").parts] + [*names(tree)]
-    return [
-        f"{named(path)}:{line}: {name}: {NAMES[word]}"
+    retired = [
+        f"{named(path)}:{line}: {name}: {instead}"
         for line, name in sorted(set(found))
-        for word in sorted(parts(name) & NAMES.keys())
+        for instead in instead_of(name)
     ]
+    return retired + [f"{named(path)}: {MODULES[stem]}" for stem in {path.stem} & MODULES.keys()]
+
+
+def instead_of(name: str) -> list[str]:
+    """What the trade calls what this name or a part of it calls; empty for a good name."""
+    whole = [WHOLE[name]] if name in WHOLE else []
+    return whole + [NAMES[word] for word in sorted(parts(name) & NAMES.keys())]
 
 
 @cache

@@ -10,7 +10,7 @@ from functions.api.routes import ROUTES
 from tests.infra.template import Template
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
-VERBS = {f"app.{verb}" for verb in ("get", "post", "put", "patch", "delete")}
+DECORATORS = {f"app.{verb}" for verb in ("get", "post", "put", "patch", "delete")}
 
 
 def test_the_tasks_api_needs_a_signature_and_only_a_callback_does_not(
@@ -39,7 +39,7 @@ def routes_of(directory: Path) -> set[str]:
             if not isinstance(node, ast.FunctionDef):
                 continue
             for call in node.decorator_list:
-                if isinstance(call, ast.Call) and ast.unparse(call.func) in VERBS:
+                if isinstance(call, ast.Call) and ast.unparse(call.func) in DECORATORS:
                     route = ast.literal_eval(call.args[0]).replace("<", "{").replace(">", "}")
                     found.add(f"{ast.unparse(call.func)[4:].upper()} {route}")
     return found

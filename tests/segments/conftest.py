@@ -1,4 +1,4 @@
-"""A speaker who beeps, in every format; and a model that makes a video of each piece, too long by a
+"""A voice of beeps, in every format; and a model that makes a video of each piece, too long by a
 few frames."""
 
 from __future__ import annotations

@@ -104,14 +104,16 @@ def _served(what: Shelf | CallbackReceiver) -> Iterator[None]:
 class Client:
     """Somebody who has a key and knows the documentation, and no client library."""
 
-    def __init__(self, world: Simulator, shelf: Shelf) -> None:
-        self.world, self.shelf = world, shelf
+    def __init__(self, simulated: Simulator, shelf: Shelf) -> None:
+        self.simulator, self.shelf = simulated, shelf
         self.http = httpx.Client(timeout=30, trust_env=False, verify=False)
 
     def call(self, provider: str, method: str, path: str, **more: Any) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {self.world.keys[provider]}"} | more.pop("headers", {})
+        headers = {"Authorization": f"Bearer {self.simulator.keys[provider]}"} | more.pop(
+            "headers", {}
+        )
         return self.http.request(
-            method, self.world.addresses[provider] + path, headers=headers, **more
+            method, self.simulator.addresses[provider] + path, headers=headers, **more
         )
 
     def kie(
@@ -146,7 +148,7 @@ class Client:
 
     def control(self, method: str, path: str, **body: Any) -> Any:
         answer = self.http.request(
-            method, f"{self.world.addresses['control']}/control/{path}", json=body or None
+            method, f"{self.simulator.addresses['control']}/control/{path}", json=body or None
         )
         return answer.json()
 
@@ -178,7 +180,7 @@ def receiver() -> Iterator[CallbackReceiver]:
 
 
 @pytest.fixture
-def open_world(shelf: Shelf) -> Iterator[Callable[..., Client]]:
+def open_client(shelf: Shelf) -> Iterator[Callable[..., Client]]:
     """Simulators with options of a test's own; jobs take a blink."""
     opened: list[Client] = []
 
@@ -190,7 +192,7 @@ def open_world(shelf: Shelf) -> Iterator[Callable[..., Client]]:
     yield opener
     for client in opened:
         client.http.close()
-        client.world.stop()
+        client.simulator.stop()
 
 
 @pytest.fixture(scope="session")
@@ -202,13 +204,13 @@ def strict(shelf: Shelf) -> Iterator[Client]:
         "kie_queries_per_second": 0,
         "kling_slots": 0,
     }
-    with simulator.start(**unlimited) as world:
-        world.fault("stuck")
-        client = Client(world, shelf)
+    with simulator.start(**unlimited) as simulated:
+        simulated.fault("stuck")
+        client = Client(simulated, shelf)
         yield client
         client.http.close()
 
 
 @pytest.fixture
-def client(open_world: Callable[..., Client]) -> Client:
-    return open_world()
+def client(open_client: Callable[..., Client]) -> Client:
+    return open_client()

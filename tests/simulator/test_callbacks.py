@@ -59,16 +59,16 @@ def test_kie_calls_back_once_at_the_end_with_an_envelope(
 
 
 def test_kie_calls_back_about_a_failure_too(client: Client, receiver: CallbackReceiver) -> None:
-    client.world.fault("failed")
+    client.simulator.fault("failed")
     client.kie(callback=receiver.address + "/callback")
     (body,) = until(receiver.bodies)
     assert (body["code"], body["data"]["state"], body["data"]["resultJson"]) == (501, "fail", None)
 
 
 def test_kie_signs_the_id_and_the_time_if_it_has_a_key(
-    open_world: Any, receiver: CallbackReceiver
+    open_client: Any, receiver: CallbackReceiver
 ) -> None:
-    client = open_world(kie_hmac_key="a key")
+    client = open_client(kie_hmac_key="a key")
     job = client.kie(callback=receiver.address).json()["data"]["taskId"]
     ((_, headers, _),) = until(lambda: receiver.received)
     expected = kie_signature("a key", job, int(headers["x-webhook-timestamp"]))
@@ -91,9 +91,9 @@ def test_kling_posts_the_raw_object_at_every_change(
     assert (bodies[-1]["task_id"] == job) == (provider in ("kling", "comet", "relay"))
 
 
-def test_kling_signs_with_each_of_its_secrets(open_world: Any, receiver: CallbackReceiver) -> None:
+def test_kling_signs_with_each_of_its_secrets(open_client: Any, receiver: CallbackReceiver) -> None:
     old, new = "whsec_b2xkIHNlY3JldCBvZiBrbGluZw==", "whsec_bmV3IHNlY3JldCBvZiBrbGluZw=="
-    client = open_world(kling_webhook_secret=f"{old},{new}")
+    client = open_client(kling_webhook_secret=f"{old},{new}")
     client.avatar(callback_url=receiver.address)
     until(lambda: len(receiver.received) == 3)
     for _, headers, body in receiver.received:
@@ -128,5 +128,5 @@ def test_callbacks_can_be_switched_off(client: Client, receiver: CallbackReceive
 
 def test_the_address_of_the_documentations_example_is_never_called(client: Client) -> None:
     client.kie(callback="https://your-domain.com/api/callback")
-    until(lambda: client.world.ledger())
+    until(lambda: client.simulator.ledger())
     assert client.control("GET", "state")["callbacks_waiting"] == 0

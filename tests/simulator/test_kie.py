@@ -12,8 +12,8 @@ from tests.simulator import drawn
 from tests.simulator.conftest import Client, plain, until
 
 
-def test_a_running_record_is_full_of_nulls_and_its_input_is_encoded_twice(open_world: Any) -> None:
-    client = open_world(speed=1.0, callbacks=False)
+def test_a_running_record_is_full_of_nulls_and_its_input_is_encoded_twice(open_client: Any) -> None:
+    client = open_client(speed=1.0, callbacks=False)
     created = client.kie(
         prompt="一位", callback="https://app.example.test/hooks/kie?job=7f3b"
     ).json()["data"]
@@ -48,8 +48,8 @@ def test_a_finished_record_counts_seconds_and_has_a_link(client: Client) -> None
     assert "updateTime" not in record
 
 
-def test_the_documented_shape_counts_milliseconds_and_has_no_nulls(open_world: Any) -> None:
-    client = open_world(kie_shape="documented")
+def test_the_documented_shape_counts_milliseconds_and_has_no_nulls(open_client: Any) -> None:
+    client = open_client(kie_shape="documented")
     record = _success(client, client.kie().json()["data"]["taskId"])
     assert (record["failCode"], record["failMsg"]) == ("", "")
     assert record["costTime"] >= 50_000
@@ -63,9 +63,9 @@ def test_the_documented_shape_counts_milliseconds_and_has_no_nulls(open_world: A
     [("generating", {"generating"}), ("all", {"waiting", "queuing", "generating"})],
 )
 def test_the_words_of_a_running_job_can_be_chosen(
-    open_world: Any, states: str, seen: set[str]
+    open_client: Any, states: str, seen: set[str]
 ) -> None:
-    client = open_world(
+    client = open_client(
         kie_states=states, speed=1000.0, job_seconds=1000.0, kie_queries_per_second=0
     )
     job = client.kie().json()["data"]["taskId"]
@@ -76,17 +76,17 @@ def test_the_words_of_a_running_job_can_be_chosen(
 
 
 def test_a_key_is_needed_and_must_be_right(strict: Client) -> None:
-    url = strict.world.addresses["kie"] + "/api/v1/jobs/recordInfo?taskId=1"
+    url = strict.simulator.addresses["kie"] + "/api/v1/jobs/recordInfo?taskId=1"
     assert plain.get(url).json()["msg"].startswith("Unauthorized – Authentication failed.")
     wrong = plain.get(url, headers={"Authorization": "Bearer wrong"})
     assert (wrong.status_code, wrong.json()["code"]) == (200, 401)
     assert wrong.json()["msg"] == "You do not have access permissions"
 
 
-def test_refusals_can_come_under_their_own_status(open_world: Any) -> None:
-    client = open_world(kie_status="real")
+def test_refusals_can_come_under_their_own_status(open_client: Any) -> None:
+    client = open_client(kie_status="real")
     assert client.kie("kling/nothing").status_code == 422
-    client.world.fault("maintenance")
+    client.simulator.fault("maintenance")
     assert client.kie().status_code == 455
 
 
@@ -98,8 +98,8 @@ def test_a_query_needs_an_id_and_the_id_must_be_known(strict: Client) -> None:
     assert strict.call("kie", "GET", "/api/v1/jobs/list").json()["code"] == 404
 
 
-def test_the_twenty_first_create_in_ten_seconds_is_refused_and_not_queued(open_world: Any) -> None:
-    client = open_world(speed=1.0)
+def test_the_twenty_first_create_in_ten_seconds_is_refused_and_not_queued(open_client: Any) -> None:
+    client = open_client(speed=1.0)
     codes = [client.kie().json()["code"] for _ in range(21)]
     assert codes == [200] * 20 + [429]
     assert len(client.control("GET", "state")["jobs"]) == 20
@@ -107,8 +107,8 @@ def test_the_twenty_first_create_in_ten_seconds_is_refused_and_not_queued(open_w
     until(lambda: client.kie().json()["code"] == 200)
 
 
-def test_queries_have_a_rate_limit_too(open_world: Any) -> None:
-    client = open_world(speed=0.01)
+def test_queries_have_a_rate_limit_too(open_client: Any) -> None:
+    client = open_client(speed=0.01)
     codes = [
         client.call("kie", "GET", "/api/v1/jobs/recordInfo?taskId=1").json()["code"]
         for _ in range(11)
@@ -132,21 +132,21 @@ def test_whole_seconds_are_charged_when_the_job_succeeds(
     job = client.kie(model, audio_url=client.shelf.address + "/3.9.wav", **fields).json()["data"][
         "taskId"
     ]
-    assert client.world.ledger() == []
+    assert client.simulator.ledger() == []
     _success(client, job)
-    (charge,) = client.world.ledger()
+    (charge,) = client.simulator.ledger()
     assert (charge["provider"], charge["job_id"], charge["amount"]) == ("kie", job, credits)
     balance = client.call("kie", "GET", "/api/v1/chat/credit").json()
     assert balance == {"code": 200, "msg": "success", "data": 100_000.0 - credits}
 
 
-def test_a_create_that_the_credits_do_not_cover_is_refused(open_world: Any) -> None:
-    answer = open_world(kie_credits=23.0).kie().json()
+def test_a_create_that_the_credits_do_not_cover_is_refused(open_client: Any) -> None:
+    answer = open_client(kie_credits=23.0).kie().json()
     assert (answer["code"], answer["msg"]) == (402, "Credits insufficient")
 
 
 def test_a_failed_job_costs_nothing(client: Client) -> None:
-    client.world.fault("failed")
+    client.simulator.fault("failed")
     job = client.kie().json()["data"]["taskId"]
     record = until(lambda: (found := client.kie_record(job))["state"] == "fail" and found)
     assert (record["failCode"], record["failMsg"], record["resultJson"]) == (
@@ -154,11 +154,11 @@ def test_a_failed_job_costs_nothing(client: Client) -> None:
         "Internal Error",
         "",
     )
-    assert client.world.ledger() == []
+    assert client.simulator.ledger() == []
 
 
-def test_a_result_link_dies_after_its_hours_and_the_job_is_still_known(open_world: Any) -> None:
-    client = open_world(kie_link_hours=1.0)
+def test_a_result_link_dies_after_its_hours_and_the_job_is_still_known(open_client: Any) -> None:
+    client = open_client(kie_link_hours=1.0)
     job = client.kie().json()["data"]["taskId"]
     (url,) = json.loads(_success(client, job)["resultJson"])["resultUrls"]
     assert plain.get(url).status_code == 200
@@ -210,9 +210,9 @@ def test_an_upload_says_what_is_missing(strict: Client, body: dict[str, str], mi
 
 
 def test_a_download_url_lives_twenty_minutes_and_is_for_kies_own_files_only(
-    open_world: Any,
+    open_client: Any,
 ) -> None:
-    client = open_world(kie_link_hours=0.5)
+    client = open_client(kie_link_hours=0.5)
     (url,) = json.loads(_success(client, client.kie().json()["data"]["taskId"])["resultJson"])[
         "resultUrls"
     ]

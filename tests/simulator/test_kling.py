@@ -38,20 +38,21 @@ def test_the_door_says_what_is_wrong_with_a_key(
     if isinstance(authorization, dict):
         authorization = "Bearer " + jwt(**authorization)
     answer = plain.get(
-        strict.world.addresses["kling"] + AVATAR, headers={"Authorization": authorization}
+        strict.simulator.addresses["kling"] + AVATAR, headers={"Authorization": authorization}
     )
     assert (answer.status_code, answer.json()["code"]) == (401 if code else 200, code)
 
 
-def test_a_token_signed_as_the_documentation_shows_is_genuine(open_world: Any) -> None:
-    client = open_world(kling_access_key="AK_example", kling_secret_key="SK_example")
+def test_a_token_signed_as_the_documentation_shows_is_genuine(open_client: Any) -> None:
+    client = open_client(kling_access_key="AK_example", kling_secret_key="SK_example")
     published = (
         "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9."
         "eyJpc3MiOiJBS19leGFtcGxlIiwiZXhwIjoxNzkwMDAxODAwLCJuYmYiOjE3ODk5OTk5OTV9."
         "pduD-jwWDESHh38cXRDjb4JunLVIrl6SvmhYgv49x9Q"
     )
     answer = plain.get(
-        client.world.addresses["kling"] + AVATAR, headers={"Authorization": f"Bearer {published}"}
+        client.simulator.addresses["kling"] + AVATAR,
+        headers={"Authorization": f"Bearer {published}"},
     )
     assert answer.json()["code"] in (0, 1003, 1004)  # its time may be wrong, its signature is not
     assert published == _signed(
@@ -75,27 +76,27 @@ def test_an_external_id_is_used_once(client: Client) -> None:
     assert "data" not in again.json()
 
 
-def test_an_external_id_can_be_used_twice_where_that_is_switched_on(open_world: Any) -> None:
-    client = open_world(kling_duplicates="accept")
+def test_an_external_id_can_be_used_twice_where_that_is_switched_on(open_client: Any) -> None:
+    client = open_client(kling_duplicates="accept")
     assert [client.avatar(external_task_id="job-1").json()["code"] for _ in range(2)] == [0, 0]
 
 
 @pytest.mark.parametrize(("switch", "status"), [("1203", 404), ("1201", 400)])
-def test_an_unknown_job_gets_the_chosen_code(open_world: Any, switch: str, status: int) -> None:
-    answer = open_world(kling_unknown_task=switch).avatar_record("kling", "880000000000000001")
+def test_an_unknown_job_gets_the_chosen_code(open_client: Any, switch: str, status: int) -> None:
+    answer = open_client(kling_unknown_task=switch).avatar_record("kling", "880000000000000001")
     assert (answer.status_code, answer.json()["code"]) == (status, int(switch))
 
 
-def test_a_job_holds_its_slot_until_it_ends(open_world: Any) -> None:
-    client = open_world(kling_slots=2, speed=1.0)
+def test_a_job_holds_its_slot_until_it_ends(open_client: Any) -> None:
+    client = open_client(kling_slots=2, speed=1.0)
     assert [client.avatar().json()["code"] for _ in range(3)] == [0, 0, 1303]
     assert client.avatar().status_code == 429
     client.control("POST", "clock", speed=1000.0)
     until(lambda: client.avatar().json()["code"] == 0)
 
 
-def test_an_empty_pack_makes_no_video(open_world: Any) -> None:
-    answer = open_world(kling_units=0.0).avatar()
+def test_an_empty_pack_makes_no_video(open_client: Any) -> None:
+    answer = open_client(kling_units=0.0).avatar()
     assert (answer.status_code, answer.json()["code"], answer.json()["message"]) == (
         429,
         1102,
@@ -103,8 +104,8 @@ def test_an_empty_pack_makes_no_video(open_world: Any) -> None:
     )
 
 
-def test_pages_of_the_list_come_newest_first(open_world: Any) -> None:
-    client = open_world(kling_slots=0)
+def test_pages_of_the_list_come_newest_first(open_client: Any) -> None:
+    client = open_client(kling_slots=0)
     ids = [client.avatar().json()["data"]["task_id"] for _ in range(3)]
     pages = [
         client.call("kling", "GET", AVATAR, params={"pageNum": page, "pageSize": 2}).json()["data"]
@@ -125,8 +126,8 @@ def test_a_wrong_method_and_a_wrong_path_have_their_codes(strict: Client) -> Non
     assert strict.call("kling", "GET", "/v1/videos/nothing").json()["code"] == 1203
 
 
-def test_empty_fields_can_be_refused(open_world: Any) -> None:
-    assert open_world(kling_blanks="refuse").avatar(audio_id="").json()["code"] == 1201
+def test_empty_fields_can_be_refused(open_client: Any) -> None:
+    assert open_client(kling_blanks="refuse").avatar(audio_id="").json()["code"] == 1201
 
 
 def test_a_text_becomes_a_voice_and_the_voice_a_video(client: Client) -> None:
@@ -172,13 +173,13 @@ def test_a_voice_too_short_for_an_avatar_is_made_and_then_refused(strict: Client
     )
 
 
-def test_a_voice_can_be_used_for_thirty_days(open_world: Any) -> None:
-    client = open_world(speed=1.0)
+def test_a_voice_can_be_used_for_thirty_days(open_client: Any) -> None:
+    client = open_client(speed=1.0)
     spoken = client.call(
         "kling", "POST", "/v1/audio/tts", json=_speech("Good morning. " * 4)
     ).json()["data"]
     audio_id = spoken["task_result"]["audios"][0]["id"]
-    client.world.fault("stuck")
+    client.simulator.fault("stuck")
     client.control("POST", "clock", speed=2_000_000.0)
     made = spoken["created_at"] / 1000
     until(lambda: client.control("GET", "state")["clock"]["now"] > made + 30.1 * 86_400, 60)
@@ -194,7 +195,7 @@ def test_voices_are_listed(strict: Client) -> None:
 
 
 def test_every_documented_code_has_its_status(client: Client) -> None:
-    kling = client.world.engine.providers["kling"]
+    kling = client.simulator.engine.providers["kling"]
     assert isinstance(kling, Kling)
     documented = {
         401: range(1000, 1005),

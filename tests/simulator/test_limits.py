@@ -221,15 +221,15 @@ def test_a_url_that_kling_cannot_read_gets_the_same_words(strict: Client) -> Non
     ],
 )
 def test_a_portrait_of_a_wrong_size_is_accepted_and_fails_later(
-    open_world: Any, size: tuple[int, int], error: str
+    open_client: Any, size: tuple[int, int], error: str
 ) -> None:
-    client = open_world()
+    client = open_client()
     image = client.shelf.put(f"{size}.png".replace(" ", ""), drawn.portrait(*size))
     job = client.avatar(image=image).json()["data"]["task_id"]
     record = until(lambda: _ended(client, job))
     assert record["task_status"] == ("failed" if error else "succeed")
     assert record["task_status_msg"].startswith(error)
-    assert len(client.world.ledger()) == (0 if error else 1)
+    assert len(client.simulator.ledger()) == (0 if error else 1)
 
 
 def test_comet_refuses_a_request_without_a_prompt_in_its_own_envelope(strict: Client) -> None:

@@ -16,8 +16,8 @@ ROOT = Path(__file__).parents[2]
 PORTS = ["kie", "kling", "comet", "relay", "relay-b", "relay-d", "results", "control"]
 
 
-def test_every_request_on_the_page_is_answered(open_world: Any) -> None:
-    client = open_world(callbacks=False, kie_queries_per_second=0)
+def test_every_request_on_the_page_is_answered(open_client: Any) -> None:
+    client = open_client(callbacks=False, kie_queries_per_second=0)
     task, tried = "", 0
     for command in _commands():
         answer = _run(client, command, task)
@@ -70,7 +70,7 @@ def _run(client: Client, command: list[str], task: str) -> httpx.Response:
             url = next(words) if word == "--url" else word
     found = re.match(r"http://127\.0\.0\.1:860(\d)(.*)", url)
     assert found, url
-    address = client.world.addresses[PORTS[int(found[1])]] + found[2].replace("$TASK", task)
+    address = client.simulator.addresses[PORTS[int(found[1])]] + found[2].replace("$TASK", task)
     given: dict[str, Any] = {"files": form} if form else {"content": data}
     answer = client.http.request(
         method or ("POST" if data or form else "GET"), address, headers=headers, **given

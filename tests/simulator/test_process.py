@@ -54,7 +54,7 @@ def test_it_prints_a_line_for_each_address_with_its_key() -> None:
 
 
 def test_a_port_that_is_taken_is_named_and_nothing_starts(client: Client) -> None:
-    taken = client.world.addresses["kie"].rpartition(":")[2]
+    taken = client.simulator.addresses["kie"].rpartition(":")[2]
     command = [sys.executable, "-m", "local.simulator", "--port", taken]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False
@@ -75,8 +75,8 @@ def test_after_a_kill_it_has_the_same_ports_jobs_and_charges_and_sends_what_it_o
     tmp_path: Path, shelf: Shelf, receiver: CallbackReceiver
 ) -> None:
     flags = ["--state", str(tmp_path), "--job-seconds-per-second", "0"]
-    with running(*flags, "--speed", "1000", "--job-seconds", "50") as (process, world):
-        client = Client(world, shelf)
+    with running(*flags, "--speed", "1000", "--job-seconds", "50") as (process, simulated):
+        client = Client(simulated, shelf)
         done = client.kie(callback=receiver.address + "/done").json()["data"]["taskId"]
         until(lambda: receiver.bodies("/done"))
         client.control("POST", "clock", speed=5.0)
@@ -86,7 +86,7 @@ def test_after_a_kill_it_has_the_same_ports_jobs_and_charges_and_sends_what_it_o
         process.wait()
         client.http.close()
     with running(*flags, "--speed", "1000", "--job-seconds", "50") as (process, again):
-        assert again.addresses == world.addresses
+        assert again.addresses == simulated.addresses
         client = Client(again, shelf)
         assert client.kie_record(done)["state"] == "success"
         until(lambda: receiver.bodies("/callback"))
@@ -103,18 +103,18 @@ def test_after_a_kill_it_has_the_same_ports_jobs_and_charges_and_sends_what_it_o
 
 
 def test_what_ends_while_it_is_down_ended_when_it_should_have(
-    tmp_path: Path, open_world: Any
+    tmp_path: Path, open_client: Any
 ) -> None:
-    before = open_world(state=tmp_path, speed=1.0, job_seconds=10_000.0)
+    before = open_client(state=tmp_path, speed=1.0, job_seconds=10_000.0)
     job = before.kie().json()["data"]["taskId"]
-    before.world.stop()
-    before.world.stop = lambda: None  # the fixture would stop it once more
+    before.simulator.stop()
+    before.simulator.stop = lambda: None  # the fixture would stop it once more
     # 10000 simulator seconds pass at once: the clock's memory is set back by as much.
     _turn_back(tmp_path, 10_500.0)
-    after = open_world(state=tmp_path, speed=1.0, job_seconds=10_000.0)
+    after = open_client(state=tmp_path, speed=1.0, job_seconds=10_000.0)
     record = until(lambda: (found := after.kie_record(job)).get("state") == "success" and found)
     assert record["costTime"] == 10_000
-    assert [line["job_id"] for line in after.world.ledger()] == [job]
+    assert [line["job_id"] for line in after.simulator.ledger()] == [job]
 
 
 def test_the_ledger_has_no_secret_of_a_callback_address(
@@ -122,7 +122,7 @@ def test_the_ledger_has_no_secret_of_a_callback_address(
 ) -> None:
     secret = "k1.AbCdEfGhIjKlMnOpQrStUvWx"
     client.kie(callback=f"{receiver.address}/callbacks/kie/task-1/1/{secret}?token=hidden")
-    until(lambda: client.world.ledger())
+    until(lambda: client.simulator.ledger())
     (charge,) = client.control("GET", "ledger")["charges"]
     assert charge["callback_url"] == f"{receiver.address}/callbacks/kie/task-1/1/k1…"
     assert secret not in json.dumps(client.control("GET", "state"))
@@ -131,17 +131,19 @@ def test_the_ledger_has_no_secret_of_a_callback_address(
 def test_the_clock_says_its_speed_and_refuses_nonsense(client: Client) -> None:
     assert client.control("POST", "clock", speed=2.0)["speed"] == 2.0
     for wrong in ({"speed": 0}, {"speed": -1}, {"speed": "fast"}, {}):
-        answer = client.http.post(client.world.addresses["control"] + "/control/clock", json=wrong)
+        answer = client.http.post(
+            client.simulator.addresses["control"] + "/control/clock", json=wrong
+        )
         assert answer.status_code == 400
 
 
 def test_two_hundred_jobs_in_a_burst_are_all_made_and_charged_once(
-    open_world: Any, receiver: CallbackReceiver
+    open_client: Any, receiver: CallbackReceiver
 ) -> None:
-    client = open_world(kie_creates_per_10s=1000)
+    client = open_client(kie_creates_per_10s=1000)
     jobs = [client.kie(callback=receiver.address).json()["data"]["taskId"] for _ in range(200)]
     until(lambda: len(receiver.received) == 200, 60)
-    assert sorted(line["job_id"] for line in client.world.ledger()) == sorted(jobs)
+    assert sorted(line["job_id"] for line in client.simulator.ledger()) == sorted(jobs)
 
 
 def _turn_back(folder: Path, seconds: float) -> None:

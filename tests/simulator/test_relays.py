@@ -17,8 +17,10 @@ def test_comet_answers_a_wrong_path_with_a_redirect_or_a_page(strict: Client) ->
     assert page.headers["content-type"].startswith("text/html")
 
 
-def test_comets_avatar_query_can_be_missing_while_the_documented_one_works(open_world: Any) -> None:
-    client = open_world(comet_avatar_query=False)
+def test_comets_avatar_query_can_be_missing_while_the_documented_one_works(
+    open_client: Any,
+) -> None:
+    client = open_client(comet_avatar_query=False)
     job = client.avatar("comet").json()["data"]["task_id"]
     assert client.avatar_record("comet", job).headers["content-type"].startswith("text/html")
     found = client.call("comet", "GET", f"/kling/v1/videos/image2video/{job}").json()
@@ -107,8 +109,8 @@ def test_d_is_flat(client: Client) -> None:
 
 
 @pytest.mark.parametrize(("switch", "own"), [("yes", True), ("no", False)])
-def test_ids_are_rewritten_or_not(open_world: Any, switch: str, own: bool) -> None:
-    client = open_world(relay_rewrites=switch)
+def test_ids_are_rewritten_or_not(open_client: Any, switch: str, own: bool) -> None:
+    client = open_client(relay_rewrites=switch)
     ids = [
         client.avatar("relay").json()["data"]["task_id"],
         client.avatar("relay-b").json()["task_id"],
@@ -118,10 +120,10 @@ def test_ids_are_rewritten_or_not(open_world: Any, switch: str, own: bool) -> No
 
 @pytest.mark.parametrize(("keeps", "charges"), [(False, ["charge", "refund"]), (True, ["charge"])])
 def test_a_relay_takes_the_money_first_and_usually_gives_it_back(
-    open_world: Any, keeps: bool, charges: list[str]
+    open_client: Any, keeps: bool, charges: list[str]
 ) -> None:
-    client = open_world(relay_charges_failures=keeps)
-    client.world.fault("failed", reason="moderation")
+    client = open_client(relay_charges_failures=keeps)
+    client.simulator.fault("failed", reason="moderation")
     job = client.avatar("relay-b", external_task_id="e-1").json()["task_id"]
     record = until(
         lambda: (
@@ -130,14 +132,14 @@ def test_a_relay_takes_the_money_first_and_usually_gives_it_back(
         )
     )
     assert record["fail_reason"] == "Failure to pass the risk control system"
-    ledger = client.world.ledger()
+    ledger = client.simulator.ledger()
     assert [line["kind"] for line in ledger] == charges
     assert {line["external_id"] for line in ledger} == {"e-1"}
     assert (sum(line["amount"] for line in ledger) == 0) == (not keeps)
 
 
-def test_a_relay_can_drop_the_clients_id(open_world: Any) -> None:
-    client = open_world(relay_external_ids="drop")
+def test_a_relay_can_drop_the_clients_id(open_client: Any) -> None:
+    client = open_client(relay_external_ids="drop")
     created = client.avatar("relay", external_task_id="e-1").json()["data"]
     assert created["task_info"] == {}
     assert client.avatar_record("relay", "e-1").status_code == 400

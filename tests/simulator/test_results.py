@@ -40,7 +40,7 @@ def test_a_part_of_a_video_can_be_requested(url: str, wanted: str, part: slice) 
 
 @pytest.mark.parametrize("status", [403, 404])
 def test_a_link_is_refused(client: Client, url: str, status: int) -> None:
-    client.world.fault("link_expired", status=status, count=1)
+    client.simulator.fault("link_expired", status=status, count=1)
     assert [plain.get(url).status_code, plain.get(url).status_code] == [status, 200]
 
 
@@ -49,7 +49,7 @@ def test_a_link_is_refused(client: Client, url: str, status: int) -> None:
     [("html", b"<!DOCTYPE"), ("json", b'{"code"'), ("empty", b""), ("not_a_video", b"\x89PNG")],
 )
 def test_a_link_gives_something_else(client: Client, url: str, manner: str, start: bytes) -> None:
-    client.world.fault("wrong_content", **{"as": manner})
+    client.simulator.fault("wrong_content", **{"as": manner})
     answer = plain.get(url)
     assert answer.status_code == 200
     assert answer.content.startswith(start)
@@ -57,13 +57,13 @@ def test_a_link_gives_something_else(client: Client, url: str, manner: str, star
 
 
 def test_a_download_breaks_off(client: Client, url: str) -> None:
-    client.world.fault("wrong_content", **{"as": "truncated"})
+    client.simulator.fault("wrong_content", **{"as": "truncated"})
     with pytest.raises(httpx.RemoteProtocolError):
         plain.get(url)
 
 
 def test_a_link_redirects_to_a_private_address(client: Client, url: str) -> None:
-    client.world.fault("redirect")
+    client.simulator.fault("redirect")
     answer = plain.get(url)
     assert (answer.status_code, answer.headers["location"]) == (
         302,
@@ -72,25 +72,25 @@ def test_a_link_redirects_to_a_private_address(client: Client, url: str) -> None
 
 
 def test_a_link_is_huge(client: Client, url: str) -> None:
-    client.world.fault("huge", bytes=10_000_000_000)
+    client.simulator.fault("huge", bytes=10_000_000_000)
     with plain.stream("GET", url) as answer:
         assert answer.headers["content-length"] == "10000000000"
         assert next(answer.iter_raw())[4:8] == b"ftyp"
 
 
 def test_a_link_drips(client: Client, url: str) -> None:
-    client.world.fault("drip", bytes_per_second=100)
+    client.simulator.fault("drip", bytes_per_second=100)
     with plain.stream("GET", url) as answer:
         assert len(next(answer.iter_raw())) < 1000
 
 
 def test_there_is_nothing_where_nothing_was_put(strict: Client) -> None:
-    answer = plain.get(strict.world.addresses["results"] + "/k/nothing.mp4")
+    answer = plain.get(strict.simulator.addresses["results"] + "/k/nothing.mp4")
     assert (answer.status_code, answer.headers["content-type"]) == (404, "application/xml")
 
 
 def test_a_fault_for_one_job_leaves_the_others_links_alone(client: Client) -> None:
-    client.world.fault("link_expired", match={"prompt": "cursed"})
+    client.simulator.fault("link_expired", match={"prompt": "cursed"})
     urls: dict[str, Any] = {}
     for prompt in ("cursed", "blessed"):
         job = client.kie(prompt=prompt).json()["data"]["taskId"]

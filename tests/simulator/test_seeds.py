@@ -57,9 +57,9 @@ def test_kies_examples_make_a_job(strict: Client, example: dict[str, Any]) -> No
     ("example", "start"), [(INFINITALK, "task_infinitalk_"), (KLING_BY_KIE, "task_kling_")]
 )
 def test_kie_can_answer_as_its_documentation_does(
-    open_world: Any, example: dict[str, Any], start: str
+    open_client: Any, example: dict[str, Any], start: str
 ) -> None:
-    client = open_world(kie_shape="documented")
+    client = open_client(kie_shape="documented")
     answer = client.call("kie", "POST", "/api/v1/jobs/createTask", json=example).json()
     job_id = answer["data"].pop("taskId")
     assert job_id.startswith(start)

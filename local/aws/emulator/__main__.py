@@ -29,7 +29,7 @@ PATCHES = (
     events.name_the_version,
     events.read_a_range_of_a_version,
     events.invoke_rules_lambda_with_retries,
-    events.judge_task_tokens_by_their_machine,
+    events.authorize_task_tokens_by_their_machine,
 )
 
 

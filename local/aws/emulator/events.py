@@ -81,11 +81,11 @@ def invoke_rules_lambda_with_retries() -> None:
     eventbridge._dispatch_to_lambda = invoke
 
 
-def judge_task_tokens_by_their_machine() -> None:
-    """Gap: `states:SendTask*` is judged on the resource `*`, which a grant on the state machine
+def authorize_task_tokens_by_their_machine() -> None:
+    """Gap: `states:SendTask*` is authorized on the resource `*`, which a grant on the state machine
     does not cover.
 
-    AWS judges it on the state machine whose task the token belongs to.
+    AWS authorizes it on the state machine whose task the token belongs to.
     """
     extract: Callable[..., str] = iam_actions.extract_resource_arn
 
