@@ -16,9 +16,10 @@ from bench.requests import count
 from functions.settings import Options
 from infra.fleet import fleet
 
-# US East (N. Virginia), dollars, list prices without free tier, as published on 2026-11-21:
-# each at https://aws.amazon.com/SERVICE/pricing/
-PRICED = "us-east-1, 2026-11-21"
+# US East (N. Virginia), dollars, list prices of 2025 without free tier. They were not read off
+# AWS's pages on the day of a run: before a figure is relied on, compare them with
+# https://aws.amazon.com/SERVICE/pricing/
+PRICED = "us-east-1, list prices of 2025"
 LAMBDA_GB_SECOND = 0.0000133334  # arm64
 LAMBDA_REQUEST = 0.20e-6
 STATE = 0.025e-3
