@@ -37,6 +37,10 @@ def environment(provider: SimulatedProviders, tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "KIE_SECRET": secret, "TALKDROP_OUT": str(tmp_path / "out")}
 
 
+def hear_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def charges(provider: SimulatedProviders) -> int:
     return sum(line["kind"] == "charge" for line in provider.charges())
 
@@ -68,6 +72,8 @@ def test_a_job_whose_run_was_interrupted_is_taken_up_and_not_paid_again(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,
+        # A shell starts what runs in the background with Ctrl-C ignored, and children inherit that.
+        preexec_fn=hear_interrupts,
     )
     assert first.stdout
     lines: list[str] = []
