@@ -22,12 +22,12 @@ check: setup ## lint and types
 bench-archive: setup ## what it costs to bring a film into the archive, against other ways; some ten minutes
 	@$(PY) -m bench.archive --emulator
 
-N ?= 1000
+faults: N ?= 1000
 faults: setup ## N random schedules of faults a provider, and what they cost; N=10000 takes a while
 	@$(PY) -m tests.faults random --runs $(N)
 
-mutants: setup ## seeded faults in our own source, and what catches each
-	@$(PY) -m tests.faults mutants
+mutants: setup ## small changes of our own source, and what catches each; N=60 SEED=7 a random sample
+	@$(PY) -m tests.mutation $(if $(N),--sample $(N)) $(if $(SEED),--seed $(SEED))
 
 setup:
 	@$(PYTHON) local/prepare.py

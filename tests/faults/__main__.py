@@ -2,7 +2,6 @@
 python -m tests.faults singles [--profile kie …]
 python -m tests.faults pairs --runs 2000 [--profile kie …]
 python -m tests.faults replay PROFILE SEED          a random run again, with its trace
-python -m tests.faults mutants [NAME]
 """
 
 from __future__ import annotations
@@ -10,14 +9,14 @@ from __future__ import annotations
 import argparse
 import os
 
-from tests.faults import mutants, series
+from tests.faults import series
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["random", "singles", "pairs", "replay", "mutants"])
+    parser.add_argument("what", choices=["random", "singles", "pairs", "replay"])
     parser.add_argument("rest", nargs="*")
     parser.add_argument("--profile", action="append", choices=series.PROFILES)
     parser.add_argument("--runs", type=int, default=1000)
@@ -26,8 +25,6 @@ def main() -> int:
     asked = parser.parse_args()
     if asked.what == "replay":
         return series.replay(asked.rest[0], int(asked.rest[1]))
-    if asked.what == "mutants":
-        return _mutants(asked.rest, asked.processes)
     jobs = {"random": series.randoms, "singles": series.singles, "pairs": series.pairs}[asked.what]
     broken = 0
     print(series.HEAD)
@@ -36,15 +33,6 @@ def main() -> int:
         print(tally.line(), *tally.shown[:20], sep="\n", flush=True)
         broken += sum(tally.broken.values())
     return 1 if broken else 0
-
-
-def _mutants(names: list[str], processes: int) -> int:
-    if not names:
-        return series.hunt_all([one.name for one in mutants.MUTANTS], processes)
-    mutant = mutants.infect(names[0])
-    caught = series.hunt(mutant)
-    print(f"{'caught' if caught else 'SURVIVED'}  {mutant.name}\n          {caught}")
-    return 0 if caught else 1
 
 
 if __name__ == "__main__":
