@@ -14,7 +14,8 @@ import os
 from fnmatch import fnmatch
 from pathlib import Path
 
-from tests.mutation import equivalent, run
+from tests.mutation import equivalent, lines, run
+from tests.mutation.journal import Journal
 from tests.mutation.project import Project
 
 HERE = Path(__file__).parent
@@ -42,8 +43,9 @@ def main() -> int:
         return 0
     reasons = equivalent.reasons(project.mutants, asked.project.parent / "equivalent.toml")
     if asked.what == "run":
-        reasons = {}
-    return run.run(project, mutants, reasons, asked.processes)
+        return run.run(project, mutants, {}, Journal(None), processes=asked.processes)
+    journal = Journal(project.build / f"journal-{lines.state(project)}.jsonl")
+    return run.run(project, mutants, reasons, journal, processes=asked.processes)
 
 
 def _matching(project: Project, patterns: list[str]) -> list[str]:

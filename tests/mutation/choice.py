@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+from tests.mutation.hunts import Hunt
 from tests.mutation.lines import Map
 from tests.mutation.project import Project, Session
-from tests.mutation.sessions import Hunt, Lines
+from tests.mutation.sessions import Lines
 from tests.mutation.source import Mutant, defined
 
 

@@ -47,7 +47,7 @@ class Map:
 
 def made(project: Project) -> Map:
     """The map of this state of the files; a test that fails without any mutant ends the run."""
-    path = project.build / f"lines-{_state(project)}.pickle"
+    path = project.build / f"lines-{state(project)}.pickle"
     if path.exists():
         known: Map = pickle.loads(path.read_bytes())
         return known
@@ -65,13 +65,13 @@ def made(project: Project) -> Map:
     ]:
         raise SystemExit("these fail without any mutant:\n  " + "\n  ".join(broken))
     path.parent.mkdir(parents=True, exist_ok=True)
-    for old in path.parent.glob("lines-*.pickle"):
+    for old in path.parent.iterdir():  # what is known of other states of the files
         old.unlink()
     path.write_bytes(pickle.dumps(known))
     return known
 
 
-def _state(project: Project) -> str:
+def state(project: Project) -> str:
     """A hash of what may change what a test executes: the sessions, and all Python of the project
     but this tool's own."""
     digest = hashlib.sha256(repr(project.sessions).encode())

@@ -7,15 +7,17 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from tests.mutation import sessions
 from tests.mutation.choice import Choice
 from tests.mutation.forks import in_a_fork
+from tests.mutation.hunts import Hunt, Likely
+from tests.mutation.journal import Journal, Verdict
 from tests.mutation.lines import made
-from tests.mutation.project import Project, Session
-from tests.mutation.sessions import Hunt, Verdict
+from tests.mutation.project import Project
+from tests.mutation.sessions import Phase, Verdicts
 from tests.mutation.source import Mutant
 
 CHEAP_SECONDS = 0.1
@@ -25,15 +27,17 @@ GOAL = 0.95
 
 @dataclass
 class Report:
-    """What is known of each mutant so far."""
+    """What is known of each mutant so far; `survived` says by its id which phases it has."""
 
-    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    killed: dict[str, Verdict] = field(default_factory=dict)
+    survived: set[tuple[str, str]] = field(default_factory=set)
     reached: set[str] = field(default_factory=set)
+    likely: Likely = field(default_factory=Likely)
 
     def is_open(self, mutant: Mutant) -> bool:
-        return mutant.id not in self.verdicts
+        return mutant.id not in self.killed
 
-    def take(self, verdicts: list[tuple[Hunt, Verdict]]) -> list[Hunt]:
+    def take(self, verdicts: Verdicts) -> list[Hunt]:
         """Note what was caught; whoever must be imported anew comes back. A test that fails with
         nothing changed has caught nobody."""
         liars = {verdict.by for one, verdict in verdicts if one.mutant is None and verdict.by}
@@ -41,7 +45,8 @@ class Report:
             print(f"{test} FAILS with nothing changed: what it caught does not count", flush=True)
         for one, verdict in verdicts:
             if one.mutant and verdict.by and verdict.by not in liars:
-                self.verdicts[one.mutant.id] = verdict
+                self.killed[one.mutant.id] = verdict
+                self.likely.note(one.mutant, verdict.by)
         return [one for one, verdict in verdicts if verdict.anew]
 
 
@@ -51,26 +56,37 @@ def sample(ids: Iterable[str], count: int | None, seed: int) -> list[str]:
     return ordered if is_all else random.Random(seed).sample(ordered, count or 0)
 
 
-def run(project: Project, mutants: list[Mutant], equivalent: dict[str, str], processes: int) -> int:
+def run(
+    project: Project,
+    mutants: list[Mutant],
+    equivalent: dict[str, str],
+    journal: Journal,
+    *,
+    processes: int,
+) -> int:
     """Each mutant against the tests that execute it, until one catches it. 0 when enough were."""
     counted = [one for one in mutants if one.id not in equivalent]
-    print(f"{len(counted)} mutants, {processes} at a time", flush=True)
     skipped = {one.id: equivalent[one.id] for one in mutants if one.id in equivalent}
-    return _conclude(project, counted, skipped, _hunted(project, counted, processes))
+    report = Report(*journal.read())
+    print(f"{len(counted)} mutants, {processes} at a time", flush=True)
+    if known := len([one for one in counted if not report.is_open(one)]):
+        print(f"{known} of them were killed by a run before this one, for these very files")
+    _hunt_all(project, counted, report, journal, processes)
+    return _conclude(project, counted, skipped, report)
 
 
-def _hunted(project: Project, mutants: list[Mutant], processes: int) -> Report:
-    choice, report = Choice(project, made(project)), Report()
+def _hunt_all(
+    project: Project, mutants: list[Mutant], report: Report, journal: Journal, processes: int
+) -> None:
+    choice = Choice(project, made(project))
     for is_cheap in (True, False):
         for session in project.sessions:
+            name = f"{session.name}, {'cheap' if is_cheap else 'costly'}"
             left = [one for one in mutants if report.is_open(one)]
             hunts = [choice.hunt(session, mutant, BUDGET_SECONDS) for mutant in left]
             hunts = [one for one in (_of_cost(one, is_cheap) for one in hunts) if one.tests]
-            began = time.monotonic()
-            print(f"{session.name}, {'cheap' if is_cheap else 'costly'}: {len(hunts)} mutants")
-            _phase(choice, report, session, hunts, processes)
-            print(f"    {time.monotonic() - began:.0f} s", flush=True)
-    return report
+            phase = Phase(name, project, session, hunts, report.likely, journal, processes)
+            _play(phase, choice, report)
 
 
 def _of_cost(one: Hunt, is_cheap: bool) -> Hunt:
@@ -78,21 +94,23 @@ def _of_cost(one: Hunt, is_cheap: bool) -> Hunt:
     return Hunt(one.mutant, tuple(tests))
 
 
-def _phase(
-    choice: Choice, report: Report, session: Session, hunts: list[Hunt], processes: int
-) -> None:
+def _play(phase: Phase, choice: Choice, report: Report) -> None:
     """Tests of one session against what nothing has caught so far."""
     in_place, anew = list[Hunt](), list[Hunt]()
-    for one in hunts:
+    for one in phase.hunts:
         assert one.mutant
-        (anew if choice.is_imported(one.mutant) else in_place).append(one)
         report.reached.add(one.mutant.id)
+        if (one.mutant.id, phase.name) not in report.survived:
+            (anew if choice.is_imported(one.mutant) else in_place).append(one)
+    print(f"{phase.name}: {len(in_place)} mutants in place, {len(anew)} anew", flush=True)
+    began = time.monotonic()
     if in_place:
-        work = partial(sessions.hunt, choice.project, session, controlled(in_place), processes)
-        anew += report.take(in_a_fork(work))
+        play = partial(sessions.hunt, replace(phase, hunts=controlled(in_place)))
+        anew += report.take(in_a_fork(play))
     if anew:
-        work = partial(sessions.hunt_anew, choice.project, session, controlled(anew), processes)
-        report.take(in_a_fork(work))
+        play = partial(sessions.hunt_anew, replace(phase, hunts=controlled(anew)))
+        report.take(in_a_fork(play))
+    print(f"    {time.monotonic() - began:.0f} s", flush=True)
 
 
 def controlled(hunts: list[Hunt]) -> list[Hunt]:
@@ -112,9 +130,9 @@ def _conclude(
     path = project.root / "build" / "mutants.json"
     path.parent.mkdir(exist_ok=True)
     killed = {
-        one.id: {"by": found.by, "why": found.why, "seconds": round(found.seconds, 2)}
+        one.id: {"by": found.by, "why": found.why}
         for one in mutants
-        if (found := report.verdicts.get(one.id))
+        if (found := report.killed.get(one.id))
     }
     told = {
         "survived": [

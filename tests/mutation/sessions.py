@@ -9,7 +9,6 @@ import importlib
 import os
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -19,8 +18,9 @@ from _pytest.runner import runtestprotocol
 
 from tests.mutation import infect
 from tests.mutation.forks import Note, Outcome, pool
+from tests.mutation.hunts import Hunt, Likely
+from tests.mutation.journal import Journal, Verdict
 from tests.mutation.project import Project, Session
-from tests.mutation.source import Mutant
 
 _OPTIONS = [
     "-p",
@@ -46,23 +46,19 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Hunt:
-    """A mutant and the tests that execute it, the cheapest first, with the seconds that each
-    takes."""
+class Phase:
+    """Some of a session's tests against some mutants."""
 
-    mutant: Mutant | None  # None: nothing is changed, and nothing may be caught
-    tests: tuple[tuple[str, float], ...]
+    name: str
+    project: Project
+    session: Session
+    hunts: list[Hunt]
+    likely: Likely
+    journal: Journal
+    processes: int
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """`by`: the test that caught it, empty when none did; `why`: what it said; `anew`: it must be
-    imported anew."""
-
-    by: str = ""
-    why: str = ""
-    anew: bool = False
-    seconds: float = 0.0
+Verdicts = list[tuple[Hunt, Verdict]]
 
 
 # One run of pytest.
@@ -169,20 +165,18 @@ def look(project: Project, session: Session) -> tuple[dict[str, Seen], Lines]:
 # What the tests say of a mutant.
 
 
-def hunt(
-    project: Project, session: Session, hunts: list[Hunt], processes: int
-) -> list[tuple[Hunt, Verdict]]:
+def hunt(phase: Phase) -> Verdicts:
     """Each mutant in a fork of a process that has collected all tests: for changes inside
     functions."""
-    say = settle(project)
+    say, session = settle(phase.project), phase.session
 
-    def work(items: Items) -> list[tuple[Hunt, Verdict]]:
-        known = {test for one in hunts for test, _ in one.tests} & items.keys()
+    def work(items: Items) -> Verdicts:
+        known = {test for one in phase.hunts for test, _ in one.tests} & items.keys()
         _warm(items, sorted(known))
-        alive = infect.living(project.modules)
+        alive = infect.living(phase.project.modules)
         gc.freeze()
-        turn = functools.partial(_in_place, items, alive, project.spare_seconds)
-        return _hunt(turn, hunts, processes, say)
+        turn = functools.partial(_in_place, items, alive, phase.project.spare_seconds)
+        return _hunt(phase, turn, say)
 
     verdicts, broken = _run(session, session.paths, work)
     if broken:
@@ -191,62 +185,38 @@ def hunt(
     return list(verdicts)
 
 
-def hunt_anew(
-    project: Project, session: Session, hunts: list[Hunt], processes: int
-) -> list[tuple[Hunt, Verdict]]:
+def hunt_anew(phase: Phase) -> Verdicts:
     """Each mutant in a process that imports everything with it: for changes of what runs at
     import."""
-    say = settle(project)
-    for name in project.preloaded:
+    say = settle(phase.project)
+    for name in phase.project.preloaded:
         importlib.import_module(name)
-    turn = functools.partial(_from_the_start, session, project.spare_seconds)
-    return _hunt(turn, hunts, processes, say)
+    turn = functools.partial(_from_the_start, phase.session, phase.project.spare_seconds)
+    return _hunt(phase, turn, say)
 
 
 def _hunt(
-    turn: Callable[[Hunt, Note], dict[str, Any]],
-    hunts: list[Hunt],
-    processes: int,
-    say: Callable[[str], None],
-) -> list[tuple[Hunt, Verdict]]:
-    verdicts, likely = [], Likely()
-    for one, outcome in pool(turn, map(likely.first, hunts), processes):
+    phase: Phase, turn: Callable[[Hunt, Note], dict[str, Any]], say: Callable[[str], None]
+) -> Verdicts:
+    verdicts = []
+    for one, outcome in pool(turn, map(phase.likely.first, phase.hunts), phase.processes):
         verdict = _judge(outcome)
         verdicts.append((one, verdict))
+        if verdict.by or one.mutant:
+            phase.journal.note(phase.name, one.mutant.id if one.mutant else "", verdict)
         if verdict.by and one.mutant:
-            likely.note(one.mutant, verdict.by)
+            phase.likely.note(one.mutant, verdict.by)
             say(f"killed    {one.mutant.id}\n          {verdict.by}: {verdict.why[:120]}")
     return verdicts
-
-
-class Likely:
-    """What has caught others, most of all in the same function, is asked earlier than its cost
-    would have it."""
-
-    def __init__(self) -> None:
-        self._catches: Counter[tuple[str, str]] = Counter()
-
-    def note(self, mutant: Mutant, test: str) -> None:
-        self._catches[test, ""] += 1
-        self._catches[test, f"{mutant.module.name}:{mutant.function}"] += 5
-
-    def first(self, one: Hunt) -> Hunt:
-        place = f"{one.mutant.module.name}:{one.mutant.function}" if one.mutant else ""
-
-        def rank(told: tuple[str, float]) -> float:
-            test, seconds = told
-            return (seconds + 0.01) / (1 + self._catches[test, ""] + self._catches[test, place])
-
-        return Hunt(one.mutant, tuple(sorted(one.tests, key=rank)))
 
 
 def _judge(outcome: Outcome) -> Verdict:
     during = outcome.during or "import"
     if outcome.ended == "late":
-        return Verdict(during, "it did not end", seconds=outcome.seconds)
+        return Verdict(during, "it did not end")
     if outcome.ended == "died":
-        return Verdict(during, f"the process died {outcome.answer}", seconds=outcome.seconds)
-    return Verdict(**outcome.answer, seconds=outcome.seconds)
+        return Verdict(during, f"the process died {outcome.answer}")
+    return Verdict(**outcome.answer)
 
 
 def _warm(items: Items, known: list[str]) -> None:
