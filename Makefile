@@ -1,7 +1,6 @@
 # Everything needs Python 3.11 or newer and nothing else; name another one with PYTHON=….
 PYTHON ?= python3
 PY := .venv/bin/python
-N ?= 1000
 
 .PHONY: help run up setup setup-dev deploy audit format check test bench bench-archive faults mutants clean
 
@@ -49,11 +48,12 @@ bench: setup-dev ## what is measured, in short, and how it stands against the go
 bench-archive: setup-dev ## what it costs to bring a film into the archive, against other ways; some ten minutes
 	@$(PY) -m bench.archive --emulator
 
+faults: N ?= 1000
 faults: setup-dev ## N random schedules of faults a provider, and what they cost; N=10000 takes a while
 	@$(PY) -m tests.faults random --runs $(N)
 
-mutants: setup-dev ## seeded faults in our own source, and what catches each
-	@$(PY) -m tests.faults mutants
+mutants: setup-dev ## small changes of our own source, and what catches each; N=60 SEED=7 a random sample
+	@$(PY) -m tests.mutation $(if $(N),--sample $(N)) $(if $(SEED),--seed $(SEED))
 
 clean: ## remove all that was made, but for the videos in out/
 	rm -rf .venv build cdk.out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -3,7 +3,6 @@ python -m tests.faults singles [--profile kie …]
 python -m tests.faults pairs --runs 2000 [--profile kie …]
 python -m tests.faults unkind --runs 200 [--profile kie …]
 python -m tests.faults replay PROFILE SEED [--model MODEL] [--parts …]    with its trace
-python -m tests.faults mutants [NAME]
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from tests.faults import mutants, series
+from tests.faults import series
 from tests.faults.replays import Replay
 
 
@@ -19,9 +18,7 @@ def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "what", choices=["random", "singles", "pairs", "unkind", "replay", "mutants"]
-    )
+    parser.add_argument("what", choices=["random", "singles", "pairs", "unkind", "replay"])
     parser.add_argument("rest", nargs="*")
     parser.add_argument("--profile", action="append", choices=series.PROFILES)
     parser.add_argument("--runs", type=int, default=1000)
@@ -34,8 +31,6 @@ def main(words: list[str] | None = None) -> int:
         profile, seed = arguments.rest[0], int(arguments.rest[1])
         parts = None if arguments.parts is None else tuple(arguments.parts)
         return series.replay(Replay(profile, seed, arguments.model, parts))
-    if arguments.what == "mutants":
-        return _mutants(arguments.rest, arguments.processes)
     jobs = {
         "random": series.randoms,
         "singles": series.singles,
@@ -51,15 +46,6 @@ def main(words: list[str] | None = None) -> int:
         print(tally.line(), tally.causes(), *tally.shown[:20], sep="\n", flush=True)
         broken += sum(tally.broken.values())
     return 1 if broken else 0
-
-
-def _mutants(names: list[str], processes: int) -> int:
-    if not names:
-        return series.hunt_all([one.name for one in mutants.MUTANTS], processes)
-    mutant = mutants.infect(names[0])
-    caught = series.hunt(mutant)
-    print(f"{'caught' if caught else 'SURVIVED'}  {mutant.name}\n          {caught}")
-    return 0 if caught else 1
 
 
 if __name__ == "__main__":

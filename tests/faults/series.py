@@ -1,21 +1,16 @@
-"""Many runs: shared out over processes, counted, one line a provider; and the hunt for the
-mutants."""
+"""Many runs: shared out over processes, counted, one line a provider."""
 
 from __future__ import annotations
 
 import multiprocessing
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain
 from typing import NamedTuple
 
-from tests.faults import mutants
 from tests.faults.replays import Replay, shrunk
 from tests.faults.runs import Result
 
@@ -200,44 +195,3 @@ def replay(run: Replay) -> int:
     print("not ordinary in it:", *result.made, sep="\n  ")
     print(result.broke or "nothing broke", dict(result.statuses), f"{result.charges} charges")
     return 1 if result.broke else 0
-
-
-def hunt(mutant: mutants.Mutant) -> str:
-    """What catches this mutant. Empty: it survived."""
-    try:
-        return _hunt(mutant)
-    except AssertionError as broken:  # it does not even get through a schedule without faults
-        return str(broken)[:200]
-
-
-def _hunt(mutant: mutants.Mutant) -> str:
-    """A scene made for it, random schedules, single faults, and more random schedules, until one
-    breaks."""
-    if mutant.scene:
-        from tests.faults import scenes
-
-        if broke := getattr(scenes, mutant.scene)(mutant.profile):
-            return f"{broke}"
-    quick = (one_random(mutant.profile, seed) for seed in range(120))
-    longer = (one_random(mutant.profile, seed) for seed in range(120, 600))
-    for outcome in chain(quick, all_singles(mutant.profile, (1, 8)), longer):
-        if outcome[0]:
-            return f"{outcome[0][:160]} ← {outcome[1]}"
-    return ""
-
-
-def hunt_all(names: list[str], processes: int) -> int:
-    """Each in a process of its own, since a mutant is there from the first import."""
-    running: list[tuple[str, subprocess.Popen[str]]] = []
-    left, survived = list(names), 0
-    while left or running:
-        while left and len(running) < processes:
-            name = left.pop(0)
-            command = [sys.executable, "-m", "tests.faults", "mutants", name]
-            running.append((name, subprocess.Popen(command, stdout=subprocess.PIPE, text=True)))
-        name, process = running.pop(0)
-        output, _ = process.communicate()
-        survived += process.returncode != 0
-        print(output.strip() or f"FAILED    {name}", flush=True)
-    print(f"{len(names) - survived} of {len(names)} mutants were caught")
-    return survived

@@ -24,7 +24,7 @@ DOCUMENTS = (
 )
 ITSELF = Path(__file__)
 # Where the words are still being replaced.
-NOT_YET = ("tests/faults/mutants.py", "tests/mutation")
+NOT_YET: tuple[str, ...] = ()
 
 # Parts of a name, as snake_case and CamelCase divide it, and what is written instead.
 NAMES = {

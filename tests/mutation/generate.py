@@ -1,0 +1,99 @@
+"""The mutants of a package: a kind of change is a function from a place in the syntax tree to
+edits of its text."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+
+from tests.mutation import flow, values, writes
+from tests.mutation.edits import method
+from tests.mutation.source import Edit, Module, Mutant, Site, make, sites
+
+
+def modules(root: Path, package: str, excluded: list[str]) -> list[Module]:
+    """Every module of the package that no pattern excludes. A pattern that excludes nothing is an
+    error."""
+    found = {
+        path.relative_to(root).as_posix(): path for path in sorted((root / package).rglob("*.py"))
+    }
+    for pattern in excluded:
+        if not any(fnmatch(name, pattern) for name in found):
+            raise SystemExit(f"{pattern!r} excludes no module of {package}: take it out")
+    kept = {
+        name: path
+        for name, path in found.items()
+        if not any(fnmatch(name, pattern) for pattern in excluded)
+    }
+    trees = [ast.parse(path.read_text()) for path in found.values()]
+    _check_words(trees)
+    siblings = _siblings(trees)
+    return [Module(_dotted(name), path, siblings) for name, path in kept.items()]
+
+
+def _check_words(trees: list[ast.Module]) -> None:
+    """A method that nobody calls any more was renamed, and its mutants would be missing."""
+    called = {method(node) for tree in trees for node in ast.walk(tree)}
+    if uncalled := (writes.BUILDERS | writes.TRANSACTIONS | flow.PAID) - called:
+        raise SystemExit(f"nobody calls {', '.join(sorted(uncalled))}: mend writes.py or flow.py")
+
+
+def _siblings(trees: list[ast.Module]) -> dict[str, str]:
+    """The sibling before each exception that has any: those below one exception of the package, in
+    a cycle."""
+    bases = {
+        node.name: [ast.unparse(base).rpartition(".")[2] for base in node.bases]
+        for tree in trees
+        for node in tree.body
+        if isinstance(node, ast.ClassDef)
+    }
+    roots = {name for name, above in bases.items() if "Exception" in above}
+    families = [[name for name, above in bases.items() if root in above] for root in sorted(roots)]
+    return {
+        one: other
+        for family in families
+        for one, other in zip(family, family[-1:] + family[:-1], strict=True)
+    }
+
+
+def _dotted(name: str) -> str:
+    return name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def mutants(module: Module) -> Iterator[Mutant]:
+    ordinals: dict[str, int] = {}
+    seen: set[tuple[int, int, str]] = set()
+    for site in sites(module):
+        if flow.is_quiet(site):
+            continue
+        for kind, change in KINDS.items():
+            for edit in change(site):
+                mutant = make(kind, site, edit, ordinals)
+                place = (mutant.first_byte, mutant.last_byte, mutant.text)
+                if place not in seen:  # two kinds may make the same change
+                    seen.add(place)
+                    yield mutant
+
+
+Change = Callable[[Site], Iterator[Edit]]
+
+
+KINDS: dict[str, Change] = {
+    "condition": writes.conditions,
+    "field": writes.fields,
+    "entry": writes.entries,
+    "member": writes.members,
+    "compare": values.comparisons,
+    "operand": values.operands,
+    "constant": values.constants,
+    "except": flow.handled,
+    "raise": flow.raised,
+    "outcome": values.outcomes,
+    "guard": flow.guards,
+    "branch": flow.branches,
+    "again": flow.repeats,
+    "effect": flow.effects,
+    "swap": flow.swaps,
+}

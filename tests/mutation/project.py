@@ -1,0 +1,64 @@
+"""project.toml: what is mutated, and by which tests it is caught."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from functools import cached_property
+from pathlib import Path
+
+from tests.mutation import generate
+from tests.mutation.source import Module, Mutant
+
+
+@dataclass(frozen=True)
+class Session:
+    """Tests that one process of pytest may run one after the other."""
+
+    name: str
+    paths: tuple[str, ...]
+    deselected: tuple[str, ...] = ()
+
+    def has(self, test: str) -> bool:
+        return not any(fnmatch(test, pattern) for pattern in self.deselected)
+
+
+@dataclass(frozen=True)
+class Project:
+    file: Path
+    root: Path
+    package: str
+    excluded: tuple[str, ...]
+    sessions: tuple[Session, ...]
+    preloaded: tuple[str, ...]
+    spare_seconds: float
+
+    @classmethod
+    def read(cls, file: Path) -> Project:
+        content = tomllib.loads(file.read_text())
+        sessions = tuple(
+            Session(one["name"], tuple(one["paths"]), tuple(one.get("deselected", ())))
+            for one in content["session"]
+        )
+        root = (file.parent / content["root"]).resolve()
+        excluded, preloaded = (tuple(content.get(name, ())) for name in ("excluded", "preloaded"))
+        spare = float(content.get("spare_seconds", 15))
+        return cls(file, root, content["package"], excluded, sessions, preloaded, spare)
+
+    @property
+    def build(self) -> Path:
+        return self.root / "build" / "mutation"
+
+    @cached_property
+    def everything(self) -> list[Module]:
+        """Every module of the package, mutated or not."""
+        return generate.modules(self.root, self.package, [])
+
+    @cached_property
+    def modules(self) -> list[Module]:
+        return generate.modules(self.root, self.package, list(self.excluded))
+
+    @cached_property
+    def mutants(self) -> dict[str, Mutant]:
+        return {mutant.id: mutant for module in self.modules for mutant in generate.mutants(module)}

@@ -1,0 +1,25 @@
+"""The fault simulation dealt into small tests that run in this process, where a mutant is. Not
+part of `make test`."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults import series
+
+SEEDS = range(40)
+PARTS = range(0, 64, 8)  # of the sixty-four into which all single faults are dealt
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("profile", series.PROFILES)
+def test_a_random_schedule(profile: str, seed: int) -> None:
+    broken, again, *_ = series.one_random(profile, seed)
+    assert not broken, f"{broken} ← {again}"
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("profile", series.PROFILES)
+def test_single_faults(profile: str, part: int) -> None:
+    for broken, again, *_ in series.all_singles(profile, (part, 64)):
+        assert not broken, f"{broken} ← {again}"
