@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from tests.mutation import generate
 from tests.mutation.source import Module, Mutant
@@ -14,14 +15,20 @@ from tests.mutation.source import Module, Mutant
 
 @dataclass(frozen=True)
 class Session:
-    """Tests that one process of pytest may run one after the other."""
+    """Tests that one process of pytest may run one after the other. `shared`: directories whose
+    session fixtures all mutants may use at once, since each test makes what it touches anew."""
 
     name: str
     paths: tuple[str, ...]
     deselected: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
 
     def has(self, test: str) -> bool:
         return not any(fnmatch(test, pattern) for pattern in self.deselected)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,7 @@ class Project:
     def read(cls, file: Path) -> Project:
         content = tomllib.loads(file.read_text())
         sessions = tuple(
-            Session(one["name"], tuple(one["paths"]), tuple(one.get("deselected", ())))
+            Session(**{name: _frozen(value) for name, value in one.items()})
             for one in content["session"]
         )
         root = (file.parent / content["root"]).resolve()

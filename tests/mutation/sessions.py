@@ -113,9 +113,7 @@ def _play(item: pytest.Item, following: pytest.Item | None) -> str:
         if report.failed:
             crash = getattr(report.longrepr, "reprcrash", None)
             message = str(crash.message if crash else report.longrepr).strip().replace("\n", " ")
-            return (
-                message[:300] if report.when == "call" else f"{report.when}: {message[:300]}"
-            )
+            return message[:300] if report.when == "call" else f"{report.when}: {message[:300]}"
     return ""
 
 
@@ -174,7 +172,7 @@ def hunt(phase: Phase) -> Verdicts:
 
     def work(items: Items) -> Verdicts:
         known = {test for one in phase.hunts for test, _ in one.tests} & items.keys()
-        _warm(items, sorted(known))
+        _warm(items, [test for test in sorted(known) if test.startswith(session.shared)])
         alive = infect.living(phase.project.modules)
         gc.freeze()
         turn = functools.partial(_in_place, items, alive, phase.project.spare_seconds)
@@ -222,9 +220,9 @@ def _verdict_of(outcome: Outcome) -> Verdict:
 
 
 def _warm(items: Items, known: list[str]) -> None:
-    """Play a test of each directory, so that what a session shares stands before the forks; then
-    let go of the rest."""
-    first = {items[test].path.parent: items[test] for test in reversed(known)}
+    """Play a test of each directory whose session fixtures may be shared, so that they stand before
+    the forks; then let go of the rest."""
+    first = {test.rpartition("/")[0]: items[test] for test in known}
     for item in first.values():
         if broken := _play(item, item):
             raise RuntimeError(f"{item.nodeid} fails without any change: {broken}")
