@@ -109,19 +109,22 @@ def _is_withdrawn(task: Task) -> bool:
     for name, file in (("voice", task.audio), ("portrait", task.portrait)):
         if not file.get("key") or not file.get("version_id"):
             continue
-        latest = _latest_version(file)
+        latest, etag = _latest_version(file)
         if latest == file["version_id"] or (latest and task.origin != "files"):
-            continue  # who opens a task by the API names a file as it was then
+            continue  # a task opened by the API names a file as it was then
+        if name == "portrait" and etag == file.get("etag"):
+            continue  # the same bytes again are the same portrait, to intake too
         _withdraw(task, name, str(file["key"]).rpartition("/")[2], is_replaced=bool(latest))
         return True
     return False
 
 
-def _latest_version(file: StoredFile) -> str:
-    """Empty when it was deleted."""
+def _latest_version(file: StoredFile) -> tuple[str, str]:
+    """The version and the ETag that lie there now; empty when it was deleted."""
     place = {"Bucket": file["bucket"], "Key": file["key"]}
     try:
-        return str(aws("s3").head_object(**place).get("VersionId") or file["version_id"])  # type: ignore[arg-type]
+        found = aws("s3").head_object(**place)  # type: ignore[arg-type]
+        return str(found.get("VersionId") or file["version_id"]), found["ETag"].strip('"')
     except ClientError as error:
         if error.response["ResponseMetadata"]["HTTPStatusCode"] not in {403, 404}:
             raise
@@ -131,8 +134,10 @@ def _latest_version(file: StoredFile) -> str:
     except ClientError as error:
         if error.response["ResponseMetadata"]["HTTPStatusCode"] not in {403, 404}:
             raise
-        return file["version_id"]  # gone for good, or no rights: asking for its first byte tells
-    return ""
+        return file[
+            "version_id"
+        ], ""  # gone for good, or no rights: asking for its first byte tells
+    return "", ""
 
 
 def _withdraw(task: Task, what: str, name: str, *, is_replaced: bool) -> None:

@@ -57,8 +57,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Swept:
             stumbled.append(error)
     logger.remove_keys(["task_id", "attempt"])
     _probe_stopped()
-    _gauge()
     found = _walk_inbox(context)
+    _gauge()
     metrics.add_metric("Swept", MetricUnit.Count, pushed)
     if stumbled:
         raise ExceptionGroup("tasks that could not be pushed", stumbled)

@@ -504,6 +504,13 @@ def test_a_portrait_that_was_deleted_sends_the_task_back_to_its_files(
     assert shop.the_task().status is Status.WAITING
 
 
+def test_a_portrait_that_was_dropped_again_unchanged_holds_nothing_up(
+    shop: Workshop, ready: Task
+) -> None:
+    shop.drop("in/hello.png", PORTRAIT)
+    assert pay(shop, ACCEPTED).status is Status.SUBMITTED
+
+
 def test_an_accepted_job_whose_row_cannot_be_written_is_kept_by_the_queue(
     shop: Workshop, ready: Task
 ) -> None:

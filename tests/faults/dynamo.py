@@ -113,7 +113,7 @@ class Table:
             key=lambda one: order[one["pk"]["S"]].get(sort, {"S": ""})["S"],
             reverse=not ScanIndexForward,
         )
-        return {"Items": found[:Limit]}
+        return {"Items": found[:Limit], "Count": len(found[:Limit])}
 
     def forget(self, pk: str) -> None:
         """Time to live: DynamoDB removes the item itself."""
