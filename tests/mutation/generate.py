@@ -41,21 +41,25 @@ def _check_words(trees: list[ast.Module]) -> None:
 
 
 def _siblings(trees: list[ast.Module]) -> dict[str, str]:
-    """The sibling before each exception that has any: those below one exception of the package, in
-    a cycle."""
-    bases = {
-        node.name: [ast.unparse(base).rpartition(".")[2] for base in node.bases]
-        for tree in trees
-        for node in tree.body
-        if isinstance(node, ast.ClassDef)
-    }
-    roots = {name for name, above in bases.items() if "Exception" in above}
-    families = [[name for name, above in bases.items() if root in above] for root in sorted(roots)]
-    return {
-        one: other
-        for family in families
-        for one, other in zip(family, family[-1:] + family[:-1], strict=True)
-    }
+    """The sibling before each exception that has any: those of one module right below one
+    exception of the package, in a cycle."""
+    found: dict[str, str] = {}
+    for tree in trees:
+        bases = {one.name: _bases(one) for one in tree.body if isinstance(one, ast.ClassDef)}
+        for parent in {above for one in bases.values() for above in one} & bases.keys():
+            family = [name for name, above in bases.items() if parent in above]
+            if len(family) > 1 and _is_error(parent, bases):
+                found |= zip(family, family[-1:] + family[:-1], strict=True)
+    return found
+
+
+def _bases(node: ast.ClassDef) -> list[str]:
+    return [ast.unparse(base).rpartition(".")[2] for base in node.bases]
+
+
+def _is_error(name: str, bases: dict[str, list[str]]) -> bool:
+    above = bases.get(name, [])
+    return any(one.endswith(("Exception", "Error")) or _is_error(one, bases) for one in above)
 
 
 def _dotted(name: str) -> str:

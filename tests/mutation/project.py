@@ -68,4 +68,7 @@ class Project:
 
     @cached_property
     def mutants(self) -> dict[str, Mutant]:
-        return {mutant.id: mutant for module in self.modules for mutant in generate.mutants(module)}
+        found = [mutant for module in self.modules for mutant in generate.mutants(module)]
+        if missing := generate.KINDS.keys() - {mutant.kind for mutant in found}:
+            raise SystemExit(f"no mutant of kind {', '.join(sorted(missing))}: mend the tool")
+        return {mutant.id: mutant for mutant in found}
