@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from functions.inputs import drops, filetypes, request, source
+from functions.inputs import drops, filetypes, request, source, validation
 from functions.inputs.drops import Kind
-from functions.inputs.request import TaskRequest, Validation
+from functions.inputs.request import TaskRequest
+from functions.inputs.validation import Validation
 
 _HEAD_BYTES = 64
 
@@ -88,7 +89,7 @@ def check(submission: Submission, default_provider: str) -> Validation:
     flat |= {"model": submission.model, "max_usd": submission.max_usd}
     composed: TaskRequest = request.compose(flat, submission.prompt)
     voice = _source(submission.voice) if submission.voice else None
-    return request.validate(composed, _source(submission.face), voice)
+    return validation.validate(composed, _source(submission.face), voice)
 
 
 def _source(path: Path) -> source.Source:

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from functions import providers
 from functions.api.app import Problem
 from functions.api.shapes import NewTask, QuoteRequest
-from functions.inputs import drops, limits, request, url_inputs
+from functions.inputs import drops, limits, request, url_inputs, validation
 from functions.inputs.drops import File
 from functions.inputs.refusals import Refusal
 from functions.inputs.request import AUTO, TaskRequest
@@ -55,12 +55,12 @@ def new_task(body: NewTask, task_id: str) -> Task:
     )  # fmt: skip
     if urls:
         # What needs no look at the media is refused at once.
-        if refusals := request.without_media(composed, has_audio="audio" in media):
+        if refusals := validation.without_media(composed, has_audio="audio" in media):
             raise request.Refused(*refusals)
         return task
-    task, validation = url_inputs.validate(task, files)
-    if validation.refusals:
-        raise request.Refused(*validation.refusals)
+    task, found = url_inputs.validate(task, files)
+    if found.refusals:
+        raise request.Refused(*found.refusals)
     return task
 
 
@@ -82,7 +82,7 @@ def quote(body: QuoteRequest) -> Quote:
     portrait, voice = (
         files[field].source() if field in files else None for field in ("portrait", "audio")
     )
-    found = request.validate(composed, portrait, voice)
+    found = validation.validate(composed, portrait, voice)
     if found.refusals:
         raise request.Refused(*found.refusals)
     seconds = float(found.audio.seconds) if found.audio else None
@@ -91,7 +91,7 @@ def quote(body: QuoteRequest) -> Quote:
 
 def _by_length(composed: TaskRequest, seconds: float) -> Quote:
     """The cheapest of the models that may be chosen and take so long a voice."""
-    if refusals := request.without_media(composed, has_audio=True):
+    if refusals := validation.without_media(composed, has_audio=True):
         raise request.Refused(*refusals)
     models = providers.get(composed.provider).models
     chosen = list(models.values()) if composed.model == AUTO else [models[composed.model]]

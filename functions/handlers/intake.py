@@ -20,7 +20,7 @@ from aws_lambda_powertools.utilities.batch.types import PartialItemFailureRespon
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from functions.inputs import drops, request, url_inputs
+from functions.inputs import drops, request, url_inputs, validation
 from functions.inputs.audio import inspect_audio
 from functions.inputs.drops import Drop, File
 from functions.inputs.refusals import NotMedia, Refusal
@@ -157,7 +157,7 @@ def _task(drop: Drop) -> Task | None:
     try:
         composed = _request(drop, spoken)
     except request.Refused as refused:
-        return request.refuse(task, refused.refusals)
+        return validation.refuse(task, refused.refusals)
     if spoken and not composed.text:
         return None
     task = replace(
@@ -172,19 +172,19 @@ def _task(drop: Drop) -> Task | None:
     voice = None if spoken else drop.voice.source()
     if drop.portrait is None:
         return _without_portrait(task, drop, composed, voice)
-    return request.apply(task, request.validate(composed, drop.portrait.source(), voice))
+    return validation.apply(task, validation.validate(composed, drop.portrait.source(), voice))
 
 
 def _without_portrait(task: Task, drop: Drop, composed: TaskRequest, voice: Source | None) -> Task:
     """WAITING, with the reason; what is wrong already is refused at once."""
-    refusals = request.without_media(composed, has_audio=voice is not None)
+    refusals = validation.without_media(composed, has_audio=voice is not None)
     try:
         if voice:
             inspect_audio(voice)
     except NotMedia as error:
         refusals.append(error.refusal)
     if refusals:
-        return request.refuse(task, refusals)
+        return validation.refuse(task, refusals)
     folder, stem, _ = drops.split(drop.voice.key)
     message = (
         f"{drop.voice.name} waits for its portrait: drop {folder}{stem}.png or "

@@ -8,10 +8,11 @@ from dataclasses import replace
 from decimal import Decimal
 
 from functions.download import download
-from functions.inputs import drops, request
+from functions.inputs import drops, request, validation
 from functions.inputs.drops import File
 from functions.inputs.refusals import MOST_BYTES, Refusal
-from functions.inputs.request import TaskRequest, Validation
+from functions.inputs.request import TaskRequest
+from functions.inputs.validation import Validation
 from functions.settings import aws, get
 from functions.tasks import queries, queues, steps
 from functions.tasks.task import Status, Task
@@ -50,11 +51,11 @@ def validate(task: Task, files: Mapping[str, File]) -> tuple[Task, Validation]:
     portrait, voice = (
         files[field].source() if field in files else None for field in ("portrait", "audio")
     )
-    validation = request.validate(wanted, portrait, voice)
+    found = validation.validate(wanted, portrait, voice)
     with_files = replace(
         task, portrait=files["portrait"].named(), audio=files["audio"].named() if voice else {}
     )
-    return request.apply(with_files, validation), validation
+    return validation.apply(with_files, found), found
 
 
 def _fetch_media(task: Task) -> Task:
@@ -66,7 +67,7 @@ def _fetch_media(task: Task) -> Task:
                 files[field] = file
         except request.Refused as refused:
             refusals += refused.refusals
-    fetched = request.refuse(task, refusals) if refusals else validate(task, files)[0]
+    fetched = validation.refuse(task, refusals) if refusals else validate(task, files)[0]
     return steps.revise(fetched, task, why="media fetched")
 
 
@@ -83,7 +84,7 @@ def _file(task: Task, field: str) -> File | None:
 
 def _fetch(task: Task, field: str) -> File:
     url = task.imports[field]
-    most = request.largest(task.provider, task.model)[field == "audio"]
+    most = validation.largest(task.provider, task.model)[field == "audio"]
     try:
         content = download.read(
             url, max_bytes=min(most, MOST_BYTES), deadline_seconds=_SECONDS_EACH

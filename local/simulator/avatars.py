@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from local.simulator.media import Medium, UnreachableError
 
 if TYPE_CHECKING:
-    from local.simulator.kling import KlingDialect
+    from local.simulator.kling_dialect import KlingDialect
 
 MB = 1024 * 1024
 IMAGES = ("image/jpeg", "image/png")

@@ -10,7 +10,7 @@ import secrets
 from datetime import UTC, datetime
 
 from local.simulator.avatars import EXAMPLE_AUDIO_ID
-from local.simulator.kling import AVATAR, CODES, TTS, VOICES, KlingDialect
+from local.simulator.kling_dialect import AVATAR, CODES, TTS, VOICES, KlingDialect
 from local.simulator.server import Request, Response, html_response, json_response
 
 FALLBACK = "/v1/videos/image2video"  # where the documentation's list of query paths would have it

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from local.simulator.jobs import ENDED, FAILED, PROCESSING, SUBMITTED, SUCCEEDED, Job
-from local.simulator.kling import AVATAR, CODES, TTS, VOICES, KlingDialect
+from local.simulator.kling_dialect import AVATAR, CODES, TTS, VOICES, KlingDialect
 from local.simulator.rendering import FRAMES_PER_SECOND
 from local.simulator.server import Request, Response, json_response
 

@@ -9,7 +9,7 @@ from local.simulator.provider import digits
 from local.simulator.server import Request, Response, json_response
 
 if TYPE_CHECKING:
-    from local.simulator.kling import KlingDialect
+    from local.simulator.kling_dialect import KlingDialect
 
 # Some of the voices that public clients name. The real list is longer, so an unknown voice is taken
 # too.
