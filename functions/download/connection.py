@@ -1,14 +1,4 @@
-"""One exchange with a server that somebody else named: URL and addresses checked, bounded in
-headers, bytes and time.
-
-    FetchError
-    ├── ForbiddenAddress     it leads where none of ours may connect: nothing was connected
-    ├── LinkDead             the source answered that it will not give it: a fresh link may work
-    ├── Unwelcome            what it sends is not what may be sent: encoded, too large, not as
-    promised
-    └── SourceUnreachable    no answer, or it broke off, or it dripped: try later
-        ├── Changed          it cannot be gone on from where we were: another file, or no ranges
-        └── DeadlinePassed   our own time is up
+"""One exchange with a server that somebody else named, bounded in headers, bytes and time.
 
 The name is resolved once, every answer is checked, and the connection goes to a checked address
 with the name's own certificate check: a resolver that changes its mind between check and use
@@ -27,61 +17,27 @@ import time
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
-from urllib.parse import quote, urlsplit
-
-import idna
 
 from functions.download.addresses import refusal
+from functions.download.chunks import Chunks
+from functions.download.errors import (
+    DeadlinePassed,
+    FetchError,
+    ForbiddenAddress,
+    SourceUnreachable,
+    Unwelcome,
+)
+from functions.download.target import Target
 
 CONNECT_SECONDS = 10.0
 STALL_SECONDS = 15.0  # less than the 20 s or so after which S3 drops an upload that we keep waiting
 WINDOW_SECONDS = 30.0
 LEAST_BYTES_PER_SECOND = 50_000
 MOST_HEADER_BYTES = 64 << 10
-MOST_URL = 8192
-
 _BUFFER_BYTES = 16 << 10
-_HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,252}[a-z0-9_])?|[0-9a-f:.]+")
 _CONTENT_RANGE = re.compile(
     r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})"
 )  # int() raises on more than 4,300 digits
-# Of a chunk: its size, and extensions that nothing depends on.
-_CHUNK_SIZE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n]*)?\r?\n")
-_MOST_CHUNK_LINE, _MOST_TRAILERS = 8192, 100
-PLAIN = "!#$%&'()*+,/:;=?@[]~"
-
-
-class FetchError(Exception):
-    """A URL was not fetched."""
-
-
-class ForbiddenAddress(FetchError):
-    """The URL, a redirect or the resolver leads to what is not a public https server."""
-
-
-class LinkDead(FetchError):
-    """The source answered, and will not give it."""
-
-
-class Unwelcome(FetchError):
-    """The source sends what we do not take."""
-
-
-class SourceUnreachable(FetchError):
-    """No answer, or not the whole of it, or too slowly."""
-
-
-class Changed(SourceUnreachable):
-    """The source does not give the rest of what we have."""
-
-
-class DeadlinePassed(SourceUnreachable):
-    """The caller's time is up; the source may be well."""
-
-
-def bare(url: str) -> str:
-    """A URL for logs and messages: without its query, which may grant access."""
-    return url.partition("?")[0].partition("#")[0][:200]
 
 
 @dataclass
@@ -111,54 +67,6 @@ class Patience:
                     f"the source drips: {self.received} bytes in {self.waited:.0f} s"
                 )
             self.waited, self.received = 0.0, 0
-
-
-@dataclass(frozen=True)
-class Target:
-    """A URL that passed the check of its text. Its addresses are checked when they are known."""
-
-    host: str
-    port: int
-    path: str
-    is_trusted: bool
-
-
-def check(url: str, trusted_host: str) -> Target:
-    if (
-        len(url) > MOST_URL
-        or "\\" in url
-        or any(ord(character) <= 32 or ord(character) == 127 for character in url)
-    ):
-        raise ForbiddenAddress("not a URL that we read the same way as others do")
-    try:
-        parts = urlsplit(url)
-        port, host = parts.port, _ascii_host((parts.hostname or "").rstrip("."))
-        path = quote(parts.path or "/", safe=PLAIN) + (
-            f"?{quote(parts.query, safe=PLAIN)}" if parts.query else ""
-        )
-    except (ValueError, UnicodeError) as error:
-        raise ForbiddenAddress(f"not a URL: {bare(url)!a}") from error
-    if (
-        trusted_host
-        and parts.scheme == "http"
-        and parts.netloc.lower() == trusted_host.lower()
-        and port
-    ):
-        return Target(host, port, path, is_trusted=True)
-    if parts.scheme != "https" or port not in (None, 443) or "@" in parts.netloc:
-        raise ForbiddenAddress(f"only https, on port 443, without a user's name: {bare(url)}")
-    if not _HOST.fullmatch(host):
-        raise ForbiddenAddress(f"not a host: {bare(url)}")
-    return Target(host, 443, path, is_trusted=False)
-
-
-def _ascii_host(host: str) -> str:
-    """As the resolver wants it: IDNA 2008, where ß and ss are two names. An address in brackets and
-    a name with an underscore stay as they are."""
-    if host.isascii():
-        host.encode("idna")  # its lengths: no empty part, none past 63 letters
-        return host.lower()
-    return idna.encode(host, uts46=True, transitional=False).decode().lower()
 
 
 def ask(target: Target, headers: dict[str, str], patience: Patience) -> Opened:
@@ -336,7 +244,7 @@ class Opened:
         self._response = response
         self._connection = connection
         self._stream = stream
-        self._chunks = _Chunks(stream.makefile("rb")) if response.chunked else None
+        self._chunks = Chunks(stream.makefile("rb")) if response.chunked else None
         self.status = response.status
 
     def header(self, name: str) -> str:
@@ -379,47 +287,3 @@ class Opened:
     def close(self) -> None:
         self._response.close()
         self._connection.close()
-
-
-class _Chunks:
-    """A chunked body (RFC 9112, 7.1). The standard library takes an unreadable size, a missing last
-    chunk and a connection that ends there for the end of the body; here they are a break."""
-
-    def __init__(self, reader: io.BufferedReader) -> None:
-        self._reader = reader
-        self._left = 0
-        self._is_first = True
-        self._is_over = False
-
-    def readinto(self, view: memoryview) -> int:
-        if not self._left and not self._is_over:
-            self._next_chunk()
-        count = self._reader.readinto(view[: self._left])
-        self._left -= count
-        return count
-
-    def check_end(self) -> None:
-        if not self._is_over:
-            raise SourceUnreachable("the source broke off within a chunk")
-
-    def _next_chunk(self) -> None:
-        if not self._is_first and self._reader.read(2) != b"\r\n":
-            raise SourceUnreachable("the source broke off behind a chunk")
-        self._is_first = False
-        line = self._reader.readline(_MOST_CHUNK_LINE)
-        size = _CHUNK_SIZE.fullmatch(line)
-        if size is None:
-            raise SourceUnreachable("the source broke off before a chunk")
-        self._left = int(size[1], 16)
-        if not self._left:
-            self._read_trailers()
-            self._is_over = True
-
-    def _read_trailers(self) -> None:
-        for _ in range(_MOST_TRAILERS):
-            line = self._reader.readline(_MOST_CHUNK_LINE)
-            if line in (b"\r\n", b"\n"):
-                return
-            if not line.endswith(b"\n"):
-                break
-        raise SourceUnreachable("the source broke off in its trailers")

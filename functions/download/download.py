@@ -13,21 +13,17 @@ import time
 from dataclasses import dataclass, field
 from urllib.parse import quote, urljoin
 
-from functions.download.connection import (
-    PLAIN,
+from functions.download.connection import Opened, Patience, ask
+from functions.download.errors import (
     Changed,
     DeadlinePassed,
     FetchError,
     ForbiddenAddress,
     LinkDead,
-    Opened,
-    Patience,
     SourceUnreachable,
     Unwelcome,
-    ask,
-    bare,
-    check,
 )
+from functions.download.target import PLAIN, bare, check
 
 __all__ = [
     "Changed",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from functions import boxes
+from functions import movie
 from functions.inputs import filetypes, frames, ogg
 from functions.inputs.refusals import NotMedia, check_size, damaged, not_a_sound
 from functions.inputs.source import Damaged, Source
@@ -147,26 +147,26 @@ def _flac(source: Source) -> float:
 
 
 def _mp4(source: Source) -> float:
-    walk = boxes.Walk(Damaged)
+    walk = movie.Reader(Damaged)
     while walk.wants < source.size:
         walk.skip_to(walk.wants)
         walk.feed(source.read(walk.wants, walk.needs))
     walk.skip_to(source.size)
-    movie = walk.result()
-    sounds = [track for track in movie.tracks if track.kind == "soun"]
-    if any(track.kind == "vide" for track in movie.tracks):
+    found = walk.result()
+    sounds = [track for track in found.tracks if track.kind == "soun"]
+    if any(track.kind == "vide" for track in found.tracks):
         raise _not_taken(source, "a video")
     if not sounds:
         raise _not_taken(source, "an MP4 file without sound")
     for track in sounds:
         _check_codec(source, track)
-    seconds = max(movie.seconds(track) for track in sounds)
+    seconds = max(found.seconds(track) for track in sounds)
     if not seconds:
         raise Damaged("it does not say how long it is")
     return seconds
 
 
-def _check_codec(source: Source, track: boxes.Track) -> None:
+def _check_codec(source: Source, track: movie.Track) -> None:
     if track.codec in ("drms", "enca"):
         raise _not_taken(source, "a copy-protected sound")
     if track.codec != "mp4a" or track.object_type not in _MP4_OBJECT_TYPES:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from functions import boxes
+from functions import movie
 
 
 class NotAVideo(Exception):
     """What came is not a whole MP4 video."""
 
 
-class Walk(boxes.Walk):
+class Walk(movie.Reader):
     """Feed it the file from the start and call `finish` at the end; either raises NotAVideo."""
 
     def __init__(self) -> None:
@@ -19,12 +19,12 @@ class Walk(boxes.Walk):
     def finish(self) -> float:
         """The video's length in seconds. Afterwards `is_proved_whole` is False where only the
         voice's length can show that no fragment is missing at the end."""
-        movie = self.result()
-        pictures = [track for track in movie.tracks if track.kind == "vide"]
+        found = self.result()
+        pictures = [track for track in found.tracks if track.kind == "vide"]
         if not pictures:
             raise NotAVideo("it has no video track")
-        seconds = max(movie.seconds(track) for track in pictures) or movie.header_seconds
+        seconds = max(found.seconds(track) for track in pictures) or found.header_seconds
         if not seconds:
             raise NotAVideo("it lasts no time")
-        self.is_proved_whole = movie.is_indexed
+        self.is_proved_whole = found.is_indexed
         return seconds

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from functions.download.connection import (
+from functions.download.errors import (
     FetchError,
     ForbiddenAddress,
     LinkDead,

@@ -14,7 +14,7 @@ import pytest
 
 from functions import settings
 from functions.download import download
-from functions.download.connection import DeadlinePassed, SourceUnreachable
+from functions.download.errors import DeadlinePassed, SourceUnreachable
 from functions.handlers import archive
 from functions.videos.bucket import ArchiveUnavailable
 from functions.videos.multipart import PART_BYTES
