@@ -19,15 +19,18 @@ from functions.api import lookup
 from functions.inputs.request import Refused
 from functions.tasks import decisions
 from talkdrop import files, stack
-from talkdrop.client import ApiError, Damaged, Unreachable
-from talkdrop.commands import operator, screen, tasks
+from talkdrop.client import Damaged
+from talkdrop.commands import money, operator, screen, submit, tasks
+from talkdrop.commands.options import Declined
+from talkdrop.wire import ApiError, Unreachable
 
 REFUSED, UNREACHABLE, INTERRUPTED = 1, 3, 130
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, help=__doc__
 )
-app.registered_commands += [*tasks.app.registered_commands, *operator.app.registered_commands]
+for group in (submit, tasks, money, operator):
+    app.registered_commands += group.app.registered_commands
 
 
 def _version(wanted: bool) -> None:
@@ -67,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         app(args=list(sys.argv[1:] if argv is None else argv), prog_name="talkdrop")
     except SystemExit as ending:
         return ending.code if isinstance(ending.code, int) else 0
-    except (decisions.Refused, files.Unusable, tasks.Declined, lookup.NotOneTask, Refused) as no:
+    except (decisions.Refused, files.Unusable, Declined, lookup.NotOneTask, Refused) as no:
         return _ended(REFUSED, f"Refused: {no}")
     except ApiError as error:
         lines = [f"  {one['field']}: {one['message']}" for one in error.errors]

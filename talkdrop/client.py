@@ -19,10 +19,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, BinaryIO, Self, cast
 
-import boto3
 import httpx
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from functions.api.health import Health
@@ -30,29 +27,15 @@ from functions.api.offers import Models, QuoteView, UploadView
 from functions.api.views import TaskPage, TaskView
 from functions.tasks.task import Status, id_of
 from talkdrop import files, stack
+from talkdrop.wire import ApiError, Unreachable, Wire
 
 RESTING = frozenset(
     {Status.COMPLETED, Status.FAILED, Status.HELD, Status.EXPIRED, Status.CANCELLED}
 )
 _ID = re.compile(r"[0-9a-f]{4,32}")
-_TRIES = 4
-_BUSY = frozenset({429, 500, 502, 503, 504})
 _CHUNK_BYTES = 1 << 20
 
 Progress = Callable[[int, int], None]  # bytes so far, bytes in all
-
-
-class ApiError(Exception):
-    """The API refused: `status` is HTTP's, `errors` name each field and its cure."""
-
-    def __init__(self, status: int, detail: str, errors: list[dict[str, str]]) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.errors = errors
-
-
-class Unreachable(Exception):
-    """The API or a link could not be reached; the message says what to check."""
 
 
 class Damaged(Exception):
@@ -72,12 +55,11 @@ class Client:
         token: str = "",
         http: httpx.Client | None = None,
     ) -> None:
-        session: Any = boto3.session.Session()
         self.api_url = api_url.rstrip("/")
-        self._region = region or session.region_name or "us-east-1"
-        self._credentials = credentials or (None if token else session.get_credentials())
-        self._token = token
         self._http = http or httpx.Client(timeout=httpx.Timeout(60, connect=10))
+        self._wire = Wire(
+            self.api_url, self._http, region=region, credentials=credentials, token=token
+        )
 
     @classmethod
     def of_stack(cls, name: str = stack.DEFAULT) -> Self:
@@ -98,21 +80,21 @@ class Client:
     # What there is.
 
     def models(self) -> Models:
-        found: Models = self._call("GET", "/models")
+        found: Models = self._wire.call("GET", "/models")
         return found
 
     def health(self) -> Health:
-        found: Health = self._call("GET", "/health")
+        found: Health = self._wire.call("GET", "/health")
         return found
 
     def quote(self, **request: Any) -> QuoteView:
         """`audio_seconds` or keys of the inbox; provider, model and settings as for a task."""
-        found: QuoteView = self._call("POST", "/quote", body=request)
+        found: QuoteView = self._wire.call("POST", "/quote", body=request)
         return found
 
     def task(self, name: str) -> TaskView:
         """By id, by a unique beginning of it, or by its voice's key in the inbox."""
-        found: TaskView = self._call("GET", self._path(name))
+        found: TaskView = self._wire.call("GET", self._path(name))
         return found
 
     def _path(self, name: str) -> str:
@@ -126,7 +108,7 @@ class Client:
 
     def page(self, **filters: str | int | None) -> TaskPage:
         wanted = {name: str(value) for name, value in filters.items() if value not in (None, "")}
-        found: TaskPage = self._call("GET", "/tasks", query=wanted)
+        found: TaskPage = self._wire.call("GET", "/tasks", query=wanted)
         return found
 
     def tasks(self, **filters: str | int | None) -> Iterator[TaskView]:
@@ -168,7 +150,7 @@ class Client:
         if not self.is_open(key):
             for path in media.values():
                 self.upload(path, folder, progress)
-        opened: TaskView = self._call(
+        opened: TaskView = self._wire.call(
             "POST", "/tasks", body=request, headers={"Idempotency-Key": key}
         )
         return opened
@@ -192,7 +174,7 @@ class Client:
             "content_type": files.content_type(path),
             "bytes": size,
         }
-        form: UploadView = self._call("POST", "/uploads", body=body)
+        form: UploadView = self._wire.call("POST", "/uploads", body=body)
         with path.open("rb") as content:
             counted = files.Counted(content, size, progress)
             try:
@@ -246,7 +228,7 @@ class Client:
     def link(self, name: str, what: str) -> str:
         """A presigned link to the task's video, portrait, voice or manifest: a quarter of an
         hour."""
-        answer = self._send("GET", f"{self._path(name)}/{what}", {}, b"", {})
+        answer = self._wire.send("GET", f"{self._path(name)}/{what}", {}, b"", {})
         return str(answer.headers["location"])
 
     def cancel(self, name: str, why: str = "cancelled by its owner") -> str:
@@ -259,7 +241,7 @@ class Client:
         cursor: str | None = ""
         while cursor is not None:
             body = {"prefix": prefix, "why": why, "cursor": cursor}
-            page = self._call("POST", "/cancel", body=body)
+            page = self._wire.call("POST", "/cancel", body=body)
             cancelled += page["cancelled"]
             refused += page["refused"]
             cursor = page["cursor"]
@@ -279,57 +261,7 @@ class Client:
 
     def _decide(self, name: str, what: str, body: Mapping[str, Any]) -> str:
         path = f"{self._path(name)}/{what}"
-        return str(self._call("POST", path, body=body)["result"])
-
-    def _call(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        body: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Any:
-        content = b"" if body is None else json.dumps(dict(body)).encode()
-        return self._send(method, path, query or {}, content, headers or {}).json()
-
-    def _send(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str],
-        content: bytes,
-        headers: Mapping[str, str],
-    ) -> httpx.Response:
-        """Repeated where that changes nothing: every POST of ours is idempotent by its key or its
-        condition, but for a task without a key, which this client never opens."""
-        url = httpx.URL(f"{self.api_url}{path}", params=dict(query) or None)
-        for tried in range(1, _TRIES + 1):
-            last = tried == _TRIES
-            try:
-                signed = self._signed(method, str(url), content, headers)
-                answer = self._http.request(method, url, content=content, headers=signed)
-            except httpx.TransportError as error:
-                if last:
-                    message = f"{self.api_url} cannot be reached ({error}): is it up?"
-                    raise Unreachable(message) from error
-            else:
-                if answer.status_code not in _BUSY or last:
-                    return _checked(answer)
-            time.sleep(0.3 * 2**tried)
-        raise AssertionError("unreachable")
-
-    def _signed(
-        self, method: str, url: str, content: bytes, headers: Mapping[str, str]
-    ) -> dict[str, str]:
-        given = {"Content-Type": "application/json", **headers} if content else dict(headers)
-        if self._token:
-            return {**given, "Authorization": f"Bearer {self._token}"}
-        if self._credentials is None:
-            raise Unreachable("there are no AWS credentials: run aws configure, or set AWS_PROFILE")
-        request = AWSRequest(method, url, headers=given, data=content)
-        SigV4Auth(self._credentials, "execute-api", self._region).add_auth(request)
-        return dict(request.headers)
+        return str(self._wire.call("POST", path, body=body)["result"])
 
     def _stream(self, url: str, to: Path, progress: Progress | None) -> str:
         """The file behind a presigned link; answers its sha256."""
@@ -356,16 +288,3 @@ def submission_key(folder: str, media: Mapping[str, Path], request: Mapping[str,
     facts = {name: (path.name, files.sha256(path)) for name, path in media.items()}
     text = json.dumps([folder, facts, dict(request)], sort_keys=True, default=str)
     return f"submit-{hashlib.sha256(text.encode()).hexdigest()}"
-
-
-def _checked(answer: httpx.Response) -> httpx.Response:
-    if not answer.is_error:
-        return answer
-    try:
-        problem = answer.json()
-    except ValueError:
-        problem = {}
-    detail = problem.get("detail") or problem.get("message") or answer.reason_phrase
-    if answer.status_code in (401, 403):
-        detail = f"{detail}: you need execute-api:Invoke on this API, and the right AWS account"
-    raise ApiError(answer.status_code, str(detail), list(problem.get("errors", [])))

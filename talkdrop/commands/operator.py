@@ -21,12 +21,14 @@ from functions.tasks import decisions
 from functions.tasks.task import Task
 from talkdrop import explain as explanation
 from talkdrop import stack, verify
-from talkdrop.client import ApiError, Client, Unreachable
+from talkdrop.client import Client
 from talkdrop.commands import screen
+from talkdrop.commands.options import Json
+from talkdrop.wire import ApiError, Unreachable
 
 app = typer.Typer()
 
-Json = Annotated[bool, typer.Option("--json", help="JSON for machines.")]
+
 TaskName = Annotated[str, typer.Argument(metavar="TASK", help="Its id, or the first digits of it.")]
 Why = Annotated[str, typer.Option(help="The reason, for the task's history.")]
 

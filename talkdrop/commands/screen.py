@@ -149,3 +149,7 @@ def bars() -> Progress:
         transient=True,
         disable=not sys.stderr.isatty(),
     )
+
+
+def money(amount: float | None) -> str:
+    return "unknown" if amount is None else f"{amount:.4g} USD"
