@@ -1,9 +1,9 @@
 """The contract every provider keeps: three calls, a table of words, a table of limits.
 
-A provider never sleeps and never repeats a call. How a call is sent stands in `_http.py`, how it
-fails in `_errors.py`, signatures in `_webhooks.py`, limits and prices in `_models.py`; all are
-names of this module too: a provider imports nothing else of ours, except the dialect it shares
-with others.
+A provider never sleeps and never repeats a call. What passes in and out stands in `_jobs.py`, how
+a call is sent in `_http.py`, how it fails in `_errors.py`, signatures in `_webhooks.py`, limits and
+prices in `_models.py`; all are names of this module too: a provider imports nothing else of ours,
+except the dialect it shares with others.
 """
 
 from __future__ import annotations
@@ -11,11 +11,9 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from enum import StrEnum
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import httpx
 
@@ -38,6 +36,7 @@ from functions.providers._http import (
     paid_post,
     retry_after,
 )
+from functions.providers._jobs import BY_LINK, Delivery, Hint, Job, JobStatus, Media, Request
 from functions.providers._models import MB, Limits, Model, RateLimit, Reported, Setting
 from functions.providers._redact import redact, secrets_of
 from functions.providers._values import (
@@ -52,6 +51,7 @@ from functions.providers._values import (
 from functions.providers._webhooks import is_fresh, standard_is_genuine
 
 __all__ = [
+    "BY_LINK",
     "MB",
     "AccountRejected",
     "Ambiguous",
@@ -95,82 +95,6 @@ __all__ = [
 
 # What a refusal means: the error to raise, and the advice that ends its message.
 Outcome = tuple[type[ProviderError], str]
-
-
-class JobStatus(StrEnum):
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a provider says now about one unit of its work.
-
-    `charge_usd` is what the provider says it took, None where it does not say.
-    `callback_url` is the URL the provider remembers having been given: proof that a job is ours
-    (kie's `param`). `unknown_word` is a status word that stands in no table of ours: it counts as
-    running, and is worth a warning. `refused_late` is a job that was accepted and then refused for
-    want of a free slot: it runs no more and did not fail for its input, so it is not final here.
-    """
-
-    job_id: str
-    status: JobStatus
-    video_url: str | None = field(default=None, repr=False)
-    error_code: str = ""
-    error: str = ""
-    charge_usd: Decimal | None = None
-    callback_url: str | None = field(default=None, repr=False)
-    external_id: str | None = None
-    unknown_word: str = ""
-    created_at: datetime | None = None
-    refused_late: bool = False
-
-    def __post_init__(self) -> None:
-        # Providers quote the media URL that they could not fetch.
-        object.__setattr__(self, "error", redact(self.error))
-
-
-@dataclass(frozen=True)
-class Hint:
-    """What a callback's body suggests. Nothing of it is believed; `final=False` only means that the
-    execution need not be resumed."""
-
-    job_id: str | None = None
-    final: bool | None = None
-
-
-# How media reach a provider: by a link it fetches itself, as base64 in the request, or by its own
-# upload service, which takes them as they are, as base64, or fetches a link at once (that link need
-# not outlast the provider's queue).
-Delivery = Literal["url", "base64", "upload", "upload-base64", "upload-url"]
-BY_LINK: frozenset[Delivery] = frozenset({"url", "upload-url"})
-
-
-@dataclass(frozen=True)
-class Media:
-    """A portrait or a voice for the provider: a `url` where it is delivered by link, else its
-    `content`."""
-
-    name: str
-    content_type: str
-    url: str | None = field(default=None, repr=False)
-    content: bytes | None = field(default=None, repr=False)
-    delivery: Delivery = "url"
-
-
-@dataclass(frozen=True)
-class Request:
-    """One attempt. `external_id` is `<task_id>-<attempt>`: unique for ever, the key by which Kling
-    finds a lost job."""
-
-    external_id: str
-    model: str
-    portrait: Media
-    voice: Media | None
-    prompt: str
-    settings: Mapping[str, object]
-    callback_url: str | None = field(repr=False)
 
 
 # Cloudflare answered itself and says that it could not hand the request to its origin: the

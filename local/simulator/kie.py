@@ -7,7 +7,6 @@ documentation.
 from __future__ import annotations
 
 import hmac
-import json
 import math
 import secrets
 import threading
@@ -18,9 +17,10 @@ from typing import Any, NoReturn
 from local.simulator.callbacks import Letter, kie_signature
 from local.simulator.engine import Engine
 from local.simulator.faults import Subject
-from local.simulator.jobs import FAILED, PROCESSING, SUBMITTED, SUCCEEDED, Job
+from local.simulator.jobs import FAILED, Job
 from local.simulator.kie_files import Files
 from local.simulator.kie_models import MB, MODELS, SOUNDS, Model
+from local.simulator.kie_records import Records
 from local.simulator.media import Medium, UnreachableError
 from local.simulator.provider import Provider, RefusalError, digits
 from local.simulator.server import Request, Response, json_response
@@ -62,6 +62,7 @@ class Kie(Provider):
         self._creates: deque[float] = deque()
         self._queries: deque[float] = deque()
         self._files = Files(engine)
+        self._records = Records(engine)
 
     @property
     def key(self) -> str:
@@ -165,7 +166,7 @@ class Kie(Provider):
             error=self._too_long_later(body["model"], voice),
         )
         self.engine.accept(job, model.seconds)
-        data = {"taskId": job_id} | ({"recordId": job_id} if self._recorded else {})
+        data = {"taskId": job_id} | ({"recordId": job_id} if self._records.are_recorded else {})
         return self._ok(data)
 
     def _check(self, body: dict[str, Any]) -> Model:
@@ -240,7 +241,7 @@ class Kie(Provider):
         raise RefusalError(self.refuse(422, why))
 
     def _fresh_id(self, model: str) -> str:
-        if self._recorded:
+        if self._records.are_recorded:
             return self.new_id()
         family, ms = model.partition("/")[0] or "task", int(self.engine.clock.now() * 1000)
         while self.engine.book.by_id(f"task_{family}_{ms}"):
@@ -265,21 +266,10 @@ class Kie(Provider):
             return disturbed
         if job and job.status == FAILED and self.options.kie_failures == "envelope":
             return self.refuse(501, job.error[1] if job.error else "")
-        return self._ok(self._record(job, by_query=True)) if job else self.refuse(422)
+        return self._ok(self._records.of(job, by_query=True)) if job else self.refuse(422)
 
     def notice(self, job: Job) -> dict[str, Any] | None:
-        if job.status not in (SUCCEEDED, FAILED):
-            return None
-        record = self._record(job, by_query=False)
-        record["param"] = _compact(
-            {"callBackUrl": job.callback_url, "model": job.model, "input": job.request["input"]}
-        )
-        record["updateTime"] = _ms((job.ended or 0) + 0.1)
-        if job.status == FAILED:
-            record |= {"resultJson": None, "costTime": 0, "consumeCredits": 0}
-            return {"code": 501, "msg": "Playground task failed.", "data": record}
-        record["creditsConsumed"] = int(job.price)
-        return {"code": 200, "msg": "Playground task completed successfully.", "data": record}
+        return self._records.notice(job)
 
     def signature(self, letter: Letter) -> dict[str, str]:
         key, timestamp = self.options.kie_hmac_key, int(time.time())
@@ -289,57 +279,6 @@ class Kie(Provider):
             key if letter.genuine else "a forger's guess", letter.body["data"]["taskId"], timestamp
         )
         return {"X-Webhook-Timestamp": str(timestamp), "X-Webhook-Signature": signed}
-
-    def _record(self, job: Job, *, by_query: bool) -> dict[str, Any]:
-        done, failed = job.status == SUCCEEDED, job.status == FAILED
-        code, why = job.error if failed and job.error else (None, None)
-        took = (job.ended or 0) - job.created
-        record: dict[str, Any] = {
-            "taskId": job.id,
-            "model": job.model,
-            "state": (self.engine.word(job) if by_query else None) or self._state(job),
-            "param": self._param(job),
-            "resultJson": self._result(job, by_query) if done else "",
-            "failCode": code,
-            "failMsg": why,
-            "costTime": (0 if failed else int(took)) if job.ended else None,
-            "completeTime": _ms(job.ended) if job.ended else None,
-            "createTime": _ms(job.created),
-        }
-        if not self._recorded:
-            record |= {"failCode": code or "", "failMsg": why or "", "updateTime": _ms(job.updated)}
-            record |= {
-                "costTime": int(took * 1000) if done else 0,
-                "completeTime": record["completeTime"] or 0,
-            }
-            record["creditsConsumed"] = int(job.price) if done else 0
-        return record
-
-    def _state(self, job: Job) -> str:
-        if job.status in (SUCCEEDED, FAILED):
-            return "success" if job.status == SUCCEEDED else "fail"
-        if self.options.kie_states == "all":
-            early = self.engine.clock.now() < (job.processing_at + job.created) / 2
-            return {SUBMITTED: "waiting" if early else "queuing", PROCESSING: "generating"}[
-                job.status
-            ]
-        return self.options.kie_states
-
-    def _param(self, job: Job) -> str:
-        if not self._recorded:
-            return _compact(job.request)
-        param = {"input": _compact(job.request["input"])}
-        if job.callback_url:
-            param["callBackUrl"] = job.callback_url
-        return _compact(param | {"model": job.model})
-
-    def _result(self, job: Job, by_query: bool) -> str:
-        flaw = self.engine.flaw(job, by_query=by_query)
-        if flaw == "malformed_result":
-            return '{"resultUrls":["http'
-        return _compact(
-            {"resultUrls": [] if flaw == "empty_result" else [self.engine.url(job.link)]}
-        )
 
     # The rest
 
@@ -357,10 +296,6 @@ class Kie(Provider):
             self.engine.publish(path, link["file"], link["type"], 20 / 60, link["job_id"])
         )
 
-    @property
-    def _recorded(self) -> bool:
-        return self.options.kie_shape == "recorded"
-
     def _ok(self, data: Any) -> Response:
         cookie = f"JSESSIONID={secrets.token_hex(16).upper()}; Path=/; HttpOnly"
         return json_response({"code": 200, "msg": "success", "data": data}, Set_Cookie=cookie)
@@ -373,11 +308,3 @@ def _let_through(passed: deque[float], now: float, window: float, most: int) -> 
         return False
     passed.append(now)
     return True
-
-
-def _compact(body: Any) -> str:
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
-
-
-def _ms(moment: float) -> int:
-    return int(moment * 1000)
