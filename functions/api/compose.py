@@ -58,9 +58,9 @@ def new_task(body: NewTask, task_id: str) -> Task:
         if refusals := validation.without_media(composed, has_audio="audio" in media):
             raise request.Refused(*refusals)
         return task
-    task, found = url_inputs.validate(task, files)
-    if found.refusals:
-        raise request.Refused(*found.refusals)
+    task, validated = url_inputs.validate(task, files)
+    if validated.refusals:
+        raise request.Refused(*validated.refusals)
     return task
 
 

@@ -56,13 +56,36 @@ class Answer:
         return " ".join(self.text[:300].split()) or "nothing"
 
 
+@dataclass(frozen=True)
+class _Call:
+    """One request, and what it means when it could not be sent, and when its answer broke off."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    unsent: type[ProviderError]
+    broken: type[ProviderError]
+    content: Mapping[str, Any] = field(repr=False)  # httpx's own: json=, files=, data=, params=
+
+    @property
+    def host(self) -> str:
+        try:
+            return httpx.URL(self.url).host
+        except httpx.InvalidURL:
+            return "the provider"
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        key = header(self.headers, "authorization").removeprefix("Bearer ")
+        sent = secrets_in(self.content.get("json"))
+        return frozenset(sent | ({key} if len(key) >= 4 else set()))
+
+
 def paid_post(
     client: httpx.Client, url: str, *, headers: Mapping[str, str], json_body: JsonObject
 ) -> Answer:
     """The paid POST. What certainly never left is NotSent; whatever else breaks is Ambiguous."""
-    return _send(
-        client, "POST", url, headers, {"json": json_body}, unsent=NotSent, broken=Ambiguous
-    )
+    return _send(client, _Call("POST", url, headers, NotSent, Ambiguous, {"json": json_body}))
 
 
 def ask(
@@ -74,7 +97,7 @@ def ask(
 ) -> Answer:
     """A free GET; whatever breaks is Unavailable."""
     content = {"params": params, "timeout": ASK_SECONDS}
-    return _send(client, "GET", url, headers, content, unsent=Unavailable, broken=Unavailable)
+    return _send(client, _Call("GET", url, headers, Unavailable, Unavailable, content))
 
 
 def call(
@@ -87,20 +110,11 @@ def call(
 ) -> Answer:
     """A free POST (an upload; `json=`, or `files=` and `data=`): whatever breaks, nothing was
     bought."""
-    return _send(client, "POST", url, headers, content, unsent=broken, broken=broken)
+    return _send(client, _Call("POST", url, headers, broken, broken, content))
 
 
-def _send(
-    client: httpx.Client,
-    method: str,
-    url: str,
-    headers: Mapping[str, str],
-    content: Mapping[str, Any],
-    *,
-    unsent: type[ProviderError],
-    broken: type[ProviderError],
-) -> Answer:
-    request = _request(client, method, url, headers, content, unsent)
+def _send(client: httpx.Client, call: _Call) -> Answer:
+    request = _request(client, call)
     try:
         response = client.send(request, stream=True)
         try:
@@ -113,34 +127,22 @@ def _send(
         httpx.PoolTimeout,
         httpx.UnsupportedProtocol,
     ) as error:
-        raise unsent(f"could not reach {_host(url)}: {error}", code=type(error).__name__) from error
+        name = type(error).__name__
+        raise call.unsent(f"could not reach {call.host}: {error}", code=name) from error
     except httpx.HTTPError as error:
-        raise broken(
-            f"{_host(url)} broke off: {error or type(error).__name__}", code=type(error).__name__
-        ) from error
+        name = type(error).__name__
+        raise call.broken(f"{call.host} broke off: {error or name}", code=name) from error
     text = raw.decode("utf-8", "replace")
-    return Answer(
-        response.status_code, json_object(text), text, response.headers, _secrets(headers, content)
-    )
+    return Answer(response.status_code, json_object(text), text, response.headers, call.secrets)
 
 
-def _secrets(headers: Mapping[str, str], content: Mapping[str, Any]) -> frozenset[str]:
-    key = header(headers, "authorization").removeprefix("Bearer ")
-    return frozenset(secrets_in(content.get("json")) | ({key} if len(key) >= 4 else set()))
-
-
-def _request(
-    client: httpx.Client,
-    method: str,
-    url: str,
-    headers: Mapping[str, str],
-    content: Mapping[str, Any],
-    unsent: type[ProviderError],
-) -> httpx.Request:
+def _request(client: httpx.Client, call: _Call) -> httpx.Request:
     try:
-        return client.build_request(method, url, headers=dict(headers), **content)
+        return client.build_request(
+            call.method, call.url, headers=dict(call.headers), **call.content
+        )
     except httpx.InvalidURL as error:
-        raise unsent(
+        raise call.unsent(
             f"the address of the provider is not a URL: {error}", code="InvalidURL"
         ) from error
     except (TypeError, ValueError) as error:
@@ -159,13 +161,6 @@ def _read_capped(response: httpx.Response) -> bytes:
         if len(raw) > MAX_ANSWER_BYTES or time.monotonic() > deadline:
             return raw[:MAX_ANSWER_BYTES]
     return raw
-
-
-def _host(url: str) -> str:
-    try:
-        return httpx.URL(url).host
-    except httpx.InvalidURL:
-        return "the provider"
 
 
 def header(headers: Mapping[str, str], name: str) -> str:

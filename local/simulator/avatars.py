@@ -6,12 +6,10 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from local.simulator.media import Medium, UnreachableError
-
-if TYPE_CHECKING:
-    from local.simulator.kling_dialect import KlingDialect
+from local.simulator.provider import Provider
 
 MB = 1024 * 1024
 IMAGES = ("image/jpeg", "image/png")
@@ -36,6 +34,21 @@ class Trouble(Exception):
         self.code = code
 
 
+class AvatarProvider(Provider):
+    """What differs among those who take an avatar's request."""
+
+    longest_voice = 300.0
+
+    @property
+    def prompt_required(self) -> bool:
+        return False
+
+    @property
+    def blanks_refused(self) -> bool:
+        """Whether "" is a value, and a wrong one, or the same as no value."""
+        return False
+
+
 @dataclass(frozen=True)
 class AvatarRequest:
     """A request whose fields are in order; its files were not looked at yet."""
@@ -49,7 +62,7 @@ class AvatarRequest:
     external_id: str
     watermark: bool
 
-    def media(self, provider: KlingDialect) -> tuple[Medium, Medium, tuple[str, str] | None]:
+    def media(self, provider: AvatarProvider) -> tuple[Medium, Medium, tuple[str, str] | None]:
         """Portrait, voice, and what is found wrong with the portrait only later."""
         portrait = _file(self.image, provider)
         if portrait.kind not in IMAGES:
@@ -72,7 +85,7 @@ class AvatarRequest:
         return portrait, voice, _found_later(portrait)
 
 
-def avatar_request(body: dict[str, Any], provider: KlingDialect) -> AvatarRequest:
+def avatar_request(body: dict[str, Any], provider: AvatarProvider) -> AvatarRequest:
     """Trouble says which field is wrong."""
     names = (
         "image",
@@ -118,7 +131,7 @@ def _watermark(given: Any) -> bool:
     return bool(info.get("enabled", False))
 
 
-def _file(given: str, provider: KlingDialect) -> Medium:
+def _file(given: str, provider: AvatarProvider) -> Medium:
     """A URL is fetched, anything else is base64 without a prefix."""
     library = provider.engine.library
     if given == "example" and provider.name == "comet":
@@ -134,7 +147,7 @@ def _file(given: str, provider: KlingDialect) -> Medium:
         raise Trouble(NOT_BASE64) from None  # sic: also what a URL gets that could not be read
 
 
-def _spoken(audio_id: str, provider: KlingDialect) -> Medium:
+def _spoken(audio_id: str, provider: AvatarProvider) -> Medium:
     if audio_id == EXAMPLE_AUDIO_ID:
         return provider.engine.library.sample("voice.mp3")
     spoken = provider.engine.book.get("speech", audio_id)

@@ -13,11 +13,11 @@ from typing import Any
 
 from local.simulator.callbacks import Letter, Post
 from local.simulator.clock import Clock
+from local.simulator.contract import Contract, RefusalError
 from local.simulator.faults import Faults, Subject
 from local.simulator.jobs import ENDED, FAILED, PROCESSING, SUBMITTED, SUCCEEDED, Book, Job
 from local.simulator.media import Library
 from local.simulator.options import Options
-from local.simulator.provider import Provider, RefusalError
 from local.simulator.rendering import Renderer
 from local.simulator.server import Response, html_response
 
@@ -50,7 +50,7 @@ class Engine:
         self.renderer = Renderer(folder / "videos", self.library, options.renderers)
         self.post = Post(self.book, self.clock, self._sign)
         self.callbacks = options.callbacks
-        self.providers: dict[str, Provider] = {}
+        self.providers: dict[str, Contract] = {}
         self.results_address = ""
         self._chance = random.Random(options.seed or None)
 
@@ -75,7 +75,7 @@ class Engine:
     # A create comes in
 
     def receive(
-        self, provider: Provider, subject: Subject, make: Callable[[], Response]
+        self, provider: Contract, subject: Subject, make: Callable[[], Response]
     ) -> Response:
         """`make` is the provider at work; around it is what can happen to a create. RefusalError:
         no job was made."""
@@ -104,7 +104,7 @@ class Engine:
 
     def disturb(
         self,
-        provider: Provider,
+        provider: Contract,
         subject: Subject,
         place: str,
         make: Callable[[], Response] | None = None,
@@ -219,7 +219,7 @@ class Engine:
 
     # Money
 
-    def _charged_at(self, provider: Provider) -> str:
+    def _charged_at(self, provider: Contract) -> str:
         usual = "create" if provider.prepaid else "end"
         return usual if self.options.charge_at == "usual" else self.options.charge_at
 
@@ -268,7 +268,7 @@ class Engine:
             for late_body in job.held_back:
                 self.post.send(job, late_body, due + 5.0)
 
-    def _forge(self, job: Job, provider: Provider) -> None:
+    def _forge(self, job: Job, provider: Contract) -> None:
         """A callback by somebody who knows, or nearly knows, the address."""
         forged = self.faults.strike("callback_forged", job.subject)
         if not forged or not job.callback_url or job.callback_url.startswith(EXAMPLE_CALLBACK):

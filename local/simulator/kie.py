@@ -15,6 +15,7 @@ from collections import deque
 from typing import Any, NoReturn
 
 from local.simulator.callbacks import Letter, kie_signature
+from local.simulator.contract import RefusalError
 from local.simulator.engine import Engine
 from local.simulator.faults import Subject
 from local.simulator.jobs import FAILED, Job
@@ -22,7 +23,7 @@ from local.simulator.kie_files import Files
 from local.simulator.kie_models import MB, MODELS, SOUNDS, Model
 from local.simulator.kie_records import Records
 from local.simulator.media import Medium, UnreachableError
-from local.simulator.provider import Provider, RefusalError, digits
+from local.simulator.provider import Provider, digits
 from local.simulator.server import Request, Response, json_response
 
 CREATE, QUERY, CREDIT = "/api/v1/jobs/createTask", "/api/v1/jobs/recordInfo", "/api/v1/chat/credit"

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import base64
 import time
-import uuid
 from typing import Any
 
-from local.simulator.avatars import AvatarRequest, Trouble, avatar_request
+from local.simulator.avatars import AvatarProvider, AvatarRequest, Trouble, avatar_request
 from local.simulator.callbacks import Letter, standard_webhooks_signature
+from local.simulator.contract import RefusalError
 from local.simulator.engine import FORGED_LINK
 from local.simulator.faults import Subject
 from local.simulator.jobs import FAILED, PROCESSING, SUBMITTED, SUCCEEDED, Job
-from local.simulator.provider import Provider, RefusalError, digits
+from local.simulator.provider import digits
 from local.simulator.server import Request, Response, json_response
-from local.simulator.speech import Speech
+from local.simulator.speech import Speech, SpeechProvider
 
 AVATAR, TTS, VOICES = "/v1/videos/avatar/image2video", "/v1/audio/tts", "/v1/general/presets-voices"
 
@@ -51,31 +51,17 @@ UNITS_PER_SECOND = {"std": 0.4, "pro": 0.8}
 USUAL_SECONDS = {"std": (150.0, 5.0), "pro": (200.0, 8.0)}
 
 
-class KlingDialect(Provider):
+class KlingDialect(AvatarProvider, SpeechProvider):
     """Create, query and callbacks in Kling's words; who speaks it differs in paths, refusals and
     prices."""
 
     prefix = ""
-    longest_voice = 300.0
     unit, rates = "units", UNITS_PER_SECOND
     request_id_on_create = True
 
     @property
-    def prompt_required(self) -> bool:
-        return False
-
-    @property
-    def blanks_refused(self) -> bool:
-        """Whether "" is a value, and a wrong one, or the same as no value."""
-        return False
-
-    @property
     def speech(self) -> Speech:
         return Speech(self)
-
-    def envelope(self, data: Any, *, request_id: bool = True) -> dict[str, Any]:
-        fields: dict[str, Any] = {"code": 0, "message": "SUCCEED"}
-        return fields | ({"request_id": str(uuid.uuid4())} if request_id else {}) | {"data": data}
 
     def failure(self, reason: str) -> tuple[str, str]:
         known = {

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import uuid
+from typing import Any
 
 from local.simulator.faults import Subject
-from local.simulator.provider import digits
+from local.simulator.provider import Provider, digits
 from local.simulator.server import Request, Response, json_response
-
-if TYPE_CHECKING:
-    from local.simulator.kling_dialect import KlingDialect
 
 # Some of the voices that public clients name. The real list is longer, so an unknown voice is taken
 # too.
@@ -29,10 +27,18 @@ NAMES = {
 SPEECH_SECONDS = 8.0
 
 
+class SpeechProvider(Provider):
+    """Whose answers are wrapped as Kling wraps them."""
+
+    def envelope(self, data: Any, *, request_id: bool = True) -> dict[str, Any]:
+        fields: dict[str, Any] = {"code": 0, "message": "SUCCEED"}
+        return fields | ({"request_id": str(uuid.uuid4())} if request_id else {}) | {"data": data}
+
+
 class Speech:
     """A text becomes an audio in one answer, or is a job to be queried."""
 
-    def __init__(self, provider: KlingDialect) -> None:
+    def __init__(self, provider: SpeechProvider) -> None:
         self._provider, self._engine = provider, provider.engine
 
     def query(self, task_id: str) -> Response:
