@@ -21,7 +21,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from functions import links, providers, secrets
 from functions.providers.base import Hint
-from functions.tasks import executions, steps
+from functions.tasks import callbacks, executions
 from functions.tasks.table import ConditionFailed, instant, now
 from functions.tasks.task import Next, Status, Task
 
@@ -108,7 +108,7 @@ def _signed(provider: str, headers: Mapping[str, str], body: bytes) -> bool:
 
 def _record(ref: links.CallbackRef, hint: Hint) -> None:
     try:
-        task = steps.record_callback(ref.task_id, ref.attempt, hint.job_id)
+        task = callbacks.record(ref.task_id, ref.attempt, hint.job_id)
     except ConditionFailed as lost:
         if lost.item:
             _record_past(ref, hint)
@@ -130,7 +130,7 @@ def _resume(task: Task) -> None:
     soon = _seconds_until_query(task)
     if task.query_pause_seconds:
         try:
-            steps.plan_soon_query(task, task.query_pause_seconds)
+            callbacks.plan_soon_query(task, task.query_pause_seconds)
         except ConditionFailed:
             return  # one is planned, and answers this callback too
     if task.task_token and executions.wake(task.task_token, Next.WATCH, soon_seconds=soon):
@@ -154,6 +154,6 @@ def _record_past(ref: links.CallbackRef, hint: Hint) -> None:
     logger.error("a callback of a past attempt: a second charge?", job_id=hint.job_id)
     metrics.add_metric("CallbackForPastAttempt", MetricUnit.Count, 1)
     try:
-        steps.record_past_callback(ref.task_id, ref.attempt, hint.job_id)
+        callbacks.record_past(ref.task_id, ref.attempt, hint.job_id)
     except ConditionFailed:
         logger.error("a callback of an attempt that never was")

@@ -183,9 +183,8 @@ def _walk_inbox(context: LambdaContext) -> int:
             "VersionIdMarker": answer.get("NextVersionIdMarker", ""),
         }
     queues.look_at(missing + waiting)
-    Update(_SWEPT).set(
-        **{"KeyMarker": "", "VersionIdMarker": "", "again_at": again_at, **start}
-    ).run()
+    cursor = {"KeyMarker": "", "VersionIdMarker": "", "again_at": again_at, **start}
+    Update(_SWEPT).set(**cursor).run()
     if missing:
         logger.warning("voices whose event was lost", count=len(missing))
         metrics.add_metric("FoundInInbox", MetricUnit.Count, len(missing))

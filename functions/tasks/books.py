@@ -219,14 +219,7 @@ def close(update: Update, task: Task, charge_usd: Decimal | None) -> Task:
     update.set(booked=[], counted_usd=charge).given(
         "{booked} = :booked", booked=list(current.booked)
     )
-    writes: list[Update | Request] = [update]
-    if current.counted_usd is not None and charge != current.counted_usd:
-        # Closed before, when it was thought to have failed: what it cost after all belongs to the
-        # day on which it came.
-        writes += [
-            Update(f"budget#{period}").add(spent_usd=charge - current.counted_usd)
-            for period in caps()
-        ]
+    writes: list[Update | Request] = [update, *_late_charge(current, charge)]
     for pk in current.booked:
         if pk.startswith("slots#"):
             writes.append(Update(pk).drop_from("leases", current.external_id))
@@ -235,7 +228,13 @@ def close(update: Update, task: Task, charge_usd: Decimal | None) -> Task:
     if current.job_id and providers.get(current.provider).tells_balance:
         writes.append(balance.Charged(current.provider, charge_usd).step())
     table.transact(*writes)
-    settled = queries.load(task.task_id)
-    if settled is None:
-        raise ConditionFailed
-    return settled
+    return queries.reload(task)
+
+
+def _late_charge(task: Task, charge_usd: Decimal) -> list[Update]:
+    """Books closed before, when the task was thought to have failed: what it cost after all belongs
+    to the day on which it came."""
+    if task.counted_usd is None or charge_usd == task.counted_usd:
+        return []
+    more = charge_usd - task.counted_usd
+    return [Update(f"budget#{period}").add(spent_usd=more) for period in caps()]

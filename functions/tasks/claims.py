@@ -26,7 +26,6 @@ from functions.tasks.task import (
     Status,
     Task,
     TaskError,
-    job_key,
 )
 
 MOST_RESENDS = 2
@@ -71,12 +70,7 @@ def claim(task: Task, provider: type[Provider], quote_usd: Decimal) -> Claim:
     _fits_the_caps(task, quote_usd)
     owner = table.nonce()
     rate_limit = books.rate_limit_of(provider)
-    bookings = {
-        f"budget {period}": books.booking(period, cap, quote_usd)
-        for period, cap in books.caps().items()
-    }
-    if rate_limit.running is not None:
-        bookings["slots"] = books.lease(provider.name, task.external_id, rate_limit.running)
+    bookings = _bookings(task, provider, rate_limit, quote_usd)
     booked = tuple(booking.pk for booking in bookings.values())
     writes: dict[str, Update | Request] = {
         "task": _intent(task, owner, quote_usd).set(booked=list(booked)),
@@ -93,6 +87,19 @@ def claim(task: Task, provider: type[Provider], quote_usd: Decimal) -> Claim:
             return claim(task, provider, quote_usd)
         _explain(task, provider, rate_limit, failed)
     return Claim(task, owner, booked)
+
+
+def _bookings(
+    task: Task, provider: type[Provider], rate_limit: RateLimit, quote_usd: Decimal
+) -> dict[str, Update]:
+    """What `books.close` settles when the attempt ends."""
+    bookings = {
+        f"budget {period}": books.booking(period, cap, quote_usd)
+        for period, cap in books.caps().items()
+    }
+    if rate_limit.running is not None:
+        bookings["slots"] = books.lease(provider.name, task.external_id, rate_limit.running)
+    return bookings
 
 
 def _fits_the_caps(task: Task, quote_usd: Decimal) -> None:
@@ -139,104 +146,35 @@ def _explain(
     task: Task, provider: type[Provider], rate_limit: RateLimit, failed: Mapping[str, str]
 ) -> None:
     """Which condition failed, and when to come back; raises AlreadyClaimed or ClaimDeferred."""
-    if failed.get("task") == "ConditionalCheckFailed":
+    refused = [name for name, why in failed.items() if why == "ConditionalCheckFailed"]
+    if "task" in refused:
         raise AlreadyClaimed(task.task_id)
-    if "breaker" in failed and failed["breaker"] == "ConditionalCheckFailed":
-        raise ClaimDeferred(
-            f"{provider.name} is stopped until its account works again",
-            books.next_trial(provider.name),
-            is_news=True,
-        )
-    for name, why in failed.items():
-        if name.startswith("budget") and why == "ConditionalCheckFailed":
-            raise ClaimDeferred(
-                f"the budget of {name.split()[1]} is used up",
-                books.next_period(name.split()[1]),
-                is_news=True,
-            )
-    if failed.get("slots") == "ConditionalCheckFailed":
-        books.drop_expired_leases(provider.name)
-        raise ClaimDeferred(
-            f"{provider.name} runs all the jobs it may",
-            now() + timedelta(seconds=random.uniform(10, 40)),  # noqa: S311
-        )
-    if failed.get("rate_limit") == "ConditionalCheckFailed":
-        raise ClaimDeferred(
-            f"{provider.name} takes no more submits this moment",
-            books.reserve_turn(provider.name, rate_limit),
-        )
+    lasting = _lasting(provider, refused)
+    if lasting is not None:
+        raise lasting
+    name = provider.name
+    if "slots" in refused:
+        books.drop_expired_leases(name)
+        until = now() + timedelta(seconds=random.uniform(10, 40))  # noqa: S311
+        raise ClaimDeferred(f"{name} runs all the jobs it may", until)
+    if "rate_limit" in refused:
+        until = books.reserve_turn(name, rate_limit)
+        raise ClaimDeferred(f"{name} takes no more submits this moment", until)
     soon = now() + timedelta(seconds=random.uniform(1, 4))  # noqa: S311 - spreads, hides nothing
     raise ClaimDeferred("the provider's counters were busy", soon)
 
 
-def accept(claimed: Claim, job_id: str) -> Task:
-    """The provider took it: SUBMITTED, with a job id that is written once and belongs to no other
-    task. Raises ConditionFailed; reasons[1] says that another task has this very job."""
-    task = claimed.task
-    return _adopt(task, job_id, [Status.SUBMITTING], claimed.owner, "talkdrop")
-
-
-def adopt(
-    task: Task, job_id: str, *, come_from: Iterable[Status], who: str = "talkdrop", why: str = ""
-) -> Task:
-    """A job that is proved to be this attempt's, found by its callback, by our id at the provider,
-    or by a person.
-
-    Raises ConditionFailed; reasons[0] says that the task is elsewhere or has another job,
-    reasons[1] that the job is another's.
-    """
-    return _adopt(task, job_id, come_from, None, who, why)
-
-
-def correct(task: Task, job_id: str, *, who: str, why: str) -> Task:
-    """A person takes back a wrong adoption: this job, and not the one that a person named before.
-    The wrong one is free again. Raises ConditionFailed."""
-    wrong = task.job_id
-    update = _taking(task, job_id, [Status.HELD, Status.FAILED], who, f"not {wrong}: {why}")
-    update.set(adopted_by=who).given("{job_id} = :wrong", wrong=wrong)
-    update.given("attribute_exists({adopted_by})")
-    update.remove("video_url", "trusted_host", "archiving_since", "archive_verdicts")
-    free = Update(job_key(task.provider, wrong)).given("{task_id} = :task", task=task.task_id)
-    table.transact(update, _only_for(task, job_id), table.delete(free), tries=20)
-    return _now(task)
-
-
-def _adopt(
-    task: Task, job_id: str, come_from: Iterable[Status], owner: str | None, who: str, why: str = ""
-) -> Task:
-    update = _taking(task, job_id, come_from, who, why)
-    if owner is None and task.never_intended:
-        # A person knows of a job that the table has no trace of: from now on the task counts as
-        # paid.
-        update.set(intended_at=stamp(now()))
-    if who != "talkdrop":
-        update.set(adopted_by=who)
-    update.given("attribute_not_exists({job_id}) OR {job_id} = :job", job=job_id)
-    if owner:
-        update.given("{owner} = :owner", owner=owner)
-    # What this loses is known nowhere else.
-    table.transact(update, _only_for(task, job_id), tries=20)
-    return _now(task)
-
-
-def _taking(task: Task, job_id: str, come_from: Iterable[Status], who: str, why: str) -> Update:
-    soon = later(seconds=600)  # an execution should be watching by then
-    line = f"{job_id}: {why}" if why else job_id
-    update = steps.step(task, Status.SUBMITTED, come_from=come_from, why=line, who=who, due_at=soon)
-    update.set(job_id=job_id, submitted_at=stamp(now()))
-    return update.remove("doubt", "doubt_why", "error", "expires_at", "waits_for", "not_before")
-
-
-def _only_for(task: Task, job_id: str) -> Update:
-    unique = Update(job_key(task.provider, job_id)).set(task_id=task.task_id, attempt=task.attempt)
-    return unique.given("attribute_not_exists({pk}) OR {task_id} = :task", task=task.task_id)
-
-
-def _now(task: Task) -> Task:
-    found = queries.load(task.task_id)
-    if found is None:
-        raise ConditionFailed
-    return found
+def _lasting(provider: type[Provider], refused: Iterable[str]) -> ClaimDeferred | None:
+    """A reason that lasts, and is worth an event: a stopped provider, a budget that is used up."""
+    if "breaker" in refused:
+        why = f"{provider.name} is stopped until its account works again"
+        return ClaimDeferred(why, books.next_trial(provider.name), is_news=True)
+    for name in refused:
+        if name.startswith("budget"):
+            period = name.split()[1]
+            why = f"the budget of {period} is used up"
+            return ClaimDeferred(why, books.next_period(period), is_news=True)
+    return None
 
 
 def hand_back(
@@ -253,15 +191,7 @@ def hand_back(
     accepted, or the same id may be sent again (`resend`). `unsent`: known because its row says that
     the POST never left, which then must still be so. `counted`: the task itself was refused, and is
     given up when that happens too often."""
-    update = steps.step(
-        task,
-        Status.READY,
-        come_from=[Status.SUBMITTING],
-        why=why,
-        due_at=stamp(until + timedelta(minutes=5)),
-    )
-    update.set(not_before=stamp(until), waits_for=why).remove("owner", "lease_until", "doubt")
-    update.remove("sent_at", "doubt_why", "speech_intended_at")
+    update = _ready_again(task, until, why).given("{owner} = :owner", owner=owner)
     if resend:
         # A callback that came since would prove a job.
         update.add(resends=1).given("{callbacks_received} = :none", none=0)
@@ -273,7 +203,14 @@ def hand_back(
         update.given(
             "attribute_not_exists({sent_at}) AND attribute_not_exists({speech_intended_at})"
         )
-    return books.close(update.given("{owner} = :owner", owner=owner), task, Decimal(0))
+    return books.close(update, task, Decimal(0))
+
+
+def _ready_again(task: Task, until: datetime, why: str) -> Update:
+    due_at = stamp(until + timedelta(minutes=5))
+    update = steps.step(task, Status.READY, come_from=[Status.SUBMITTING], why=why, due_at=due_at)
+    update.set(not_before=stamp(until), waits_for=why).remove("owner", "lease_until", "doubt")
+    return update.remove("sent_at", "doubt_why", "speech_intended_at")
 
 
 def fail(
@@ -306,20 +243,29 @@ def resubmit(task: Task, *, who: str, why: str) -> Task:
     since. Raises ConditionFailed.
 
     What the last attempt booked stays spent: it may have been."""
-    update = steps.step(
-        task, Status.READY, come_from=[Status.FAILED, Status.HELD], why=why, who=who
-    )
+    update = _next_attempt(task, who, why)
     update.given(
         "{changed_at} = :seen AND {callbacks_received} = :callbacks_received",
         seen=task.changed_at,
         callbacks_received=task.callbacks_received,
     )
     update.given("{booked} = :booked", booked=list(task.booked))
+    slots = [
+        Update(pk).drop_from("leases", task.external_id)
+        for pk in task.booked
+        if pk.startswith("slots#")
+    ]
+    table.transact(update, *slots)
+    return queries.reload(task)
+
+
+def _next_attempt(task: Task, who: str, why: str) -> Update:
+    come_from = [Status.FAILED, Status.HELD]
+    update = steps.step(task, Status.READY, come_from=come_from, why=why, who=who)
     trace = PastAttempt(
         attempt=task.attempt, job_id=task.job_id, charge_usd=task.charge_usd, error=task.error
     )
-    update.append("past", trace)
-    update.set(
+    update.append("past", trace).set(
         attempt=task.attempt + 1,
         booked=[],
         callbacks_received=0,
@@ -328,14 +274,7 @@ def resubmit(task: Task, *, who: str, why: str) -> Task:
         returns=0,
         job_hints={},
     )
-    update.remove(*_OF_ONE_ATTEMPT)
-    slots = [
-        Update(pk).drop_from("leases", task.external_id)
-        for pk in task.booked
-        if pk.startswith("slots#")
-    ]
-    table.transact(update, *slots)
-    return _now(task)
+    return update.remove(*_OF_ONE_ATTEMPT)
 
 
 # The settings stay, and with them a speech that was bought: it is the voice of every attempt.

@@ -11,7 +11,7 @@ from typing import assert_never
 
 from functions import TalkdropError, providers
 from functions.settings import options
-from functions.tasks import books, claims, executions, queues, steps
+from functions.tasks import adoption, books, claims, executions, queues, steps
 from functions.tasks.table import ConditionFailed, instant, now
 from functions.tasks.task import LATE, Next, Status, Task
 
@@ -86,9 +86,9 @@ def adopt(task: Task, job_id: str, who: str, why: str) -> str:
         )
     try:
         if corrects:
-            adopted = claims.correct(task, job_id, who=who, why=why)
+            adopted = adoption.correct(task, job_id, who=who, why=why)
         else:
-            adopted = claims.adopt(task, job_id, come_from=[task.status], who=who, why=why)
+            adopted = adoption.adopt(task, job_id, come_from=[task.status], who=who, why=why)
     except ConditionFailed as lost:
         raise Refused(_why_not_adopted(task, job_id, lost)) from lost
     _watch(adopted)

@@ -3,20 +3,33 @@ its row anew."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from typing import Any
 
 from functions.settings import aws, get
 from functions.tasks import table
-from functions.tasks.table import Item, stamp
+from functions.tasks.table import ConditionFailed, Item, stamp
 from functions.tasks.task import SHARDS, Status, Task, id_shard, key_of, list_shard
 
 _LOOKED_AT = 200  # tasks that a filtered page looks at, at most
+# https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
+_MOST_IN_A_BATCH = 100
+_BATCH_TRIES = 6
 
 
 def load(task_id: str) -> Task | None:
     item = table.read(key_of(task_id))
     return Task.of(item) if item else None
+
+
+def reload(task: Task) -> Task:
+    """The row after a transaction, which answers nothing. Raises ConditionFailed when it is
+    gone."""
+    found = load(task.task_id)
+    if found is None:
+        raise ConditionFailed
+    return found
 
 
 def matching(prefix: str) -> list[str]:
@@ -76,9 +89,36 @@ def _rows(items: list[Item], *, whole: bool) -> list[tuple[str, Task | None]]:
     """The index of all tasks holds keys alone: the rows are read by them, as they are now."""
     if whole:
         return [(str(item["created"]), Task.of(item)) for item in items]
-    rows = table.read_many([str(item["pk"]) for item in items])
+    rows = _read_many([str(item["pk"]) for item in items])
     tasks = {pk: Task.of(row) for pk, row in rows.items()}
     return [(str(item["created"]), tasks.get(str(item["pk"]))) for item in items]
+
+
+def _read_many(pks: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The items of these keys as they are now; one that is gone is left out."""
+    found: dict[str, dict[str, Any]] = {}
+    for first in range(0, len(pks), _MOST_IN_A_BATCH):
+        keys = [{"pk": {"S": pk}} for pk in pks[first : first + _MOST_IN_A_BATCH]]
+        for tried in range(1, _BATCH_TRIES + 1):
+            answer = _read_batch(keys)
+            found |= {str(item["pk"]): item for item in answer[0]}
+            keys = answer[1]
+            if not keys:
+                break
+            table.pause(tried)
+        else:
+            raise RuntimeError(f"{len(keys)} items of the table could not be read: it is throttled")
+    return found
+
+
+def _read_batch(keys: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The items, and the keys that DynamoDB left for another request."""
+    name = get().table
+    answer: Any = aws("dynamodb").batch_get_item(
+        RequestItems={name: {"Keys": keys, "ConsistentRead": True}}
+    )
+    left = answer.get("UnprocessedKeys", {}).get(name, {}).get("Keys", [])
+    return [table.plain(item) for item in answer["Responses"].get(name, [])], list(left)
 
 
 def _query_page(

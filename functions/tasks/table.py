@@ -32,9 +32,6 @@ _deserialize = TypeDeserializer().deserialize
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
 _BUSY = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
 _TRIES = 6  # within a second or two
-_MOST_IN_A_BATCH = (
-    100  # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
-)
 
 
 class ConditionFailed(TalkdropError):
@@ -208,7 +205,7 @@ class Update:
             except ClientError as error:
                 if error.response["Error"]["Code"] != "TransactionConflictException":
                     raise
-            _pause(tried)
+            pause(tried)
         return self._write()
 
     def _write(self) -> Item:
@@ -261,33 +258,6 @@ def read(pk: str) -> Item | None:
     return plain(answer["Item"]) if answer.get("Item") else None
 
 
-def read_many(pks: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The items of these keys as they are now; one that is gone is left out."""
-    found: dict[str, dict[str, Any]] = {}
-    for first in range(0, len(pks), _MOST_IN_A_BATCH):
-        keys = [{"pk": {"S": pk}} for pk in pks[first : first + _MOST_IN_A_BATCH]]
-        for tried in range(1, _TRIES + 1):
-            answer = _read_batch(keys)
-            found |= {str(item["pk"]): item for item in answer[0]}
-            keys = answer[1]
-            if not keys:
-                break
-            _pause(tried)
-        else:
-            raise RuntimeError(f"{len(keys)} items of the table could not be read: it is throttled")
-    return found
-
-
-def _read_batch(keys: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The items, and the keys that DynamoDB left for another request."""
-    name = get().table
-    answer: Any = aws("dynamodb").batch_get_item(
-        RequestItems={name: {"Keys": keys, "ConsistentRead": True}}
-    )
-    left = answer.get("UnprocessedKeys", {}).get(name, {}).get("Keys", [])
-    return [plain(item) for item in answer["Responses"].get(name, [])], list(left)
-
-
 def put_new(item: Mapping[str, Any]) -> None:
     """A new item; raises ConditionFailed with what stands there if there is one already."""
     try:
@@ -317,7 +287,7 @@ def transact(*steps: Update | Request, tries: int = _TRIES) -> None:
         except ConditionFailed as lost:
             if not is_busy(lost):
                 raise
-        _pause(tried)
+        pause(tried)
     return _transact(steps)
 
 
@@ -334,7 +304,7 @@ def is_busy(lost: ConditionFailed) -> bool:
     return bool(lost.reasons) and set(lost.reasons) - {"None"} <= _BUSY
 
 
-def _pause(tried: int) -> None:
+def pause(tried: int) -> None:
     """Waiting here, against the rule of the house, since what an invocation knows of a paid call is
     known nowhere else."""
     time.sleep(min(random.uniform(0.01, 0.03) * 2**tried, 2.0))  # noqa: S311 - spreads, hides nothing

@@ -11,7 +11,7 @@ import pytest
 from functions import providers
 from functions.handlers import intake, settle, sweep, watch
 from functions.inputs import drops
-from functions.tasks import claims, queries, steps, table
+from functions.tasks import adoption, claims, queries, steps, table
 from functions.tasks.table import Update
 from functions.tasks.task import Status, Task, key_of
 from tests.doors.conftest import CONTEXT, PORTRAIT, VOICE, Workshop, dropped, sqs_event
@@ -163,7 +163,7 @@ def test_the_time_of_the_intention_outlives_the_acceptance(shop: Workshop) -> No
     """Reconciling by credit compares it with the time at which a balance was noted."""
     claimed = claims.claim(standing(Status.READY), providers.get("kie"), Decimal("0.18"))
     Update(key_of(claimed.task.task_id)).set(intended_at=PAST).run()
-    assert claims.accept(claimed, "job-1").intended_at == PAST
+    assert adoption.accept(claimed, "job-1").intended_at == PAST
 
 
 def test_a_job_that_is_lost_is_held_once(shop: Workshop) -> None:

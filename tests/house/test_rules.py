@@ -1,7 +1,7 @@
 """The house rules that a reader could break without noticing: which way imports point, and what is
 never written.
 
-handlers → inputs, tasks, videos, download, providers, links → secrets → settings
+handlers → jobs, inputs, tasks, videos, download, providers, links → secrets → settings
 infra, local, talkdrop → functions, never the other way round
 """
 
@@ -113,6 +113,7 @@ def settled(path: Path) -> set[tuple[str, object]]:
 MAY_IMPORT = {
     "handlers": {
         "api",
+        "jobs",
         "inputs",
         "tasks",
         "videos",
@@ -124,6 +125,7 @@ MAY_IMPORT = {
     },
     "api": {"inputs", "tasks", "providers", "links", "settings"},
     "inputs": {"tasks", "download", "providers", "links", "settings", "movie"},
+    "jobs": {"tasks", "providers", "links", "secrets", "settings"},
     "tasks": {"providers", "settings"},
     "videos": {"tasks", "settings", "movie"},
     "download": set(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from functions.tasks import books, claims, queries, steps, table
+from functions.tasks import books, callbacks, claims, queries, table
 from functions.tasks.table import ConditionFailed
 from functions.tasks.task import Status, Task, key_of
 from tests.talkdrop.conftest import Account, Person
@@ -143,7 +143,7 @@ def test_a_refused_file_is_mended_and_not_sent_anew(account: Account, person: Pe
 
 def test_a_callback_during_a_decision_is_not_overruled(account: Account) -> None:
     seen = account.open("b6", error=HELD)
-    steps.record_callback(seen.task_id, 1, "kie_job_13")
+    callbacks.record(seen.task_id, 1, "kie_job_13")
     with pytest.raises(ConditionFailed):
         claims.resubmit(seen, who="ada", why="urgent")
     assert again(seen).attempt == 1
@@ -169,7 +169,7 @@ def test_a_stopped_provider_is_reopened_once(account: Account, person: Person) -
 
 def test_everything_known_of_a_task_is_on_one_page(account: Account, person: Person) -> None:
     task = account.open("d1", error=HELD, prompt="speak \x1b[2J up")
-    steps.record_callback(task.task_id, 1, "kie_job_14")
+    callbacks.record(task.task_id, 1, "kie_job_14")
     done = person.types("explain", task.task_id)
     assert done.code == 0
     for words in (

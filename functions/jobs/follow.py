@@ -1,0 +1,118 @@
+"""A known job: what the provider says about it now, and what the workflow does next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from urllib.parse import urlsplit
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+
+from functions.jobs import hints, holds
+from functions.providers import base
+from functions.providers.base import Job, JobStatus
+from functions.tasks import claims, executions, steps
+from functions.tasks.task import Next, Status, Task
+
+logger = Logger(child=True)
+metrics = Metrics()
+
+_LOST_GRACE_SECONDS = 3600
+_TRY_HELD_AGAIN_HOURS = 6
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a look found: what the workflow does next, whether every callback that stood in the row
+    has a definite answer now, and which hints came to nothing."""
+
+    next: Next
+    is_answered: bool = False
+    refuted: tuple[str, ...] = ()
+
+
+def known(task: Task, client: base.Provider) -> Look:
+    """The task has its job. Another one that is proved to be this attempt's is one too many."""
+    named = hints.look_into(task, client)
+    for other in named.proved:
+        holds.note_proved_second(task, other)
+    done = tuple(job.job_id for job in named.proved)
+    if task.status is Status.COMPLETED:
+        over = named.is_complete or not executions.may_still_come(task)
+        return Look(Next.DONE if over else Next.WATCH, named.is_complete, named.refuted + done)
+    try:
+        next = follow(task, client, client.fetch(task.job_id))
+    except base.JobNotFound as error:
+        return Look(_not_found(task, str(error)), False, named.refuted + done)
+    return Look(next, named.is_complete, named.refuted + done)
+
+
+def follow(task: Task, client: base.Provider, job: Job) -> Next:
+    """What the provider says about the job that is this task's."""
+    if job.unknown_word:
+        logger.warning("unknown status word", provider=task.provider, word=job.unknown_word)
+        metrics.add_metric("UnknownWord", MetricUnit.Count, 1)
+    if job.status is JobStatus.SUCCEEDED and job.video_url:
+        return _archive(task, client, job)
+    if job.status is JobStatus.FAILED:
+        return _failed(task, client, job)
+    return holds.overdue(task)
+
+
+def _failed(task: Task, client: base.Provider, job: Job) -> Next:
+    if task.status is Status.ARCHIVING:
+        message = f"{task.provider} made the video of job {job.job_id}, and now says that it failed"
+        holds.hold(task, "FAILED_AFTER_SUCCESS", f"{message}: look there whether it was charged")
+        return Next.WATCH
+    if task.archiving_since:  # HELD, and for a person to decide
+        return holds.overdue(task)
+    if task.status in {Status.SUBMITTED, Status.HELD}:
+        code, message = job.error_code or "JOB_FAILED", job.error or "no reason given"
+        claims.fail(
+            task, code, f"{task.provider} could not make the video: {message}",
+            come_from=[Status.SUBMITTED, Status.HELD], charge_usd=_charge_of_failed(client, job),
+            is_answered=True,
+        )  # fmt: skip
+    return Next.DONE
+
+
+def _charge_of_failed(client: base.Provider, job: Job) -> Decimal | None:
+    """What the record says; where it says nothing, what the provider documents of failed jobs."""
+    if job.charge_usd is not None:
+        return job.charge_usd
+    return Decimal(0) if client.charges_failed_jobs is False else None
+
+
+def _archive(task: Task, client: base.Provider, job: Job) -> Next:
+    if task.archiving_since and holds.age(task) > timedelta(days=holds.retention_days(task)):
+        message = f"the video of job {job.job_id} could not be archived: fetch it there by hand"
+        if task.status is not Status.HELD:
+            holds.hold(task, "NOT_ARCHIVED", message)
+        return Next.DONE
+    is_held = task.status is Status.HELD and bool(task.archiving_since)
+    if is_held and holds.hours_since(task.archive_tried_at) < _TRY_HELD_AGAIN_HOURS:
+        return Next.WATCH
+    url = str(job.video_url)
+    if task.archiving_since and url == task.video_url:
+        # This very link did not serve; what is tried next is the record's own again.
+        url = client.fresh_link(url)
+    host = urlsplit(url).netloc
+    trusted = host if host in client.credentials.get("result_hosts", []) else ""
+    keep = steps.archive_held if is_held else steps.archiving
+    keep(task, url, trusted, charge_usd=job.charge_usd)
+    return Next.ARCHIVE
+
+
+def _not_found(task: Task, why: str) -> Next:
+    """A fresh job may not be found yet; an old one that is gone may have been paid."""
+    if task.status is Status.SUBMITTED and holds.age(task) > timedelta(seconds=_LOST_GRACE_SECONDS):
+        holds.hold(
+            task,
+            "JOB_LOST",
+            f"{task.provider} does not know job {task.job_id} any more ({why}): look there"
+            + ("" if holds.is_same_account(task) else "; the key is that of another account now"),
+        )
+        return Next.WATCH
+    return holds.overdue(task)

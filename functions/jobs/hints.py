@@ -1,0 +1,81 @@
+"""The jobs that callbacks named: which of them are this attempt's, by the provider's own record.
+
+A callback is handled when every job that it may have named has a definite answer: found and proved,
+found and not ours, or not found after the time for which the provider may hide it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aws_lambda_powertools import Logger
+
+from functions import links
+from functions.jobs import holds
+from functions.providers import base
+from functions.providers.base import Job
+from functions.settings import options
+from functions.tasks.task import Task
+
+logger = Logger(child=True)
+
+_HINTS_A_LOOK = 8
+
+
+@dataclass(frozen=True)
+class Hints:
+    """What became of the jobs that callbacks named: those proved to be this attempt's, those that
+    are not, and whether none is left without an answer."""
+
+    proved: tuple[Job, ...]
+    refuted: tuple[str, ...]
+    is_complete: bool
+
+
+def look_into(task: Task, client: base.Provider) -> Hints:
+    named = others(task)
+    proved: list[Job] = []
+    refuted: list[str] = []
+    for hint in named[:_HINTS_A_LOOK]:
+        job = _fetch_hint(task, client, hint)
+        if job is None:
+            continue
+        if isinstance(job, Job) and _is_ours(task, client, job):
+            proved.append(job)
+        else:
+            refuted.append(hint)
+    is_complete = len(proved) + len(refuted) == len(named) and not task.hints_dropped
+    return Hints(tuple(proved), tuple(refuted), is_complete)
+
+
+def others(task: Task) -> list[str]:
+    return [hint for hint in task.job_hints if hint != task.job_id and hint not in task.second_jobs]
+
+
+def _fetch_hint(task: Task, client: base.Provider, hint: str) -> Job | str | None:
+    """The job; a word where there surely is none; None where there is no definite answer yet."""
+    try:
+        job = client.fetch(hint)
+    except base.JobNotFound:
+        is_old = holds.hours_since(task.job_hints[hint]) * 3600 > client.hidden_seconds
+        return "no such job" if is_old and holds.is_same_account(task) else None
+    except base.Unavailable as error:
+        logger.warning("a hint could not be looked into", job_id=hint, reason=str(error))
+        return None
+    if client.proves_by_callback_url and job.callback_url is None and options().callbacks:
+        return None  # the record says neither that it is ours nor that it is not
+    if client.finds_by_task_id and not job.external_id:
+        return None
+    return job
+
+
+def _is_ours(task: Task, client: base.Provider, job: Job) -> bool:
+    """Is it surely this attempt's: it carries our id, or the provider remembers this attempt's
+    callback URL?"""
+    if client.proves_by_callback_url:
+        return links.is_callback_url_of(job.callback_url, task.provider, task.task_id, task.attempt)
+    if client.finds_by_task_id:
+        return job.external_id == task.external_id
+    # No proof at the provider: the callback itself, whose address only this attempt was given, and
+    # an id if it kept one.
+    return job.external_id in {None, "", task.external_id}

@@ -1,0 +1,74 @@
+"""Which job is a task's: a job id is written once, belongs to no other task, and only a person may
+correct one that a person named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from functions.tasks import queries, steps, table
+from functions.tasks.claims import Claim
+from functions.tasks.table import Update, later, now, stamp
+from functions.tasks.task import Status, Task, job_key
+
+
+def accept(claimed: Claim, job_id: str) -> Task:
+    """The provider took it: SUBMITTED, with a job id that is written once and belongs to no other
+    task. Raises ConditionFailed; reasons[1] says that another task has this very job."""
+    task = claimed.task
+    return _adopt(task, job_id, [Status.SUBMITTING], claimed.owner, "talkdrop")
+
+
+def adopt(
+    task: Task, job_id: str, *, come_from: Iterable[Status], who: str = "talkdrop", why: str = ""
+) -> Task:
+    """A job that is proved to be this attempt's, found by its callback, by our id at the provider,
+    or by a person.
+
+    Raises ConditionFailed; reasons[0] says that the task is elsewhere or has another job,
+    reasons[1] that the job is another's.
+    """
+    return _adopt(task, job_id, come_from, None, who, why)
+
+
+def correct(task: Task, job_id: str, *, who: str, why: str) -> Task:
+    """A person takes back a wrong adoption: this job, and not the one that a person named before.
+    The wrong one is free again. Raises ConditionFailed."""
+    wrong = task.job_id
+    update = _taking(task, job_id, [Status.HELD, Status.FAILED], who, f"not {wrong}: {why}")
+    update.set(adopted_by=who).given("{job_id} = :wrong", wrong=wrong)
+    update.given("attribute_exists({adopted_by})")
+    update.remove("video_url", "trusted_host", "archiving_since", "archive_verdicts")
+    free = Update(job_key(task.provider, wrong)).given("{task_id} = :task", task=task.task_id)
+    table.transact(update, _only_for(task, job_id), table.delete(free), tries=20)
+    return queries.reload(task)
+
+
+def _adopt(
+    task: Task, job_id: str, come_from: Iterable[Status], owner: str | None, who: str, why: str = ""
+) -> Task:
+    update = _taking(task, job_id, come_from, who, why)
+    if owner is None and task.never_intended:
+        # A person knows of a job that the table has no trace of: from now on the task counts as
+        # paid.
+        update.set(intended_at=stamp(now()))
+    if who != "talkdrop":
+        update.set(adopted_by=who)
+    update.given("attribute_not_exists({job_id}) OR {job_id} = :job", job=job_id)
+    if owner:
+        update.given("{owner} = :owner", owner=owner)
+    # What this loses is known nowhere else.
+    table.transact(update, _only_for(task, job_id), tries=20)
+    return queries.reload(task)
+
+
+def _taking(task: Task, job_id: str, come_from: Iterable[Status], who: str, why: str) -> Update:
+    soon = later(seconds=600)  # an execution should be watching by then
+    line = f"{job_id}: {why}" if why else job_id
+    update = steps.step(task, Status.SUBMITTED, come_from=come_from, why=line, who=who, due_at=soon)
+    update.set(job_id=job_id, submitted_at=stamp(now()))
+    return update.remove("doubt", "doubt_why", "error", "expires_at", "waits_for", "not_before")
+
+
+def _only_for(task: Task, job_id: str) -> Update:
+    unique = Update(job_key(task.provider, job_id)).set(task_id=task.task_id, attempt=task.attempt)
+    return unique.given("attribute_not_exists({pk}) OR {task_id} = :task", task=task.task_id)

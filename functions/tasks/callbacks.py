@@ -1,0 +1,86 @@
+"""What callbacks leave in a task's row: that they came, which jobs they named, and whether a query
+has answered them since."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from functions.tasks.steps import entry
+from functions.tasks.table import ConditionFailed, Update, later, now, stamp
+from functions.tasks.task import Task, key_of
+
+_MOST_HINTS = 40  # jobs that callbacks named and that nothing is known of yet
+_MOST_PAST_CALLBACKS = 20
+
+
+def record(task_id: str, attempt: int, job_hint: str | None) -> Task:
+    """Note a genuine callback. Raises ConditionFailed with what stands there when the task is gone
+    or at another attempt."""
+
+    def noted() -> Update:
+        update = (
+            Update(key_of(task_id)).set(last_callback_at=stamp(now())).add(callbacks_received=1)
+        )
+        return update.given("attribute_exists(pk) AND {attempt} = :attempt", attempt=attempt)
+
+    if not job_hint:
+        return Task.of(noted().run())
+    try:
+        # Keep each hint: a forged callback must not overwrite the genuine job id. The first time
+        # that a job was named counts.
+        named = noted().set(job_hint=job_hint).put_in_once("job_hints", job_hint, stamp(now()))
+        return Task.of(named.given_room("job_hints", job_hint, _MOST_HINTS).run())
+    except ConditionFailed as lost:
+        if not lost.item or lost.item["attempt"] != attempt:
+            raise
+    # No room: what the callback named is lost, so nothing may be paid on the others' answers.
+    return Task.of(noted().add(hints_dropped=1).run())
+
+
+def record_past(task_id: str, attempt: int, job_hint: str | None) -> Task:
+    """A callback of an attempt that was given up: perhaps a second charge, so a person must see it.
+    Raises ConditionFailed when there was no such attempt, or when enough of them stand in the
+    row."""
+    update = Update(key_of(task_id)).append(
+        "history", entry("PAST CALLBACK", f"attempt {attempt}, job {job_hint}")
+    )
+    update.given(
+        "attribute_not_exists({past_callbacks}) OR {past_callbacks} < :most",
+        most=_MOST_PAST_CALLBACKS,
+    )
+    return Task.of(
+        update.add(past_callbacks=1).given("{attempt} > :attempt", attempt=attempt).run()
+    )
+
+
+def note_second_job(task: Task, job_id: str, why: str) -> Task:
+    """One more job of this attempt than there may be: perhaps a second charge. Holds once a job."""
+    update = Update(key_of(task.task_id)).append("second_jobs", job_id)
+    update.append("history", entry("SECOND JOB", f"{job_id}: {why}"))
+    update.given("{attempt} = :attempt", attempt=task.attempt)
+    return Task.of(update.given("NOT contains({second_jobs}, :job)", job=job_id).run())
+
+
+def plan_soon_query(task: Task, seconds: float) -> None:
+    """Many callbacks, one query: the first of them plans it, the others hold back. Raises
+    ConditionFailed where one is planned already."""
+    update = Update(key_of(task.task_id)).set(soon_until=later(seconds=seconds))
+    update.given("attribute_not_exists({soon_until}) OR {soon_until} <= :now", now=stamp(now()))
+    update.given("{attempt} = :attempt", attempt=task.attempt).run()
+
+
+def leave_token(
+    task: Task, task_token: str, *, queried: bool, is_answered: bool, refuted: Iterable[str] = ()
+) -> Task:
+    """Leave the workflow's task token where a callback finds it. `is_answered`: the query gave a
+    definite answer to every callback that stood in `task`; `refuted` are the hints that came to
+    nothing, and make room."""
+    update = Update(key_of(task.task_id)).set(task_token=task_token)
+    if queried:
+        update.set(last_query_at=stamp(now())).add(polls_done=1)
+    if is_answered:
+        update.set(callbacks_handled=task.callbacks_received)
+    for job_id in refuted:
+        update.drop_from("job_hints", job_id)
+    update.given("attribute_exists(pk) AND {attempt} = :attempt", attempt=task.attempt)
+    return Task.of(update.run())
