@@ -128,7 +128,8 @@ def _see_that_it_is_watched(task: Task) -> None:
 def _see_that_it_is_announced(task: Task) -> None:
     """A touch brings the row through the stream once more; an announced one is marked."""
     if task.announced != task.event_id:
-        Update(key_of(task.task_id)).set(touched_at=stamp(now())).run()
+        touched = Update(key_of(task.task_id)).set(touched_at=stamp(now()))
+        touched.given("attribute_exists(pk)").run()  # a row that was erased must not come back
         metrics.add_metric("AnnouncedLate", MetricUnit.Count, 1)
     steps.still_looking(task, seconds=1800)
 

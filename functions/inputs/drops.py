@@ -112,6 +112,11 @@ def kind_of(key: str) -> Kind:
     return {"txt": Kind.PROMPT, "json": Kind.SETTINGS}.get(extension, Kind.OTHER)
 
 
+def is_picture(key: str) -> bool:
+    """By its name, wherever it lies: what we brought in ourselves too."""
+    return split(key)[2] in _PORTRAITS
+
+
 def is_lone_portrait(key: str) -> bool:
     """Is this the portrait of one voice, and not that of a folder?"""
     return kind_of(key) is Kind.PORTRAIT and split(key)[1] != "portrait"
@@ -195,11 +200,9 @@ def _voices_in(bucket: str, folder: str, but: str) -> Iterator[str]:
 
 
 def _with_stem(bucket: str, folder: str, stem: str) -> list[Any]:
-    """The objects with this stem, however the uploader's system composed its letters (é is one code
-    point or two)."""
-    forms = {stem, unicodedata.normalize("NFC", stem), unicodedata.normalize("NFD", stem)}
+    """The objects with this stem, however it is spelled."""
     found: dict[str, Any] = {}
-    for form in sorted(forms):
+    for form in spellings(stem):
         pages = (
             aws("s3")
             .get_paginator("list_objects_v2")
@@ -213,6 +216,12 @@ def _with_stem(bucket: str, folder: str, stem: str) -> list[Any]:
                 ):
                     found[item["Key"]] = item
     return list(found.values())
+
+
+def spellings(stem: str) -> list[str]:
+    """The stem as different systems compose its letters: é is one code point or two."""
+    forms = {stem, unicodedata.normalize("NFC", stem), unicodedata.normalize("NFD", stem)}
+    return sorted(forms)
 
 
 def _newest(items: list[Any]) -> Any | None:
