@@ -102,8 +102,8 @@ def test_a_dry_run_and_a_question_that_nobody_answers_erase_nothing(
     assert f"s3://{account.outputs['InboxBucket']}/e3/hello.png" in shown.out
     listed = json.loads(person.types("erase", task.task_id, "--dry-run", "--json").out)
     assert len(listed["versions"]) == 5
-    asked = person.types("erase", task.task_id)
-    assert (asked.code, "--yes" in asked.err) == (1, True)
+    unanswered = person.types("erase", task.task_id)
+    assert (unanswered.code, "--yes" in unanswered.err) == (1, True)
     assert queries.load(task.task_id)
     assert len(versions(account, "InboxBucket", "e3/")) == 3
 
