@@ -1,18 +1,20 @@
-"""Sandboxes killed at random on the embedded run: is each task paid at most once, and does each
-come to rest?
+"""Sandboxes killed in mid-invocation and a table that fails, on the embedded run: is each task
+paid at most once, and does each come to rest?
 
     python -m bench.chaos 200
     python -m bench.chaos 200 --seed 7 --minutes 30
 
 N pairs are dropped at once. kie loses one answer in ten after it accepted the job; its callbacks
-come doubled, and half of them ten seconds late, out of order and after the polls. Meanwhile a
-process that runs a Lambda function, any of them, is ended by SIGKILL every one or two seconds, in
-the middle of whatever it does. Then the killing stops, and what it interrupted has the rest of the
-time to heal: a message whose reader died comes back when its visibility is over, a quarter of an
-hour later.
+come doubled, and half of them ten seconds late, out of order and after the polls. From the moment
+the first task is SUBMITTING, Lambda processes are ended by SIGKILL in the middle of an invocation,
+and every half minute DynamoDB fails for some seconds, every other call after it had its effect.
+Then the killing stops, and what it interrupted has the rest of the time to heal: a message whose
+reader died comes back when its visibility is over, a quarter of an hour later.
 
-Ends with 1 if a task was charged twice, or a voice has no task that is at rest (COMPLETED, FAILED
-or HELD).
+Ends with 1 if one of these is not empty, and names it: voices that are not at rest (COMPLETED,
+FAILED or HELD); tasks charged and not COMPLETED; tasks with two jobs or two charges; tasks HELD
+although a job was made, or for another reason than a doubt about the POST; functions that died
+fewer than five times in mid-invocation.
 """
 
 from __future__ import annotations
@@ -21,15 +23,13 @@ import argparse
 import json
 import os
 import random
-import signal
 import sys
-import threading
 import time
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 from bench import burst
+from bench.kills import DEATHS, FUNCTIONS, Killer
 from local import environment
 from local.environment import Environment
 from local.screen import Screen
@@ -42,44 +42,21 @@ OPTIONS = {
     "ambiguous_hold_hours": 6 / SPEED,
 }
 AT_REST = {"COMPLETED", "FAILED", "HELD"}
-KILL_EVERY = (1.0, 2.0)
+# What must be empty in the end.
+FAULTS = (
+    "voices not at rest",
+    "charged but not completed",
+    "tasks with more than one job",
+    "tasks charged more than once",
+    "held, and a job was accepted",
+    "held for another reason than a doubt",
+    "died fewer than five times",
+)
 SHOWN = (
     *("task_id", "status", "attempt", "job_id", "intended_at", "sent_at", "lease_until", "doubt"),
     *("not_before", "returns", "callbacks_received", "callbacks_handled", "polls_done", "revived"),
     *("due_at", "announced"),
 )
-
-
-class Killer:
-    """Ends one Lambda process after the other, until it is stopped or its time is over."""
-
-    def __init__(self, running: Environment, dice: random.Random, seconds: float) -> None:
-        self.killed: Counter[str] = Counter()
-        self._running, self._dice = running, dice
-        self._until = time.monotonic() + seconds
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._work, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _work(self) -> None:
-        while (
-            not self._over.wait(self._dice.uniform(*KILL_EVERY)) and time.monotonic() < self._until
-        ):
-            alive = self._running.cloud.lambda_processes()
-            if alive:
-                self._kill(self._dice.choice(sorted(alive)))
-
-    def _kill(self, process: int) -> None:
-        try:
-            function = _function_of(process)
-            os.kill(process, signal.SIGKILL)
-        except (FileNotFoundError, ProcessLookupError):  # it ended by itself
-            return
-        self.killed[function] += 1
 
 
 def main() -> int:
@@ -96,11 +73,16 @@ def main() -> int:
         began = time.monotonic()
         burst.drop(running, arguments.pairs)
         screen.say(f"{arguments.pairs} pairs dropped")
+        _await_first_submit(running, began + arguments.minutes * 60)
         killer = Killer(running, random.Random(arguments.seed), arguments.kill_minutes * 60)
         _await_rest(running, screen, arguments.pairs, began + arguments.minutes * 60)
         killer.stop()
         seconds = time.monotonic() - began
-        found = {**burst.count(running), **_what_became(running), **_kills(running, killer)}
+        found = {
+            **burst.count(running),
+            **_what_became(running, arguments.pairs),
+            **_kills(killer),
+        }
         screen.plain(
             f"\n{arguments.pairs} pairs, seed {arguments.seed}, looked at after {seconds:.0f} s"
         )
@@ -109,8 +91,9 @@ def main() -> int:
         _show_strays(running, screen)
     finally:
         running.stop()
-    rested = sum(found["statuses"][status] for status in AT_REST)
-    return 0 if rested == arguments.pairs and not found["tasks charged more than once"] else 1
+    broken = [name for name in FAULTS if found[name]]
+    screen.plain(f"broken: {', '.join(broken)}" if broken else "nothing broken")
+    return 1 if broken else 0
 
 
 def _arguments() -> argparse.Namespace:
@@ -143,6 +126,14 @@ def _make_kie_faulty(running: Environment, seed: int) -> None:
         running.simulator.control("POST", "faults", {**fault, "provider": "kie"})
 
 
+def _await_first_submit(running: Environment, deadline: float) -> None:
+    early = {"WAITING", "READY"}
+    while time.monotonic() < deadline:
+        if any(row["status"] not in early for row in running.tasks()):
+            return
+        time.sleep(0.1)
+
+
 def _await_rest(running: Environment, screen: Screen, pairs: int, deadline: float) -> None:
     """Until every task is at rest and its event has come, or the time is over."""
     shown = 0.0
@@ -158,7 +149,7 @@ def _await_rest(running: Environment, screen: Screen, pairs: int, deadline: floa
             return
 
 
-def _what_became(running: Environment) -> dict[str, Any]:
+def _what_became(running: Environment, pairs: int) -> dict[str, Any]:
     assert running.simulator is not None
     rows = running.tasks()
     state = running.simulator.control("GET", "state")
@@ -167,6 +158,7 @@ def _what_became(running: Environment) -> dict[str, Any]:
     held = [row for row in rows if row["status"] == "HELD"]
     return {
         "statuses": Counter(row["status"] for row in rows),
+        "voices not at rest": pairs - sum(row["status"] in AT_REST for row in rows),
         "jobs accepted": accepted.total(),
         "tasks with more than one job": [task for task, times in accepted.items() if times > 1],
         "tasks charged more than once": [task for task, times in charges.items() if times > 1],
@@ -182,16 +174,20 @@ def _what_became(running: Environment) -> dict[str, Any]:
         "held, and a job was accepted": [
             row["task_id"] for row in held if accepted[row["task_id"]]
         ],
+        "held for another reason than a doubt": [
+            row["task_id"] for row in held if row["error"]["code"] != "AMBIGUOUS"
+        ],
         "dead letters by queue": _dead_letters(running),
     }
 
 
-def _kills(running: Environment, killer: Killer) -> dict[str, Any]:
-    log = running.cloud.log.read_text(errors="replace")
+def _kills(killer: Killer) -> dict[str, Any]:
+    deaths = killer.deaths()
     return {
-        "kills": killer.killed.total(),
-        "kills by function": _in_words(killer.killed),
-        "invocations that died of it": log.count("Runtime exited before returning"),
+        "kills": killer.kills,
+        "deaths in mid-invocation": deaths,
+        "died fewer than five times": [name for name in FUNCTIONS if deaths[name] < DEATHS],
+        "outages of the table": killer.outages,
     }
 
 
@@ -252,16 +248,6 @@ def _task_of(line: dict[str, Any]) -> str:
     """The task that a charge or a job is about, known by its callback URL:
     …/kie/<task>/<attempt>/…"""
     return str(line["callback_url"]).split("/callbacks/")[-1].split("/")[1]
-
-
-def _function_of(process: int) -> str:
-    """The Lambda function that a process runs, as its environment names it."""
-    variables = dict(
-        one.split("=", 1)
-        for one in Path(f"/proc/{process}/environ").read_text().split("\0")
-        if "=" in one
-    )
-    return variables.get("POWERTOOLS_SERVICE_NAME", "?")
 
 
 def _in_words(counted: Counter[str]) -> str:

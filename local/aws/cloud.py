@@ -18,6 +18,8 @@ import time
 import urllib.error
 import urllib.request
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -71,6 +73,18 @@ class Cloud:
             for one in Path("/proc").glob("[0-9]*")
             if _place(one).startswith(f"{self.state}/")
         ]
+
+    @contextmanager
+    def outage(self, service: str) -> Iterator[None]:
+        """Within it each call of a function to this service fails, every other one after it had its
+        effect."""
+        asked = self.state / "state" / "outage"
+        asked.parent.mkdir(exist_ok=True)
+        asked.write_text(service)
+        try:
+            yield
+        finally:
+            asked.unlink(missing_ok=True)
 
     def resident_mb(self) -> tuple[float, int]:
         """Memory in RAM of the emulator and its Lambda processes, in MB, and how many processes

@@ -283,6 +283,33 @@ def handler(event, context):
     assert "AccessDenied" in json.load(answer["Payload"])["errorMessage"]
 
 
+def test_a_service_that_is_out_refuses_functions_and_not_who_looks_on(patched: Cloud) -> None:
+    source = """
+import boto3
+from botocore.config import Config
+def handler(event, context):
+    once = Config(retries={"total_max_attempts": 1})
+    boto3.client("dynamodb", config=once).put_item(
+        TableName=event["table"], Item={"pk": {"S": event["pk"]}}
+    )
+"""
+    table = probe.unique("table")
+    probe.streamed_table(patched, table)
+    name = probe.function(patched, source, allow={"dynamodb:PutItem": "*"})
+
+    def put(pk: str) -> Any:
+        payload = json.dumps({"table": table, "pk": pk})
+        answer = patched.client("lambda").invoke(FunctionName=name, Payload=payload)
+        return json.load(answer["Payload"])
+
+    with patched.outage("dynamodb"):
+        errors = [put(str(number)) for number in range(12)]
+        rows = patched.client("dynamodb").scan(TableName=table)["Count"]
+    assert all("InternalServerError" in error["errorMessage"] for error in errors)
+    assert 0 < rows < 12, "some fail before their effect, some after it"
+    assert put("after") is None
+
+
 def test_a_function_sees_its_bundle_and_aws_runtime_and_no_more(patched: Cloud) -> None:
     source = "def handler(event, context):\n    import boto3\n    import pytest\n"
     answer = patched.client("lambda").invoke(FunctionName=probe.function(patched, source))

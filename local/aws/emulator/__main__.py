@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from importlib import metadata
 
-from local.aws.emulator import events, functions, workflows
+from local.aws.emulator import events, functions, outages, workflows
 
 VERSION = "1.5.33"
 
@@ -30,6 +30,7 @@ PATCHES = (
     events.read_a_range_of_a_version,
     events.invoke_rules_lambda_with_retries,
     events.authorize_task_tokens_by_their_machine,
+    outages.fail_where_an_outage_is_asked_for,
 )
 
 
