@@ -78,13 +78,13 @@ class Cloud:
     def outage(self, service: str) -> Iterator[None]:
         """Within it each call of a function to this service fails, every other one after it had its
         effect."""
-        asked = self.state / "state" / "outage"
-        asked.parent.mkdir(exist_ok=True)
-        asked.write_text(service)
+        marker = self.state / "state" / "outage"
+        marker.parent.mkdir(exist_ok=True)
+        marker.write_text(service)
         try:
             yield
         finally:
-            asked.unlink(missing_ok=True)
+            marker.unlink(missing_ok=True)
 
     def resident_mb(self) -> tuple[float, int]:
         """Memory in RAM of the emulator and its Lambda processes, in MB, and how many processes

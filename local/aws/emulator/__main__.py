@@ -30,7 +30,7 @@ PATCHES = (
     events.read_a_range_of_a_version,
     events.invoke_rules_lambda_with_retries,
     events.authorize_task_tokens_by_their_machine,
-    outages.fail_where_an_outage_is_asked_for,
+    outages.fail_during_an_outage,
 )
 
 
