@@ -6,10 +6,11 @@ from local.aws.cloud import KEY, REGION
 from local.environment import Environment
 
 
-def page(running: Environment) -> str:
+def page(running: Environment, address: str) -> str:
     outputs = running.stack.outputs
     ledger = f"{running.simulator.addresses['control']}/control/ledger" if running.simulator else ""
     return f"""
+Page       {address}   (open it in a browser)
 Inbox      s3://{running.inbox}
 Archive    s3://{outputs["ArchiveBucket"]}
 API        {outputs["ApiUrl"]}/tasks

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from local.simulated_providers import SPEED
 
 PORT = 4566
 KEPT = synthesis.BUILD / "kept"
+SAMPLES = synthesis.ROOT / "local" / "samples"
 # Where it is, for the command line and for scripts: there while it is up.
 STATE_FILE = synthesis.ROOT / "build" / "up.json"
 # A task in doubt, and a job that stays silent, are held after a minute and two.
@@ -37,13 +41,33 @@ def stay_up(screen: Screen, *, port: int, keep: bool, fast_holds: bool) -> None:
         if fast_holds:
             running.sweep_each_minute()
         _write_state_file(running)
-        screen.plain(instructions.page(running))
-        while True:
-            for event in running.listener.listen(seconds=1):
-                screen.say(in_short(event))
+        with _page() as address:
+            screen.plain(instructions.page(running, address))
+            while True:
+                for event in running.listener.listen(seconds=1):
+                    screen.say(in_short(event))
     finally:
         STATE_FILE.unlink(missing_ok=True)
         running.stop()
+
+
+@contextmanager
+def _page() -> Iterator[str]:
+    """The page, served by `talkdrop page` in a process of its own; its address."""
+    command = [sys.executable, "-m", "talkdrop", "page", "--no-open", "--samples", str(SAMPLES)]
+    process = subprocess.Popen(
+        command,
+        cwd=synthesis.ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        yield process.stdout.readline().decode().strip() if process.stdout else ""
+    finally:
+        cloud.stop_group(process)
+        if process.stdout:
+            process.stdout.close()
 
 
 def _kept_state(port: int) -> Path:

@@ -37,12 +37,15 @@ class NoStack(Exception):
 
 @dataclass(frozen=True)
 class Stack:
-    """A Talkdrop that was found: CloudFormation's outputs, and whether it is the embedded run."""
+    """A Talkdrop that was found: CloudFormation's outputs, and whether it is the embedded run.
+    `simulator` is the address of the control endpoint of that run's simulated providers; empty on
+    AWS."""
 
     name: str
     region: str
     outputs: Mapping[str, str]
     embedded: bool
+    simulator: str = ""
 
 
 def connect(name: str = DEFAULT) -> Stack:
@@ -53,7 +56,7 @@ def connect(name: str = DEFAULT) -> Stack:
         os.environ.setdefault("AWS_DEFAULT_REGION", region)
     outputs = _outputs(name)
     region = str(_client("cloudformation").meta.region_name)
-    return Stack(name, region, outputs, embedded)
+    return Stack(name, region, outputs, embedded, _simulator() if embedded else "")
 
 
 def enter(name: str) -> Stack:
@@ -73,12 +76,29 @@ def use_embedded_run() -> bool:
     chosen = ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_ACCESS_KEY_ID")
     if any(os.environ.get(name) for name in chosen):
         return os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://127.0.0.1")
-    for directory in _directories():
-        path = directory / EMBEDDED
-        if path.is_file() and (state := _state(path)):
-            os.environ.update(state)
-            return True
-    return False
+    if run := _embedded_run():
+        os.environ.update(
+            AWS_ENDPOINT_URL=str(run["endpoint"]),
+            AWS_REGION=str(run["region"]),
+            AWS_DEFAULT_REGION=str(run["region"]),
+            AWS_ACCESS_KEY_ID=str(run["access_key"]),
+            AWS_SECRET_ACCESS_KEY=str(run["secret_key"]),
+        )
+    return bool(run)
+
+
+def _simulator() -> str:
+    """Of the run that AWS's clients are pointed at, not of another one."""
+    run = _embedded_run()
+    if run.get("endpoint") != os.environ.get("AWS_ENDPOINT_URL"):
+        return ""
+    return str(dict(run.get("simulator") or {}).get("control", ""))
+
+
+def _embedded_run() -> dict[str, Any]:
+    """What `make up` wrote, in this directory or above it; empty where none is up."""
+    paths = (directory / EMBEDDED for directory in _directories())
+    return next((run for path in paths if path.is_file() and (run := _state(path))), {})
 
 
 def _directories() -> Iterator[Path]:
@@ -87,20 +107,15 @@ def _directories() -> Iterator[Path]:
     yield Path(__file__).parent.parent  # the checkout that this command was installed from
 
 
-def _state(path: Path) -> dict[str, str]:
-    """The variables of the run that this file is about; none if it is over."""
+def _state(path: Path) -> dict[str, Any]:
+    """What this file says of its run; empty if the run is over."""
     try:
-        state = json.loads(path.read_text())
+        state = dict(json.loads(path.read_text()))
         os.kill(int(state["pid"]), 0)
-        return {
-            "AWS_ENDPOINT_URL": str(state["endpoint"]),
-            "AWS_REGION": str(state["region"]),
-            "AWS_DEFAULT_REGION": str(state["region"]),
-            "AWS_ACCESS_KEY_ID": str(state["access_key"]),
-            "AWS_SECRET_ACCESS_KEY": str(state["secret_key"]),
-        }
     except (OSError, ValueError, KeyError, TypeError):
         return {}
+    needed = {"endpoint", "region", "access_key", "secret_key"}
+    return state if needed <= state.keys() else {}
 
 
 def caller() -> str:

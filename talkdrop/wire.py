@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import boto3
 import httpx
@@ -70,21 +71,38 @@ class Wire:
     ) -> httpx.Response:
         """Repeated where that changes nothing: every POST of ours is idempotent by its key or its
         condition, but for a task without a key, which this client never opens."""
-        url = httpx.URL(f"{self._api_url}{path}", params=dict(query) or None)
         for tried in range(1, _TRIES + 1):
             last = tried == _TRIES
             try:
-                signed = self._signed(method, str(url), content, headers)
-                answer = self._http.request(method, url, content=content, headers=signed)
-            except httpx.TransportError as error:
+                answer = self.exchange(method, path, query, content, headers)
+            except Unreachable:
                 if last:
-                    message = f"{self._api_url} cannot be reached ({error}): is it up?"
-                    raise Unreachable(message) from error
+                    raise
             else:
                 if answer.status_code not in _BUSY or last:
                     return _checked(answer)
             time.sleep(0.3 * 2**tried)
         raise AssertionError("unreachable")
+
+    def exchange(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        content: bytes,
+        headers: Mapping[str, str],
+    ) -> httpx.Response:
+        """One request, signed, and its answer whatever its status; never repeated. Raises
+        Unreachable."""
+        # A space as %20: SigV4 signs no other writing of it, and with a + the signature is wrong.
+        encoded = urlencode(query, quote_via=quote, safe="")
+        url = httpx.URL(f"{self._api_url}{path}{'?' if encoded else ''}{encoded}")
+        signed = self._signed(method, str(url), content, headers)
+        try:
+            return self._http.request(method, url, content=content, headers=signed)
+        except httpx.TransportError as error:
+            message = f"{self._api_url} cannot be reached ({error}): is it up?"
+            raise Unreachable(message) from error
 
     def _signed(
         self, method: str, url: str, content: bytes, headers: Mapping[str, str]

@@ -1,0 +1,99 @@
+// Which view is shown: the part of the address behind its # names it.
+
+import * as api from "./api.js";
+import { announce, h, setText, every } from "./dom.js";
+import { usd } from "./words.js";
+import * as list from "./list.js";
+import * as task from "./task.js";
+import * as create from "./new.js";
+import * as health from "./health.js";
+import * as rehearsal from "./rehearsal.js";
+
+const VIEWS = { "": list, tasks: task, new: create, health, rehearsal };
+const LINKS = [["#/", "Videos"], ["#/new", "New"], ["#/health", "Health"], ["#/rehearsal", "Rehearsal"]];
+
+const main = document.getElementById("main");
+let leave = () => {};
+let config = {};
+let opened = "";
+
+async function show() {
+  const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
+  const [view, id = ""] = path.split("/");
+  const module = VIEWS[view] || list;
+  if (opened === `${view}/${id}` && module.change) {
+    module.change(new URLSearchParams(query));
+    return;
+  }
+  const moved = opened !== "";
+  opened = `${view}/${id}`;
+  leave();
+  leave = () => {};
+  main.replaceChildren();
+  mark(view);
+  const context = { main, config, id: decodeURIComponent(id), query: new URLSearchParams(query) };
+  const ended = await module.show(context);
+  if (opened !== `${view}/${id}`) ended?.();
+  else leave = ended || leave;
+  const title = main.querySelector("h1");
+  document.title = title ? `${title.textContent} · Talkdrop` : "Talkdrop";
+  if (moved) {
+    title?.focus({ preventScroll: true });
+    scrollTo(0, 0);
+  }
+}
+
+function mark(view) {
+  for (const link of document.querySelectorAll("#nav a")) {
+    const here = link.getAttribute("href") === `#/${view === "tasks" ? "" : view}`;
+    if (here) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+}
+
+async function spend() {
+  const place = document.getElementById("spend");
+  try {
+    const found = await api.health();
+    const today = found.budgets.find((one) => one.period.length > 7) || found.budgets[0];
+    const attention = found.status !== "ok";
+    place.hidden = !today && !attention;
+    place.classList.toggle("attention", attention);
+    const money = today ? `${usd(today.spent_usd)} of ${usd(today.cap_usd)} today` : "";
+    setText(place, [money, attention && "needs a look"].filter(Boolean).join(" · "));
+    notice("");
+  } catch (error) {
+    notice(error.message);
+  }
+}
+
+function notice(text) {
+  const place = document.getElementById("notice");
+  place.hidden = !text;
+  setText(place, text);
+}
+
+async function start() {
+  try {
+    config = await api.config();
+  } catch (error) {
+    notice(error.message);
+    return;
+  }
+  const links = LINKS.filter(([to]) => to !== "#/rehearsal" || config.rehearsal);
+  document.getElementById("nav").append(...links.map(([to, text]) => h("a", { href: to }, text)));
+  setText(document.getElementById("where"), config.embedded
+    ? "Embedded run on this machine, simulated providers"
+    : `${config.stack} in ${config.region}`);
+  addEventListener("hashchange", show);
+  addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && opened.startsWith("tasks/") && !document.querySelector("dialog[open]")) {
+      location.hash = "#/";
+    }
+  });
+  await show();
+  announce("");
+  every(15, spend);
+}
+
+start();
