@@ -10,7 +10,7 @@ help: ## this list
 run: setup ## one task, from two dropped files to the archived video, on this machine
 	@$(PY) -m local demo
 
-up: setup ## the same, staying up for your own files and API calls
+up: setup ## the same with its page, staying up for your own files and API calls
 	@$(PY) -m local up
 
 setup: ## .venv with what running and deploying need

@@ -110,7 +110,8 @@ def test_without_the_whole_token_there_is_nothing(browser: Browser, path: str) -
     [
         "/../pyproject.toml", "/..%2f..%2fetc/passwd", "/%2e%2e/README.md", "//etc/passwd",
         "/style.css/..", "/api/../config.json", "/api/callbacks/kie/x/1/k.m",
-        "/api/tasks/../health", "/api/tasks/..%2fhealth", f"/api/tasks/{TASK}/../../health", "/api", "/storage/0",
+        "/api/tasks/../health", "/api/tasks/..%2fhealth", f"/api/tasks/{TASK}/../../health",
+        "/api", "/storage/0",
         "/rehearsal/../x", "/rehearsal/clock", "/samples/portrait.png", "/web/app.js",
     ],
 )  # fmt: skip
