@@ -99,9 +99,9 @@ def test_what_another_site_starts_is_refused_even_without_an_origin(
     "path", ["/", "/index.html", "/api/tasks", "/x/api/tasks", "//api/tasks", "/{half}/api/tasks"]
 )
 def test_without_the_whole_token_there_is_nothing(browser: Browser, path: str) -> None:
-    asked = path.format(half=browser.server.token[:-1])
-    assert browser.ask("GET", "", path=asked).status == 404
-    assert browser.ask("POST", "", b"{}", path=asked).status == 404
+    address = path.format(half=browser.server.token[:-1])
+    assert browser.ask("GET", "", path=address).status == 404
+    assert browser.ask("POST", "", b"{}", path=address).status == 404
     assert not browser.got
 
 
@@ -153,8 +153,10 @@ def test_a_body_larger_than_the_api_takes_is_refused_here(browser: Browser) -> N
 
 def test_every_route_of_the_api_is_forwarded(browser: Browser) -> None:
     for method, path in (route.split() for route in ROUTES):
-        asked = path.replace("{task_id}", TASK)
-        assert browser.ask(method, f"/api{asked}", b"{}" if method == "POST" else b"").status == 200
+        address = path.replace("{task_id}", TASK)
+        assert (
+            browser.ask(method, f"/api{address}", b"{}" if method == "POST" else b"").status == 200
+        )
     assert len(browser.got) == len(ROUTES)
 
 
