@@ -33,6 +33,8 @@ class Options:
     `max_usd_per_task`: a task whose quote is higher is refused, None for no cap; a task may set its
     own `max_usd`. `lift_limits`: models whose limits that are only reported do not hold, such as
     {"infinitalk/from-audio": true}.
+    `require_consent`: a task without `consent` is refused. `keep_watermark`: where the provider
+    gives the video with its visible mark and without, the one with it is archived.
     `submit_enabled`: false sends nothing to any provider, and tasks stay READY.
     `budget_usd_per_day` and `_per_month`: caps on quoted spend,
     None for no cap. `rate_limits`: a provider's rate
@@ -62,6 +64,8 @@ class Options:
     link_hours: float = 6
     lease_seconds: int = 180
     max_usd_per_task: Decimal | None = Decimal(20)
+    require_consent: bool = False
+    keep_watermark: bool = False
     lift_limits: Mapping[str, bool] = field(default_factory=dict)
     budget_usd_per_day: Decimal | None = None
     budget_usd_per_month: Decimal | None = None

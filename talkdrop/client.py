@@ -132,6 +132,7 @@ class Client:
         model: str | None = None,
         settings: Mapping[str, Any] | None = None,
         max_usd: float | Decimal | None = None,
+        consent: Mapping[str, Any] | None = None,
         idempotency_key: str = "",
         progress: Progress | None = None,
     ) -> TaskView:
@@ -144,6 +145,8 @@ class Client:
         }  # fmt: skip
         if max_usd is not None:
             request["max_usd"] = float(max_usd)
+        if consent is not None:
+            request["consent"] = dict(consent)
         media = {"portrait": Path(face)} | ({"audio": Path(voice)} if voice else {})
         key = idempotency_key or submission_key(folder, media, request)
         request |= {name: files.upload_key(folder, path.name) for name, path in media.items()}

@@ -49,6 +49,8 @@ def _head(task: Task) -> Iterator[str]:
         f"changed {task.changed_at}"
     )
     yield f"{task.provider or 'no provider'} {task.model}  {_pairs(task.settings)}".rstrip()
+    if task.consent:
+        yield "consent: " + ", ".join(f"{name} {text}" for name, text in task.consent.items())
     if task.prompt:
         yield f"prompt: {task.prompt[:200]}"
     if task.error:

@@ -35,6 +35,7 @@ class Submission:
     model: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     max_usd: float | None = None
+    consent: Mapping[str, Any] | None = None
 
     @property
     def name(self) -> str:
@@ -87,6 +88,7 @@ def check(submission: Submission, default_provider: str) -> Validation:
     """What the API will find in these files, found here before anything is uploaded."""
     flat = {**submission.settings, "provider": submission.provider or default_provider}
     flat |= {"model": submission.model, "max_usd": submission.max_usd}
+    flat |= {"consent": submission.consent}
     composed: TaskRequest = request.compose(flat, submission.prompt)
     voice = _source(submission.voice) if submission.voice else None
     return validation.validate(composed, _source(submission.face), voice)
@@ -157,6 +159,7 @@ def _submission(
         flat.get("model"),
         own,
         flat.get("max_usd"),
+        flat.get("consent"),
     )
 
 

@@ -6,11 +6,12 @@ import hashlib
 from dataclasses import dataclass
 from decimal import Decimal
 from http import HTTPStatus
+from typing import Any
 
 from functions import providers
 from functions.api.app import Problem
 from functions.api.shapes import NewTask, QuoteRequest
-from functions.inputs import drops, limits, request, url_inputs, validation
+from functions.inputs import consent, drops, limits, request, url_inputs, validation
 from functions.inputs.drops import File
 from functions.inputs.refusals import Refusal
 from functions.inputs.request import AUTO, TaskRequest
@@ -32,13 +33,18 @@ class Quote:
 
 
 def hash_of(body: NewTask) -> str:
-    return hashlib.sha256(body.model_dump_json().encode()).hexdigest()
+    """What an Idempotency-Key was first sent with. A field that is not given is left out where
+    older versions did not know it: their rows hold hashes without it."""
+    later = {"consent"} if body.consent is None else set()
+    return hashlib.sha256(body.model_dump_json(exclude=later).encode()).hexdigest()
 
 
 def new_task(body: NewTask, task_id: str) -> Task:
     """The task, checked at once when its media lie in the inbox; with URLs it waits until they are
     fetched. Raises Refused with every reason and the field of each."""
     composed = request_of(body)
+    if lacking := consent.missing(composed.consent):
+        raise request.Refused(*lacking)
     media = {"portrait": body.portrait} | ({"audio": body.audio} if body.audio else {})
     urls = {field: ref for field, ref in media.items() if "://" in ref}
     if bad := [found for field, url in urls.items() if (found := url_inputs.check(field, url))]:
@@ -49,7 +55,8 @@ def new_task(body: NewTask, task_id: str) -> Task:
         task_id=task_id, status=Status.WAITING, created_at=stamp(now()), origin="api",
         stem=stem or "video", provider=composed.provider, model=composed.model,
         prompt=composed.prompt, settings=dict(composed.settings),
-        max_usd=composed.max_usd, request_hash=hash_of(body), imports=urls,
+        max_usd=composed.max_usd, consent=composed.consent,
+        request_hash=hash_of(body), imports=urls,
         portrait=files["portrait"].named() if "portrait" in files else {},
         audio=files["audio"].named() if "audio" in files else {},
     )  # fmt: skip
@@ -110,7 +117,11 @@ def request_of(body: NewTask | QuoteRequest) -> TaskRequest:
         message = f"{name} stands beside settings, not in it"
         raise request.Refused(Refusal("INVALID", f"settings.{name}", message))
     max_usd = None if body.max_usd is None else str(body.max_usd)
-    reserved = {"provider": body.provider, "model": body.model, "max_usd": max_usd}
+    reserved: dict[str, Any] = {
+        "provider": body.provider, "model": body.model, "max_usd": max_usd
+    }  # fmt: skip
+    if isinstance(body, NewTask) and body.consent:
+        reserved["consent"] = body.consent.model_dump(exclude_none=True)
     return request.compose({**body.settings, **reserved}, body.prompt)
 
 

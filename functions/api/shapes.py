@@ -16,9 +16,20 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
+class NewConsent(Body):
+    """Who agreed to be shown and heard, to what, until which day (UTC, that day included), and the
+    SHA-256 of what was signed."""
+
+    who: str = Field(min_length=1, max_length=200, examples=["Ada Lovelace"])
+    scope: str = Field(min_length=1, max_length=500, examples=["training videos"])
+    until: str | None = Field(None, examples=["2027-12-31"])
+    document_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+
+
 class NewTask(Body):
     """One video. `portrait` and `audio` are keys of the inbox or https URLs; `audio` is left out
-    where the provider speaks `settings.text` itself."""
+    where the provider speaks `settings.text` itself. `consent` is needed where the stack's option
+    require_consent says so."""
 
     portrait: MediaRef
     audio: MediaRef | None = None
@@ -27,6 +38,7 @@ class NewTask(Body):
     model: str | None = None
     max_usd: Decimal | None = Field(None, gt=0)
     settings: dict[str, JsonValue] = Field(default_factory=dict)
+    consent: NewConsent | None = None
 
 
 class QuoteRequest(Body):

@@ -17,7 +17,9 @@ class ErrorView(TypedDict):
 
 
 class TaskView(TypedDict):
-    """Money is USD, `_at` an instant in UTC. `folder` and `stem` are the voice's own; `actions` are
+    """Money is USD, `_at` an instant in UTC. `folder` and `stem` are the voice's own;
+    `watermark`: the provider gave the video with its mark and without, and this one was `kept` or
+    `left`; `actions` are
     what may be done now, each with its risk in words; `history` comes with a single task only."""
 
     task_id: str
@@ -28,6 +30,8 @@ class TaskView(TypedDict):
     provider: str
     model: str
     model_reason: str | None
+    consent: dict[str, Any] | None
+    watermark: str | None
     prompt: str
     settings: dict[str, Any]
     portrait: dict[str, Any]
@@ -65,6 +69,8 @@ def view(task: Task) -> TaskView:
         "provider": task.provider,
         "model": task.model,
         "model_reason": task.model_reason or None,
+        "consent": dict(task.consent) or None,
+        "watermark": task.watermark or None,
         "prompt": task.prompt,
         "settings": dict(task.settings),
         "portrait": dict(task.portrait),

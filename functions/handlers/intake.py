@@ -20,7 +20,7 @@ from aws_lambda_powertools.utilities.batch.types import PartialItemFailureRespon
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from functions.inputs import drops, request, url_inputs, validation
+from functions.inputs import consent, drops, request, url_inputs, validation
 from functions.inputs.audio import inspect_audio
 from functions.inputs.drops import Drop, File
 from functions.inputs.refusals import NotMedia, Refusal
@@ -119,7 +119,7 @@ def _write(task: Task, standing: Task | None) -> Task:
 
 def _is_same(task: Task, standing: Task) -> bool:
     """The same result on the same bytes: a portrait uploaded again as it was changes nothing."""
-    compared = ("status", "provider", "model", "prompt", "settings", "max_usd", "error")
+    compared = ("status", "provider", "model", "prompt", "settings", "max_usd", "consent", "error")
     return all(
         _plain(getattr(task, name)) == _plain(getattr(standing, name)) for name in compared
     ) and all(
@@ -167,8 +167,11 @@ def _task(drop: Drop) -> Task | None:
         prompt=composed.prompt,
         settings=dict(composed.settings),
         max_usd=composed.max_usd,
+        consent=composed.consent,
         audio={} if spoken else task.audio,
     )
+    if lacking := consent.missing(composed.consent):
+        return validation.refuse(task, lacking)
     voice = None if spoken else drop.voice.source()
     if drop.portrait is None:
         return _without_portrait(task, drop, composed, voice)

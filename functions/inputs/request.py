@@ -12,12 +12,14 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from functions import providers
+from functions.inputs import consent
 from functions.inputs.refusals import Refusal, sentences
 from functions.settings import options
+from functions.tasks.task import Consent
 
 AUTO = "auto"  # the model of a request that leaves the choice to us
 # What stands beside a model's settings, in a settings file as in the API.
-RESERVED = frozenset({"provider", "model", "prompt", "max_usd"})
+RESERVED = frozenset({"provider", "model", "prompt", "max_usd", "consent"})
 
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _HALF_A_LETTER = re.compile("[\ud800-\udfff]")
@@ -34,6 +36,7 @@ class TaskRequest:
     prompt: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     max_usd: Decimal | None = None
+    consent: Consent = field(default_factory=Consent)
 
     @property
     def text(self) -> str:
@@ -86,8 +89,14 @@ def compose(flat: Mapping[str, Any], prompt: str | None = None) -> TaskRequest:
     text = flat.get("prompt", "") if prompt is None else prompt
     if not isinstance(text, str):
         raise Refused(Refusal("BAD_PROMPT", "prompt", "the prompt must be text"))
+    agreed, refusal = consent.read(flat.get("consent"))
+    if refusal:
+        raise Refused(refusal)
     settings = {name: value for name, value in flat.items() if name not in RESERVED}
-    return TaskRequest(provider, model, clean(text), settings, _max_usd(flat.get("max_usd")))
+    if options().keep_watermark:
+        settings = {**providers.get(provider).watermark_settings, **settings}
+    max_usd = _max_usd(flat.get("max_usd"))
+    return TaskRequest(provider, model, clean(text), settings, max_usd, agreed)
 
 
 def _max_usd(value: Any) -> Decimal | None:

@@ -13,6 +13,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from functions.jobs import hints, holds
 from functions.providers import base
 from functions.providers.base import Job, JobStatus
+from functions.settings import options
 from functions.tasks import claims, executions, steps
 from functions.tasks.task import Next, Status, Task
 
@@ -94,14 +95,16 @@ def _archive(task: Task, client: base.Provider, job: Job) -> Next:
     is_held = task.status is Status.HELD and bool(task.archiving_since)
     if is_held and holds.hours_since(task.archive_tried_at) < _TRY_HELD_AGAIN_HOURS:
         return Next.WATCH
-    url = str(job.video_url)
+    keep_mark = bool(job.marked_url) and options().keep_watermark
+    url = str(job.marked_url if keep_mark else job.video_url)
     if task.archiving_since and url == task.video_url:
         # This very link did not serve; what is tried next is the record's own again.
         url = client.fresh_link(url)
     host = urlsplit(url).netloc
     trusted = host if host in client.credentials.get("result_hosts", []) else ""
     keep = steps.archive_held if is_held else steps.archiving
-    keep(task, url, trusted, charge_usd=job.charge_usd)
+    watermark = "" if not job.marked_url else "kept" if keep_mark else "left"
+    keep(task, steps.VideoLink(url, trusted, watermark), charge_usd=job.charge_usd)
     return Next.ARCHIVE
 
 

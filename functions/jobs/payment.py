@@ -11,13 +11,17 @@ from functions import secrets
 from functions.jobs import media, outcomes, speech
 from functions.providers import base
 from functions.tasks import balance, claims, steps
-from functions.tasks.table import ConditionFailed
-from functions.tasks.task import Task
+from functions.tasks.table import ConditionFailed, now
+from functions.tasks.task import Task, is_over
 
 logger = Logger(child=True)
 
 
 def pay(claimed: claims.Claim) -> None:
+    if is_over(claimed.task.consent, now().date()):  # it waited until the day after
+        until = claimed.task.consent["until"]
+        outcomes.refuse(claimed, "CONSENT_ENDED", f"the consent to this video ended on {until}")
+        return
     try:
         client = secrets.client(claimed.task.provider)
         request = client.prepare(media.request_of(claimed.task))

@@ -22,6 +22,7 @@ class JobStatus(StrEnum):
 class Job:
     """What a provider says now about one unit of its work.
 
+    `marked_url` is the same video with the provider's visible mark, where it gives both.
     `charge_usd` is what the provider says it took, None where it does not say.
     `callback_url` is the URL the provider remembers having been given: proof that a job is ours
     (kie's `param`). `unknown_word` is a status word that stands in no table of ours: it counts as
@@ -32,6 +33,7 @@ class Job:
     job_id: str
     status: JobStatus
     video_url: str | None = field(default=None, repr=False)
+    marked_url: str | None = field(default=None, repr=False)
     error_code: str = ""
     error: str = ""
     charge_usd: Decimal | None = None

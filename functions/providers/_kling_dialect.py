@@ -213,6 +213,7 @@ class KlingDialect(base.Provider):
             job_id,
             status,
             video_url=video_of(record) if status is JobStatus.SUCCEEDED else None,
+            marked_url=marked_video_of(record) if status is JobStatus.SUCCEEDED else None,
             error_code=word if failed else "",
             error=self.clean(reason, answer) if failed or refused_late else "",
             charge_usd=self.charge(record),
@@ -256,6 +257,13 @@ def video_of(record: JsonObject) -> str | None:
     videos = base.objects(base.json_object(record.get("task_result")).get("videos"))
     links = (base.link(one.get("url") or one.get("watermark_url")) for one in videos)
     return next(filter(None, links), None)
+
+
+def marked_video_of(record: JsonObject) -> str | None:
+    """The same video with the provider's visible mark, where both are given."""
+    videos = base.objects(base.json_object(record.get("task_result")).get("videos"))
+    both = [one for one in videos if one.get("url") and one.get("watermark_url")]
+    return base.link(both[0]["watermark_url"]) if both else None
 
 
 def external_id_of(record: JsonObject) -> str | None:

@@ -129,6 +129,8 @@ class Provider(ABC):
     # Whether a job that failed is charged, by the provider's documentation; None: it does not say.
     charges_failed_jobs: ClassVar[bool | None] = None
     lists_jobs: ClassVar[bool] = False
+    # What asks for the video with the provider's visible mark beside the one without.
+    watermark_settings: ClassVar[JsonObject] = {}
 
     def __init__(self, credentials: JsonObject, client: httpx.Client) -> None:
         self.credentials = credentials

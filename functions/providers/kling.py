@@ -80,6 +80,7 @@ class Kling(KlingDialect):
     lists_jobs: ClassVar[bool] = True
     signs_callbacks: ClassVar[bool] = True
     speaks_text: ClassVar[bool] = True
+    watermark_settings: ClassVar[JsonObject] = {"watermark_info": {"enabled": True}}
     path: ClassVar[str] = "/v1/videos/avatar/image2video"
 
     def __init__(self, credentials: JsonObject, client: httpx.Client) -> None:

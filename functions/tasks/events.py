@@ -52,6 +52,15 @@ class Video(_Part):
     warning: str | None = None
 
 
+class Consent(_Part):
+    """Who agreed to be shown and heard, to what, until which day, and what was signed."""
+
+    who: str
+    scope: str
+    until: str | None = None
+    document_sha256: str | None = None
+
+
 class Error(_Part):
     code: str
     message: str
@@ -79,6 +88,7 @@ class TaskEvent(_Part):
     waits_for: str | None = None
     not_before: str | None = None
     second_job: str | None = None
+    consent: Consent | None = None
 
 
 def of(task: Task) -> TaskEvent:
@@ -100,6 +110,7 @@ def of(task: Task) -> TaskEvent:
         charge_usd=None if task.charge_usd is None else str(task.charge_usd),
         waits_for=task.waits_for or None,
         not_before=(task.not_before or None) if task.waits_for else None,
+        consent=Consent.model_validate(task.consent) if task.consent else None,
     )
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
 
@@ -151,7 +151,7 @@ def revise(task: Task, standing: Task, *, why: str) -> Task:
     )
     revised = (
         "provider", "model", "model_reason", "prompt", "settings", "stem", "portrait", "audio",
-        "max_usd", "quote_usd",
+        "max_usd", "quote_usd", "consent",
     )  # fmt: skip
     update.set(**{name: value for name in revised if (value := getattr(task, name)) is not None})
     update.set(error=task.error) if task.error else update.remove("error")
@@ -263,30 +263,37 @@ def doubt(task: Task, owner: str, why: str, job_hint: str = "") -> Task:
     return Task.of(update.run())
 
 
-def archiving(task: Task, video_url: str, trusted_host: str, *, charge_usd: Decimal | None) -> Task:
+@dataclass(frozen=True)
+class VideoLink:
+    """Where the provider gives the video for now. `trusted_host` where its secret names that host;
+    `watermark`: `kept` or `left`, where it gives one with its mark and one without."""
+
+    url: str
+    trusted_host: str
+    watermark: str
+
+
+def archiving(task: Task, link: VideoLink, *, charge_usd: Decimal | None) -> Task:
     """The provider says it is done, and where the video lies for now."""
     come_from = [Status.SUBMITTED, Status.ARCHIVING, *sorted(LATE)]
     update = step(task, Status.ARCHIVING, come_from=come_from)
-    return _with_link(update.remove("error", "expires_at"), video_url, trusted_host, charge_usd)
+    return _with_link(update.remove("error", "expires_at"), link, charge_usd)
 
 
-def archive_held(
-    task: Task, video_url: str, trusted_host: str, *, charge_usd: Decimal | None
-) -> Task:
+def archive_held(task: Task, link: VideoLink, *, charge_usd: Decimal | None) -> Task:
     """A held task's video is tried once more: it stays HELD until it is archived."""
     update = Update(key_of(task.task_id)).given(
         "{status} = :held AND {attempt} = :attempt",
         held=Status.HELD.value,
         attempt=task.attempt,
     )
-    return _with_link(update, video_url, trusted_host, charge_usd)
+    return _with_link(update, link, charge_usd)
 
 
-def _with_link(
-    update: Update, video_url: str, trusted_host: str, charge_usd: Decimal | None
-) -> Task:
+def _with_link(update: Update, link: VideoLink, charge_usd: Decimal | None) -> Task:
     at = stamp(now())
-    update.set(video_url=video_url, trusted_host=trusted_host, archive_tried_at=at)
+    update.set(video_url=link.url, trusted_host=link.trusted_host, archive_tried_at=at)
+    update.set(watermark=link.watermark)
     update.set(last_query_at=at).set_once(archiving_since=at)
     if charge_usd is not None:
         update.set(charge_usd=charge_usd)

@@ -10,6 +10,7 @@ import hashlib
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, NotRequired, TypedDict
@@ -78,6 +79,21 @@ class ArchivedVideo(TypedDict, total=False):
     warning: str
 
 
+class Consent(TypedDict, total=False):
+    """Who agreed to be shown and heard, to what, until which day, and the SHA-256 of what was
+    signed."""
+
+    who: str
+    scope: str
+    until: str
+    document_sha256: str
+
+
+def is_over(consent: Consent, day: date) -> bool:
+    """The last day that it allows has passed."""
+    return consent.get("until", "9999-12-31") < day.isoformat()
+
+
 class TaskError(TypedDict, total=False):
     """Why a task is FAILED, HELD, EXPIRED or CANCELLED. `evidence`: what the balance suggests."""
 
@@ -115,8 +131,9 @@ class Task:
     those that have a definite answer; `job_hints` are the jobs that they named and nothing is known
     of yet, `hints_dropped` how many found no room; `second_jobs` those proved to be one more of
     this attempt. `speech_intended_at`: the paid POST of its speech was about to leave, and what it
-    brought is not known. `archived` says where the video lies; `archiving_since` when its link was
-    first known; `archive_verdicts` how often the whole download was refused; `revived` is the
+    brought is not known. `watermark`: of a video that the provider gives with its
+    mark and without, the one with it was `kept` or `left`. `archived` says where the video lies;
+    `archiving_since` when its link was first known; `archive_verdicts` how often the whole download was refused; `revived` is the
     suffix of the execution that was last started in place of a dead one; `past` are the attempts
     before this one; `adopted_by` the person whose word the job id rests on."""
 
@@ -132,6 +149,7 @@ class Task:
     prompt: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     stem: str = ""
+    consent: Consent = field(default_factory=Consent)
     portrait: StoredFile = field(default_factory=StoredFile)
     audio: StoredFile = field(default_factory=StoredFile)
     imports: Mapping[str, str] = field(default_factory=dict)
@@ -169,6 +187,7 @@ class Task:
     task_token: str = ""
     video_url: str = ""
     trusted_host: str = ""
+    watermark: str = ""
     archiving_since: str = ""
     archive_tried_at: str = ""
     archive_verdicts: int = 0

@@ -70,6 +70,8 @@ def _content(task: Task, video: Mapping[str, Any], stored: StoredObject) -> dict
         "video": dict(video),
         "ai_generated": True,
         "digital_source_type": AI_MARKS["digital-source-type"],
+        "watermark": task.watermark or None,
+        "consent": dict(task.consent) or None,
         "stem": task.stem,
         "charge_usd": task.charge_usd,
         "created_at": task.created_at,

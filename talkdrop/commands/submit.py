@@ -96,7 +96,7 @@ def submissions(
     return [
         Submission(
             one.face, one.voice, one.folder, prompt or one.prompt, provider or one.provider,
-            model or one.model, {**one.settings, **own}, one.max_usd,
+            model or one.model, {**one.settings, **own}, one.max_usd, one.consent,
         )
         for one in found
     ]  # fmt: skip
@@ -164,6 +164,7 @@ def _send(talkdrop: Client, given: list[Submission]) -> Iterator[TaskView]:
                 model=one.model,
                 settings=one.settings,
                 max_usd=one.max_usd,
+                consent=one.consent,
                 progress=lambda done, total, bar=bar: bars.update(  # type: ignore[misc]
                     bar, completed=done, total=total
                 ),

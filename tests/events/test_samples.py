@@ -53,7 +53,11 @@ TASKS = {
     "task-waiting": task(Status.WAITING, portrait={}, quote_usd=None),
     "task-ready": task(Status.READY),
     "task-submitted": task(Status.SUBMITTED),
-    "task-completed": task(Status.COMPLETED, archived=VIDEO, charge_usd=Decimal("0.18")),
+    "task-completed": task(
+        Status.COMPLETED, archived=VIDEO, charge_usd=Decimal("0.18"),
+        consent={"who": "Ada Lovelace", "scope": "training videos", "until": "2027-12-31",
+        "document_sha256": VIDEO["sha256"]},
+    ),
     "task-failed": task(
         Status.FAILED, quote_usd=None, provider="kie", entered={"FAILED#1": 2},
         error={"code": "NOT_A_SOUND",
