@@ -133,9 +133,10 @@ class Task:
     this attempt. `speech_intended_at`: the paid POST of its speech was about to leave, and what it
     brought is not known. `watermark`: of a video that the provider gives with its
     mark and without, the one with it was `kept` or `left`. `archived` says where the video lies;
-    `archiving_since` when its link was first known; `archive_verdicts` how often the whole download was refused; `revived` is the
-    suffix of the execution that was last started in place of a dead one; `past` are the attempts
-    before this one; `adopted_by` the person whose word the job id rests on."""
+    `archiving_since` when its link was first known; `archive_verdicts` how often the whole download
+    was refused; `revived` is the suffix of the execution that was last started in place of a dead
+    one; `past` are the attempts before this one; `adopted_by` the person whose word the job id
+    rests on."""
 
     task_id: str
     status: Status
