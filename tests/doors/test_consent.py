@@ -148,7 +148,8 @@ def test_of_two_videos_the_one_that_was_chosen_is_archived_and_the_manifest_says
     assert task.video_url == f"{kling.paper.url}/{name}.mp4"
     assert task.watermark == ("kept" if keeps else "left")
     kling.paper.answers = [(200, film(seconds=float(task.audio["seconds"])))]
-    archive.handler({"task_id": task.task_id, "attempt": 1}, CONTEXT)
+    context: Any = CONTEXT
+    archive.handler({"task_id": task.task_id, "attempt": 1}, context)
     path = paths.of(task)
     stored = kling.s3.get_object(Bucket=kling.archive, Key=path.manifest_key)["Body"].read()
     content = json.loads(stored)
