@@ -26,6 +26,7 @@ Never = Literal["never"]
 # What `cdk acknowledge` and `cdk cli-telemetry` keep in cdk.context.json; all other keys of the CDK
 # have an @ or a colon.
 KEYS_OF_THE_CLI = ("acknowledged-issue-numbers", "cli-telemetry")
+_ADDRESS = r"^[^@\s]+@[^@\s]+\.[^@\s]+$"
 BACKUP_DAYS = 35  # of point-in-time recovery
 POLLS = ("first", "steady", "slow", "slow_after")
 
@@ -55,7 +56,8 @@ class Context(BaseModel):
     a restore leans on the logs. `old_versions_days`: how long an overwritten or deleted
     object can be brought back. `callback_base_url`: a domain of your own in front of the API,
     without a slash at the end. `alarm_email`: who gets the alarms by mail; others may
-    subscribe to the topic. `options`: what the functions themselves may be given, see
+    subscribe to the topic. `notify_email`: who gets a mail for every task that is done, failed or
+    held. `options`: what the functions themselves may be given, see
     `functions/settings.py`.
     `bundle`: `aws` ships wheels for Lambda; `host` (or TALKDROP_BUNDLE=host) those of this machine,
     for the embedded run.
@@ -80,7 +82,8 @@ class Context(BaseModel):
     )
     old_versions_days: int = Field(30, ge=1)
     callback_base_url: str | None = Field(None, pattern=r"^https://[^/]+(/[^/]+)*$")
-    alarm_email: str | None = Field(None, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")
+    alarm_email: str | None = Field(None, pattern=_ADDRESS)
+    notify_email: str | None = Field(None, pattern=_ADDRESS)
     providers: tuple[str, ...] = ()
     lambda_quota: int | None = Field(None, ge=10)
     kms_key_arn: str | None = Field(None, pattern=r"^arn:aws[a-z-]*:kms:[^:]+:[0-9]{12}:key/\S+$")

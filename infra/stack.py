@@ -22,6 +22,7 @@ from infra.fleet import fleet
 from infra.function import Function
 from infra.grants import ERROR_NOTES, OWN_IMPORTS, grant_all
 from infra.http_api import TaskHttpApi
+from infra.notices import Notices
 from infra.operations import Operations
 from infra.workflow import Workflow
 
@@ -54,6 +55,8 @@ class Talkdrop(Stack):
         self._feed_announce()
         self._feed_sweep()
         Operations(self, "Operations", context=context)
+        if context.notify_email:
+            Notices(self, "Notices", bus=self.bus, context=context)
         self._warn()
         self._output_names()
         grant_all(self)

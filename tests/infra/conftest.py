@@ -64,6 +64,7 @@ def for_trying(tmp_path_factory: pytest.TempPathFactory) -> Template:
         archive_cold_after_days=20,
         archive_expire_days=40,
         alarm_email="a@example.com",
+        notify_email="n@example.com",
         providers=["comet", "kie", "kling", "relay"],
         lambda_quota=1000,
         callback_base_url="https://callbacks.example.com",

@@ -126,7 +126,9 @@ def test_alarms_may_publish_to_the_topic_and_the_named_address_is_subscribed(
     allowed = [one["Principal"] for one in statements if one["Effect"] == "Allow"]
     assert allowed == [{"Service": "cloudwatch.amazonaws.com"}]
     assert not template.of_type("AWS::SNS::Subscription")
-    assert for_trying.the_only("AWS::SNS::Subscription")["Endpoint"] == "a@example.com"
+    subscribed = for_trying.of_type("AWS::SNS::Subscription").values()
+    by_topic = {for_trying.text(one["TopicArn"]): one["Endpoint"] for one in subscribed}
+    assert by_topic == {"OperationsAlarms": "a@example.com", "NoticesTopic": "n@example.com"}
 
 
 def emitted() -> set[str]:
