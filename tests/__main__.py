@@ -2,9 +2,9 @@
 
     types     mypy
     units     all tests but the two below, shared out over pytest-xdist's workers, a file each
-    faults    the fault model, in a process of its own: it replaces AWS, the wire and the clock
-    journeys  the deployed template, one embedded cloud for all; it mostly waits, so it has the
-              right of way and the others are `nice`
+    faults    the fault model, in processes of its own: it replaces AWS, the wire and the clock
+    journeys  the deployed template, in three embedded clouds side by side; they mostly wait, so
+              they have the right of way and the others are `nice`
 
 The output of a part is shown when the part ends, and stays in build/tests/.
 """
@@ -26,9 +26,9 @@ PYTEST = ("-m", "pytest", "--durations", "8")
 # Twice the cores: many a test waits for a simulator, an emulator or a child process.
 WORKERS = str(2 * (os.cpu_count() or 2))
 PARTS: Mapping[str, tuple[str, ...]] = {
-    "journeys": (*PYTEST, "tests/journey"),
+    "journeys": (*PYTEST, "-n", "3", "--dist", "loadgroup", "tests/journey"),
     "units": (
-        *(*PYTEST, "-n", WORKERS, "--dist", "loadfile"),
+        *(*PYTEST, "-n", WORKERS, "--dist", "loadgroup"),
         *("--ignore", "tests/journey", "--ignore", "tests/faults"),
     ),
     "faults": (*PYTEST, "tests/faults"),

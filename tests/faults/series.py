@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple
 
 from tests.faults.replays import Replay, shrunk
@@ -147,12 +147,17 @@ _PARTS = 16
 
 def play(profile: str, jobs: list[Job], processes: int) -> Tally:
     tally, began = Tally(profile), time.monotonic()
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for done in as_completed([pool.submit(job) for job in jobs]):
-            for outcome in done.result():
-                tally.add(outcome)
+    for done in as_completed([_pool(processes).submit(job) for job in jobs]):
+        for outcome in done.result():
+            tally.add(outcome)
     tally.seconds = time.monotonic() - began
     return tally
+
+
+@cache
+def _pool(processes: int) -> ProcessPoolExecutor:
+    """One pool for all series: a process takes as long to import everything as to play ten runs."""
+    return ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))
 
 
 def randoms(profile: str, runs: int, first: int) -> list[Job]:

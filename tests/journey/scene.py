@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,26 @@ PORTRAIT = (SAMPLES / "portrait.png").read_bytes()
 VOICE = (SAMPLES / "voice.mp3").read_bytes()
 VOICE_SECONDS = 7.3
 PATIENCE_SECONDS = 90
+
+# A task for each provider and way of asking: the file's stem, and its settings.
+CASES: Mapping[str, Mapping[str, Any]] = {
+    "kie-infinitalk": {
+        "provider": "kie",
+        "model": "infinitalk/from-audio",
+        "resolution": "720p",
+        "seed": 12345,
+    },
+    "kie-avatar": {"provider": "kie", "model": "kling/v1-avatar-standard", "prompt": "smiles"},
+    "kling-std": {"provider": "kling", "mode": "std"},
+    "kling-pro": {"provider": "kling", "mode": "pro"},
+    "kling-text": {
+        "provider": "kling",
+        "text": "Good morning, and welcome to our show.",
+        "voice_id": "genshin_vindi2",
+    },
+    "comet": {"provider": "comet"},
+    "relay-pass-through": {"provider": "relay"},
+}
 
 
 @dataclass(frozen=True)
@@ -54,6 +74,15 @@ class Scene:
                 "reason": "PutObject",
             },
         }
+
+    def drop_task(self, name: str, settings: Mapping[str, Any]) -> None:
+        """The settings go first: the last file to come finds all there is."""
+        if "text" not in settings:
+            self.drop(f"all/{name}.json", json.dumps(dict(settings)).encode())
+            self.drop(f"all/{name}.mp3", VOICE)
+        self.drop(f"all/{name}.png", PORTRAIT)
+        if "text" in settings:
+            self.drop(f"all/{name}.json", json.dumps(dict(settings)).encode())
 
     def repeat(self, event: dict[str, Any]) -> None:
         """Send an event of S3 once more."""
