@@ -217,7 +217,7 @@ def _giga(count: float | None) -> str:
 def _ratios(found: Mapping[str, Costs], name: str, kind: str) -> str:
     """By processor time, and by instructions."""
     peer = PEERS.get(name)
-    if peer not in found:
+    if peer is None or peer not in found:
         return ""
     kinds = [one for one in (f"{kind}_cpu", f"{kind}_ir") if one in found[name]]
     return " · ".join(f"{found[peer][one] / found[name][one]:.2f}" for one in kinds)

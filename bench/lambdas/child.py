@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 
 class Context:
@@ -49,7 +50,7 @@ def main() -> None:
     folders, module, event, invocations = sys.argv[1:]
     sys.path[:0] = folders.split(":")
     given = Path(event).read_text()
-    found = {}
+    found: dict[str, Any] = {}
     cold = timed(lambda: found.update(module=importlib.import_module(module)))
     handler = found["module"].handler
 

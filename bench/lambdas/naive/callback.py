@@ -18,7 +18,7 @@ stepfunctions = boto3.client("stepfunctions")
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     job = json.loads(event["body"])["data"]
-    task = table.update_item(
+    task: dict[str, Any] = table.update_item(
         Key={"pk": f"task#{event['pathParameters']['task_id']}"},
         UpdateExpression="SET job_state = :s",
         ExpressionAttributeValues={":s": job["state"]},

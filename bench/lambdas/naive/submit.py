@@ -28,7 +28,7 @@ def handler(event: dict[str, Any], context: object) -> None:
 
 
 def submit(task_id: str) -> None:
-    task = table.get_item(Key={"pk": f"task#{task_id}"})["Item"]
+    task: dict[str, Any] = table.get_item(Key={"pk": f"task#{task_id}"})["Item"]
     job = {
         "model": task["model"],
         "callBackUrl": f"{os.environ['TALKDROP_CALLBACK_BASE_URL']}/callbacks/{task_id}",
