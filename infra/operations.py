@@ -6,7 +6,6 @@ is a gauge, so its alarm lasts as long as the trouble does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
 FIVE_MINUTES = Duration.minutes(5)
 QUARTER = Duration.minutes(15)
+HOUR, DAY = Duration.hours(1), Duration.days(1)
 RUNBOOK = "Runbook: docs/operations.md#alarms"
 MISSING = cloudwatch.TreatMissingData
 COMPARE = cloudwatch.ComparisonOperator
@@ -36,11 +36,6 @@ EMITTED = {
         "Going on by itself could pay twice or lose what was paid. Run `talkdrop explain`, then "
         "adopt, resubmit or fail the task.",
     ),
-    "Ambiguous": (
-        "a submit was not answered",
-        "The provider may have charged it. Nothing is to be done yet: the callback or a lookup "
-        "settles it, or the task is HELD.",
-    ),
     "PossibleSecondCharge": (
         "a second job for one attempt",
         "Compare the two jobs at the provider; ask for the money back.",
@@ -48,11 +43,6 @@ EMITTED = {
     "CallbackForPastAttempt": (
         "a callback for an attempt that was given up",
         "Perhaps a second charge. Explain the task and compare its jobs at the provider.",
-    ),
-    "AccountRejected": (
-        "a provider refuses the account",
-        "Key, balance or rights. Its submissions have stopped; they go on by themselves once a "
-        "free query passes.",
     ),
     "ArchiveFailed": (
         "a video cannot be archived",
@@ -67,14 +57,13 @@ GAUGES = {
         "a provider is stopped",
         "Nothing is submitted to it. Mend the account; a free query is tried at every sweep.",
     ),
+    "OverdueTasks": (
+        "tasks are overdue",
+        "One stays READY, SUBMITTING, SUBMITTED or ARCHIVING for too long. The sweep's log names "
+        "the status; explain its oldest task.",
+    ),
 }
-# The oldest task of a status, in seconds: what is older is stuck, whatever else is well.
-OLDEST = {
-    "Ready": (24 * 3600, "Why does it wait? `talkdrop explain` says it: budget, rate, provider."),
-    "Submitting": (3600, "The sweep should have found it: look at its log."),
-    "Submitted": (30 * 3600, "The provider has not ended it: `talkdrop explain` asks there."),
-    "Archiving": (6 * 3600, "The video is paid and not safe yet: explain the task."),
-}
+UNFINISHED = ("Ready", "Submitting", "Submitted", "Archiving")
 # What one repeat mends sets off nothing: three errors within a quarter of an hour do. The other
 # functions' failures end in dead letters, as 5xx or as late events.
 STEPS_WITH_ERRORS = ("submit", "watch", "archive", "settle")
@@ -104,6 +93,8 @@ class Operations(Construct):
         self.alarms: list[cloudwatch.Alarm] = []
         self.topic = self._topic(context)
         self._alarm_on_what_functions_emit()
+        self._alarm_on_money()
+        self._alarm_on_refusals()
         self._alarm_on_dead_letters(stack)
         self._alarm_on_errors(stack)
         self._alarm_on_lag(stack)
@@ -132,10 +123,60 @@ class Operations(Construct):
             self._alarm(metric, title, self._emitted(metric, "SUM"), cure)
         for metric, (title, cure) in GAUGES.items():
             self._alarm(metric, title, self._emitted(metric, "MAX"), cure)
-        for status, (seconds, cure) in OLDEST.items():
-            metric = f"Oldest{status}Seconds"
-            title = f"a task has been {status.lower()} for too long"
-            self._alarm(metric, title, self._emitted(metric, "MAX"), cure, Threshold(seconds))
+
+    def _alarm_on_money(self) -> None:
+        used = self._emitted("BudgetUsedPercent", "MAX")
+        self._alarm(
+            "BudgetNearlyUsed",
+            "80 % of the budget is used",
+            used,
+            "At its end tasks wait as READY until the next day or month, or a higher cap.",
+            Threshold(80),
+        )
+        self._alarm(
+            "BudgetUsedUp",
+            "the budget is used up",
+            used,
+            "Tasks wait as READY until the next day or month: raise the cap, or let them wait.",
+            Threshold(99),  # what is left is rarely the price of a video
+        )
+
+    def _alarm_on_refusals(self) -> None:
+        counts = {
+            "failed": self._of("announce", "JobFailed", HOUR),
+            "done": self._of("settle", "Completed", HOUR),
+        }
+        share = cloudwatch.MathExpression(
+            expression="IF(FILL(failed, 0) >= 5, 100 * failed / (failed + FILL(done, 0)), 0)",
+            using_metrics=counts,
+            period=HOUR,
+            label="failed jobs, percent",
+        )
+        self._alarm(
+            "JobsFail",
+            "half of the jobs fail",
+            share,
+            "`talkdrop list --status failed` shows the provider's reasons: is it one model, one "
+            "portrait, or the provider itself?",
+            Threshold(50),
+        )
+        self._alarm(
+            "CallbacksRefused",
+            "callbacks are refused",
+            self._of("callback", "CallbackRefused", QUARTER),
+            "A scanner, or a provider whose webhook key is wrong here. Tasks go on by polling.",
+            Threshold(50),
+        )
+
+    def _of(self, function: str, metric: str, period: Duration) -> cloudwatch.Metric:
+        """How often one function emitted a metric without dimensions of its own."""
+        return cloudwatch.Metric(
+            namespace=self.stack_name,
+            metric_name=metric,
+            dimensions_map={"service": function},
+            statistic="Sum",
+            period=period,
+        )
 
     def _alarm_on_dead_letters(self, stack: Talkdrop) -> None:
         for name, queue in stack.dead_letters.items():
@@ -150,12 +191,10 @@ class Operations(Construct):
             metric = stack.functions[name].metric_errors(period=QUARTER)
             cure = f"It is repeated. Look into the log of {name} for what it raises."
             self._alarm(f"{name.capitalize()}Errors", f"{name} fails", metric, cure, Threshold(3))
-        machine = stack.workflow.machine
-        ended = {"failed": machine.metric_failed, "timedout": machine.metric_timed_out}
         self._alarm(
             "ExecutionsFailed",
-            "an execution failed or timed out",
-            _sum({name: metric(period=FIVE_MINUTES) for name, metric in ended.items()}),
+            "an execution failed",
+            stack.workflow.machine.metric_failed(period=FIVE_MINUTES),
             "The sweep starts another one. Find the state that failed in the execution's history.",
         )
         self._alarm(
@@ -285,7 +324,15 @@ class Operations(Construct):
                 "Duration",
                 *(one.metric_duration(statistic="p95") for one in stack.functions.values()),
             ),
-            _graph("Spend and writes", stack.tasks.metric_consumed_write_capacity_units()),
+            _graph("Writes of the table", stack.tasks.metric_consumed_write_capacity_units()),
+        )
+        board.add_widgets(
+            _graph("Spent, USD a day", self._of("settle", "SpentUsd", DAY)),
+            _graph("Budget used, percent", self._emitted("BudgetUsedPercent", "MAX")),
+            _graph(
+                "Oldest task, seconds",
+                *(self._emitted(f"Oldest{status}Seconds", "MAX") for status in UNFINISHED),
+            ),
         )
         return board
 
@@ -300,12 +347,3 @@ def _graph(title: str, *metrics: cloudwatch.IMetric) -> cloudwatch.GraphWidget:
 def _ended(stack: Talkdrop) -> list[cloudwatch.IMetric]:
     machine = stack.workflow.machine
     return [machine.metric_succeeded(), machine.metric_failed(), machine.metric_timed_out()]
-
-
-def _sum(metrics: Mapping[str, cloudwatch.IMetric]) -> cloudwatch.IMetric:
-    """Their sum, where one of them without data counts as 0."""
-    return cloudwatch.MathExpression(
-        expression=" + ".join(f"FILL({name}, 0)" for name in metrics),
-        using_metrics=dict(metrics),
-        period=FIVE_MINUTES,
-    )

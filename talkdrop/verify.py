@@ -114,6 +114,8 @@ def _video(path: ArchivePaths, facts: Mapping[str, object], source: str) -> Iter
                 f"the video's current version is {stored.version_id}, the {source} says "
                 f"{version_id}"
             )
+        if stored and stored.replication == "FAILED":
+            yield f"no copy of it is in the replica: ReplicationStatus FAILED of {path.key}"
         is_current = stored is not None and stored.version_id == version_id
         reading = Reading(stored.checksum if stored and is_current else "")
         for piece in bucket.read_back(path, version_id):

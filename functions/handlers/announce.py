@@ -84,6 +84,8 @@ def _publish(task: Task) -> None:
     # Emitted here because the stream is durable; the invocation that set HELD may have crashed.
     if task.status is Status.HELD:
         metrics.add_metric("TaskHeld", MetricUnit.Count, 1)
+    if task.status is Status.FAILED and not task.never_intended:
+        metrics.add_metric("JobFailed", MetricUnit.Count, 1)
     logger.info("announced", event_id=task.event_id)
 
 

@@ -55,5 +55,7 @@ def handler(event: SettleInput, context: LambdaContext) -> SettleOutput:
 def _count(task: Task) -> None:
     seconds = (now() - instant(task.created_at)).total_seconds()
     metrics.add_metric("Completed", MetricUnit.Count, 1)
+    spent = task.counted_usd if task.counted_usd is not None else task.quote_usd
+    metrics.add_metric("SpentUsd", MetricUnit.NoUnit, float(spent or 0))
     metrics.add_metric("SecondsToVideo", MetricUnit.Seconds, seconds)
     logger.info("completed", seconds=round(seconds, 3))

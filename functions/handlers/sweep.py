@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError
 from functions import providers
 from functions.inputs import drops
 from functions.settings import aws, get, options
-from functions.tasks import books, executions, queries, queues, steps, table
+from functions.tasks import books, executions, gauges, queries, queues, steps, table
 from functions.tasks.table import ConditionFailed, Update, instant, later, now, stamp
 from functions.tasks.task import Status, Task, key_of
 
@@ -58,7 +58,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Swept:
     logger.remove_keys(["task_id", "attempt"])
     _probe_stopped()
     found = _walk_inbox(context)
-    _gauge()
+    gauges.emit()
     metrics.add_metric("Swept", MetricUnit.Count, pushed)
     if stumbled:
         raise ExceptionGroup("tasks that could not be pushed", stumbled)
@@ -147,17 +147,6 @@ def _probe_stopped() -> None:
     for name in providers.NAMES:
         if books.trial_is_due(name):
             queues.probe(name)
-
-
-def _gauge() -> None:
-    """What lasts: an event is counted once, a state must be seen until it ends."""
-    metrics.add_metric("HeldTasks", MetricUnit.Count, queries.count(Status.HELD))
-    stopped = [name for name in providers.NAMES if books.stopped_since(name) is not None]
-    metrics.add_metric("StoppedProviders", MetricUnit.Count, len(stopped))
-    for status in (Status.READY, Status.SUBMITTING, Status.SUBMITTED, Status.ARCHIVING):
-        since = queries.longest_since(status)
-        seconds = (now() - instant(since)).total_seconds() if since else 0
-        metrics.add_metric(f"Oldest{status.title()}Seconds", MetricUnit.Seconds, seconds)
 
 
 def _walk_inbox(context: LambdaContext) -> int:

@@ -47,13 +47,14 @@ class AlreadyThere(Exception):
 @dataclass(frozen=True)
 class StoredObject:
     """An object that is there. `checksum` is S3's own SHA-256, base64; of an upload in parts, that
-    of the parts'."""
+    of the parts'. `replication` is empty where nothing is replicated."""
 
     version_id: str
     etag: str
     bytes: int
     checksum: str
     stored_at: datetime
+    replication: str
 
 
 def put_stream(
@@ -130,6 +131,7 @@ def look(path: ArchivePaths) -> StoredObject:
         bytes=head["ContentLength"],
         checksum=head.get("ChecksumSHA256", ""),
         stored_at=head["LastModified"],
+        replication=str(head.get("ReplicationStatus", "")),
     )
 
 

@@ -180,3 +180,18 @@ def test_a_job_that_is_lost_is_held_once(shop: Workshop) -> None:
         "JOB_LOST",
         1,
     )
+
+
+def test_what_lasts_is_a_gauge_at_every_sweep(
+    shop: Workshop, with_options: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_options(budget_usd_per_day="10", budget_usd_per_month="1000")
+    day = table.stamp(table.now())[:10]
+    Update(f"budget#{day}").set(spent_usd=Decimal("8.5")).run()
+    task = standing(Status.ARCHIVING, **sent())
+    Update(key_of(task.task_id)).set(changed_at=PAST, due_at=table.later(seconds=60)).run()
+    sweep.handler({}, CONTEXT)
+    emitted = capsys.readouterr().out
+    assert '"BudgetUsedPercent":[85.0]' in emitted
+    assert '"OverdueTasks":[1.0]' in emitted
+    assert '"HeldTasks":[0.0]' in emitted

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from functions.tasks.task import Status
-from infra.operations import EMITTED, GAUGES, OLDEST
+from infra.operations import EMITTED, GAUGES, UNFINISHED
 from tests.infra.template import Json, Template
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +60,7 @@ def test_what_only_a_person_can_mend_sets_off_an_alarm_whichever_function_emits_
 
 
 def test_one_stage_does_not_set_off_anothers_alarm(for_trying: Template) -> None:
-    for name in ("TaskHeld", "AccountRejected"):
+    for name in ("TaskHeld", "StoppedProviders"):
         assert 'FROM "Talkdrop-dev"' in alarms(for_trying)[name]["Metrics"][0]["Expression"]
 
 
@@ -72,10 +72,9 @@ def test_a_step_that_goes_on_failing_sets_off_an_alarm(template: Template, name:
     assert template.text(dimension["Value"]) == f"{name.capitalize()}Function"
 
 
-def test_an_execution_that_fails_or_times_out_sets_off_an_alarm(template: Template) -> None:
-    metrics = alarms(template)["ExecutionsFailed"]["Metrics"]
-    names = {one["MetricStat"]["Metric"]["MetricName"] for one in metrics if "MetricStat" in one}
-    assert names == {"ExecutionsFailed", "ExecutionsTimedOut"}
+def test_an_execution_that_fails_sets_off_an_alarm(template: Template) -> None:
+    """One that timed out, after a month, was overdue for weeks before."""
+    assert alarms(template)["ExecutionsFailed"]["MetricName"] == "ExecutionsFailed"
 
 
 def test_late_events_set_off_an_alarm_long_before_the_stream_forgets(template: Template) -> None:
@@ -99,15 +98,71 @@ def test_a_sweep_that_stops_sets_off_an_alarm_and_one_that_never_ran_does_not(
         assert alarm["TreatMissingData"] == "ignore"
 
 
-@pytest.mark.parametrize("status", OLDEST)
-def test_a_task_that_stays_where_it_is_for_too_long_sets_off_an_alarm(
-    template: Template, status: str
+def test_a_budget_sets_off_an_alarm_before_its_end_and_at_it(template: Template) -> None:
+    found = alarms(template)
+    for name, percent in (("BudgetNearlyUsed", 80), ("BudgetUsedUp", 99)):
+        (expression,) = [one["Expression"] for one in found[name]["Metrics"]]
+        assert expression == 'SELECT MAX("BudgetUsedPercent") FROM "Talkdrop"'
+        assert found[name]["Threshold"] == percent
+    assert "BudgetUsedPercent" in emitted()
+
+
+def test_many_failed_jobs_set_off_an_alarm_and_one_does_not(template: Template) -> None:
+    alarm = alarms(template)["JobsFail"]
+    (expression,) = [one["Expression"] for one in alarm["Metrics"] if "Expression" in one]
+    assert expression == "IF(FILL(failed, 0) >= 5, 100 * failed / (failed + FILL(done, 0)), 0)"
+    counted = {
+        one["Id"]: one["MetricStat"]["Metric"] for one in alarm["Metrics"] if "MetricStat" in one
+    }
+    assert {name: one["MetricName"] for name, one in counted.items()} == {
+        "failed": "JobFailed", "done": "Completed",
+    }  # fmt: skip
+    assert alarm["Threshold"] == 50
+
+
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [
+        ("JobFailed", "announce"),
+        ("Completed", "settle"),
+        ("SpentUsd", "settle"),
+        ("CallbackRefused", "callback"),
+    ],
+)
+def test_a_metric_that_is_read_by_its_function_is_emitted_by_that_function(
+    name: str, function: str
 ) -> None:
-    alarm = alarms(template)[f"Oldest{status}Seconds"]
-    (expression,) = [one["Expression"] for one in alarm["Metrics"]]
-    assert expression == f'SELECT MAX("Oldest{status}Seconds") FROM "Talkdrop"'
-    assert alarm["Threshold"] >= 3600
-    assert status.upper() in Status.__members__
+    """Powertools adds the function's name as the dimension `service`."""
+    source = (FUNCTIONS / "handlers" / f"{function}.py").read_text()
+    assert f'add_metric("{name}"' in source
+
+
+def test_an_idle_stack_pays_for_as_many_metrics_in_alarms_as_the_calculator_says(
+    template: Template,
+) -> None:
+    watched = sum(
+        len([one for one in alarm.get("Metrics", [{}]) if "Expression" not in one])
+        or 1  # a query of CloudWatch's own is one metric
+        for alarm in alarms(template).values()
+    )
+    assert f'"{watched} metrics in alarms' in (ROOT / "bench" / "cost.py").read_text()
+
+
+def test_a_flood_of_refused_callbacks_sets_off_an_alarm(template: Template) -> None:
+    alarm = alarms(template)["CallbacksRefused"]
+    assert (alarm["MetricName"], alarm["Threshold"], alarm["Period"]) == (
+        "CallbackRefused",
+        50,
+        900,
+    )
+    assert alarm["Dimensions"] == [{"Name": "service", "Value": "callback"}]
+
+
+def test_the_oldest_task_of_each_unfinished_status_is_on_the_dashboard(template: Template) -> None:
+    body = template.text(template.the_only("AWS::CloudWatch::Dashboard")["DashboardBody"])
+    for status in UNFINISHED:
+        assert f"Oldest{status}Seconds" in body
+        assert status.upper() in Status.__members__
 
 
 def test_one_dashboard_shows_the_stack(template: Template, for_trying: Template) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 
+import boto3
+import pytest
+
 from functions import settings
 from functions.tasks.task import Status, Task, key_of
 from tests.talkdrop.conftest import Account, Person
@@ -130,3 +133,19 @@ def test_verify_counts_what_it_checks(account: Account, person: Person) -> None:
     archived(account, "fc")
     forget_row(archived(account, "fd"))
     assert int(person.types("verify").out.splitlines()[-1].split()[0]) == before + 2
+
+
+def test_a_copy_that_failed_is_reported(
+    account: Account, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S3 says it in the head of the object; the emulator replicates nothing."""
+    task = archived(account, "fe")
+
+    def failed(parsed: dict[str, object], **_: object) -> None:
+        parsed["ReplicationStatus"] = "FAILED"
+
+    session = boto3.session.Session()
+    session.events.register("after-call.s3.HeadObject", failed)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", session)
+    done = person.types("verify", "--task", task.task_id)
+    assert (done.code, "ReplicationStatus FAILED" in done.out) == (1, True)
