@@ -18,9 +18,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions import TalkdropError
 from functions.settings import aws, get
-from functions.tasks import events, queues, steps
+from functions.tasks import callbacks, events, queues, steps
 from functions.tasks.table import ConditionFailed, Item
-from functions.tasks.task import RESTING, Status, Task
+from functions.tasks.task import RESTING, TERMINAL, Status, Task
 
 logger = Logger()
 metrics = Metrics()
@@ -43,14 +43,15 @@ def _change(record: DynamoDBRecord) -> None:
         return
     task = Task.of(after)
     logger.append_keys(task_id=task.task_id, attempt=task.attempt)
-    for job_id in _new_second_jobs(task, before):
+    for job_id in _second_jobs_to_publish(task, after, before):
         _publish_second_job(task, job_id)
-    if not _is_news(task, before):
-        return
-    if task.status in events.DETAIL_TYPES:
-        _publish(task)
-    if task.status in RESTING:
-        _mark(task)
+    if _is_news(task, before):
+        if task.status in events.DETAIL_TYPES:
+            _publish(task)
+        if task.status in RESTING:
+            _mark(task)
+    elif task.status in TERMINAL and task.is_unfinished and not task.due_at:
+        _have_it_swept(task)
 
 
 def _is_news(task: Task, before: Item | None) -> bool:
@@ -67,15 +68,21 @@ def _is_news(task: Task, before: Item | None) -> bool:
     return moved or (task.announced != task.event_id and task.status in RESTING)
 
 
-def _new_second_jobs(task: Task, before: Item | None) -> list[str]:
-    known = Task.of(before).second_jobs if before else ()
-    return [job_id for job_id in task.second_jobs if job_id not in known]
+def _second_jobs_to_publish(task: Task, after: Item, before: Item | None) -> list[str]:
+    """Those that this record brought; after a touch by the sweep all that were not announced."""
+    is_touched = after.get("touched_at") != (before or {}).get("touched_at")
+    known = Task.of(before).second_jobs if before and not is_touched else ()
+    return [job_id for job_id in task.silent_second_jobs if job_id not in known]
 
 
 def _publish_second_job(task: Task, job_id: str) -> None:
     _put(events.SECOND_CHARGE, events.of_second_job(task, job_id))
     metrics.add_metric("PossibleSecondCharge", MetricUnit.Count, 1)
     logger.error("perhaps a second charge", job_id=job_id)
+    try:
+        callbacks.second_job_announced(task, job_id)
+    except ConditionFailed:
+        logger.info("announced already, or the attempt is over", job_id=job_id)
 
 
 def _publish(task: Task) -> None:
@@ -109,3 +116,11 @@ def _mark(task: Task) -> None:
         steps.announced(task, task.event_id)
     except ConditionFailed:
         logger.info("the task moved on meanwhile", event_id=task.event_id)
+
+
+def _have_it_swept(task: Task) -> None:
+    """A callback came to an ended task, after its row was marked as announced."""
+    try:
+        steps.look_again(task)
+    except ConditionFailed:
+        logger.info("the task moved on meanwhile")

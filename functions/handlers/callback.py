@@ -116,7 +116,7 @@ def _record(ref: links.CallbackRef, hint: Hint) -> None:
     logger.info("callback", status=task.status, final=hint.final, received=task.callbacks_received)
     if task.hints_dropped:
         metrics.add_metric("CallbackHintDropped", MetricUnit.Count, 1)
-    is_other = bool(task.job_id and hint.job_id and hint.job_id != task.job_id)
+    is_other = bool(task.job_id and hint.job_id in task.open_hints)
     if hint.final is False and not is_other:
         return
     if task.status is Status.EXPIRED or (task.status is Status.COMPLETED and not is_other):

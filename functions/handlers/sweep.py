@@ -87,6 +87,8 @@ def _push(task_id: str) -> int:
 
 
 def _push_on(task: Task) -> None:
+    if task.silent_second_jobs:
+        _touch(task)
     match task.status:
         case Status.WAITING:
             _waiting(task)
@@ -97,7 +99,7 @@ def _push_on(task: Task) -> None:
         case Status.HELD:
             _held(task)
         case Status.COMPLETED | Status.FAILED | Status.EXPIRED | Status.CANCELLED:
-            _see_that_it_is_announced(task)
+            _ended(task)
         case _:
             assert_never(task.status)
 
@@ -125,18 +127,30 @@ def _see_that_it_is_watched(task: Task) -> None:
     steps.still_looking(task, seconds=3600, revived=executions.see_that_it_runs(task))
 
 
-def _see_that_it_is_announced(task: Task) -> None:
-    """A touch brings the row through the stream once more; an announced one is marked."""
+def _ended(task: Task) -> None:
+    """Its event may be missing, or the answer to a callback that came late."""
     if task.announced != task.event_id:
-        touched = Update(key_of(task.task_id)).set(touched_at=stamp(now()))
-        touched.given("attribute_exists(pk)").run()  # a row that was erased must not come back
-        metrics.add_metric("AnnouncedLate", MetricUnit.Count, 1)
-    steps.still_looking(task, seconds=1800)
+        _touch(task)
+        steps.still_looking(task, seconds=1800)
+    elif task.open_hints and executions.may_still_come(task):
+        _see_that_it_is_watched(task)
+    elif task.silent_second_jobs:
+        steps.still_looking(task, seconds=1800)
+    else:
+        steps.rest(task)
+
+
+def _touch(task: Task) -> None:
+    """A touch brings the row through the stream once more; what is announced then is marked."""
+    touched = Update(key_of(task.task_id)).set(touched_at=stamp(now()))
+    touched.given("attribute_exists(pk)").run()  # a row that was erased must not come back
+    metrics.add_metric("AnnouncedLate", MetricUnit.Count, 1)
 
 
 def _held(task: Task) -> None:
     if task.announced != task.event_id:
-        _see_that_it_is_announced(task)
+        _touch(task)
+        steps.still_looking(task, seconds=1800)
     if executions.may_still_come(task):
         _see_that_it_is_watched(task)
     else:

@@ -30,7 +30,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions import secrets
-from functions.jobs import follow, hints, holds, reconcile
+from functions.jobs import follow, holds, reconcile
 from functions.jobs.follow import Look
 from functions.providers import base
 from functions.tasks import books, callbacks, executions, queries, table
@@ -64,6 +64,7 @@ def handler(event: WatchInput, context: LambdaContext) -> None:
     queried = _is_due(task, event)
     look = _look(task) if queried else Look(Next.WATCH)
     if look.next is not Next.WATCH:
+        _keep_answers(task, look)
         executions.wake(event["task_token"], look.next)
         return
     _sleep(task, event["task_token"], look, queried=queried)
@@ -74,7 +75,7 @@ def _is_over(task: Task) -> bool:
         case Status.EXPIRED | Status.WAITING:
             return True
         case Status.COMPLETED:
-            return not hints.others(task)
+            return not task.open_hints
         case _:
             return False
 
@@ -91,7 +92,7 @@ def _is_due(task: Task, event: WatchInput) -> bool:
 def _sleep(task: Task, task_token: str, look: Look, *, queried: bool) -> None:
     try:
         after = callbacks.leave_token(
-            task, task_token, queried=queried, is_answered=look.is_answered, refuted=look.refuted
+            task, task_token, queried=queried, is_answered=look.is_answered, done=look.done
         )
     except ConditionFailed:
         executions.wake(task_token, Next.DONE)
@@ -99,6 +100,15 @@ def _sleep(task: Task, task_token: str, look: Look, *, queried: bool) -> None:
     if after.callbacks_received > task.callbacks_received:
         # A callback came during the query, and found no token or an old one.
         executions.wake(task_token, Next.WATCH, soon_seconds=after.query_pause_seconds)
+
+
+def _keep_answers(task: Task, look: Look) -> None:
+    if not look.done and not (look.is_answered and task.has_open_callbacks):
+        return
+    try:
+        callbacks.answer(task, is_answered=look.is_answered, done=look.done)
+    except ConditionFailed:
+        logger.info("a person began another attempt meanwhile")
 
 
 def _look(task: Task) -> Look:

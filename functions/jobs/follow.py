@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -11,10 +12,11 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
 from functions.jobs import hints, holds
+from functions.jobs.hints import Hints
 from functions.providers import base
 from functions.providers.base import Job, JobStatus
 from functions.settings import options
-from functions.tasks import claims, executions, steps
+from functions.tasks import callbacks, claims, executions, steps
 from functions.tasks.task import Next, Status, Task
 
 logger = Logger(child=True)
@@ -27,42 +29,65 @@ _TRY_HELD_AGAIN_HOURS = 6
 @dataclass(frozen=True)
 class Look:
     """What a look found: what the workflow does next, whether every callback that stood in the row
-    has a definite answer now, and which hints came to nothing."""
+    has a definite answer now, and of which hints enough is known."""
 
     next: Next
     is_answered: bool = False
-    refuted: tuple[str, ...] = ()
+    done: tuple[str, ...] = ()
 
 
 def known(task: Task, client: base.Provider) -> Look:
     """The task has its job. Another one that is proved to be this attempt's is one too many."""
     named = hints.look_into(task, client)
-    for other in named.proved:
-        holds.note_proved_second(task, other)
-    done = tuple(job.job_id for job in named.proved)
-    if task.status is Status.COMPLETED:
-        over = named.is_complete or not executions.may_still_come(task)
-        return Look(Next.DONE if over else Next.WATCH, named.is_complete, named.refuted + done)
+    note_others(task, client, named.proved)
+    next = Next.DONE if task.status is Status.COMPLETED else _ask_about(task, client, named)
+    if next is Next.DONE and named.is_open and executions.may_still_come(task):
+        next = Next.WATCH  # it has ended, and a job that a callback named is not looked into yet
+    return Look(next, named.is_complete, named.done)
+
+
+def _ask_about(task: Task, client: base.Provider, named: Hints) -> Next:
     try:
-        next = follow(task, client, client.fetch(task.job_id))
+        job = client.fetch(task.job_id)
     except base.JobNotFound as error:
-        return Look(_not_found(task, str(error)), False, named.refuted + done)
-    return Look(next, named.is_complete, named.refuted + done)
+        return _not_found(task, str(error))
+    return follow(task, client, job, is_answered=named.is_complete)
 
 
-def follow(task: Task, client: base.Provider, job: Job) -> Next:
-    """What the provider says about the job that is this task's."""
+def note_others(task: Task, client: base.Provider, others: Iterable[Job]) -> None:
+    """Jobs that are proved to be this attempt's, beside its own."""
+    for other in others:
+        if _is_another_name(task, client, other):
+            callbacks.note_alias(task, other.job_id)
+        else:
+            holds.note_proved_second(task, other)
+
+
+def _is_another_name(task: Task, client: base.Provider, other: Job) -> bool:
+    """Does a gateway pass on the callbacks of the vendor behind it, who has ids of his own? Then
+    the id that a callback names is no second job, unless it was made at another time."""
+    if client.finds_by_task_id or client.proves_by_callback_url:
+        return False
+    made_at = client.fetch(task.job_id).created_at
+    if made_at and other.created_at:
+        return made_at == other.created_at
+    return task.job_id not in task.job_hints and task.job_alias in {"", other.job_id}
+
+
+def follow(task: Task, client: base.Provider, job: Job, *, is_answered: bool) -> Next:
+    """What the provider says about the job that is this task's. `is_answered`: every callback that
+    stands in `task` has a definite answer."""
     if job.unknown_word:
         logger.warning("unknown status word", provider=task.provider, word=job.unknown_word)
         metrics.add_metric("UnknownWord", MetricUnit.Count, 1)
     if job.status is JobStatus.SUCCEEDED and job.video_url:
         return _archive(task, client, job)
     if job.status is JobStatus.FAILED:
-        return _failed(task, client, job)
+        return _failed(task, client, job, is_answered)
     return holds.overdue(task)
 
 
-def _failed(task: Task, client: base.Provider, job: Job) -> Next:
+def _failed(task: Task, client: base.Provider, job: Job, is_answered: bool) -> Next:
     if task.status is Status.ARCHIVING:
         message = f"{task.provider} made the video of job {job.job_id}, and now says that it failed"
         holds.hold(task, "FAILED_AFTER_SUCCESS", f"{message}: look there whether it was charged")
@@ -74,7 +99,7 @@ def _failed(task: Task, client: base.Provider, job: Job) -> Next:
         claims.fail(
             task, code, f"{task.provider} could not make the video: {message}",
             come_from=[Status.SUBMITTED, Status.HELD], charge_usd=_charge_of_failed(client, job),
-            is_answered=True,
+            is_answered=is_answered,
         )  # fmt: skip
     return Next.DONE
 
@@ -102,9 +127,12 @@ def _archive(task: Task, client: base.Provider, job: Job) -> Next:
         url = client.fresh_link(url)
     host = urlsplit(url).netloc
     trusted = host if host in client.credentials.get("result_hosts", []) else ""
-    keep = steps.archive_held if is_held else steps.archiving
     watermark = "" if not job.marked_url else "kept" if keep_mark else "left"
-    keep(task, steps.VideoLink(url, trusted, watermark), charge_usd=job.charge_usd)
+    link = steps.VideoLink(url, trusted, watermark)
+    if is_held:
+        steps.archive_held(task, link, charge_usd=job.charge_usd).run()
+    else:
+        claims.archive(task, link, charge_usd=job.charge_usd)
     return Next.ARCHIVE
 
 

@@ -25,15 +25,21 @@ _HINTS_A_LOOK = 8
 @dataclass(frozen=True)
 class Hints:
     """What became of the jobs that callbacks named: those proved to be this attempt's, those that
-    are not, and whether none is left without an answer."""
+    are not, whether one of them is left without an answer, and whether every callback has one: its
+    hint may have found no room."""
 
     proved: tuple[Job, ...]
     refuted: tuple[str, ...]
+    is_open: bool
     is_complete: bool
+
+    @property
+    def done(self) -> tuple[str, ...]:
+        return (*self.refuted, *(job.job_id for job in self.proved))
 
 
 def look_into(task: Task, client: base.Provider) -> Hints:
-    named = others(task)
+    named = task.open_hints
     proved: list[Job] = []
     refuted: list[str] = []
     for hint in named[:_HINTS_A_LOOK]:
@@ -44,12 +50,8 @@ def look_into(task: Task, client: base.Provider) -> Hints:
             proved.append(job)
         else:
             refuted.append(hint)
-    is_complete = len(proved) + len(refuted) == len(named) and not task.hints_dropped
-    return Hints(tuple(proved), tuple(refuted), is_complete)
-
-
-def others(task: Task) -> list[str]:
-    return [hint for hint in task.job_hints if hint != task.job_id and hint not in task.second_jobs]
+    is_open = len(proved) + len(refuted) < len(named)
+    return Hints(tuple(proved), tuple(refuted), is_open, not is_open and not task.hints_dropped)
 
 
 def _fetch_hint(task: Task, client: base.Provider, hint: str) -> Job | str | None:
@@ -57,7 +59,7 @@ def _fetch_hint(task: Task, client: base.Provider, hint: str) -> Job | str | Non
     try:
         job = client.fetch(hint)
     except base.JobNotFound:
-        is_old = holds.hours_since(task.job_hints[hint]) * 3600 > client.hidden_seconds
+        is_old = holds.is_past_hiding(task.job_hints[hint], client)
         return "no such job" if is_old and holds.is_same_account(task) else None
     except base.Unavailable as error:
         logger.warning("a hint could not be looked into", job_id=hint, reason=str(error))

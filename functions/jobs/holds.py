@@ -23,6 +23,7 @@ logger = Logger(child=True)
 metrics = Metrics()
 
 _MOST_VERDICTS = 2
+_CLOCKS_SECONDS = 240  # two sandboxes, each two minutes off
 # The archive's verdicts on a whole download: another download of the same bytes says the same.
 _VERDICTS = frozenset({"NotAVideo", "Unwelcome"})
 
@@ -166,6 +167,12 @@ def hours_in_doubt(task: Task) -> float:
 def hours_since(at: str) -> float:
     """0 where it never happened."""
     return (now() - instant(at)).total_seconds() / 3600 if at else 0.0
+
+
+def is_past_hiding(at: str, client: base.Provider) -> bool:
+    """Is what happened then so old that the provider hides its job no more, whatever the clocks of
+    two sandboxes say?"""
+    return hours_since(at) * 3600 > client.hidden_seconds + _CLOCKS_SECONDS
 
 
 def retention_days(task: Task) -> int:

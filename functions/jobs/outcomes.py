@@ -58,8 +58,9 @@ def take_over(message: queues.Acceptance) -> None:
     try:
         task = adoption.adopt(task, job_id, come_from=come_from, why="accepted, and written late")
     except ConditionFailed as lost:
-        if table.is_busy(lost):
-            raise
+        is_free = list(lost.reasons[1:2]) != ["ConditionalCheckFailed"]
+        if table.is_busy(lost) or (is_free and not queries.reload(task).job_id):
+            raise  # the row moved since it was read: the message comes again
         holds.note_second_job(task, job_id, _ACCEPTED_TOO)
         return
     executions.start(task)

@@ -40,7 +40,7 @@ def reconcile(task: Task, client: base.Provider) -> Look:
     if found.proved:
         return _take_over(task, client, found)
     if has_ended and found.is_complete:
-        return Look(Next.DONE)
+        return Look(Next.DONE, True, found.refuted)
     if is_lost and found.is_complete and _may_resend(task) and _is_in_no_list(task, client):
         _send_again(
             task, "no lookup knows a job with our id: the same id is sent again", resend=True
@@ -71,9 +71,7 @@ def _find(task: Task, client: base.Provider) -> Hints:
         found = client.find(task.external_id)
     except base.JobNotFound:
         since = task.sent_at or task.intended_at
-        is_definite = (
-            holds.is_same_account(task) and holds.hours_since(since) * 3600 > client.hidden_seconds
-        )
+        is_definite = holds.is_same_account(task) and holds.is_past_hiding(since, client)
         return replace(named, is_complete=named.is_complete and is_definite)
     others = tuple(job for job in named.proved if job.job_id != found.job_id)
     return replace(named, proved=(found, *others))
@@ -91,9 +89,9 @@ def _take_over(task: Task, client: base.Provider, found: Hints) -> Look:
         holds.hold(task, "JOB_ID_TAKEN", message)
         return Look(Next.WATCH)
     logger.info("adopted", job_id=job.job_id)
-    for other in others:
-        holds.note_proved_second(adopted, other)
-    return Look(follow.follow(adopted, client, job), found.is_complete, found.refuted)
+    follow.note_others(adopted, client, others)
+    next = follow.follow(adopted, client, job, is_answered=found.is_complete)
+    return Look(next, found.is_complete, found.done)
 
 
 def _is_explained(task: Task, found: Hints) -> bool:

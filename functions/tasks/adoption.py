@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from functions.tasks import queries, steps, table
+from functions.tasks import books, queries, steps, table
 from functions.tasks.claims import Claim
 from functions.tasks.table import Update, later, now, stamp
 from functions.tasks.task import Status, Task, job_key
@@ -38,8 +38,10 @@ def correct(task: Task, job_id: str, *, who: str, why: str) -> Task:
     update.set(adopted_by=who).given("{job_id} = :wrong", wrong=wrong)
     update.given("attribute_exists({adopted_by})")
     update.remove("video_url", "trusted_host", "archiving_since", "archive_verdicts")
+    bookings = books.reopen_for(update, task)
     free = Update(job_key(task.provider, wrong)).given("{task_id} = :task", task=task.task_id)
-    table.transact(update, _only_for(task, job_id), table.delete(free), tries=20)
+    free.remove("task_id", "attempt")
+    table.transact(update, _only_for(task, job_id), free, *bookings, tries=20)
     return queries.reload(task)
 
 
@@ -54,10 +56,13 @@ def _adopt(
     if who != "talkdrop":
         update.set(adopted_by=who)
     update.given("attribute_not_exists({job_id}) OR {job_id} = :job", job=job_id)
+    bookings: list[Update] = []
     if owner:
         update.given("{owner} = :owner", owner=owner)
+    else:
+        bookings = books.reopen_for(update, task)
     # What this loses is known nowhere else.
-    table.transact(update, _only_for(task, job_id), tries=20)
+    table.transact(update, _only_for(task, job_id), *bookings, tries=20)
     return queries.reload(task)
 
 
@@ -71,4 +76,4 @@ def _taking(task: Task, job_id: str, come_from: Iterable[Status], who: str, why:
 
 def _only_for(task: Task, job_id: str) -> Update:
     unique = Update(job_key(task.provider, job_id)).set(task_id=task.task_id, attempt=task.attempt)
-    return unique.given("attribute_not_exists({pk}) OR {task_id} = :task", task=task.task_id)
+    return unique.given("attribute_not_exists({task_id}) OR {task_id} = :task", task=task.task_id)

@@ -231,6 +231,19 @@ def close(update: Update, task: Task, charge_usd: Decimal | None) -> Task:
     return queries.reload(task)
 
 
+def reopen_for(update: Update, task: Task) -> list[Update]:
+    """The writes that book a task's quote again, for the transaction of `update`: an attempt whose
+    books were closed, as nothing had been accepted, has a job after all. No cap refuses them: the
+    money is spent, and the cap must know it. Nothing where the books are open."""
+    update.given("{booked} = :as_read", as_read=list(task.booked))
+    if task.booked:
+        return []
+    more = Decimal(task.quote_usd or 0) - Decimal(task.counted_usd or 0)
+    bookings = [Update(f"budget#{period}").add(spent_usd=more) for period in caps()]
+    update.set(booked=[booking.pk for booking in bookings]).remove("counted_usd")
+    return bookings
+
+
 def _late_charge(task: Task, charge_usd: Decimal) -> list[Update]:
     """Books closed before, when the task was thought to have failed: what it cost after all belongs
     to the day on which it came."""

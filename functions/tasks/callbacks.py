@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from functions.tasks.steps import entry
+from functions.tasks.steps import due, entry
 from functions.tasks.table import ConditionFailed, Update, later, now, stamp
 from functions.tasks.task import Task, key_of
 
 _MOST_HINTS = 40  # jobs that callbacks named and that nothing is known of yet
 _MOST_PAST_CALLBACKS = 20
+_ANNOUNCED_SECONDS = 600  # until when the stream should have announced a second job
 
 
 def record(task_id: str, attempt: int, job_hint: str | None) -> Task:
@@ -56,9 +57,24 @@ def record_past(task_id: str, attempt: int, job_hint: str | None) -> Task:
 def note_second_job(task: Task, job_id: str, why: str) -> Task:
     """One more job of this attempt than there may be: perhaps a second charge. Holds once a job."""
     update = Update(key_of(task.task_id)).append("second_jobs", job_id)
+    update.set(**due(task.task_id, _ANNOUNCED_SECONDS))
     update.append("history", entry("SECOND JOB", f"{job_id}: {why}"))
     update.given("{attempt} = :attempt", attempt=task.attempt)
     return Task.of(update.given("NOT contains({second_jobs}, :job)", job=job_id).run())
+
+
+def second_job_announced(task: Task, job_id: str) -> None:
+    """Its event is out. Raises ConditionFailed when that stands there already."""
+    update = Update(key_of(task.task_id)).append("announced_jobs", job_id)
+    update.given("{attempt} = :attempt", attempt=task.attempt)
+    update.given("NOT contains({announced_jobs}, :job)", job=job_id).run()
+
+
+def note_alias(task: Task, job_id: str) -> None:
+    """The task's own job by another name: that of the vendor behind a gateway. There is one."""
+    update = Update(key_of(task.task_id)).set(job_alias=job_id)
+    update.given("{attempt} = :attempt", attempt=task.attempt)
+    update.given("attribute_not_exists({job_alias}) OR {job_alias} = :job", job=job_id).run()
 
 
 def plan_soon_query(task: Task, seconds: float) -> None:
@@ -70,17 +86,26 @@ def plan_soon_query(task: Task, seconds: float) -> None:
 
 
 def leave_token(
-    task: Task, task_token: str, *, queried: bool, is_answered: bool, refuted: Iterable[str] = ()
+    task: Task, task_token: str, *, queried: bool, is_answered: bool, done: Iterable[str] = ()
 ) -> Task:
-    """Leave the workflow's task token where a callback finds it. `is_answered`: the query gave a
-    definite answer to every callback that stood in `task`; `refuted` are the hints that came to
-    nothing, and make room."""
-    update = Update(key_of(task.task_id)).set(task_token=task_token)
+    """Leave the workflow's task token where a callback finds it, and the query's answers as in
+    `answer`."""
+    update = _answered(task, is_answered, done).set(task_token=task_token)
     if queried:
         update.set(last_query_at=stamp(now())).add(polls_done=1)
+    return Task.of(update.run())
+
+
+def answer(task: Task, *, is_answered: bool, done: Iterable[str]) -> None:
+    """Keep what a query came to. `is_answered`: it gave a definite answer to every callback that
+    stood in `task`; `done` are the hints of which enough is known, and make room."""
+    _answered(task, is_answered, done).run()
+
+
+def _answered(task: Task, is_answered: bool, done: Iterable[str]) -> Update:
+    update = Update(key_of(task.task_id))
     if is_answered:
         update.set(callbacks_handled=task.callbacks_received)
-    for job_id in refuted:
+    for job_id in done:
         update.drop_from("job_hints", job_id)
-    update.given("attribute_exists(pk) AND {attempt} = :attempt", attempt=task.attempt)
-    return Task.of(update.run())
+    return update.given("attribute_exists(pk) AND {attempt} = :attempt", attempt=task.attempt)

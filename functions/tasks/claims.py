@@ -279,14 +279,23 @@ def _next_attempt(task: Task, who: str, why: str) -> Update:
 
 # The settings stay, and with them a speech that was bought: it is the voice of every attempt.
 _OF_ONE_ATTEMPT = (
-    "account", "adopted_by", "archive_tried_at", "archive_verdicts", "archiving_since",
-    "charge_usd",
-    "counted_usd", "doubt", "doubt_why", "error", "expires_at", "first_sent_at", "hints_dropped",
-    "job_hint", "job_id", "last_callback_at", "last_query_at", "lease_until", "not_before", "owner",
-    "resends", "revived", "second_jobs", "sent_at", "soon_until", "speech_intended_at",
-    "submitted_at",
-    "task_token", "trusted_host", "video_url", "waits_for",
+    "account", "adopted_by", "announced_jobs", "archive_tried_at", "archive_verdicts",
+    "archiving_since", "charge_usd", "counted_usd", "doubt", "doubt_why", "error", "expires_at",
+    "first_sent_at", "hints_dropped", "job_alias", "job_hint", "job_id", "last_callback_at",
+    "last_query_at", "lease_until", "not_before", "owner", "resends", "revived", "second_jobs",
+    "sent_at", "soon_until", "speech_intended_at", "submitted_at", "task_token", "trusted_host",
+    "video_url", "waits_for",
 )  # fmt: skip
+
+
+def archive(task: Task, link: steps.VideoLink, *, charge_usd: Decimal | None) -> Task:
+    """The provider says that it is done. Where the task had ended before, its books are opened
+    again. Raises ConditionFailed."""
+    update = steps.archiving(task, link, charge_usd=charge_usd)
+    if task.status not in {Status.FAILED, Status.CANCELLED}:
+        return Task.of(update.run())
+    table.transact(update, *books.reopen_for(update, task))
+    return queries.reload(task)
 
 
 def complete(task: Task, archived: ArchivedVideo) -> Task:

@@ -57,6 +57,8 @@ _DUE_SECONDS = {
     Status.CANCELLED: 10 * _MINUTE,
 }
 
+_UNFINISHED_SECONDS = 10 * _MINUTE  # of an ended task, of which an answer or an event is missing
+
 # Nothing of this attempt can have been paid: no POST is in doubt, no callback unexplained.
 UNPAID = (
     "attribute_not_exists({first_sent_at}) AND attribute_not_exists({speech_intended_at}) "
@@ -76,6 +78,12 @@ def entry(what: str, why: str = "", who: str = "talkdrop") -> HistoryLine:
     if why:
         line["why"] = why
     return line
+
+
+def due(task_id: str, seconds: float) -> dict[str, str]:
+    """The attributes by which the sweep finds a task again, in so many seconds."""
+    shard = zlib.crc32(task_id.encode()) % SHARDS
+    return {"due_shard": f"due#{shard}", "due_at": later(seconds=seconds)}
 
 
 def step(
@@ -273,14 +281,14 @@ class VideoLink:
     watermark: str
 
 
-def archiving(task: Task, link: VideoLink, *, charge_usd: Decimal | None) -> Task:
-    """The provider says it is done, and where the video lies for now."""
+def archiving(task: Task, link: VideoLink, *, charge_usd: Decimal | None) -> Update:
+    """The provider says it is done, and where the video lies for now: for the caller to run."""
     come_from = [Status.SUBMITTED, Status.ARCHIVING, *sorted(LATE)]
     update = step(task, Status.ARCHIVING, come_from=come_from)
     return _with_link(update.remove("error", "expires_at"), link, charge_usd)
 
 
-def archive_held(task: Task, link: VideoLink, *, charge_usd: Decimal | None) -> Task:
+def archive_held(task: Task, link: VideoLink, *, charge_usd: Decimal | None) -> Update:
     """A held task's video is tried once more: it stays HELD until it is archived."""
     update = Update(key_of(task.task_id)).given(
         "{status} = :held AND {attempt} = :attempt",
@@ -290,14 +298,14 @@ def archive_held(task: Task, link: VideoLink, *, charge_usd: Decimal | None) -> 
     return _with_link(update, link, charge_usd)
 
 
-def _with_link(update: Update, link: VideoLink, charge_usd: Decimal | None) -> Task:
+def _with_link(update: Update, link: VideoLink, charge_usd: Decimal | None) -> Update:
     at = stamp(now())
     update.set(video_url=link.url, trusted_host=link.trusted_host, archive_tried_at=at)
     update.set(watermark=link.watermark)
     update.set(last_query_at=at).set_once(archiving_since=at)
     if charge_usd is not None:
         update.set(charge_usd=charge_usd)
-    return Task.of(update.run())
+    return update
 
 
 def count_verdict(task: Task) -> Task:
@@ -329,5 +337,25 @@ def announced(task: Task, event_id: str) -> None:
     )
     if task.status in TERMINAL:
         update.set(expires_at=int(now().timestamp()) + options().row_retention_days * _DAY)
-        update.remove("due_at", "due_shard")
+        if task.is_unfinished:
+            update.set(**due(task.task_id, _UNFINISHED_SECONDS))
+        else:
+            update.remove("due_at", "due_shard")
     update.run()
+
+
+def rest(task: Task) -> None:
+    """Nothing of it is left to be seen to: the sweep leaves it alone."""
+    _ended(task).remove("due_at", "due_shard").run()
+
+
+def look_again(task: Task) -> None:
+    """An ended task that the sweep must see to once more."""
+    _ended(task).set(**due(task.task_id, _UNFINISHED_SECONDS)).run()
+
+
+def _ended(task: Task) -> Update:
+    """A note on the row of an ended task, for as long as it stands there."""
+    return Update(key_of(task.task_id)).given(
+        "{status} = :status AND {changed_at} = :at", status=task.status.value, at=task.changed_at
+    )

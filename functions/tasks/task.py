@@ -130,13 +130,14 @@ class Task:
     `waits_for` why it waits. `callbacks_received` counts genuine callbacks and `callbacks_handled`
     those that have a definite answer; `job_hints` are the jobs that they named and nothing is known
     of yet, `hints_dropped` how many found no room; `second_jobs` those proved to be one more of
-    this attempt. `speech_intended_at`: the paid POST of its speech was about to leave, and what it
-    brought is not known. `watermark`: of a video that the provider gives with its
-    mark and without, the one with it was `kept` or `left`. `archived` says where the video lies;
-    `archiving_since` when its link was first known; `archive_verdicts` how often the whole download
-    was refused; `revived` is the suffix of the execution that was last started in place of a dead
-    one; `past` are the attempts before this one; `adopted_by` the person whose word the job id
-    rests on."""
+    this attempt, `announced_jobs` those of them whose event is out; `job_alias` another name of the
+    task's own job, as the vendor behind a gateway calls it. `speech_intended_at`: the paid POST of
+    its speech was about to leave, and what it brought is not known. `watermark`: of a video that
+    the provider gives with its mark and without, the one with it was `kept` or `left`. `archived`
+    says where the video lies; `archiving_since` when its link was first known; `archive_verdicts`
+    how often the whole download was refused; `revived` is the suffix of the execution that was last
+    started in place of a dead one; `past` are the attempts before this one; `adopted_by` the person
+    whose word the job id rests on."""
 
     task_id: str
     status: Status
@@ -179,7 +180,9 @@ class Task:
     job_hint: str = ""
     job_hints: Mapping[str, str] = field(default_factory=dict)
     hints_dropped: int = 0
+    job_alias: str = ""
     second_jobs: tuple[str, ...] = ()
+    announced_jobs: tuple[str, ...] = ()
     callbacks_received: int = 0
     callbacks_handled: int = 0
     last_callback_at: str = ""
@@ -205,7 +208,7 @@ class Task:
     def of(cls, item: Item) -> Task:
         known = {f.name: item[f.name] for f in fields(cls) if f.name in item}
         known["status"] = Status(known["status"])
-        for name in ("history", "past", "booked", "second_jobs"):
+        for name in ("history", "past", "booked", "second_jobs", "announced_jobs"):
             known[name] = tuple(known.get(name, ()))
         return cls(**known)
 
@@ -229,6 +232,23 @@ class Task:
     def has_open_callbacks(self) -> bool:
         """A genuine callback has no definite answer yet."""
         return self.callbacks_received > self.callbacks_handled
+
+    @property
+    def open_hints(self) -> list[str]:
+        """The jobs that callbacks named, other than the task's own, and that nothing is known of
+        yet."""
+        known = {self.job_id, self.job_alias, *self.second_jobs}
+        return [hint for hint in self.job_hints if hint not in known]
+
+    @property
+    def silent_second_jobs(self) -> list[str]:
+        return [job_id for job_id in self.second_jobs if job_id not in self.announced_jobs]
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whatever its status: a job that a callback named has no answer, or a second job no
+        event."""
+        return bool(self.open_hints or self.silent_second_jobs)
 
     @property
     def wants_its_archive(self) -> bool:

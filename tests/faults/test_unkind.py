@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import os
+from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -11,7 +13,7 @@ from tests.faults import series
 from tests.faults.plans import Script
 from tests.faults.runs import Run
 from tests.faults.traits import HOUR, Traits
-from tests.faults.unkind_scenes import LOST, Came, Scripted, play
+from tests.faults.unkind_scenes import LOST, Came, Scripted, decide, decisions, play
 
 PROCESSES = os.cpu_count() or 2
 
@@ -121,11 +123,66 @@ def test_a_lost_submit_is_found_on_a_later_page_of_kling_and_not_sent_again() ->
     assert came.jobs == 6
 
 
-@pytest.mark.parametrize("profile", series.PROFILES)
+EVERYBODY = (*series.PROFILES, "comet")
+
+
+@pytest.mark.parametrize("profile", EVERYBODY)
 def test_a_second_job_of_one_attempt_is_announced(profile: str) -> None:
     """The rule stands in the invariants: both called back, so an event names the second."""
     came = play(profile, Scripted([Script(has_twin=True)]))
     _came_to(came, COMPLETED=1)
+
+
+@pytest.mark.parametrize("skews", [(0.0,), (120.0, -120.0), (-120.0, 120.0)])
+@pytest.mark.parametrize("profile", EVERYBODY)
+def test_a_second_job_that_called_back_before_it_could_be_found_is_announced(
+    profile: str, skews: tuple[float, ...]
+) -> None:
+    """Its task is completed before anybody could look into the callback."""
+    came = play(profile, Scripted([Script(20, hidden_seconds=110, has_twin=True)], skews=skews))
+    _came_to(came, COMPLETED=1)
+
+
+@pytest.mark.parametrize("profile", EVERYBODY)
+def test_a_second_job_is_announced_by_a_bus_that_refuses_longer_than_the_stream_repeats(
+    profile: str,
+) -> None:
+    plan = Scripted([Script(20, has_twin=True)], bus_refuses=(30.0, 2 * HOUR))
+    _came_to(play(profile, plan), COMPLETED=1)
+
+
+@pytest.mark.parametrize("upstream", [True, False])
+@pytest.mark.parametrize("faults", [{}, {"paid": LOST}, {"refusals": ["doubtful"]}])
+def test_the_vendors_own_id_in_a_gateways_callback_is_no_second_job(
+    upstream: bool, faults: dict[str, Any]
+) -> None:
+    """The rule stands in the invariants: an event that names a second job is a fact."""
+    came = play("comet", Scripted(traits=Traits(finds_upstream_ids=upstream), **faults))
+    is_found = upstream or not faults
+    _came_to(came, **{"COMPLETED" if is_found else "HELD": 1})
+
+
+@pytest.mark.parametrize("serves", ["video", "page"])
+@pytest.mark.parametrize("profile", EVERYBODY)
+def test_a_job_beside_a_sure_refusal_is_booked_as_soon_as_it_is_known(
+    profile: str, serves: str
+) -> None:
+    """Whatever becomes of its video: the budget adds up while the task is HELD too."""
+    plan = Scripted([Script(serves=serves)], refusals=["sure"])
+    came = play(profile, plan, cap_usd=Decimal(5))
+    _came_to(came, **{"COMPLETED" if serves == "video" else "HELD": 1})
+    assert came.jobs == 1
+
+
+@pytest.mark.parametrize("profile", series.PROFILES)
+def test_a_task_that_was_returned_unsent_and_then_cancelled_owes_nothing(profile: str) -> None:
+    def cancelled(run: Run) -> None:
+        decide(run, 300.0, lambda task: decisions().cancel(task, "p", "not wanted any more"))
+
+    plan = Scripted(outages=(0.0, HOUR, "maintenance"))
+    came = play(profile, plan, cap_usd=Decimal(5), then=cancelled)
+    _came_to(came, CANCELLED=1)
+    assert came.jobs == 0
 
 
 @pytest.mark.parametrize("serves", ["nothing", "page"])
@@ -158,21 +215,10 @@ def test_nine_forged_callbacks_do_not_crowd_out_the_genuine_one(profile: str) ->
 
 
 def test_a_task_cancelled_at_any_moment_is_paid_or_cancelled_and_never_both() -> None:
-    from functions.tasks import decisions, queries
-
     def cancelled(run: Run) -> None:
-        def act(_event: object, _context: object) -> None:
-            for task_id in list(run.invariants.tasks):
-                task = queries.load(task_id)
-                assert task is not None
-                try:
-                    decisions.cancel(task, "p", "not wanted any more")
-                except decisions.Refused as refused:
-                    run.clock.note(str(refused))
-
         for number in range(12):
             wait = 2.0 + number / 4 + moment
-            run.clock.after(wait, lambda: run.clock.invoke("person", act, {}, 60, lambda *_: None))
+            decide(run, wait, lambda task: decisions().cancel(task, "p", "not wanted any more"))
 
     came_to = set()
     for seed in range(16):

@@ -11,8 +11,9 @@ from typing import Any
 
 from tests.faults import traits
 from tests.faults.clockwork import START, Broke, Fault, Invocation
+from tests.faults.draws import Draws
 from tests.faults.plans import Harsh, Rates, Script
-from tests.faults.runs import Result, Run, harsh_scene
+from tests.faults.runs import Result, Run, Scene, harsh_scene
 from tests.faults.traits import HOUR
 
 RATES = Rates(calm_after=3 * HOUR, paid_call=0.1)
@@ -99,7 +100,7 @@ class Unkind(Harsh):
 def play(
     profile: str, seed: int, trace: bool = False, only: Collection[str] | None = None
 ) -> Result:
-    scene = harsh_scene(profile, seed)
+    scene = _behind_a_gateway(harsh_scene(profile, seed), Draws(seed, only))
     plan = Unkind(seed, scene.first_alone_seconds, only)
     run = Run(scene, plan, seed, trace)
     run.invariants.is_unkind = True
@@ -107,6 +108,13 @@ def play(
         run.clock.after(at, lambda chance=chance: person(run, chance))
     run.clock.after(HOUR, lambda: _look_hourly(run))
     return run.play()
+
+
+def _behind_a_gateway(scene: Scene, draws: Draws) -> Scene:
+    """Of the relays some are CometAPI."""
+    if scene.profile != "relay" or draws.chance("gateway").random() >= 0.4:
+        return scene
+    return replace(scene, profile="comet") if draws.allows("gateway: comet") else scene
 
 
 def _look_hourly(run: Run) -> None:
