@@ -521,8 +521,8 @@ class Comet(Relay):
         job = self.known_as(wanted)
         if job is None or (wanted != job.job_id and not self.plan.traits.finds_upstream_ids):
             return self.unknown()
-        asked = httpx.Request("GET", str(request.url).replace(wanted, job.job_id))
-        return super().query(asked)
+        own = httpx.Request("GET", str(request.url).replace(wanted, job.job_id))
+        return super().query(own)
 
     def callback_body(self, job: Job, status: str) -> dict[str, Any]:
         return {**self.record(job, status), "task_id": upstream(job)}
