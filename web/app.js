@@ -61,9 +61,8 @@ async function spend() {
     place.classList.toggle("attention", attention);
     const money = today ? `${usd(today.spent_usd)} of ${usd(today.cap_usd)} today` : "";
     setText(place, [money, attention && "needs a look"].filter(Boolean).join(" · "));
-    notice("");
   } catch (error) {
-    notice(error.message);
+    if (error.status) notice(error.message);
   }
 }
 
@@ -74,6 +73,7 @@ function notice(text) {
 }
 
 async function start() {
+  addEventListener("reached", (event) => notice(event.detail));
   try {
     config = await api.config();
   } catch (error) {

@@ -76,7 +76,7 @@ function prices(model) {
 const card = (title, ...children) => h("section", { class: "card" }, h("h2", {}, title), ...children);
 
 export function table(heads, rows) {
-  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": heads[0] },
+  return h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": heads[0] },
     h("table", {}, h("thead", {}, h("tr", {}, ...heads.map((head) => h("th", { scope: "col" }, head)))),
       h("tbody", {}, ...rows.map(([first, ...cells]) => h("tr", {}, h("th", { scope: "row" }, first), ...cells.map((cell) => h("td", {}, cell instanceof Node ? cell : String(cell))))))));
 }

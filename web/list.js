@@ -23,6 +23,7 @@ export function change(query) {
 
 class List {
   constructor(main, config, query) {
+    this.main = main;
     this.config = config;
     this.tasks = new Map();
     this.cursor = null;
@@ -121,7 +122,8 @@ class List {
   }
 
   async older() {
-    this.more.disabled = true;
+    if (this.loading) return;
+    this.loading = true;
     try {
       const page = await this.pages(this.cursor);
       this.oldest = this.cursor;
@@ -129,10 +131,11 @@ class List {
       for (const one of page.tasks) this.tasks.set(one.task_id, one);
       this.draw(this.heldTasks);
       announce(`${page.tasks.length} more videos`);
+      if (page.tasks.length) this.main.querySelector(`[data-key="${page.tasks[0].task_id}"] a`)?.focus();
     } catch (error) {
       announce(error.message);
     }
-    this.more.disabled = false;
+    this.loading = false;
   }
 
   draw(held) {

@@ -81,7 +81,7 @@ class New {
     provider.addEventListener("change", offer);
     offer();
     form.addEventListener("submit", (event) => event.preventDefault());
-    form.addEventListener("change", (event) => (event.target.name === "folder" ? this.again() : this.requote()));
+    form.addEventListener("change", () => this.chose());
     return form;
   }
 
@@ -129,15 +129,9 @@ class New {
     }
   }
 
-  again() {
-    for (const row of this.rows.filter((one) => !one.sent)) {
-      row.keys = null;
-      this.prepare(row);
-    }
-  }
-
-  requote() {
-    for (const row of this.rows.filter((one) => !one.sent)) this.prepare(row);
+  /** What was chosen changed: upload or quote anew, but only what really is another request. */
+  chose() {
+    for (const row of this.rows.filter((one) => !one.sent && one.isStale)) this.prepare(row);
   }
 
   /** What is chosen for all of them; a row's own files come first. */
@@ -188,7 +182,7 @@ class Row {
     this.price = h("span", { class: "price" });
     this.model = h("span", { class: "age" });
     this.face = h("span", { class: "face" });
-    this.remove = h("button", { type: "button", class: "quiet-button", onclick: () => this.drop() }, "Remove", h("span", { class: "hidden" }, " ", drop.stemOf(video.path)));
+    this.remove = h("button", { type: "button", class: "quiet-button", "aria-label": `Remove ${drop.stemOf(video.path)}`, onclick: () => this.drop() }, "Remove");
     this.line = h("div", { class: "row" }, this.face,
       h("span", { class: "what" }, name(video.folder, { class: "folder", hidden: !video.folder }), name(drop.stemOf(video.path), { class: "stem" }),
         h("span", { class: "state" }, h("span", { class: "dot", "aria-hidden": "true" }), this.words)),
@@ -215,11 +209,16 @@ class Row {
     this.quote = null;
     this.price.textContent = this.model.textContent = "";
     try {
-      if (!this.keys) {
+      if (!this.keys || this.uploadedTo !== this.folder()) {
         this.show("busy", "being uploaded to your inbox");
-        this.keys = await this.upload();
+        const folder = this.folder();
+        const keys = await this.upload();
+        if (round !== this.round) return;
+        this.keys = keys;
+        this.uploadedTo = folder;
       }
       this.show("busy", "being checked");
+      this.quoted = JSON.stringify(this.request());
       const quote = await api.quote(this.request());
       if (round !== this.round) return;
       this.quote = quote;
@@ -238,6 +237,10 @@ class Row {
     const folder = this.folder();
     const put = (file, from) => api.upload(file, from.split("/").pop(), folder, drop.typeOf(from));
     return { portrait: await put(face, facePath), audio: await put(voice, path) };
+  }
+
+  get isStale() {
+    return this.uploadedTo !== this.folder() || this.quoted !== JSON.stringify(this.request());
   }
 
   folder() {
@@ -269,6 +272,10 @@ class Row {
   /** The key is made of the files' contents and all that was chosen: pressed twice, or done again
    * after a crash, it is the same task and is charged once. */
   async send() {
+    if (this.isStale) {
+      await this.prepare();
+      return;
+    }
     this.show("busy", "being sent");
     try {
       const request = this.request();

@@ -49,7 +49,7 @@ class Rehearsal {
 
   card(label, fault, settings, text) {
     return h("li", { class: "card" }, h("h3", {}, label), h("p", {}, text),
-      h("button", { type: "button", class: "button", onclick: () => this.strike(label, fault, settings) }, "The next one", h("span", { class: "hidden" }, `: ${label}`)));
+      h("button", { type: "button", class: "button", "aria-label": `The next one: ${label}`, onclick: () => this.strike(label, fault, settings) }, "The next one"));
   }
 
   async strike(label, fault, settings) {
@@ -80,7 +80,11 @@ class Rehearsal {
     this.set.replaceChildren(...faults.map((one) => h("li", {},
       h("strong", {}, one.kind.replaceAll("_", " ")), `: ${kinds[one.kind].does}. `,
       h("span", { class: "quiet" }, one.count === 0 ? `It struck ${times(one.struck)}.` : `To strike ${one.count === null ? "every time" : times(one.count)}. `),
-      h("button", { type: "button", class: "quiet-button", onclick: () => this.remove(one) }, one.count === 0 ? "Clear" : "Take back", h("span", { class: "hidden" }, ` ${one.kind}`)))));
+      this.undo(one, one.count === 0 ? "Clear" : "Take back"))));
+  }
+
+  undo(fault, label) {
+    return h("button", { type: "button", class: "quiet-button", "aria-label": `${label} ${fault.kind}`, onclick: () => this.remove(fault) }, label);
   }
 
   async remove(fault) {

@@ -12,7 +12,8 @@ const TONES = {
 };
 
 export const tone = (task) => TONES[task.status] || "run";
-export const title = (task) => task.stem || task.task_id.slice(0, 8);
+/** Its name; its id where the name has nothing that can be seen. */
+export const title = (task) => (/[^\s\p{C}]/u.test(task.stem) ? task.stem : task.task_id.slice(0, 8));
 
 export function usd(amount) {
   if (amount === null || amount === undefined) return "–";
