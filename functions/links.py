@@ -127,6 +127,13 @@ def is_callback_url_of(url: str | None, provider: str, task_id: str, attempt: in
     return url is not None and f"/callbacks/{provider}/{task_id}/{attempt}/" in url
 
 
+def task_of_callback_url(url: str) -> str:
+    """The task that such a URL is of, whoever's it is; empty if it is none. As above: of what a
+    provider remembers."""
+    found = re.search(r"/callbacks/[a-z]+/([0-9a-f]{32})/", url)
+    return found[1] if found else ""
+
+
 def _mac(secret: str, provider: str, task_id: str, attempt: int) -> str:
     digest = hmac.new(
         secret.encode(), f"cb1|{provider}|{task_id}|{attempt}".encode(), hashlib.sha256

@@ -33,7 +33,7 @@ def grant_all(stack: Talkdrop) -> None:
         _may_use_the_key(stack, stack.key.key_arn)
     row = stack.tasks.table_arn
     stack.functions["settle"].may("dynamodb:GetItem", "dynamodb:UpdateItem", on=[row])
-    answering = (stack.functions[name] for name in ("watch", "callback", "api"))
+    answering = (stack.functions[name] for name in ("watch", "callback", "submit", "api"))
     stack.workflow.may_be_answered_by(*answering)
 
 
@@ -98,6 +98,7 @@ def _submit(stack: Talkdrop) -> None:
     keys = [*_provider_keys(stack), stack.callback_secret.secret_arn]
     submit.may("secretsmanager:GetSecretValue", on=keys)
     submit.may("states:StartExecution", on=[stack.workflow.machine_arn])
+    submit.may("states:DescribeExecution", on=[stack.workflow.execution_arns])
     submit.may("sqs:SendMessage", on=[stack.uploads.queue_arn, stack.submissions.queue_arn])
 
 

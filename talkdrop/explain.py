@@ -156,7 +156,15 @@ def _line(entry: Mapping[str, Any]) -> str:
     return f"{entry['at']}  {entry['what']:<11} {entry['who']}{why}"
 
 
+def _looked_up(task: Task) -> Iterator[str]:
+    if task.is_looked_up:
+        yield f"{task.provider} is queried about job {task.lookup['job_id']}, which a person named"
+    elif task.lookup:
+        yield f"job {task.lookup['job_id']} was not adopted: {task.lookup['refusal']}"
+
+
 def _next(task: Task) -> Iterator[str]:
+    yield from _looked_up(task)
     yield from _what_next(task)
     if task.due_at:
         is_due = " (due now)" if task.due_at <= stamp(now()) else ""

@@ -16,6 +16,14 @@ class ErrorView(TypedDict):
     message: str
 
 
+class LookupView(TypedDict):
+    """The job that a person named: `refusal` is null while the provider is queried for it."""
+
+    job_id: str
+    at: str
+    refusal: str | None
+
+
 class TaskView(TypedDict):
     """Money is USD, `_at` an instant in UTC. `folder` and `stem` are the voice's own;
     `watermark`: the provider gave the video with its mark and without, and this one was `kept` or
@@ -38,6 +46,7 @@ class TaskView(TypedDict):
     audio: dict[str, Any]
     video: dict[str, Any] | None
     error: ErrorView | None
+    lookup: LookupView | None
     quote_usd: float | None
     charge_usd: float | None
     created_at: str
@@ -77,6 +86,7 @@ def view(task: Task) -> TaskView:
         "audio": dict(task.audio),
         "video": dict(task.archived) if task.status is Status.COMPLETED else None,
         "error": {"code": error["code"], "message": error["message"]} if error else None,
+        "lookup": _lookup(task),
         "quote_usd": _usd(task.quote_usd),
         "charge_usd": _usd(task.charge_usd),
         "created_at": task.created_at,
@@ -87,6 +97,13 @@ def view(task: Task) -> TaskView:
         "usual_seconds": decisions.usual_seconds(task),
         "actions": decisions.possible(task),
     }
+
+
+def _lookup(task: Task) -> LookupView | None:
+    named = task.lookup
+    if not named:
+        return None
+    return {"job_id": named["job_id"], "at": named["at"], "refusal": named.get("refusal")}
 
 
 def _usd(amount: Any) -> float | None:

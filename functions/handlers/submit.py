@@ -19,7 +19,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions import providers, secrets
-from functions.jobs import outcomes, payment, withdrawal
+from functions.jobs import lookup, outcomes, payment, withdrawal
 from functions.providers import base
 from functions.settings import options
 from functions.tasks import books, claims, executions, queries, queues, steps
@@ -45,6 +45,8 @@ def _message(record: SQSRecord) -> None:
         _probe(message["probe"])
     elif "accepted" in message:
         outcomes.take_over(message)
+    elif "look_up" in message:
+        lookup.look_up(message)
     else:
         _submit(message["task_id"], message.get("turn", ""))
 

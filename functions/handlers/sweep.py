@@ -89,6 +89,8 @@ def _push(task_id: str) -> int:
 def _push_on(task: Task) -> None:
     if task.silent_second_jobs:
         _touch(task)
+    if task.is_looked_up:
+        queues.look_up(task.task_id, task.lookup["at"])
     match task.status:
         case Status.WAITING:
             _waiting(task)

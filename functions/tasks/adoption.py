@@ -8,7 +8,11 @@ from collections.abc import Iterable
 from functions.tasks import books, queries, steps, table
 from functions.tasks.claims import Claim
 from functions.tasks.table import Update, later, now, stamp
-from functions.tasks.task import Status, Task, job_key
+from functions.tasks.task import Lookup, Status, Task, job_key, key_of
+
+# A wrong adoption can be corrected here: nothing of it can be in the archive.
+CORRECTABLE = frozenset({Status.SUBMITTED, Status.HELD, Status.FAILED})
+_ANSWERED = 600  # seconds in which the provider should have been queried; then the sweep comes
 
 
 def accept(claimed: Claim, job_id: str) -> Task:
@@ -30,11 +34,28 @@ def adopt(
     return _adopt(task, job_id, come_from, None, who, why)
 
 
+def look_up(task: Task, job_id: str, *, who: str, why: str) -> Task:
+    """A person says that this is the task's job: the provider is queried before anything else is
+    written. The last one named counts. Raises ConditionFailed."""
+    found = Lookup(job_id=job_id, who=who, why=why, at=stamp(now()))
+    update = Update(key_of(task.task_id)).set(lookup=found, **steps.due(task.task_id, _ANSWERED))
+    update.append("history", steps.entry("LOOKED UP", f"job {job_id}: {why}", who))
+    return Task.of(update.given("{changed_at} = :seen", seen=task.changed_at).run())
+
+
+def refuse(task: Task, refusal: str) -> None:
+    """The job that a person named is not adopted. Raises ConditionFailed when another one was named
+    meanwhile, or the row moved."""
+    update = Update(key_of(task.task_id)).set(lookup={**task.lookup, "refusal": refusal})
+    update.append("history", steps.entry("NOT ADOPTED", refusal))
+    update.given("{lookup}.{at} = :at", at=task.lookup["at"]).run()
+
+
 def correct(task: Task, job_id: str, *, who: str, why: str) -> Task:
     """A person takes back a wrong adoption: this job, and not the one that a person named before.
     The wrong one is free again. Raises ConditionFailed."""
     wrong = task.job_id
-    update = _taking(task, job_id, [Status.HELD, Status.FAILED], who, f"not {wrong}: {why}")
+    update = _taking(task, job_id, CORRECTABLE, who, f"not {wrong}: {why}")
     update.set(adopted_by=who).given("{job_id} = :wrong", wrong=wrong)
     update.given("attribute_exists({adopted_by})")
     update.remove("video_url", "trusted_host", "archiving_since", "archive_verdicts")
@@ -71,7 +92,9 @@ def _taking(task: Task, job_id: str, come_from: Iterable[Status], who: str, why:
     line = f"{job_id}: {why}" if why else job_id
     update = steps.step(task, Status.SUBMITTED, come_from=come_from, why=line, who=who, due_at=soon)
     update.set(job_id=job_id, submitted_at=stamp(now()))
-    return update.remove("doubt", "doubt_why", "error", "expires_at", "waits_for", "not_before")
+    return update.remove(
+        "doubt", "doubt_why", "error", "expires_at", "lookup", "waits_for", "not_before"
+    )
 
 
 def _only_for(task: Task, job_id: str) -> Update:

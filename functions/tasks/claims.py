@@ -209,7 +209,9 @@ def hand_back(
 def _ready_again(task: Task, until: datetime, why: str) -> Update:
     due_at = stamp(until + timedelta(minutes=5))
     update = steps.step(task, Status.READY, come_from=[Status.SUBMITTING], why=why, due_at=due_at)
-    update.set(not_before=stamp(until), waits_for=why).remove("owner", "lease_until", "doubt")
+    update.set(not_before=stamp(until), waits_for=why).remove(
+        "owner", "lease_until", "lookup", "doubt"
+    )
     return update.remove("sent_at", "doubt_why", "speech_intended_at")
 
 

@@ -11,9 +11,9 @@ from typing import assert_never
 
 from functions import TalkdropError, providers
 from functions.settings import options
-from functions.tasks import adoption, books, claims, executions, queues, steps
+from functions.tasks import adoption, books, claims, queues, steps, table
 from functions.tasks.table import ConditionFailed, instant, now
-from functions.tasks.task import LATE, Next, Status, Task
+from functions.tasks.task import LATE, Status, Task
 
 BY_HAND = "FAILED_BY_HAND"
 OVER_BUDGET = "OVER_BUDGET"
@@ -68,31 +68,52 @@ def usual_seconds(task: Task) -> int | None:
 
 
 def adopt(task: Task, job_id: str, who: str, why: str) -> str:
-    """This job, found at the provider, is the one whose answer was lost."""
-    if task.status not in {Status.READY, Status.SUBMITTING, *LATE}:
-        raise Refused(
-            f"the task is {task.status}: only one that is READY, SUBMITTING, HELD, FAILED or "
-            "CANCELLED can take over a job"
-        )
+    """This job, found at the provider, is the one whose answer was lost. The provider is queried
+    for it first, by the function that holds its key."""
+    check_adoption(task, job_id)
+    try:
+        named = adoption.look_up(task, job_id, who=who, why=why)
+    except ConditionFailed as lost:
+        raise Refused(_CHANGED) from lost
+    queues.look_up(task.task_id, named.lookup["at"])
+    return f"{task.provider} is queried about job {job_id}; explain shows whether it was adopted"
+
+
+def check_adoption(task: Task, job_id: str) -> None:
+    """Raises Refused where this task cannot take over that job as it stands."""
     if task.never_intended and (task.status is not Status.READY or options().submit_enabled):
         raise Refused(_NEVER_SENT)
     if task.status is Status.SUBMITTING and instant(task.lease_until) > now():
         raise Refused(f"its submit may still be under way until {task.lease_until}: wait")
-    corrects = bool(task.job_id) and task.job_id != job_id
-    if corrects and not (task.adopted_by and task.status in {Status.HELD, Status.FAILED}):
+    if task.job_id and task.job_id != job_id:
+        _check_correction(task)
+    elif task.status not in {Status.READY, Status.SUBMITTING, *LATE}:
+        raise Refused(
+            f"the task is {task.status}: only one that is READY, SUBMITTING, HELD, FAILED or "
+            "CANCELLED can take over a job"
+        )
+
+
+def _check_correction(task: Task) -> None:
+    if not task.adopted_by or task.status not in adoption.CORRECTABLE:
         raise Refused(
             f"attempt {task.attempt} has the job {task.job_id} already: a job id is written once, "
-            "unless a person adopted it and the task is HELD or FAILED"
+            "unless a person adopted it and the task is SUBMITTED, HELD or FAILED"
         )
+
+
+def take_over(task: Task) -> Task:
+    """Adopt the job that a person named, after the provider answered for it. Raises Refused."""
+    job_id, who, why = (task.lookup[name] for name in ("job_id", "who", "why"))
+    check_adoption(task, job_id)
     try:
-        if corrects:
-            adopted = adoption.correct(task, job_id, who=who, why=why)
-        else:
-            adopted = adoption.adopt(task, job_id, come_from=[task.status], who=who, why=why)
+        if task.job_id and task.job_id != job_id:
+            return adoption.correct(task, job_id, who=who, why=why)
+        return adoption.adopt(task, job_id, come_from=[task.status], who=who, why=why)
     except ConditionFailed as lost:
+        if table.is_busy(lost):
+            raise
         raise Refused(_why_not_adopted(task, job_id, lost)) from lost
-    _watch(adopted)
-    return f"adopted: {task.provider} is now queried about job {job_id}"
 
 
 def cancel(task: Task, who: str, why: str) -> str:
@@ -115,12 +136,6 @@ def _why_not_adopted(task: Task, job_id: str, lost: ConditionFailed) -> str:
     if len(lost.reasons) > 1 and lost.reasons[1] == "ConditionalCheckFailed":
         return f"job {job_id} of {task.provider} is another task's"
     return _CHANGED
-
-
-def _watch(task: Task) -> None:
-    if task.task_token and executions.wake(task.task_token, Next.WATCH):
-        return
-    executions.see_that_it_runs(task)
 
 
 def resubmit(task: Task, who: str, why: str, *, accepts_a_second_charge: bool) -> str:

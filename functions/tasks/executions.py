@@ -58,6 +58,12 @@ def see_that_it_runs(task: Task) -> str:
     return suffix
 
 
+def resume(task: Task) -> None:
+    """See that somebody watches it, now: the execution that waits, or another."""
+    if not (task.task_token and wake(task.task_token, Next.WATCH)):
+        see_that_it_runs(task)
+
+
 def late(task: Task) -> str:
     """The suffix of the execution that a late callback starts: another for each callback, since one
     that looked too early has ended, and its name is taken for 90 days. No more than a few, however

@@ -47,6 +47,13 @@ class Acceptance(TypedDict):
     accepted: str
 
 
+class LookUp(TypedDict):
+    """Query the provider for the job that a person named, at that instant, and adopt it."""
+
+    task_id: str
+    look_up: str
+
+
 def submit(task_id: str, turn: str = "", at: datetime | None = None) -> None:
     """Ask for this task to be submitted, at a time if one is given."""
     delay = (
@@ -65,6 +72,10 @@ def probe(provider: str) -> None:
 def keep_acceptance(task_id: str, attempt: int, job_id: str) -> None:
     message = Acceptance(task_id=task_id, attempt=attempt, accepted=job_id)
     send(get().submissions_queue_url, message, delay_seconds=30)
+
+
+def look_up(task_id: str, at: str) -> None:
+    send(get().submissions_queue_url, LookUp(task_id=task_id, look_up=at))
 
 
 def look_at(audio_keys: Iterable[str]) -> None:

@@ -109,6 +109,16 @@ class HistoryLine(TypedDict):
     why: NotRequired[str]
 
 
+class Lookup(TypedDict, total=False):
+    """A job that a person says is this task's, until it is adopted. `refusal`: why it was not."""
+
+    job_id: str
+    who: str
+    why: str
+    at: str
+    refusal: str
+
+
 class PastAttempt(TypedDict, total=False):
     attempt: int
     job_id: str
@@ -137,7 +147,7 @@ class Task:
     says where the video lies; `archiving_since` when its link was first known; `archive_verdicts`
     how often the whole download was refused; `revived` is the suffix of the execution that was last
     started in place of a dead one; `past` are the attempts before this one; `adopted_by` the person
-    whose word the job id rests on."""
+    whose word the job id rests on; `lookup` the job that a person named last."""
 
     task_id: str
     status: Status
@@ -176,6 +186,7 @@ class Task:
     doubt_why: str = ""
     job_id: str = ""
     adopted_by: str = ""
+    lookup: Lookup = field(default_factory=Lookup)
     submitted_at: str = ""
     job_hint: str = ""
     job_hints: Mapping[str, str] = field(default_factory=dict)
@@ -249,6 +260,11 @@ class Task:
         """Whatever its status: a job that a callback named has no answer, or a second job no
         event."""
         return bool(self.open_hints or self.silent_second_jobs)
+
+    @property
+    def is_looked_up(self) -> bool:
+        """A person named a job, and the provider has not answered for it yet."""
+        return bool(self.lookup) and not self.lookup.get("refusal")
 
     @property
     def wants_its_archive(self) -> bool:

@@ -8,6 +8,7 @@ import json
 import os
 import shlex
 import sys
+import time
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -17,7 +18,7 @@ import typer
 from functions import providers
 from functions.api import lookup
 from functions.providers.base import ProviderError, open_client
-from functions.tasks import decisions
+from functions.tasks import decisions, queries
 from functions.tasks.task import Task
 from talkdrop import explain as explanation
 from talkdrop import stack, verify
@@ -47,13 +48,35 @@ def explain(context: typer.Context, task: TaskName) -> None:
 
 
 @app.command()
-def adopt(context: typer.Context, task: TaskName, job_id: str, why: Why) -> None:
-    """A job found at the provider is this task's.
+def adopt(
+    context: typer.Context,
+    task: TaskName,
+    job_id: str,
+    why: Why,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for the provider's answer.")] = 60,
+) -> None:
+    """A job found at the provider is this task's. The provider is queried for it first.
 
     talkdrop adopt 5f3ac9e1 e98962… --why "found at kie.ai/logs"
     """
     stack.enter(context.obj)
-    screen.line(decisions.adopt(lookup.find(task), job_id, stack.caller(), why))
+    found = lookup.find(task)
+    screen.line(decisions.adopt(found, job_id, stack.caller(), why))
+    screen.line(_outcome(found.task_id, job_id, wait))
+
+
+def _outcome(task_id: str, job_id: str, wait_seconds: float) -> str:
+    """What came of a job that was named. Raises Refused where it was not adopted."""
+    until = time.monotonic() + wait_seconds
+    task = queries.load(task_id)
+    while task and task.is_looked_up and time.monotonic() < until:
+        time.sleep(1)
+        task = queries.load(task_id)
+    if task is None or task.is_looked_up:
+        return "no answer yet: explain shows what comes of it"
+    if task.lookup:
+        raise decisions.Refused(task.lookup["refusal"])
+    return f"adopted: job {job_id} is this task's now, and is watched"
 
 
 @app.command()

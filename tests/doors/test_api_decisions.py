@@ -150,8 +150,9 @@ def test_a_held_task_is_adopted_resubmitted_or_failed_each_with_its_risk(shop: W
     accepted = {"why": "urgent", "i_accept_a_second_charge": True}
     assert call("POST", f"/tasks/{one}/resubmit", accepted)[1]["task"]["attempt"] == 2
     adopted = call("POST", f"/tasks/{two}/adopt", {"job_id": "job_7", "why": "seen"})
-    assert (adopted[0], adopted[1]["task"]["status"]) == (200, "SUBMITTED")
-    assert shop.executions() == [f"{two}-1"]
+    assert (adopted[0], adopted[1]["task"]["status"]) == (200, "HELD")
+    named = adopted[1]["task"]["lookup"]
+    assert (named["job_id"], named["refusal"]) == ("job_7", None)
     assert (
         call("POST", f"/tasks/{three}/fail", {"why": "too late"})[1]["task"]["status"] == "FAILED"
     )

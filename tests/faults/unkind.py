@@ -132,7 +132,7 @@ def person(run: Run, chance: random.Random) -> None:
     if not tasks:
         return
     task_id, item = chance.choice(tasks)
-    word = chance.choice(["adopt", "resubmit", "fail", "cancel"])
+    word = chance.choice(["adopt", "adopt another", "resubmit", "fail", "cancel"])
 
     def act(_event: dict[str, Any], _context: Any) -> None:
         _decide(run, task_id, word)
@@ -151,6 +151,8 @@ def _decide(run: Run, task_id: str, word: str) -> None:
     try:
         if word == "adopt" and current:
             decisions.adopt(task, current[-1].job_id, "p", "found at the provider")
+        elif word == "adopt another" and (others := _provably_others(run, task_id)):
+            decisions.adopt(task, others[-1], "p", "a slip of the hand")
         elif word == "resubmit" and not current:
             run.invariants.resubmitted.add(task_id)
             decisions.resubmit(task, "p", "no job there", accepts_a_second_charge=True)
@@ -161,6 +163,13 @@ def _decide(run: Run, task_id: str, word: str) -> None:
             decisions.cancel(task, "p", "not wanted any more")
     except decisions.Refused as refused:
         run.clock.note(f"refused: {refused}")
+
+
+def _provably_others(run: Run, task_id: str) -> list[str]:
+    """The jobs of other tasks, where the provider's records say whose they are."""
+    if run.scene.profile == "kie" and not run.scene.callbacks:
+        return []
+    return [job.job_id for job in run.vendor.jobs.values() if job.task_id != task_id]
 
 
 __all__ = ["Broke", "Unkind", "person", "play"]

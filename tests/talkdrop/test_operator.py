@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from functions.tasks import books, callbacks, claims, queries, table
+from functions.tasks import adoption, books, callbacks, claims, queries, table
 from functions.tasks.table import ConditionFailed
 from functions.tasks.task import Status, Task, key_of
 from tests.talkdrop.conftest import Account, Person
@@ -18,26 +18,27 @@ def again(task: Task) -> Task:
     return found
 
 
-def test_an_adopted_job_is_watched_and_the_history_has_who_and_why(
+def test_a_named_job_is_looked_up_by_the_function_that_holds_the_key_before_it_is_adopted(
     account: Account, person: Person
 ) -> None:
     task = account.open("a1", error=HELD)
-    done = person.types("adopt", task.task_id, "kie_job_7", "--why", "seen at kie.ai/logs")
+    done = person.types("adopt", task.task_id, "kie_job_7", "--why", "in its logs", "--wait", "0")
     after = again(task)
-    assert (done.code, after.status, after.job_id) == (0, Status.SUBMITTED, "kie_job_7")
-    assert not after.error
-    assert after.intended_at == task.intended_at
-    assert after.history[-1]["why"] == "kie_job_7: seen at kie.ai/logs"
+    assert (done.code, after.status, after.job_id) == (0, Status.HELD, "")
+    assert "no answer yet" in done.out
+    assert after.history[-1]["why"] == "job kie_job_7: in its logs"
     assert after.history[-1]["who"].startswith("arn:aws:")
-    assert f"{task.task_id}-1" in account.executions()
+    message = {"task_id": task.task_id, "look_up": after.lookup["at"]}
+    assert message in account.submissions()
+    assert "queried about job kie_job_7" in person.types("explain", task.task_id).out
 
 
-def test_a_job_of_another_task_is_not_adopted(account: Account, person: Person) -> None:
-    first, second = account.open("a2", error=HELD), account.open("a3", error=HELD)
-    assert person.types("adopt", first.task_id, "kie_job_8", "--why", "seen").code == 0
-    done = person.types("adopt", second.task_id, "kie_job_8", "--why", "seen")
-    assert (done.code, again(second).status) == (1, Status.HELD)
-    assert "is another task's" in done.err
+def test_what_came_of_a_named_job_is_shown(account: Account, person: Person) -> None:
+    task = account.open("a2", error=HELD)
+    named = adoption.look_up(task, "kie_job_8", who="ada", why="seen")
+    adoption.refuse(named, "kie knows no job kie_job_8 of this account")
+    page = person.types("explain", task.task_id).out
+    assert "job kie_job_8 was not adopted: kie knows no job kie_job_8" in page
 
 
 def test_a_job_id_is_written_once(account: Account, person: Person) -> None:
@@ -65,9 +66,11 @@ def test_after_a_restore_a_ready_task_takes_over_the_job_that_the_table_forgot(
     task = account.open("a6", status=Status.READY, intended_at="")
     assert person.types("adopt", task.task_id, "kie_job_6", "--why", "restored").code == 1
     with account.options(submit_enabled=False):
-        assert person.types("adopt", task.task_id, "kie_job_6", "--why", "restored").code == 0
-    assert again(task).job_id == "kie_job_6"
-    assert not again(task).never_intended
+        words = ("adopt", task.task_id, "kie_job_6", "--why", "restored", "--wait", "0")
+        assert person.types(*words).code == 0
+    named = again(task).lookup
+    assert named["job_id"] == "kie_job_6"
+    assert account.submissions() == [{"task_id": task.task_id, "look_up": named["at"]}]
 
 
 def test_a_held_task_is_not_paid_again_unless_a_second_charge_is_accepted(
