@@ -57,8 +57,9 @@ class Context(BaseModel):
     object can be brought back. `callback_base_url`: a domain of your own in front of the API,
     without a slash at the end. `alarm_email`: who gets the alarms by mail; others may
     subscribe to the topic. `notify_email`: who gets a mail for every task that is done, failed or
-    held. `options`: what the functions themselves may be given, see
-    `functions/settings.py`.
+    held. `jwt_issuer` and `jwt_audience`: the API takes tokens of this OpenID Connect issuer, made
+    for one of these audiences, instead of IAM's signatures (docs/security.md). `options`: what the
+    functions themselves may be given, see `functions/settings.py`.
     `bundle`: `aws` ships wheels for Lambda; `host` (or TALKDROP_BUNDLE=host) those of this machine,
     for the embedded run.
     """
@@ -81,6 +82,8 @@ class Context(BaseModel):
         None, pattern=r"^arn:aws[a-z-]*:s3:::[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
     )
     old_versions_days: int = Field(30, ge=1)
+    jwt_issuer: str | None = Field(None, pattern=r"^https://[^/?#\s]+(/[^?#\s]*)?$")
+    jwt_audience: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     callback_base_url: str | None = Field(None, pattern=r"^https://[^/]+(/[^/]+)*$")
     alarm_email: str | None = Field(None, pattern=_ADDRESS)
     notify_email: str | None = Field(None, pattern=_ADDRESS)
@@ -121,6 +124,12 @@ class Context(BaseModel):
                 raise ValueError(f"providers names {name!r}: the providers are {known}")
         return names
 
+    @field_validator("jwt_audience", mode="before")
+    @classmethod
+    def _audiences(cls, value: object) -> object:
+        """A list, or names with commas as `-c jwt_audience=a,b` gives them."""
+        return value.split(",") if isinstance(value, str) else value
+
     @field_validator("options", mode="before")
     @classmethod
     def _options(cls, value: object) -> object:
@@ -138,6 +147,16 @@ class Context(BaseModel):
     @classmethod
     def _log_days(cls, value: object) -> object:
         return int(value) if isinstance(value, (str, float)) else value
+
+    @model_validator(mode="after")
+    def _an_issuer_has_its_audience(self) -> Self:
+        """Without one, a token that the issuer made for another application would open this API."""
+        if bool(self.jwt_issuer) != bool(self.jwt_audience):
+            raise ValueError(
+                "jwt_issuer and jwt_audience go together: whose tokens the API takes, and made for "
+                "whom"
+            )
+        return self
 
     @model_validator(mode="after")
     def _data_of_prod_is_kept(self) -> Self:

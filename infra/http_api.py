@@ -1,4 +1,5 @@
-"""The HTTP API: the tasks routes behind IAM, and the callback route, whose URL holds its MAC."""
+"""The HTTP API: the tasks routes behind IAM or a token, and the callback route, whose URL holds its
+MAC."""
 
 from __future__ import annotations
 
@@ -63,6 +64,7 @@ class TaskHttpApi(Construct):
         )
         self.url = self.api.api_endpoint
         self.callback_base_url = context.callback_base_url or self.url
+        self.authorizer = _authorizer(context)
 
     def route(self, *, api: Function, callback: Function) -> None:
         tasks = integrations.HttpLambdaIntegration("Tasks", api)
@@ -71,10 +73,20 @@ class TaskHttpApi(Construct):
                 path=path,
                 methods=[apigw.HttpMethod[method]],
                 integration=tasks,
-                authorizer=authorizers.HttpIamAuthorizer(),
+                authorizer=self.authorizer,
             )
         self.api.add_routes(
             path=CALLBACK,
             methods=[apigw.HttpMethod.POST],
             integration=integrations.HttpLambdaIntegration("Callback", callback),
         )
+
+
+def _authorizer(context: Context) -> apigw.IHttpRouteAuthorizer:
+    """API Gateway checks a token's signature, issuer, audience and times:
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-jwt-authorizer.html"""
+    if not context.jwt_issuer:
+        return authorizers.HttpIamAuthorizer()
+    return authorizers.HttpJwtAuthorizer(
+        "Token", context.jwt_issuer, jwt_audience=list(context.jwt_audience)
+    )

@@ -63,10 +63,13 @@ class Client:
 
     @classmethod
     def of_stack(cls, name: str = stack.DEFAULT) -> Self:
-        """The client of a deployed stack, or of the embedded run that is up. Raises
-        `stack.NoStack`."""
+        """The client of a deployed stack, or of the embedded run that is up. With TALKDROP_TOKEN
+        and TALKDROP_API it needs no AWS credentials. Raises `stack.NoStack`."""
+        token, api_url = os.environ.get("TALKDROP_TOKEN", ""), os.environ.get("TALKDROP_API", "")
+        if token and api_url:
+            return cls(api_url, token=token)
         found = stack.connect(name)
-        return cls(found.outputs["ApiUrl"], region=found.region)
+        return cls(found.outputs["ApiUrl"], region=found.region, token=token)
 
     def close(self) -> None:
         self._http.close()

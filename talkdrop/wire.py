@@ -125,6 +125,8 @@ def _checked(answer: httpx.Response) -> httpx.Response:
     except ValueError:
         problem = {}
     detail = problem.get("detail") or problem.get("message") or answer.reason_phrase
-    if answer.status_code in (401, 403):
+    if answer.status_code == 401:
+        detail = f"{detail}: the API takes a token; set TALKDROP_TOKEN to one that is not expired"
+    if answer.status_code == 403:
         detail = f"{detail}: you need execute-api:Invoke on this API, and the right AWS account"
     raise ApiError(answer.status_code, str(detail), list(problem.get("errors", [])))

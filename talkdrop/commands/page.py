@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import webbrowser
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,8 +46,11 @@ def page(
     files = loopback.static_files(WEB)
     if samples:
         files |= loopback.static_files(samples, "samples/")
+    token = os.environ.get("TALKDROP_TOKEN", "")
     with httpx.Client(timeout=httpx.Timeout(120, connect=10)) as http:
-        wire = Wire(found.outputs["ApiUrl"], http, region=found.region, credentials=None, token="")
+        wire = Wire(
+            found.outputs["ApiUrl"], http, region=found.region, credentials=None, token=token
+        )
         relay = ApiRelay(wire, http, shown, simulator=found.simulator)
         server = loopback.Loopback(files, relay, port=port)
         try:
