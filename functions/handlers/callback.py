@@ -8,7 +8,6 @@ call.
 from __future__ import annotations
 
 import base64
-import binascii
 import time
 from collections.abc import Mapping
 from datetime import timedelta
@@ -91,7 +90,7 @@ def _body(event: CallbackRequest) -> bytes | None:
             if event.get("isBase64Encoded")
             else text.encode("utf-8", "surrogatepass")
         )
-    except binascii.Error:
+    except ValueError:  # not base64, or not even ASCII
         return b""
 
 

@@ -78,9 +78,7 @@ def _push(task_id: str) -> int:
     logger.info("due", status=task.status)
     try:
         _push_on(task)
-    except ConditionFailed as lost:
-        if table.is_busy(lost):
-            raise
+    except ConditionFailed:
         logger.info("it moved by itself")
         return 0
     return 1

@@ -14,8 +14,7 @@ import os
 from fnmatch import fnmatch
 from pathlib import Path
 
-from tests.mutation import equivalent, lines, run
-from tests.mutation.journal import Journal
+from tests.mutation import equivalent, run
 from tests.mutation.project import Project
 
 HERE = Path(__file__).parent
@@ -30,9 +29,10 @@ def main() -> int:
     parser.add_argument("--sample", type=int, metavar="N")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-j", "--processes", type=int, default=os.cpu_count() or 2)
+    parser.add_argument("--session", action="append", metavar="NAME", help="only these tests")
     parser.add_argument("--project", type=Path, default=HERE / "project.toml")
     arguments = parser.parse_args()
-    project = Project.read(arguments.project)
+    project = Project.read(arguments.project).with_sessions(arguments.session)
     chosen = run.sample(_matching(project, arguments.ids), arguments.sample, arguments.seed)
     mutants = [project.mutants[name] for name in chosen]
     if arguments.what == "list":
@@ -43,9 +43,8 @@ def main() -> int:
         return 0
     reasons = equivalent.reasons(project.mutants, arguments.project.parent / "equivalent.toml")
     if arguments.what == "run":
-        return run.run(project, mutants, {}, Journal(None), processes=arguments.processes)
-    journal = Journal(project.build / f"journal-{lines.state(project)}.jsonl")
-    return run.run(project, mutants, reasons, journal, processes=arguments.processes)
+        return run.run(project, mutants, {}, processes=arguments.processes, is_kept=False)
+    return run.run(project, mutants, reasons, processes=arguments.processes)
 
 
 def _matching(project: Project, patterns: list[str]) -> list[str]:

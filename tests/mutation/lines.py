@@ -7,7 +7,7 @@ import hashlib
 import pickle
 from collections import defaultdict
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 
 from tests.mutation import sessions
@@ -18,10 +18,11 @@ from tests.mutation.sessions import Lines, Seen
 
 @dataclass
 class Map:
-    """What every test of every session executes."""
+    """What every test of some sessions executes; `states` says for which state of the files."""
 
     seen: dict[str, dict[str, Seen]] = field(default_factory=dict)
     imported: Lines = field(default_factory=set)
+    states: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def executed(self) -> Lines:
@@ -45,46 +46,60 @@ class Map:
         return self.seen[session.name][test].seconds
 
 
-def made(project: Project) -> Map:
-    """The map of this state of the files; a test that fails without any mutant ends the run."""
-    path = project.build / f"lines-{state(project)}.pickle"
-    if path.exists():
-        known: Map = pickle.loads(path.read_bytes())
-        return known
-    known = Map()
-    print("looking which lines each test executes, once for this state of the files", flush=True)
-    looks = [partial(sessions.look, project, session) for session in project.sessions]
-    for session, (seen, imported) in zip(project.sessions, in_forks(looks), strict=True):
-        known.seen[session.name] = seen
-        known.imported |= imported
-    if broken := [
-        f"{test}: {one.broken}"
-        for tests in known.seen.values()
-        for test, one in tests.items()
-        if one.broken
-    ]:
-        raise SystemExit("these fail without any mutant:\n  " + "\n  ".join(broken))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for old in path.parent.iterdir():  # what is known of other states of the files
-        old.unlink()
-    path.write_bytes(pickle.dumps(known))
+Looked = tuple[dict[str, Seen], Lines]
+
+
+def made(project: Project, processes: int) -> Map:
+    """The map of this state of the files, session by session; a test that fails without any mutant
+    ends the run."""
+    known = Map(states={one.name: state(project, one) for one in project.sessions})
+    missing = [one for one in project.sessions if not _path(project, one).exists()]
+    for some in [missing[at : at + processes] for at in range(0, len(missing), processes)]:
+        names = ", ".join(one.name for one in some)
+        print(f"looking which lines each test executes, once for these files: {names}", flush=True)
+        looks = [partial(sessions.look, project, one) for one in some]
+        for session, looked in zip(some, in_forks(looks), strict=True):
+            _keep(project, session, looked)
+    for session in project.sessions:
+        looked = pickle.loads(_path(project, session).read_bytes())
+        known.seen[session.name] = looked[0]
+        known.imported |= looked[1]
     return known
 
 
-def state(project: Project) -> str:
-    """A hash of what may change what a test executes: the sessions, and all Python of the project
-    but this tool's own."""
-    digest = hashlib.sha256(repr(project.sessions).encode())
+def _path(project: Project, session: Session) -> Path:
+    return project.build / f"lines-{session.name}-{state(project, session)}.pickle"
+
+
+def _keep(project: Project, session: Session, looked: Looked) -> None:
+    broken = [f"{test}: {one.broken}" for test, one in looked[0].items() if one.broken]
+    if broken:
+        raise SystemExit("these fail without any mutant:\n  " + "\n  ".join(broken))
+    path = _path(project, session)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for old in path.parent.glob(f"lines-{session.name}-*"):  # of other states of the files
+        old.unlink()
+    path.write_bytes(pickle.dumps(looked))
+
+
+@cache
+def state(project: Project, session: Session) -> str:
+    """A hash of what may change what this session's tests execute: the session, and all Python of
+    the project but this tool's own and the tests of other sessions."""
+    digest = hashlib.sha256(repr(session).encode())
     for path in sorted(project.root.glob("[!.]*/**/*.py")):
         name = path.relative_to(project.root).as_posix()
-        if name.split("/")[0] not in _MADE and (path.parent != _HERE or name in _listed(project)):
+        if _concerns(name, path, session):
             digest.update(name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
+def _concerns(name: str, path: Path, session: Session) -> bool:
+    if name.startswith(session.paths):
+        return True
+    is_test = path.name.startswith("test_")
+    return name.split("/")[0] not in _MADE and path.parent != _HERE and not is_test
+
+
 _HERE = Path(__file__).parent
 _MADE = frozenset({"build", "out", "cdk.out"})
-
-
-def _listed(project: Project) -> set[str]:
-    return {path for session in project.sessions for path in session.paths}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
@@ -52,6 +52,13 @@ class Project:
         excluded, preloaded = (tuple(content.get(name, ())) for name in ("excluded", "preloaded"))
         spare = float(content.get("spare_seconds", 15))
         return cls(file, root, content["package"], excluded, sessions, preloaded, spare)
+
+    def with_sessions(self, names: list[str] | None) -> Project:
+        """Only the sessions of these names, where any are named."""
+        known = {one.name: one for one in self.sessions}
+        if unknown := set(names or ()) - known.keys():
+            raise SystemExit(f"no session {', '.join(unknown)}: there are {', '.join(known)}")
+        return replace(self, sessions=tuple(known[name] for name in names or known))
 
     @property
     def build(self) -> Path:

@@ -60,25 +60,28 @@ def run(
     project: Project,
     mutants: list[Mutant],
     equivalent: dict[str, str],
-    journal: Journal,
     *,
     processes: int,
+    is_kept: bool = True,
 ) -> int:
-    """Each mutant against the tests that execute it, until one catches it. 0 when enough were."""
+    """Each mutant against the tests that execute it, until one catches it. 0 when enough were.
+    `is_kept`: go on where an interrupted run was, and note what is found out."""
     counted = [one for one in mutants if one.id not in equivalent]
     skipped = {one.id: equivalent[one.id] for one in mutants if one.id in equivalent}
-    report = Report(*journal.read())
     print(f"{len(counted)} mutants, {processes} at a time", flush=True)
+    choice = Choice(project, made(project, processes))
+    journal = Journal(project.build / "journal.jsonl" if is_kept else None, choice.map.states)
+    report = Report(*journal.read())
     if known := len([one for one in counted if not report.is_open(one)]):
         print(f"{known} of them were killed by a run before this one, for these very files")
-    _hunt_all(project, counted, report, journal, processes)
+    _hunt_all(choice, counted, report, journal, processes)
     return _conclude(project, counted, skipped, report)
 
 
 def _hunt_all(
-    project: Project, mutants: list[Mutant], report: Report, journal: Journal, processes: int
+    choice: Choice, mutants: list[Mutant], report: Report, journal: Journal, processes: int
 ) -> None:
-    choice = Choice(project, made(project))
+    project = choice.project
     for is_cheap in (True, False):
         for session in project.sessions:
             name = f"{session.name}, {'cheap' if is_cheap else 'costly'}"

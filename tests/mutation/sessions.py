@@ -203,7 +203,8 @@ def _hunt(
         verdict = _verdict_of(outcome)
         verdicts.append((one, verdict))
         if verdict.by or one.mutant:
-            phase.journal.note(phase.name, one.mutant.id if one.mutant else "", verdict)
+            name = one.mutant.id if one.mutant else ""
+            phase.journal.note(phase.session.name, phase.name, name, verdict)
         if verdict.by and one.mutant:
             phase.likely.note(one.mutant, verdict.by)
             say(f"killed    {one.mutant.id}\n          {verdict.by}: {verdict.why[:120]}")

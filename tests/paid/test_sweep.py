@@ -1,0 +1,500 @@
+"""The sweep's door: what is due, in which status, and what it is given; the walk through the inbox;
+the gauges."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from functions.inputs import drops
+from functions.tasks import table
+from functions.tasks.task import Status, Task
+from tests.faults.account import INBOX
+from tests.faults.dynamo import Refused
+from tests.paid.desk import DOWN, PORTRAIT, VOICE, Desk
+
+DAY = 86_400
+
+
+def due(desk: Desk, status: Status, **facts: Any) -> Task:
+    """A row that is due at this moment."""
+    task = desk.row(status, **facts)
+    return desk.note(task.task_id, due_at=table.stamp(table.now()))
+
+
+def in_seconds(task: Task) -> float:
+    """When the sweep looks at the task again, from now."""
+    return (table.instant(task.due_at) - table.now()).total_seconds()
+
+
+def announced(desk: Desk, task: Task) -> Task:
+    return desk.note(task.task_id, announced=task.event_id)
+
+
+# What is due.
+
+
+def test_a_task_is_swept_from_the_moment_at_which_it_is_due(desk: Desk) -> None:
+    task = due(desk, Status.READY)
+    desk.wait(-0.001)
+    assert desk.sweep() == {"pushed": 0, "found": 0}
+    desk.wait(0.001)
+    assert desk.sweep() == {"pushed": 1, "found": 0}
+    assert desk.metrics["Swept"] == 1
+    assert desk.messages() == [{"task_id": task.task_id, "turn": ""}]
+
+
+def test_the_index_may_lag_and_the_row_decides(desk: Desk) -> None:
+    for facts in ({"due_at": table.later(seconds=1)}, {}):
+        task = due(desk, Status.READY)
+        stale = dict(desk.account.table.items[f"task#{task.task_id}"])
+        fresh = {name: value for name, value in stale.items() if name != "due_at"}
+        fresh |= {name: table.typed(value) for name, value in facts.items()}
+        _answer_query_with(desk, stale, then=fresh)
+        assert desk.sweep()["pushed"] == 0
+    assert desk.messages() == []
+
+
+def _answer_query_with(desk: Desk, stale: dict[str, Any], then: dict[str, Any]) -> None:
+    """The index still shows the row as it was, while it is another already."""
+    pk = stale["pk"]["S"]
+    items, query = desk.account.table.items, type(desk.account.table).query
+
+    def lagging(**parameters: Any) -> Any:
+        items[pk] = stale
+        found = query(desk.account.table, **parameters)
+        items[pk] = then
+        return found
+
+    desk.account.table.query = lagging  # type: ignore[method-assign]
+
+
+def test_a_row_that_is_gone_is_passed_over(desk: Desk) -> None:
+    task = due(desk, Status.READY)
+    stale = dict(desk.account.table.items[f"task#{task.task_id}"])
+    query = type(desk.account.table).query
+    desk.account.table.query = lambda **parameters: {  # type: ignore[method-assign]
+        "Items": [{"pk": stale["pk"]}] if parameters["IndexName"] == "due" else [],
+        **{k: v for k, v in query(desk.account.table, **parameters).items() if k == "Count"},
+    }
+    desk.account.table.items.clear()
+    assert desk.sweep()["pushed"] == 0
+
+
+@pytest.mark.parametrize(("milliseconds", "pushed"), [(60_000, 1), (59_999, 0)])
+def test_a_minute_is_kept_in_hand(desk: Desk, milliseconds: int, pushed: int) -> None:
+    due(desk, Status.READY)
+    desk.file("in/lost.wav", VOICE, "audio/wav")
+    desk.wait(3600)
+    found = desk.sweep(milliseconds=milliseconds)
+    assert found["pushed"] == pushed
+    assert (found["found"] > 0) == bool(pushed)
+
+
+# What each status is given.
+
+
+def test_a_ready_task_is_sent_to_submit_at_its_turn(desk: Desk) -> None:
+    for seconds, delay in ((None, 0), (-60, 0), (100, 100), (9000, 900)):
+        turn = "" if seconds is None else table.later(seconds=seconds)
+        task = due(desk, Status.READY, not_before=turn)
+        desk.sweep()
+        assert desk.messages()[-1] == {"task_id": task.task_id, "turn": turn}
+        assert desk.calls("SendMessage")[-1]["DelaySeconds"] == delay
+        assert in_seconds(desk.task(task.task_id)) == 300
+        assert desk.started == []
+
+
+def test_a_ready_task_with_an_open_callback_is_watched_too(desk: Desk) -> None:
+    task = due(desk, Status.READY, callbacks_received=1)
+    desk.sweep()
+    assert desk.started == ["-1"]
+    assert desk.task(task.task_id).revived == ""
+
+
+def test_an_open_callback_of_a_ready_task_whose_executions_died_has_a_new_one(desk: Desk) -> None:
+    task = due(desk, Status.READY, callbacks_received=1)
+    desk.execution(task, status="FAILED")
+    desk.sweep()
+    assert desk.started[-1] == "-1-2026030110"
+    assert desk.task(task.task_id).revived == "-2026030110"
+
+
+@pytest.mark.parametrize("status", [Status.SUBMITTING, Status.SUBMITTED, Status.ARCHIVING])
+@pytest.mark.parametrize(
+    ("running", "dead", "started"),
+    [
+        ([], [], ["-1"]),
+        ([""], [], []),
+        ([], [""], ["-1", "-1-2026030110"]),
+        (["-late3"], [""], []),
+        (["-2026030109"], ["", "-late3"], []),
+        ([], ["", "-late3", "-2026030109"], ["-1", "-1-2026030110"]),
+    ],
+)
+def test_what_nobody_watches_has_an_execution_at_most_one_an_hour(
+    desk: Desk, status: Status, running: list[str], dead: list[str], started: list[str]
+) -> None:
+    task = due(desk, status, **desk.sent(callbacks_received=3, revived="-2026030109"))
+    for suffix in running:
+        desk.execution(task, suffix)
+    for suffix in dead:
+        desk.execution(task, suffix, status="FAILED")
+    desk.sweep()
+    assert desk.started == started
+    after = desk.task(task.task_id)
+    assert after.revived == ("-2026030110" if len(started) == 2 else "-2026030109")
+    assert in_seconds(after) == 3600
+
+
+@pytest.mark.parametrize("code", [DOWN, "AccessDeniedException"])
+def test_executions_that_cannot_be_looked_up_leave_the_task_due(desk: Desk, code: str) -> None:
+    task = due(desk, Status.SUBMITTED, **desk.sent())
+    desk.refuse("DescribeExecution", code)
+    with pytest.raises(ExceptionGroup):
+        desk.sweep()
+    assert desk.started == []
+    assert desk.task(task.task_id) == task
+
+
+@pytest.mark.parametrize(
+    ("days", "is_watched"), [(13.999, True), (14, False), (15, False)]
+)  # kie keeps a video for 14 days
+def test_a_held_task_is_watched_while_the_provider_keeps_its_video(
+    desk: Desk, days: float, is_watched: bool
+) -> None:
+    task = announced(desk, due(desk, Status.HELD, **desk.sent()))
+    desk.clock.now = table.instant(task.submitted_at).timestamp() + days * DAY
+    desk.sweep()
+    assert bool(desk.started) == is_watched
+    assert in_seconds(desk.task(task.task_id)) == (3600 if is_watched else DAY)
+    assert desk.metrics["AnnouncedLate"] == 0
+
+
+@pytest.mark.parametrize(
+    "since",
+    [
+        {"created_at": -20, "intended_at": -20, "submitted_at": 0},
+        {"created_at": -20, "intended_at": 0},
+        {"created_at": 0},
+    ],
+)
+def test_how_long_the_provider_keeps_it_counts_from_the_latest_that_is_known(
+    desk: Desk, since: dict[str, float]
+) -> None:
+    facts = {name: table.later(seconds=days * DAY) for name, days in since.items()}
+    task = announced(desk, due(desk, Status.HELD, **facts))
+    desk.note(task.task_id, **facts)
+    desk.sweep()
+    assert desk.started == ["-1"]
+
+
+def test_a_task_without_a_job_is_kept_no_longer_than_its_creation_says(desk: Desk) -> None:
+    facts = {"created_at": table.later(seconds=-20 * DAY)}
+    task = announced(desk, due(desk, Status.HELD))
+    desk.note(task.task_id, **facts)
+    desk.sweep()
+    assert desk.started == []
+
+
+@pytest.mark.parametrize(
+    "status", [Status.COMPLETED, Status.FAILED, Status.EXPIRED, Status.CANCELLED, Status.HELD]
+)
+def test_what_was_not_announced_is_touched_and_counted(desk: Desk, status: Status) -> None:
+    task = due(desk, status, **desk.sent())
+    desk.wait(1)
+    desk.sweep()
+    item = desk.item(f"task#{task.task_id}")
+    assert item["touched_at"] == table.stamp(table.now())
+    assert desk.metrics["AnnouncedLate"] == 1
+    assert in_seconds(desk.task(task.task_id)) == (3600 if status is Status.HELD else 1800)
+
+
+@pytest.mark.parametrize(
+    "status", [Status.COMPLETED, Status.FAILED, Status.EXPIRED, Status.CANCELLED]
+)
+def test_what_was_announced_is_not_touched(desk: Desk, status: Status) -> None:
+    task = announced(desk, due(desk, status))
+    desk.sweep()
+    assert "touched_at" not in desk.item(f"task#{task.task_id}")
+    assert desk.metrics["AnnouncedLate"] == 0
+    assert in_seconds(desk.task(task.task_id)) == 1800
+
+
+@pytest.mark.parametrize(
+    ("hours", "imports", "status"),
+    [
+        (0, {}, Status.EXPIRED),
+        (0, {"audio": "https://x/y"}, Status.WAITING),
+        (23.999, {"audio": "https://x/y"}, Status.WAITING),
+        (24, {"audio": "https://x/y"}, Status.EXPIRED),
+    ],
+)
+def test_a_task_waits_a_day_for_its_media_by_url_and_is_fetched_again(
+    desk: Desk, hours: float, imports: dict[str, str], status: Status
+) -> None:
+    task = due(desk, Status.WAITING, imports=imports)
+    desk.wait(hours * 3600)
+    desk.sweep()
+    after = desk.task(task.task_id)
+    assert after.status is status
+    asked = [message for message in desk.messages("uploads") if "import" in message]
+    assert asked == [{"import": task.task_id}] * (status is Status.WAITING)
+    if status is Status.WAITING:
+        assert in_seconds(after) == 300
+
+
+# What moves meanwhile, and what fails.
+
+
+@pytest.mark.parametrize("status", [Status.READY, Status.SUBMITTED])
+def test_a_task_that_moved_meanwhile_is_left_alone(desk: Desk, status: Status) -> None:
+    task = due(desk, status)
+    write = desk.account.table.update_item
+
+    def moved(Key: Any, **given: Any) -> Any:
+        desk.account.table.update_item = write  # type: ignore[method-assign]
+        desk.note(task.task_id, changed_at=table.later(seconds=5))
+        return write(Key=Key, **given)
+
+    desk.account.table.update_item = moved  # type: ignore[method-assign]
+    assert desk.sweep()["pushed"] == 0
+    assert desk.task(task.task_id).due_at == task.due_at
+
+
+@pytest.mark.parametrize(("times", "pushed"), [(5, True), (6, False)])
+def test_a_row_that_is_busy_is_tried_six_times(desk: Desk, times: int, pushed: bool) -> None:
+    due(desk, Status.READY)
+    desk.refuse("UpdateItem", "TransactionConflictException", times=times)
+    if pushed:
+        assert desk.sweep()["pushed"] == 1
+    else:
+        with pytest.raises(ExceptionGroup):
+            desk.sweep()
+
+
+def test_a_table_that_is_down_is_an_error_of_the_sweep(desk: Desk) -> None:
+    due(desk, Status.READY)
+    other = due(desk, Status.SUBMITTED, **desk.sent())
+    desk.execution(other)
+    desk.refuse("UpdateItem", times=1)
+    with pytest.raises(ExceptionGroup) as raised:
+        desk.sweep()
+    assert len(raised.value.exceptions) == 1
+    assert desk.metrics["Swept"] == 1
+
+
+# The providers that are stopped, and what lasts.
+
+
+def test_a_stopped_provider_is_tried_when_its_trial_is_due(desk: Desk) -> None:
+    stopped = {"open": True, "why": "no credits"}
+    desk.put("breaker#kie", **stopped, trial_at=table.stamp(table.now()))
+    desk.put("breaker#kling", **stopped, trial_at=table.later(seconds=1))
+    desk.put("breaker#relay", reopened_at=table.stamp(table.now()))
+    desk.sweep()
+    assert desk.messages() == [{"probe": "kie"}]
+    assert desk.metrics["StoppedProviders"] == 2
+
+
+def test_what_lasts_is_counted_anew_each_time(desk: Desk) -> None:
+    ages = {Status.READY: 4, Status.SUBMITTING: 3, Status.SUBMITTED: 2, Status.ARCHIVING: 1}
+    for status, minutes in ages.items():
+        for more in (0, 0.5):
+            task = desk.row(status)
+            desk.note(task.task_id, changed_at=table.later(seconds=-60 * (minutes - more)))
+    for _ in range(3):
+        desk.row(Status.HELD)
+    desk.row(Status.WAITING)
+    desk.sweep()
+    oldest = {name: count for name, count in desk.metrics.items() if name.startswith("Oldest")}
+    assert oldest == {
+        f"Oldest{status.title()}Seconds": minutes * 60 for status, minutes in ages.items()
+    }
+    assert desk.metrics["HeldTasks"] == 3
+    assert desk.metrics["StoppedProviders"] == 0
+
+
+def test_nothing_that_lasts_is_zero(desk: Desk) -> None:
+    desk.sweep()
+    assert {name: count for name, count in desk.metrics.items() if count} == {}
+    assert {"HeldTasks", "StoppedProviders", "Swept", "OldestReadySeconds"} <= desk.metrics.keys()
+
+
+# The walk through the inbox.
+
+
+def lies(desk: Desk, key: str, content: bytes, seconds: float) -> str:
+    """A file that came so many seconds ago; the id of the task that it would make."""
+    now = desk.clock.now
+    desk.clock.now = now - seconds
+    stored = desk.account.buckets.put(INBOX, key, content)
+    desk.clock.now = now
+    return drops.task_id_of(INBOX, key, stored.version_id)
+
+
+def looked_at(desk: Desk) -> list[str]:
+    return sorted(message["audio"]["key"] for message in desk.messages("uploads"))
+
+
+@pytest.mark.parametrize(("seconds", "found"), [(900, 1), (899, 0)])
+def test_a_voice_without_a_task_is_found_after_a_quarter_of_an_hour(
+    desk: Desk, seconds: float, found: int
+) -> None:
+    lies(desk, "in/lost.wav", VOICE, seconds)
+    lies(desk, "in/lost.png", PORTRAIT, 3600)
+    assert desk.sweep()["found"] == found
+    assert looked_at(desk) == ["in/lost.wav"] * found
+    assert desk.metrics["FoundInInbox"] == found
+    if found:
+        assert desk.messages("uploads") == [{"audio": {"bucket": INBOX, "key": "in/lost.wav"}}]
+
+
+def test_only_the_latest_version_of_a_voice_is_looked_at(desk: Desk) -> None:
+    for seconds in (4000, 3000):
+        lies(desk, "in/twice.wav", VOICE, seconds)
+    assert desk.sweep()["found"] == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "keys"), [(Status.WAITING, ["in/known.wav"]), (Status.READY, [])]
+)
+def test_a_voice_whose_task_waits_is_looked_at_again(
+    desk: Desk, status: Status, keys: list[str]
+) -> None:
+    task_id = lies(desk, "in/known.wav", VOICE, 3600)
+    task = desk.row(status)
+    row = dict(desk.account.table.items.pop(f"task#{task.task_id}"))
+    row |= {"pk": {"S": f"task#{task_id}"}, "task_id": {"S": task_id}}
+    desk.account.table.items[f"task#{task_id}"] = row
+    _forget_files_of(desk, task)
+    assert desk.sweep()["found"] == 0
+    assert looked_at(desk) == keys
+    assert desk.metrics["FoundInInbox"] == 0
+
+
+def _forget_files_of(desk: Desk, task: Task) -> None:
+    for file in (task.audio, task.portrait):
+        del desk.account.buckets.versions[INBOX][file["key"]]
+
+
+@pytest.mark.parametrize(
+    ("key", "seconds", "keys"),
+    [
+        ("in/text.json", 1000, ["in/text.json"]),
+        ("in/text.json", 6 * 3600 - 1, ["in/text.json"]),
+        ("in/text.json", 6 * 3600, []),
+        ("in/text.json", 800, []),
+        ("in/settings.json", 1000, []),
+        ("in/portrait.json", 1000, []),
+        ("in/face.png", 1000, []),
+        ("in/readme.txt", 1000, []),
+    ],
+)
+def test_a_settings_file_that_may_carry_a_text_is_opened_for_six_hours(
+    desk: Desk, key: str, seconds: float, keys: list[str]
+) -> None:
+    lies(desk, key, b"{}", seconds)
+    assert desk.sweep()["found"] == 0
+    assert looked_at(desk) == keys
+
+
+def test_a_voice_that_cannot_be_looked_up_is_left_to_the_next_time(desk: Desk) -> None:
+    lies(desk, "in/lost.wav", VOICE, 3600)
+    desk.refuse("GetItem", after=9)  # the breakers, the cursor
+    with pytest.MonkeyPatch.context() as patch:
+        read = desk.account.table.get_item
+
+        def refused(Key: Any, **given: Any) -> Any:
+            if Key["pk"]["S"].startswith("task#"):
+                raise Refused(DOWN, status=500)
+            return read(Key=Key, **given)
+
+        patch.setattr(desk.account.table, "get_item", refused)
+        desk.account.refusals.clear()
+        assert desk.sweep()["found"] == 0
+    assert looked_at(desk) == []
+
+
+def test_once_round_the_walk_rests_for_three_quarters_of_an_hour(desk: Desk) -> None:
+    for wait, walks in ((0, 1), (0, 1), (2699.999, 1), (0.001, 2)):
+        desk.wait(wait)
+        desk.sweep()
+        assert len(desk.calls("ListObjectVersions")) == walks
+    assert desk.item("sweep#inbox")["again_at"] == table.later(seconds=2700)
+
+
+class _Pages:
+    """An inbox of so many pages, and where each was asked from."""
+
+    def __init__(self, desk: Desk, pages: int) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self._desk, self._pages = desk, pages
+        desk.account.buckets.list_object_versions = self.answer  # type: ignore[method-assign]
+
+    def answer(
+        self, Bucket: str, KeyMarker: str = "", VersionIdMarker: str = "", **_: Any
+    ) -> dict[str, Any]:
+        self.asked.append((KeyMarker, VersionIdMarker))
+        page = int(KeyMarker or 0) + 1
+        version = {
+            "Key": f"in/{page:03}.wav", "VersionId": "v1", "IsLatest": True,
+            "LastModified": table.now() - timedelta(hours=1),
+        }  # fmt: skip
+        more = {"IsTruncated": True, "NextKeyMarker": str(page), "NextVersionIdMarker": f"v{page}"}
+        return {"Versions": [version]} | (more if page < self._pages else {"IsTruncated": False})
+
+
+def test_a_long_inbox_is_walked_twenty_pages_a_run(desk: Desk) -> None:
+    inbox = _Pages(desk, 45)
+    found = [desk.sweep()["found"] for _ in range(3)]
+    assert found == [20, 20, 5]
+    assert inbox.asked[19:22] == [("19", "v19"), ("20", "v20"), ("21", "v21")]
+    assert len(looked_at(desk)) == 45
+    cursor = desk.item("sweep#inbox")
+    assert (cursor["KeyMarker"], cursor["VersionIdMarker"]) == ("", "")
+    assert cursor["again_at"] == table.later(seconds=2700)
+    desk.wait(2701)
+    desk.sweep()
+    assert inbox.asked[45] == ("", "")
+
+
+def test_a_walk_goes_on_without_a_pause_where_it_stopped(desk: Desk) -> None:
+    _Pages(desk, 25)
+    desk.sweep()
+    cursor = desk.item("sweep#inbox")
+    assert {name: cursor[name] for name in ("KeyMarker", "VersionIdMarker", "again_at")} == {
+        "KeyMarker": "20",
+        "VersionIdMarker": "v20",
+        "again_at": "",
+    }
+
+
+def test_what_was_found_is_sent_before_the_walk_goes_on(desk: Desk) -> None:
+    _Pages(desk, 25)
+    desk.refuse("SendMessageBatch")
+    with pytest.raises(Exception, match=DOWN):
+        desk.sweep()
+    assert desk.item("sweep#inbox") == {}
+
+
+def test_voices_are_sent_in_tens(desk: Desk) -> None:
+    _Pages(desk, 19)
+    desk.sweep()
+    sizes = [len(call["Entries"]) for call in desk.calls("SendMessageBatch")]
+    assert sizes == [10, 9]
+    entries = desk.calls("SendMessageBatch")[0]["Entries"]
+    assert [entry["Id"] for entry in entries] == [str(number) for number in range(10)]
+    assert json.loads(entries[0]["MessageBody"]) == {
+        "audio": {"bucket": INBOX, "key": "in/001.wav"}
+    }
+
+
+def test_messages_that_the_queue_refuses_are_an_error(desk: Desk) -> None:
+    _Pages(desk, 2)
+    desk.account._send_message_batch = lambda **_: {"Failed": [{"Id": "0"}]}  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError, match="1 of 2"):
+        desk.sweep()
