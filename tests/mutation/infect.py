@@ -16,7 +16,7 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -81,13 +81,14 @@ def import_mutant(mutant: Mutant) -> None:
 @dataclass(frozen=True)
 class Alive:
     """Every function object of some modules, by file, first line and qualified name; and whatever
-    caches their results."""
+    caches their results, and whether that lasts."""
 
     functions: dict[tuple[str, int, str], list[FunctionType]]
-    caches: list[Any]
+    caches: list[tuple[Any, bool]]
 
 
-def living(modules: list[Module]) -> Alive:
+def living(modules: list[Module], lasting: Collection[str] = ()) -> Alive:
+    """`lasting`: caches that no mutant of another module can change, as `module:name`."""
     paths, names = {str(one.path) for one in modules}, {one.name for one in modules}
     alive = Alive({}, [])
     for one in gc.get_objects():
@@ -96,7 +97,8 @@ def living(modules: list[Module]) -> Alive:
             place = (code.co_filename, code.co_firstlineno, code.co_qualname)
             alive.functions.setdefault(place, []).append(one)
         elif isinstance(one, functools._lru_cache_wrapper) and one.__module__ in names:
-            alive.caches.append(one)
+            is_lasting = f"{one.__module__}:{one.__wrapped__.__qualname__}" in lasting
+            alive.caches.append((one, is_lasting))
     return alive
 
 
@@ -114,8 +116,9 @@ def replace(mutant: Mutant, alive: Alive) -> None:
             changed.add(before.co_qualname)
     if mutant.function not in changed:
         raise ValueError(f"{mutant.function} does not live here, or means the same")
-    for cache in alive.caches:
-        cache.cache_clear()
+    for cache, is_lasting in alive.caches:
+        if not is_lasting or cache.__module__ == mutant.module.name:
+            cache.cache_clear()
 
 
 def _functions(old: CodeType, new: CodeType) -> Iterator[tuple[CodeType, CodeType]]:

@@ -39,6 +39,7 @@ class Project:
     excluded: tuple[str, ...]
     sessions: tuple[Session, ...]
     preloaded: tuple[str, ...]
+    lasting: tuple[str, ...]
     spare_seconds: float
 
     @classmethod
@@ -49,9 +50,12 @@ class Project:
             for one in content["session"]
         )
         root = (file.parent / content["root"]).resolve()
-        excluded, preloaded = (tuple(content.get(name, ())) for name in ("excluded", "preloaded"))
+        excluded, preloaded, lasting = (
+            tuple(content.get(name, ())) for name in ("excluded", "preloaded", "lasting")
+        )
         spare = float(content.get("spare_seconds", 15))
-        return cls(file, root, content["package"], excluded, sessions, preloaded, spare)
+        package = content["package"]
+        return cls(file, root, package, excluded, sessions, preloaded, lasting, spare)
 
     def with_sessions(self, names: list[str] | None) -> Project:
         """Only the sessions of these names, where any are named."""

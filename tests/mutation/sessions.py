@@ -31,7 +31,7 @@ _OPTIONS = [
     "-W",
     "ignore::pytest.PytestAssertRewriteWarning",
 ]
-_SLOWER = 10.0  # a mutant may make a test take this much longer, and still end
+_SLOWER = 6.0  # a mutant may make a test take this much longer, and still end
 Lines = set[tuple[str, int]]
 Items = dict[str, pytest.Item]
 
@@ -173,7 +173,7 @@ def hunt(phase: Phase) -> Verdicts:
     def work(items: Items) -> Verdicts:
         known = {test for one in phase.hunts for test, _ in one.tests} & items.keys()
         _warm(items, [test for test in sorted(known) if test.startswith(session.shared)])
-        alive = infect.living(phase.project.modules)
+        alive = infect.living(phase.project.modules, phase.project.lasting)
         gc.freeze()
         turn = functools.partial(_in_place, items, alive, phase.project.spare_seconds)
         return _hunt(phase, turn, say)
@@ -221,13 +221,14 @@ def _verdict_of(outcome: Outcome) -> Verdict:
 
 
 def _warm(items: Items, known: list[str]) -> None:
-    """Play a test of each directory whose session fixtures may be shared, so that they stand before
-    the forks; then let go of the rest."""
+    """Play a test of each directory whose fixtures may be shared, so that those of the session and
+    of the directory stand before the forks; then let go of the rest."""
     first = {test.rpartition("/")[0]: items[test] for test in known}
     for item in first.values():
         if broken := _play(item, item):
             raise RuntimeError(f"{item.nodeid} fails without any change: {broken}")
-        item.session._setupstate.teardown_exact(item.session)  # type: ignore[arg-type]
+        package = item.getparent(pytest.Package) or item.session
+        item.session._setupstate.teardown_exact(package)  # type: ignore[arg-type]
     _drop_connections()
 
 

@@ -26,7 +26,7 @@ from functions.tasks import queries, steps, table
 from functions.tasks.table import Item, Update
 from functions.tasks.task import Status, Task, key_of
 from tests.faults import wires
-from tests.faults.account import ARCHIVE, INBOX, Account
+from tests.faults.account import INBOX, Account
 from tests.faults.clockwork import Clock
 from tests.faults.dynamo import Refused
 from tests.faults.plans import Plan
@@ -39,6 +39,7 @@ ADDRESSES = {
     "relay": "https://relay.gateway.test",
 }
 JOB = "9f2c6a1e0b7d4c5f8a3e2d1c0b9a8f7e"
+VIDEO_URL = "https://results.example.test/video.mp4"
 DOWN = "InternalServerError"  # what AWS answers when it is unwell, after all of botocore's retries
 Answer = Any  # JSON, (status, JSON or bytes), or an exception of httpx to raise
 
@@ -323,13 +324,45 @@ def credits(amount: float) -> dict[str, Any]:
     return {"code": 200, "msg": "success", "data": amount}
 
 
+def kie_record(
+    task: Task, state: str, job_id: str = JOB, *, attempt: int | None = None, **more: Any
+) -> dict[str, Any]:
+    """kie's record of a job; `param` repeats the callback URL of the attempt that it was made for,
+    or of none where `attempt` is 0."""
+    attempt = task.attempt if attempt is None else attempt
+    url = links.callback_url("kie", task.task_id, attempt or 1, secrets.callback_keys())
+    param = {"callBackUrl": url} if attempt else {}
+    job = {
+        "taskId": job_id, "state": state, "param": json.dumps(param), "failCode": None,
+        "resultJson": json.dumps({"resultUrls": [VIDEO_URL]}) if state == "success" else "",
+    }  # fmt: skip
+    return {"code": 200, "msg": "success", "data": {**job, **more}}
+
+
+def kling_record(external_id: str | None, status: str, job_id: str = JOB) -> dict[str, Any]:
+    """Kling's record of a job, as `data` of an answer or a line of its list."""
+    videos = [{"url": VIDEO_URL}] if status == "succeed" else []
+    return {
+        "task_id": job_id, "task_status": status, "task_result": {"videos": videos},
+        "task_info": {"external_task_id": external_id} if external_id else {},
+    }  # fmt: skip
+
+
+def kling_answer(data: Any) -> dict[str, Any]:
+    return {"code": 0, "message": "SUCCEED", "request_id": "r", "data": data}
+
+
+NOT_FOUND_AT_KIE = {"code": 422, "msg": "recordInfo is null", "data": None}
+NOT_FOUND_AT_KLING = (404, {"code": 1203, "message": "not found", "request_id": "r"})
+
+
 def _list(value: Any) -> list[float]:
     return value if isinstance(value, list) else [value]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def memory() -> Iterator[None]:
-    """The account of the fault model for the tests of one file; others have an emulated one."""
+    """The account of the fault model for the tests of this folder; others have an emulated one."""
     settings.forget()
     secrets.forget()
     wires.connect(_Account(Clock(1, Plan(1))), None, None, 1, "{}")
@@ -343,6 +376,3 @@ def memory() -> Iterator[None]:
 def desk(memory: None) -> Desk:
     del memory
     return Desk()
-
-
-__all__ = ["ARCHIVE", "INBOX", "JOB", "PORTRAIT", "VOICE", "Desk", "credits", "desk", "memory"]
