@@ -11,8 +11,9 @@ import contextlib
 import importlib
 import io
 import json
+import random
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from types import SimpleNamespace
@@ -31,6 +32,7 @@ from tests.faults.clockwork import Clock
 from tests.faults.dynamo import Refused
 from tests.faults.plans import Plan
 from tests.faults.runs import PORTRAIT, VOICE
+from tests.faults.sockets import environment
 
 ADDRESSES = {
     "kie": "https://api.kie.ai",
@@ -69,8 +71,11 @@ class _Account(Account):
         super().__init__(clock, Plan(1))
         self.calls: list[Call] = []
         self.refusals: dict[str, Refusal] = {}
+        self.before: dict[str, Callable[[], object]] = {}
+        self.instead: dict[str, Callable[[dict[str, Any]], Any]] = {}
 
     def call(self, service: str, operation: str, parameters: dict[str, Any]) -> Any:
+        self.before.pop(operation, lambda: None)()
         self.calls.append(Call(operation, dict(parameters)))
         refusal = self.refusals.get(operation)
         if refusal and refusal.after:
@@ -78,19 +83,27 @@ class _Account(Account):
         elif refusal and refusal.times:
             refusal.times -= 1
             raise Refused(refusal.code, **refusal.more)
+        if operation in self.instead:
+            return self.instead[operation](parameters)
+        return self.really(service, operation, parameters)
+
+    def really(self, service: str, operation: str, parameters: dict[str, Any]) -> Any:
+        """What the account of the fault model answers."""
         return super().call(service, operation, parameters)
 
 
 class Desk:
-    """`requests` is what came to the provider, `calls` what was asked of AWS, `metrics` what was
-    counted, `lines` what was logged."""
+    """`requests` is what came to the provider, `metrics` what was counted. `meanwhile` is done
+    once, before the provider's next answer. `share` is what chance draws: 0 the least, 1 the
+    most."""
 
     def __init__(self, **options: Any) -> None:
         self.clock = Clock(1, Plan(1))
         self.account = _Account(self.clock)
         self.requests: list[httpx.Request] = []
         self.metrics: Counter[str] = Counter()
-        self.lines = ""
+        self.meanwhile: Callable[[], object] = lambda: None
+        self.share = 0.0
         self._answers: dict[str, list[Answer]] = {"/chat/credit": [credits(1000)]}
         self._made = 0
         self.options(**options)
@@ -98,6 +111,7 @@ class Desk:
 
     def options(self, **options: Any) -> None:
         wires.connect(self.account, self._serve, self._video, 1, json.dumps(options))
+        environment.random = _Chance(self)
 
     # The provider.
 
@@ -109,6 +123,8 @@ class Desk:
 
     def _serve(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
+        act, self.meanwhile = self.meanwhile, lambda: None
+        act()
         address = f"{request.method} {request.url}"
         found = [path for path in self._answers if path in address]
         if not found:
@@ -263,9 +279,7 @@ class Desk:
         )  # fmt: skip
         return self.task(task.task_id)
 
-    def call_back(
-        self, task: Task, payload: Any = None, *, attempt: int | None = None, **event: Any
-    ) -> int:
+    def call_back(self, task: Task, payload: Any = None, *, attempt: int = 0, **event: Any) -> int:
         """The provider calls back; the status that it is answered."""
         url = links.callback_url(
             task.provider, task.task_id, attempt or task.attempt, secrets.callback_keys()
@@ -305,6 +319,14 @@ class Desk:
         """AWS refuses this call so many times, `after` so many that it answers."""
         self.account.refusals[operation] = Refusal(code, times, after, more)
 
+    def before(self, operation: str, act: Callable[[], object]) -> None:
+        """Something happens right before AWS does the next such call."""
+        self.account.before[operation] = act
+
+    def instead(self, operation: str, answer: Callable[[dict[str, Any]], Any]) -> None:
+        """AWS answers such calls in this way."""
+        self.account.instead[operation] = answer
+
     @property
     def woken(self) -> list[dict[str, Any]]:
         """What the workflow was answered, by its task token."""
@@ -318,6 +340,17 @@ class Desk:
     def messages(self, queue: str = "submissions") -> list[dict[str, Any]]:
         sent = self.account.submissions if queue == "submissions" else self.account.uploads
         return [json.loads(body) for body in sent.sent]
+
+
+class _Chance(random.Random):
+    """Draws what the test wants it to draw."""
+
+    def __init__(self, of: Desk) -> None:
+        super().__init__(1)
+        self._of = of
+
+    def uniform(self, a: float, b: float) -> float:
+        return a + self._of.share * (b - a)
 
 
 def credits(amount: float) -> dict[str, Any]:

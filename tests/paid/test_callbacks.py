@@ -135,7 +135,7 @@ def test_the_provider_is_answered_in_its_own_words(desk: Desk) -> None:
 @pytest.mark.parametrize(("more", "status"), [(0, 200), (1, 413)])
 def test_a_body_is_read_up_to_a_quarter_of_a_mebibyte(desk: Desk, more: int, status: int) -> None:
     task = desk.row(Status.SUBMITTED, **desk.sent())
-    assert desk.call_back(task, **{"body": "x" * (MOST_BODY + more)}) == status
+    assert desk.call_back(task, body="x" * (MOST_BODY + more)) == status
     assert desk.task(task.task_id).callbacks_received == (status == 200)
 
 
@@ -144,7 +144,7 @@ def test_a_body_is_decoded_as_its_event_says(desk: Desk, is_encoded: bool) -> No
     task = desk.row(Status.SUBMITTED, **desk.sent())
     text = json.dumps(says("success", OTHER))
     encoded = base64.b64encode(text.encode()).decode() if is_encoded else text
-    assert desk.call_back(task, **{"body": encoded, "isBase64Encoded": is_encoded}) == 200
+    assert desk.call_back(task, body=encoded, isBase64Encoded=is_encoded) == 200
     assert list(desk.task(task.task_id).job_hints) == [OTHER]
 
 
@@ -153,7 +153,7 @@ def test_a_body_that_is_not_what_it_says_is_a_callback_without_a_job(
     desk: Desk, body: str | None
 ) -> None:
     task = desk.row(Status.SUBMITTED, **desk.sent())
-    assert desk.call_back(task, **{"body": body, "isBase64Encoded": True}) == 200
+    assert desk.call_back(task, body=body, isBase64Encoded=True) == 200
     after = desk.task(task.task_id)
     assert (after.callbacks_received, after.job_hints) == (1, {})
 

@@ -14,7 +14,8 @@ from functions.tasks import table
 from functions.tasks.task import Status, Task
 from tests.faults.account import INBOX
 from tests.faults.dynamo import Refused
-from tests.paid.desk import DOWN, PORTRAIT, VOICE, Desk
+from tests.faults.runs import PORTRAIT, VOICE
+from tests.paid.desk import DOWN, Desk
 
 DAY = 86_400
 
@@ -58,29 +59,24 @@ def test_the_index_may_lag_and_the_row_decides(desk: Desk) -> None:
     assert desk.messages() == []
 
 
-def _answer_query_with(desk: Desk, stale: dict[str, Any], then: dict[str, Any]) -> None:
+def _answer_query_with(desk: Desk, stale: dict[str, Any], then: dict[str, Any] | None) -> None:
     """The index still shows the row as it was, while it is another already."""
-    pk = stale["pk"]["S"]
-    items, query = desk.account.table.items, type(desk.account.table).query
+    pk, items = stale["pk"]["S"], desk.account.table.items
 
-    def lagging(**parameters: Any) -> Any:
+    def lagging(given: dict[str, Any]) -> Any:
         items[pk] = stale
-        found = query(desk.account.table, **parameters)
-        items[pk] = then
+        found = desk.account.really("dynamodb", "Query", given)
+        del items[pk]
+        if then:
+            items[pk] = then
         return found
 
-    desk.account.table.query = lagging  # type: ignore[method-assign]
+    desk.instead("Query", lagging)
 
 
 def test_a_row_that_is_gone_is_passed_over(desk: Desk) -> None:
     task = due(desk, Status.READY)
-    stale = dict(desk.account.table.items[f"task#{task.task_id}"])
-    query = type(desk.account.table).query
-    desk.account.table.query = lambda **parameters: {  # type: ignore[method-assign]
-        "Items": [{"pk": stale["pk"]}] if parameters["IndexName"] == "due" else [],
-        **{k: v for k, v in query(desk.account.table, **parameters).items() if k == "Count"},
-    }
-    desk.account.table.items.clear()
+    _answer_query_with(desk, dict(desk.account.table.items[f"task#{task.task_id}"]), then=None)
     assert desk.sweep()["pushed"] == 0
 
 
@@ -253,14 +249,8 @@ def test_a_task_waits_a_day_for_its_media_by_url_and_is_fetched_again(
 @pytest.mark.parametrize("status", [Status.READY, Status.SUBMITTED])
 def test_a_task_that_moved_meanwhile_is_left_alone(desk: Desk, status: Status) -> None:
     task = due(desk, status)
-    write = desk.account.table.update_item
-
-    def moved(Key: Any, **given: Any) -> Any:
-        desk.account.table.update_item = write  # type: ignore[method-assign]
-        desk.note(task.task_id, changed_at=table.later(seconds=5))
-        return write(Key=Key, **given)
-
-    desk.account.table.update_item = moved  # type: ignore[method-assign]
+    moved = {"changed_at": table.later(seconds=5)}
+    desk.before("UpdateItem", lambda: desk.note(task.task_id, **moved))
     assert desk.sweep()["pushed"] == 0
     assert desk.task(task.task_id).due_at == task.due_at
 
@@ -404,18 +394,14 @@ def test_a_settings_file_that_may_carry_a_text_is_opened_for_six_hours(
 
 def test_a_voice_that_cannot_be_looked_up_is_left_to_the_next_time(desk: Desk) -> None:
     lies(desk, "in/lost.wav", VOICE, 3600)
-    desk.refuse("GetItem", after=9)  # the breakers, the cursor
-    with pytest.MonkeyPatch.context() as patch:
-        read = desk.account.table.get_item
 
-        def refused(Key: Any, **given: Any) -> Any:
-            if Key["pk"]["S"].startswith("task#"):
-                raise Refused(DOWN, status=500)
-            return read(Key=Key, **given)
+    def refused(given: dict[str, Any]) -> Any:
+        if given["Key"]["pk"]["S"].startswith("task#"):
+            raise Refused(DOWN, status=500)
+        return desk.account.really("dynamodb", "GetItem", given)
 
-        patch.setattr(desk.account.table, "get_item", refused)
-        desk.account.refusals.clear()
-        assert desk.sweep()["found"] == 0
+    desk.instead("GetItem", refused)
+    assert desk.sweep()["found"] == 0
     assert looked_at(desk) == []
 
 
@@ -433,13 +419,12 @@ class _Pages:
     def __init__(self, desk: Desk, pages: int) -> None:
         self.asked: list[tuple[str, str]] = []
         self._desk, self._pages = desk, pages
-        desk.account.buckets.list_object_versions = self.answer  # type: ignore[method-assign]
+        desk.instead("ListObjectVersions", self.answer)
 
-    def answer(
-        self, Bucket: str, KeyMarker: str = "", VersionIdMarker: str = "", **_: Any
-    ) -> dict[str, Any]:
-        self.asked.append((KeyMarker, VersionIdMarker))
-        page = int(KeyMarker or 0) + 1
+    def answer(self, given: dict[str, Any]) -> dict[str, Any]:
+        marker = given.get("KeyMarker", "")
+        self.asked.append((marker, given.get("VersionIdMarker", "")))
+        page = int(marker or 0) + 1
         version = {
             "Key": f"in/{page:03}.wav", "VersionId": "v1", "IsLatest": True,
             "LastModified": table.now() - timedelta(hours=1),
@@ -495,6 +480,6 @@ def test_voices_are_sent_in_tens(desk: Desk) -> None:
 
 def test_messages_that_the_queue_refuses_are_an_error(desk: Desk) -> None:
     _Pages(desk, 2)
-    desk.account._send_message_batch = lambda **_: {"Failed": [{"Id": "0"}]}  # type: ignore[method-assign]
+    desk.instead("SendMessageBatch", lambda _: {"Failed": [{"Id": "0"}]})
     with pytest.raises(RuntimeError, match="1 of 2"):
         desk.sweep()

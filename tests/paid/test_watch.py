@@ -4,9 +4,9 @@ task, and what the workflow does next."""
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
-import httpx
 import pytest
 
 from functions.tasks import table
@@ -103,23 +103,10 @@ def test_another_attempt_and_a_task_that_is_gone_end_the_execution(desk: Desk) -
 def test_an_attempt_that_ends_during_the_query_ends_its_execution(desk: Desk) -> None:
     task = submitted(desk)
     desk.answers(kie_record(task, "generating"))
-    serve = desk._serve
-
-    def meanwhile(request: httpx.Request) -> httpx.Response:
-        desk.note(task.task_id, attempt=2)
-        return serve(request)
-
-    _serve_by(desk, meanwhile)
+    desk.meanwhile = lambda: desk.note(task.task_id, attempt=2)
     after = desk.watch(task)
     assert (after.task_token, after.polls_done) == ("", 0)
     assert desk.woken == [{"next": "done"}]
-
-
-def _serve_by(desk: Desk, serve: Any) -> None:
-    from tests.faults.sockets import environment
-
-    del desk
-    environment.serve = serve
 
 
 @pytest.mark.parametrize(("received", "soon"), [(0, None), (8, 10)])
@@ -128,13 +115,7 @@ def test_a_callback_during_the_query_has_the_provider_asked_again(
 ) -> None:
     task = submitted(desk, callbacks_received=received, callbacks_handled=received)
     desk.answers(kie_record(task, "generating"))
-    serve = desk._serve
-
-    def meanwhile(request: httpx.Request) -> httpx.Response:
-        desk.note(task.task_id, callbacks_received=received + 1)
-        return serve(request)
-
-    _serve_by(desk, meanwhile)
+    desk.meanwhile = lambda: desk.note(task.task_id, callbacks_received=received + 1)
     after = desk.watch(task)
     assert desk.woken == [{"next": "watch"} | ({"soon": soon} if soon else {})]
     assert after.callbacks_handled == received  # the new one has no answer
@@ -366,13 +347,7 @@ def test_a_provider_that_cannot_be_asked_for_a_day_is_held_too(desk: Desk, answe
 def test_a_task_that_moved_during_the_query_is_looked_at_again(desk: Desk) -> None:
     task = submitted(desk)
     desk.answers(kie_record(task, "success"))
-    serve = desk._serve
-
-    def meanwhile(request: httpx.Request) -> httpx.Response:
-        desk.note(task.task_id, status="COMPLETED")
-        return serve(request)
-
-    _serve_by(desk, meanwhile)
+    desk.meanwhile = lambda: desk.note(task.task_id, status="COMPLETED")
     after = desk.watch(task)
     assert (after.status, after.video_url) == (Status.COMPLETED, "")
     assert desk.woken == []
@@ -526,15 +501,7 @@ def test_a_video_that_comes_on_the_last_day_is_tried_all_the_same(desk: Desk) ->
 def test_a_verdict_that_comes_too_late_changes_nothing(desk: Desk) -> None:
     task = archiving(desk)
     desk.answers(kie_record(task, "success"))
-    read = desk.account.table.get_item
-    item = dict(desk.account.table.items[f"task#{task.task_id}"])
-
-    def once(**given: Any) -> Any:
-        desk.account.table.get_item = read  # type: ignore[method-assign]
-        desk.note(task.task_id, attempt=2)
-        return {"Item": item}
-
-    desk.account.table.get_item = once  # type: ignore[method-assign]
+    desk.before("UpdateItem", lambda: desk.put(f"task#{task.task_id}", attempt=2))
     after = desk.watch(task, archive_error="NotAVideo", stumbles=1)
     assert (after.archive_verdicts, after.status) == (0, Status.ARCHIVING)
 
@@ -680,15 +647,9 @@ def test_a_claim_whose_lease_lasts_is_left_to_its_owner(desk: Desk) -> None:
 def test_a_claim_that_was_sent_meanwhile_is_not_sent_again(desk: Desk) -> None:
     facts = {"sent_at": "", "first_sent_at": "", "doubt": ""}
     task = doubtful(desk, **facts)
-    transact = desk.account.table.transact_write_items
     for late in ("sent_at", "speech_intended_at"):
-
-        def sent(late: str = late, **given: Any) -> Any:
-            desk.account.table.transact_write_items = transact  # type: ignore[method-assign]
-            desk.note(task.task_id, **{late: table.stamp(table.now())})
-            return transact(**given)
-
-        desk.account.table.transact_write_items = sent  # type: ignore[method-assign]
+        fact = {late: table.stamp(table.now())}
+        desk.before("TransactWriteItems", partial(desk.note, task.task_id, **fact))
         assert desk.watch(task).status is Status.SUBMITTING
         assert desk.messages() == []
         table.Update(f"task#{task.task_id}").remove("sent_at", "speech_intended_at").run()
@@ -1002,14 +963,7 @@ def test_a_list_that_cannot_be_read_sends_nothing_again(desk: Desk) -> None:
 
 def test_a_callback_that_comes_meanwhile_vetoes_the_resend(desk: Desk) -> None:
     task = resendable(desk)
-    transact = desk.account.table.transact_write_items
-
-    def called_back(**given: Any) -> Any:
-        desk.account.table.transact_write_items = transact  # type: ignore[method-assign]
-        desk.note(task.task_id, callbacks_received=1)
-        return transact(**given)
-
-    desk.account.table.transact_write_items = called_back  # type: ignore[method-assign]
+    desk.before("TransactWriteItems", lambda: desk.note(task.task_id, callbacks_received=1))
     assert not is_sent_again(desk, task)
 
 
