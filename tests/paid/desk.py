@@ -385,6 +385,8 @@ def kling_answer(data: Any) -> dict[str, Any]:
     return {"code": 0, "message": "SUCCEED", "request_id": "r", "data": data}
 
 
+ACCEPTED_BY_KIE = {"code": 200, "msg": "success", "data": {"taskId": JOB}}
+ACCEPTED_BY_KLING = {"code": 0, "message": "SUCCEED", "data": {"task_id": JOB}}
 NOT_FOUND_AT_KIE = {"code": 422, "msg": "recordInfo is null", "data": None}
 NOT_FOUND_AT_KLING = (404, {"code": 1203, "message": "not found", "request_id": "r"})
 

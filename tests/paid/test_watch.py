@@ -481,7 +481,7 @@ def test_a_held_video_is_tried_again_every_six_hours(
 def test_a_video_that_is_not_archived_by_the_last_day_is_told(
     desk: Desk, status: Status, seconds: float, is_over: bool
 ) -> None:
-    facts = {"archiving_since": ago(60), "archive_tried_at": ago(7 * HOUR)}
+    facts: dict[str, Any] = {"archiving_since": ago(60), "archive_tried_at": ago(7 * HOUR)}
     task = submitted(desk, status, submitted_at=ago(seconds), video_url=FRESH, **facts)
     desk.answers(kie_record(task, "success"))
     after = desk.watch(task)
@@ -627,7 +627,7 @@ def test_a_held_doubt_says_that_the_key_is_anothers(desk: Desk) -> None:
 
 def test_a_claim_that_was_never_sent_is_sent_again(desk: Desk) -> None:
     at = table.stamp(table.now())
-    facts = {"sent_at": "", "first_sent_at": "", "doubt": "", "intended_at": at}
+    facts: dict[str, Any] = {"sent_at": "", "first_sent_at": "", "doubt": "", "intended_at": at}
     task = doubtful(desk, **facts, lease_until=at)
     after = desk.watch(task)
     assert after.status is Status.READY
@@ -638,14 +638,14 @@ def test_a_claim_that_was_never_sent_is_sent_again(desk: Desk) -> None:
 
 
 def test_a_claim_whose_lease_lasts_is_left_to_its_owner(desk: Desk) -> None:
-    facts = {"sent_at": "", "first_sent_at": "", "doubt": ""}
+    facts: dict[str, Any] = {"sent_at": "", "first_sent_at": "", "doubt": ""}
     task = doubtful(desk, **facts, lease_until=table.later(seconds=0.001))
     assert desk.watch(task).status is Status.SUBMITTING
     assert desk.messages() == []
 
 
 def test_a_claim_that_was_sent_meanwhile_is_not_sent_again(desk: Desk) -> None:
-    facts = {"sent_at": "", "first_sent_at": "", "doubt": ""}
+    facts: dict[str, Any] = {"sent_at": "", "first_sent_at": "", "doubt": ""}
     task = doubtful(desk, **facts)
     for late in ("sent_at", "speech_intended_at"):
         fact = {late: table.stamp(table.now())}
@@ -656,7 +656,12 @@ def test_a_claim_that_was_sent_meanwhile_is_not_sent_again(desk: Desk) -> None:
 
 
 def test_a_speech_in_doubt_is_held_and_never_bought_again(desk: Desk) -> None:
-    facts = {"sent_at": "", "first_sent_at": "", "doubt": "", "speech_intended_at": ago(60)}
+    facts: dict[str, Any] = {
+        "sent_at": "",
+        "first_sent_at": "",
+        "doubt": "",
+        "speech_intended_at": ago(60),
+    }
     task = doubtful(desk, provider="kling", **facts)
     after = desk.watch(task)
     assert (after.status, after.error["code"]) == (Status.HELD, "SPEECH_LOST")
@@ -675,7 +680,7 @@ def test_a_job_that_belongs_to_another_task_is_held(desk: Desk) -> None:
 @pytest.mark.parametrize("status", [Status.HELD, Status.FAILED, Status.CANCELLED])
 def test_a_task_that_rests_is_not_held_anew_for_anothers_job(desk: Desk, status: Status) -> None:
     desk.put(f"job#kie#{JOB}", task_id="somebody else's", attempt=1)
-    facts = {"job_hints": {JOB: ago(1)}, "callbacks_received": 1}
+    facts: dict[str, Any] = {"job_hints": {JOB: ago(1)}, "callbacks_received": 1}
     task = desk.row(status, **facts, error={"code": "OLD", "message": "m"})
     desk.answers(kie_record(task, "generating"))
     after = desk.watch(task)
@@ -689,7 +694,12 @@ def test_a_proved_job_is_taken_over_from_wherever_the_task_stands(
     desk: Desk, status: Status
 ) -> None:
     at = table.stamp(table.now())
-    facts = {"job_hints": {JOB: at}, "callbacks_received": 1, "intended_at": at, "sent_at": at}
+    facts: dict[str, Any] = {
+        "job_hints": {JOB: at},
+        "callbacks_received": 1,
+        "intended_at": at,
+        "sent_at": at,
+    }
     task = desk.row(status, **facts, lease_until=at, waits_for="its turn", not_before=at)
     desk.answers(kie_record(task, "success"))
     after = desk.watch(task)
@@ -880,7 +890,9 @@ def test_a_callback_of_kling_that_named_no_job_is_answered_by_our_id(desk: Desk)
 def test_a_job_that_kling_does_not_find_is_an_answer_only_later_and_of_the_same_account(
     desk: Desk, facts: dict[str, Any], is_handled: bool
 ) -> None:
-    facts = {name: ago(at) if name == "sent_at" else at for name, at in facts.items()}
+    facts: dict[str, Any] = {
+        name: ago(at) if name == "sent_at" else at for name, at in facts.items()
+    }
     task = lost_at_kling(desk, callbacks_received=1, **facts)
     nothing_is_found(desk)
     assert desk.watch(task).callbacks_handled == is_handled
@@ -1064,14 +1076,14 @@ def test_a_balance_that_says_nothing_is_no_evidence(
 
 def test_a_balance_noted_for_this_very_task_is_evidence_however_late(desk: Desk) -> None:
     task = doubtful(desk, 25)
-    facts = {"noted_at": ago(24 * HOUR), "noted_for": task.external_id}
+    facts: dict[str, Any] = {"noted_at": ago(24 * HOUR), "noted_for": task.external_id}
     desk.put("balance#kie", balance_usd=5, charged_then_usd=0, untold_then=0, **facts)
     assert "nothing was taken" in desk.watch(task).error["evidence"]
 
 
 def test_a_balance_that_cannot_be_asked_holds_the_task_all_the_same(desk: Desk) -> None:
     task = doubtful(desk, 25)
-    facts = {"noted_at": ago(26 * HOUR), "noted_for": "another-1"}
+    facts: dict[str, Any] = {"noted_at": ago(26 * HOUR), "noted_for": "another-1"}
     desk.put("balance#kie", balance_usd=5, charged_then_usd=0, untold_then=0, **facts)
     desk.answers(DOWN_AT_KIE, to="/chat/credit")
     after = desk.watch(task)
