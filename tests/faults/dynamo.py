@@ -83,6 +83,9 @@ class Table:
         for pk, item in made.items():
             if item is not None:
                 self._write(pk, item)
+        for one in TransactItems:
+            if "Delete" in one:
+                self.forget(one["Delete"]["Key"]["pk"]["S"])
         if ClientRequestToken:
             self._tokens[ClientRequestToken] = (self.clock.now, written)
         return {}

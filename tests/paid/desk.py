@@ -12,7 +12,7 @@ import importlib
 import io
 import json
 import random
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -101,7 +101,7 @@ class Desk:
         self.clock = Clock(1, Plan(1))
         self.account = _Account(self.clock)
         self.requests: list[httpx.Request] = []
-        self.metrics: Counter[str] = Counter()
+        self.metrics: dict[str, float] = defaultdict(float)
         self.meanwhile: Callable[[], object] = lambda: None
         self.share = 0.0
         self._answers: dict[str, list[Answer]] = {"/chat/credit": [credits(1000)]}
@@ -304,6 +304,22 @@ class Desk:
         self.execution(task)
         execution = self.account.workflow.executions[f"{task.task_id}-{task.attempt}"]
         return self.account.workflow.new_token(execution, execution.turn)
+
+    def api(
+        self, method: str, path: str, body: Any = None, *, who: Any = None, **event: Any
+    ) -> tuple[int, Any]:
+        """A request to the API; its status and its JSON."""
+        given = {
+            "version": "2.0", "rawPath": path, "rawQueryString": "",
+            "headers": {"content-type": "application/json"},
+            "requestContext": {
+                "http": {"method": method, "path": path}, "stage": "$default",
+                "authorizer": {"iam": {"userArn": "ada"}} if who is None else who,
+            },
+            "body": None if body is None else json.dumps(body), "isBase64Encoded": False,
+        }  # fmt: skip
+        answer = self.invoke("api", {**given, **event})
+        return int(answer["statusCode"]), json.loads(answer["body"] or "null")
 
     def sweep(self, *, milliseconds: int = 900_000) -> Any:
         return self.invoke("sweep", {}, milliseconds=milliseconds)
