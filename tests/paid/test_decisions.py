@@ -179,7 +179,7 @@ def test_a_job_id_is_written_once_and_corrected_only_by_a_person(
 
 
 def test_a_correction_takes_back_what_the_wrong_job_left(desk: Desk) -> None:
-    wrong = {
+    wrong: dict[str, Any] = {
         "job_id": OTHER, "adopted_by": "bob", "video_url": "https://x/y", "trusted_host": "x",
         "archiving_since": ago(9), "archive_verdicts": 2,
     }  # fmt: skip
@@ -309,7 +309,7 @@ def test_what_was_never_sent_goes_on_by_its_files_but_for_its_budget(
 
 def test_another_attempt_has_nothing_of_the_last_one_but_its_trace(desk: Desk) -> None:
     at = ago(60)
-    of_one = {
+    of_one: dict[str, Any] = {
         "account": "a", "adopted_by": "bob", "archive_tried_at": at, "archive_verdicts": 2,
         "archiving_since": at, "charge_usd": Decimal("0.2"), "counted_usd": Decimal("0.2"),
         "doubt": at, "doubt_why": "w", "first_sent_at": at, "hints_dropped": 1, "job_hint": JOB,
@@ -318,7 +318,7 @@ def test_another_attempt_has_nothing_of_the_last_one_but_its_trace(desk: Desk) -
         "sent_at": at, "speech_intended_at": at, "submitted_at": at, "task_token": "t",
         "trusted_host": "h", "video_url": "https://x/y", "waits_for": "w",
     }  # fmt: skip
-    counted = {
+    counted: dict[str, Any] = {
         "callbacks_received": 3, "callbacks_handled": 2, "polls_done": 9, "returns": 4,
         "job_hints": {JOB: at},
     }  # fmt: skip

@@ -890,7 +890,9 @@ def test_a_callback_of_kling_that_named_no_job_is_answered_by_our_id(desk: Desk)
 def test_a_job_that_kling_does_not_find_is_an_answer_only_later_and_of_the_same_account(
     desk: Desk, facts: dict[str, Any], is_handled: bool
 ) -> None:
-    given = {name: ago(at) if name == "sent_at" else at for name, at in facts.items()}
+    given: dict[str, Any] = {
+        name: ago(at) if name == "sent_at" else at for name, at in facts.items()
+    }
     task = lost_at_kling(desk, callbacks_received=1, **given)
     nothing_is_found(desk)
     assert desk.watch(task).callbacks_handled == is_handled
