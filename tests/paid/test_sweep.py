@@ -418,7 +418,7 @@ class _Pages:
 
     def __init__(self, desk: Desk, pages: int) -> None:
         self.asked: list[tuple[str, str]] = []
-        self._desk, self._pages = desk, pages
+        self._pages = pages
         desk.instead("ListObjectVersions", self.answer)
 
     def answer(self, given: dict[str, Any]) -> dict[str, Any]:

@@ -25,8 +25,6 @@ from tests.paid.desk import (
 HOUR, DAY = 3600.0, 86_400.0
 OTHER = "0123456789abcdef0123456789abcdef"
 DOWN_AT_KIE = (503, b"<html>no server is available</html>")
-SPENT = {"code": 402, "msg": "Credits insufficient"}
-AVATAR = "/v1/videos/avatar/image2video"
 
 
 def ago(seconds: float) -> str:
