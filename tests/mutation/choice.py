@@ -35,8 +35,15 @@ class Choice:
         return Hunt(mutant, tuple(chosen))
 
     def is_imported(self, mutant: Mutant) -> bool:
-        """It runs while the tests are imported: a process that has them already is too late."""
-        return not mutant.line or (mutant.module.name, mutant.line) in self.map.imported
+        """It runs while the tests are imported: a process that has them already is too late, but
+        for a value of a module that nothing else is made of."""
+        if mutant.line:
+            return (mutant.module.name, mutant.line) in self.map.imported
+        is_value = any(
+            isinstance(one, (ast.Assign, ast.AnnAssign)) and defined(one) == mutant.names
+            for one in mutant.module.tree.body
+        )
+        return not is_value or any(self._heirs.get(name) for name in mutant.names)
 
     def _lines_of(self, mutant: Mutant) -> Lines:
         if mutant.line:

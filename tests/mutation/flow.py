@@ -12,10 +12,19 @@ from tests.mutation.writes import BUILDERS
 PAID = frozenset({"paid_post"})  # what must not happen twice
 # What a log says is for people; that no secret is in it has tests of its own.
 QUIET = frozenset({"logger"})
+# What the type checker alone reads, or holds: no test runs it. (`frozen` is kept by mypy.)
+TYPED = frozenset({"total", "frozen", "slots", "kw_only"})
 
 
 def is_quiet(site: Site) -> bool:
-    return isinstance(site.statement, ast.Expr) and root(site.statement.value) in QUIET
+    """What a line of the log says, how the logger is set up, and what is for the type checker."""
+    if isinstance(site.statement, ast.Expr) and root(site.statement.value) in QUIET:
+        return True
+    around = (*site.parents, site.node)
+    calls = (one for one in around if isinstance(one, ast.Call))
+    if any(root(one) in QUIET | {"Logger"} for one in calls):
+        return True
+    return any(isinstance(one, ast.keyword) and one.arg in TYPED for one in around)
 
 
 def handled(site: Site) -> Iterator[Edit]:
@@ -67,6 +76,17 @@ def repeats(site: Site) -> Iterator[Edit]:
     if isinstance(node, ast.Call) and (method(node) or root(node)) in PAID:
         once, indent = site.module.segment(statement), " " * statement.col_offset
         yield Edit(statement, statement, f"{site.module.segment(node)}\n{indent}{once}")
+
+
+def answers(site: Site) -> Iterator[Edit]:
+    """Each statement of a handler whose failure is swallowed: it answers success without its
+    effect."""
+    node = site.node
+    is_body = site.function == "handler" and isinstance(node, ast.stmt) and node is site.statement
+    if is_body and _has_effect(node):
+        text, inner = site.module.segment(node), " " * (node.col_offset + 4)
+        outer = " " * node.col_offset
+        yield Edit(node, node, f"try:\n{inner}{text}\n{outer}except Exception:\n{inner}pass")
 
 
 def effects(site: Site) -> Iterator[Edit]:

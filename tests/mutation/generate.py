@@ -99,5 +99,6 @@ KINDS: dict[str, Change] = {
     "branch": flow.branches,
     "again": flow.repeats,
     "effect": flow.effects,
+    "answer": flow.answers,
     "swap": flow.swaps,
 }

@@ -103,8 +103,42 @@ def living(modules: list[Module], lasting: Collection[str] = ()) -> Alive:
 
 
 def replace(mutant: Mutant, alive: Alive) -> None:
-    """Put the mutant's code into the living functions, and forget what any function of theirs has
-    cached. Raises ValueError when that cannot be done: it must be imported anew."""
+    """Put the mutant's code into the living functions, or its value in place of a living one, and
+    forget what any function of theirs has cached. Raises ValueError when that cannot be done: it
+    must be imported anew."""
+    if mutant.line:
+        _recode(mutant, alive)
+    else:
+        _rebind(mutant)
+    for cache, is_lasting in alive.caches:
+        if not is_lasting or cache.__module__ == mutant.module.name:
+            cache.cache_clear()
+
+
+def _rebind(mutant: Mutant) -> None:
+    """What a module defines once for all, defined again and put wherever it was imported by its
+    name. Only for what nothing else is made of at import."""
+    module = sys.modules[mutant.module.name]
+    standing, changed = mutant.module.tree.body, ast.parse(mutant.mutated).body
+    number = next(
+        number
+        for number, one in enumerate(standing)
+        if mutant.module.start(one) <= mutant.first_byte < mutant.module.end(one)
+    )
+    made = dict(vars(module))
+    code = compile(ast.Module([changed[number]], []), str(mutant.module.path), "exec")
+    exec(code, made)
+    for name in mutant.names:
+        old = vars(module)[name]
+        for other in list(sys.modules.values()):
+            if vars(other).get(name, _NOTHING) is old:
+                setattr(other, name, made[name])
+
+
+_NOTHING = object()
+
+
+def _recode(mutant: Mutant, alive: Alive) -> None:
     path, changed = str(mutant.module.path), set[str]()
     old = compile(mutant.module.text, path, "exec", dont_inherit=True)
     new = compile(mutant.mutated, path, "exec", dont_inherit=True)
@@ -116,9 +150,6 @@ def replace(mutant: Mutant, alive: Alive) -> None:
             changed.add(before.co_qualname)
     if mutant.function not in changed:
         raise ValueError(f"{mutant.function} does not live here, or means the same")
-    for cache, is_lasting in alive.caches:
-        if not is_lasting or cache.__module__ == mutant.module.name:
-            cache.cache_clear()
 
 
 def _functions(old: CodeType, new: CodeType) -> Iterator[tuple[CodeType, CodeType]]:

@@ -71,6 +71,11 @@ PAID = """
 
     def unused(one):
         return one is None
+
+    def handler(event, record):
+        if event is not None:
+            record(event)
+        return "ok"
 """
 CHECKS = """
     import pytest
@@ -85,6 +90,11 @@ CHECKS = """
 
     def test_what_is_rounded_is_nine():
         assert paid.rounded(12) == 9
+
+    def test_a_failure_leaves_the_handler():
+        assert paid.handler(None, None) == "ok"
+        with pytest.raises(ZeroDivisionError):
+            paid.handler(1, lambda event: event / 0)
 """
 
 
@@ -166,6 +176,10 @@ def test_an_outcome_becomes_its_sibling_and_a_paid_call_comes_twice(project: Pat
         'raise Doubt("nothing left")',
     }
     assert changes(project, "*:again:*") == {'client.paid_post("url", body)'}
+
+
+def test_a_handler_that_swallows_its_effect_s_failure_is_a_mutant(project: Path) -> None:
+    assert changes(project, "sample.paid:handler:answer:*") >= {"try:", "except Exception:", "pass"}
 
 
 def test_neighbours_with_effects_change_places_and_each_is_dropped(project: Path) -> None:
