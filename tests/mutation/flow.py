@@ -82,8 +82,7 @@ def answers(site: Site) -> Iterator[Edit]:
     """Each statement of a handler whose failure is swallowed: it answers success without its
     effect."""
     node = site.node
-    is_body = site.function == "handler" and isinstance(node, ast.stmt) and node is site.statement
-    if is_body and _has_effect(node):
+    if site.function == "handler" and isinstance(node, ast.stmt) and _has_effect(node):
         text, inner = site.module.segment(node), " " * (node.col_offset + 4)
         outer = " " * node.col_offset
         yield Edit(node, node, f"try:\n{inner}{text}\n{outer}except Exception:\n{inner}pass")
