@@ -143,7 +143,7 @@ def _resume(task: Task) -> None:
 
 
 def _seconds_until_query(task: Task) -> float:
-    if not task.query_pause_seconds or not task.last_query_at:
+    if not task.last_query_at:
         return 0
     due = instant(task.last_query_at) + timedelta(seconds=task.query_pause_seconds)
     return max(0.0, round((due - now()).total_seconds(), 1))

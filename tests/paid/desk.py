@@ -104,6 +104,7 @@ class Desk:
         self.metrics: dict[str, float] = defaultdict(float)
         self.meanwhile: Callable[[], object] = lambda: None
         self.share = 0.0
+        self._chance = _Chance(self)
         self._answers: dict[str, list[Answer]] = {"/chat/credit": [credits(1000)]}
         self._made = 0
         self.options(**options)
@@ -111,7 +112,7 @@ class Desk:
 
     def options(self, **options: Any) -> None:
         wires.connect(self.account, self._serve, self._video, 1, json.dumps(options))
-        environment.random = _Chance(self)
+        environment.random = self._chance
 
     # The provider.
 

@@ -9,6 +9,7 @@ import json
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from functions import links, secrets
 from functions.tasks import table
@@ -289,7 +290,7 @@ def test_a_callback_of_an_attempt_that_never_was_writes_nothing(desk: Desk) -> N
         (Status.ARCHIVING, JOB, JOB, "success", True),
     ],
 )
-def test_the_provider_is_asked_when_a_callback_may_be_news(
+def test_the_provider_is_queried_when_a_callback_may_be_news(
     desk: Desk, status: Status, job: str, hint: str | None, state: str, is_resumed: bool
 ) -> None:
     task = desk.row(status, **desk.sent(job_id=job))
@@ -308,6 +309,7 @@ def test_where_nothing_waits_an_execution_is_started(
     task = desk.row(status, **desk.sent())
     desk.call_back(task, says("success"))
     assert desk.started == [suffix]
+    assert desk.woken == []
 
 
 def test_no_more_than_fifty_late_executions_are_started(desk: Desk) -> None:
@@ -346,6 +348,61 @@ def test_what_cannot_be_recorded_is_sent_again(desk: Desk, operation: str) -> No
     desk.refuse("SendTaskSuccess", "TaskTimedOut")
     desk.refuse(operation)
     assert desk.call_back(task, says("success")) == 503
+
+
+def test_a_table_that_cannot_be_reached_has_the_callback_sent_again(desk: Desk) -> None:
+    task = desk.row(Status.SUBMITTED, **desk.sent())
+
+    def unreachable(_: dict[str, Any]) -> Any:
+        raise EndpointConnectionError(endpoint_url="https://dynamodb")
+
+    desk.instead("UpdateItem", unreachable)
+    assert desk.call_back(task, says("success")) == 503
+
+
+@pytest.mark.parametrize("operation", ["UpdateItem", "SendTaskSuccess", "StartExecution"])
+def test_what_no_repeat_can_mend_is_an_error_and_no_503(desk: Desk, operation: str) -> None:
+    task = desk.row(Status.SUBMITTED, **desk.sent(task_token="t"))
+
+    def broken(_: dict[str, Any]) -> Any:
+        raise ZeroDivisionError
+
+    if operation == "StartExecution":
+        desk.refuse("SendTaskSuccess", "TaskTimedOut")
+    desk.instead(operation, broken)
+    with pytest.raises(ZeroDivisionError):
+        desk.call_back(task, says("success"))
+
+
+@pytest.mark.parametrize("fact", [{"attempt": 2}, None])
+def test_a_full_row_that_moves_on_meanwhile_keeps_nothing(desk: Desk, fact: Any) -> None:
+    full = {f"{number:032}": "2026-01-01T00:00:00.000Z" for number in range(40)}
+    task = desk.row(Status.SUBMITTING, **desk.doubtful(job_hints=full))
+
+    def change() -> None:
+        if fact:
+            desk.put(f"task#{task.task_id}", **fact)
+        else:
+            del desk.account.table.items[f"task#{task.task_id}"]
+
+    desk.before("UpdateItem", change)
+    assert desk.call_back(task, says("success")) == 200
+    row = desk.item(f"task#{task.task_id}")
+    assert "hints_dropped" not in row
+    assert bool(row) == bool(fact)
+    if fact:
+        assert row["history"][-1]["what"] == "PAST CALLBACK"
+
+
+def test_a_flood_of_a_past_attempt_plans_nothing(desk: Desk) -> None:
+    task = desk.row(Status.SUBMITTED, **desk.sent(callbacks_received=20))
+    desk.before("UpdateItem", lambda: desk.before("UpdateItem", move))
+
+    def move() -> None:
+        desk.put(f"task#{task.task_id}", attempt=2)
+
+    assert desk.call_back(task, says("success")) == 200
+    assert "soon_until" not in desk.item(f"task#{task.task_id}")
 
 
 def test_a_past_callback_that_cannot_be_recorded_is_sent_again(desk: Desk) -> None:

@@ -15,7 +15,7 @@ from functions.tasks.task import Status, Task
 from tests.faults.account import INBOX
 from tests.faults.dynamo import Refused
 from tests.faults.runs import PORTRAIT, VOICE
-from tests.paid.desk import DOWN, Desk
+from tests.paid.desk import DOWN, JOB, Desk
 
 DAY = 86_400
 
@@ -215,9 +215,40 @@ def test_what_was_not_announced_is_touched_and_counted(desk: Desk, status: Statu
 def test_what_was_announced_is_not_touched(desk: Desk, status: Status) -> None:
     task = announced(desk, due(desk, status))
     desk.sweep()
-    assert "touched_at" not in desk.item(f"task#{task.task_id}")
+    item = desk.item(f"task#{task.task_id}")
+    assert not {"touched_at", "due_at", "due_shard"} & set(item)
     assert desk.metrics["AnnouncedLate"] == 0
-    assert in_seconds(desk.task(task.task_id)) == 1800
+
+
+@pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED, Status.HELD])
+def test_a_second_job_that_was_not_announced_is_touched(desk: Desk, status: Status) -> None:
+    task = announced(desk, due(desk, status, **desk.sent(second_jobs=("x",))))
+    desk.sweep()
+    assert desk.metrics["AnnouncedLate"] == 1
+    after = desk.task(task.task_id)
+    assert in_seconds(after) == (3600 if status is Status.HELD else 1800)
+
+
+@pytest.mark.parametrize(
+    ("days", "facts", "started"),
+    [
+        (1, {"job_hints": {"x": "2026-03-01T09:00:00.000Z"}}, ["-1"]),
+        (15, {"job_hints": {"x": "2026-03-01T09:00:00.000Z"}}, []),
+        (1, {"job_hints": {JOB: "2026-03-01T09:00:00.000Z"}}, []),
+        (1, {}, []),
+    ],
+)
+def test_an_ended_task_is_watched_until_every_callback_has_its_answer(
+    desk: Desk, days: float, facts: dict[str, Any], started: list[str]
+) -> None:
+    at = table.later(seconds=-days * DAY)
+    given = {**desk.sent(**facts), "submitted_at": at}
+    task = announced(desk, due(desk, Status.COMPLETED, callbacks_received=1, **given))
+    desk.sweep()
+    assert desk.started == started
+    item = desk.item(f"task#{task.task_id}")
+    assert ("due_at" in item) == bool(started)
+    assert "touched_at" not in item
 
 
 @pytest.mark.parametrize(
@@ -237,8 +268,8 @@ def test_a_task_waits_a_day_for_its_media_by_url_and_is_fetched_again(
     desk.sweep()
     after = desk.task(task.task_id)
     assert after.status is status
-    asked = [message for message in desk.messages("uploads") if "import" in message]
-    assert asked == [{"import": task.task_id}] * (status is Status.WAITING)
+    queried = [message for message in desk.messages("uploads") if "import" in message]
+    assert queried == [{"import": task.task_id}] * (status is Status.WAITING)
     if status is Status.WAITING:
         assert in_seconds(after) == 300
 
@@ -253,6 +284,29 @@ def test_a_task_that_moved_meanwhile_is_left_alone(desk: Desk, status: Status) -
     desk.before("UpdateItem", lambda: desk.note(task.task_id, **moved))
     assert desk.sweep()["pushed"] == 0
     assert desk.task(task.task_id).due_at == task.due_at
+
+
+@pytest.mark.parametrize("status", [Status.COMPLETED, Status.HELD])
+def test_a_row_that_went_meanwhile_is_not_made_anew(desk: Desk, status: Status) -> None:
+    task = due(desk, status)
+    desk.before("UpdateItem", lambda: desk.account.table.items.pop(f"task#{task.task_id}"))
+    assert desk.sweep()["pushed"] == 0
+    assert desk.item(f"task#{task.task_id}") == {}
+
+
+def test_media_by_url_are_queued_before_the_row_says_so(desk: Desk) -> None:
+    task = due(desk, Status.WAITING, imports={"audio": "https://x/y"})
+    desk.refuse("SendMessage")
+    with pytest.raises(ExceptionGroup):
+        desk.sweep()
+    assert desk.task(task.task_id).due_at == task.due_at
+
+
+def test_a_row_that_cannot_be_read_is_an_error_of_the_walk(desk: Desk) -> None:
+    task_id = lies(desk, "in/odd.wav", VOICE, 3600)
+    desk.put(f"task#{task_id}", task_id=task_id, status="LEVITATING", created_at="x")
+    with pytest.raises(ValueError, match="LEVITATING"):
+        desk.sweep()
 
 
 @pytest.mark.parametrize(("times", "pushed"), [(5, True), (6, False)])
@@ -363,7 +417,7 @@ def test_a_voice_whose_task_waits_is_looked_at_again(
     _forget_files_of(desk, task)
     assert desk.sweep()["found"] == 0
     assert looked_at(desk) == keys
-    assert desk.metrics["FoundInInbox"] == 0
+    assert "FoundInInbox" not in desk.metrics
 
 
 def _forget_files_of(desk: Desk, task: Task) -> None:
@@ -414,16 +468,16 @@ def test_once_round_the_walk_rests_for_three_quarters_of_an_hour(desk: Desk) -> 
 
 
 class _Pages:
-    """An inbox of so many pages, and where each was asked from."""
+    """An inbox of so many pages, and where each was queried from."""
 
     def __init__(self, desk: Desk, pages: int) -> None:
-        self.asked: list[tuple[str, str]] = []
+        self.queried: list[tuple[str, str]] = []
         self._pages = pages
         desk.instead("ListObjectVersions", self.answer)
 
     def answer(self, given: dict[str, Any]) -> dict[str, Any]:
         marker = given.get("KeyMarker", "")
-        self.asked.append((marker, given.get("VersionIdMarker", "")))
+        self.queried.append((marker, given.get("VersionIdMarker", "")))
         page = int(marker or 0) + 1
         version = {
             "Key": f"in/{page:03}.wav", "VersionId": "v1", "IsLatest": True,
@@ -437,14 +491,14 @@ def test_a_long_inbox_is_walked_twenty_pages_a_run(desk: Desk) -> None:
     inbox = _Pages(desk, 45)
     found = [desk.sweep()["found"] for _ in range(3)]
     assert found == [20, 20, 5]
-    assert inbox.asked[19:22] == [("19", "v19"), ("20", "v20"), ("21", "v21")]
+    assert inbox.queried[19:22] == [("19", "v19"), ("20", "v20"), ("21", "v21")]
     assert len(looked_at(desk)) == 45
     cursor = desk.item("sweep#inbox")
     assert (cursor["KeyMarker"], cursor["VersionIdMarker"]) == ("", "")
     assert cursor["again_at"] == table.later(seconds=2700)
     desk.wait(2701)
     desk.sweep()
-    assert inbox.asked[45] == ("", "")
+    assert inbox.queried[45] == ("", "")
 
 
 def test_a_walk_goes_on_without_a_pause_where_it_stopped(desk: Desk) -> None:
