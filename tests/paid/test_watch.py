@@ -1334,10 +1334,11 @@ def test_an_answer_is_definite_where_hints_were_refuted_and_nothing_else_is_open
 
 def test_a_list_is_read_back_to_ten_minutes_before_the_first_post(desk: Desk) -> None:
     newest = {"created_at": 0}
-    for facts, minutes in (
+    cases: list[tuple[dict[str, Any], int]] = [
         ({"first_sent_at": 3 * HOUR, "sent_at": 0.5 * HOUR}, 190),
         ({"first_sent_at": "", "sent_at": 2 * HOUR}, 130),
-    ):
+    ]
+    for facts, minutes in cases:
         for age, is_found in ((minutes - 1, True), (minutes + 1, False)):
             given = {name: ago(at) if at else "" for name, at in facts.items()}
             task = resendable(desk, **given)
