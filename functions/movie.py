@@ -30,18 +30,27 @@ class Track:
     object_type: int = 0  # of an mp4a: 0x40 is AAC
     timescale: int = 0
     units: int = 0
+    usual: int = 0  # units of the first sample
+    last: int = 0  # and of the last
     data_bytes: int = 0
     begin: int | None = None  # of the first fragment, by its own time
     end: int = 0  # of the last
     skipped: int = 0  # at the beginning, by the edit list: an encoder's padding
     edited: int = 0  # what the edit list plays, in ticks of the movie's timescale
 
+    def note(self, *units: int) -> None:
+        """Samples of these lengths follow."""
+        self.usual = self.usual or units[0]
+        self.last = units[-1]
+
     @property
     def length(self) -> int:
         """In units. By the fragments' own times where their samples name less: some writers leave
-        a sample's length out."""
+        a sample's length out. The last sample of a sound may be named shorter than its frame: it
+        is decoded whole, where no edit ends before."""
         spanned = self.end - self.begin if self.begin is not None else 0
-        return max(self.units, spanned)
+        unnamed = max(self.usual - self.last, 0) if self.kind == "soun" else 0
+        return max(self.units, spanned) + unnamed
 
 
 @dataclass
@@ -169,8 +178,14 @@ class Reader(Walk):
         track.edited = yield from self._sum(end, count, struct.calcsize(form), played)
 
     def _times(self, end: int) -> Steps:
-        count = int.from_bytes((yield 8)[4:])
-        self._track.units += yield from self._sum(end, count, 8, _runs)
+        track, count = self._track, int.from_bytes((yield 8)[4:])
+
+        def played(rows: bytes) -> int:
+            runs = [*struct.iter_unpack(">II", rows)]
+            track.note(runs[0][1], runs[-1][1])
+            return sum(number * each for number, each in runs)
+
+        track.units += yield from self._sum(end, count, 8, played)
 
     def _sizes(self, end: int) -> Steps:
         _, size, count = struct.unpack(">III", (yield 12))
@@ -210,6 +225,7 @@ class Reader(Walk):
             yield skipped
         fields = [bit for bit in (8, 9, 10, 11) if flags >> bit & 1]
         units, size = (preset * count for preset in self._preset)
+        self._track.note(self._preset[0])
         if 8 in fields or 9 in fields:
             width, sums = len(fields), [0, 0]
 
@@ -218,6 +234,8 @@ class Reader(Walk):
                 for which, bit in enumerate((8, 9)):
                     if bit in fields:
                         sums[which] += sum(numbers[fields.index(bit) :: width])
+                if 8 in fields:
+                    self._track.note(*numbers[::width])
                 return 0
 
             yield from self._sum(end, count, 4 * width, add)
@@ -271,10 +289,6 @@ def _clock(content: bytes) -> tuple[int, int]:
 def _time(content: bytes) -> int:
     """A duration; all ones means that the file does not know."""
     return 0 if content == b"\xff" * len(content) else int.from_bytes(content)
-
-
-def _runs(rows: bytes) -> int:
-    return sum(count * each for count, each in struct.iter_unpack(">II", rows))
 
 
 def _words(rows: bytes) -> int:

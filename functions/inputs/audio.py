@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass
 
 from functions import movie
-from functions.inputs import filetypes, frames, ogg
+from functions.inputs import filetypes, flac, frames, ogg
 from functions.inputs.refusals import NotMedia, check_size, damaged, not_a_sound
 from functions.inputs.source import Damaged, Source
 
@@ -39,8 +39,8 @@ class Audio:
 
 
 def inspect_audio(source: Source) -> Audio:
-    """Raises NotMedia. Reads little of WAV, FLAC and MP4; all of MP3, AAC and Ogg, in flat
-    memory."""
+    """Raises NotMedia. Reads little of WAV and MP4, the end of a FLAC; all of MP3, AAC and Ogg, in
+    flat memory."""
     check_size(source, "audio", "AUDIO")
     kind = filetypes.kind(source.read(0, 64))
     try:
@@ -55,7 +55,7 @@ def _measure(source: Source, kind: filetypes.Kind) -> tuple[str, float]:
         case "audio/wav":
             return kind.content_type, _wav(source)
         case "audio/flac":
-            return kind.content_type, _flac(source)
+            return kind.content_type, flac.seconds(source)
         case "audio/mp4":
             return kind.content_type, _mp4(source)
         case "audio/ogg":
@@ -136,14 +136,6 @@ def _wav_data(there: int, length: int) -> int:
     if not found:
         raise Damaged("it holds no sound")
     return found
-
-
-def _flac(source: Source) -> float:
-    facts = int.from_bytes(source.exactly(18, 8))
-    hertz, samples = facts >> 44, facts & (1 << 36) - 1
-    if not hertz or not samples:
-        raise Damaged("it does not say how long it is")
-    return samples / hertz
 
 
 def _mp4(source: Source) -> float:

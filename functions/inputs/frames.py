@@ -7,6 +7,7 @@ rate suggests is wrong in more.
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -38,6 +39,7 @@ _AAC_HERTZ = (
     96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350
 )  # fmt: skip
 _XING = re.compile(rb"Xing|Info")
+_VBRI_AT = 36  # behind the header of the frame and 32 bytes
 
 
 @lru_cache(maxsize=512)
@@ -96,7 +98,8 @@ def _tag_bytes(head: bytes) -> int:
         size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
         return 10 + size + (10 if head[5] & 0x10 else 0)
     if head[:8] == b"APETAGEX" and len(head) == 32:
-        return 32 + int.from_bytes(head[12:16], "little")
+        is_header = head[23] & 0x20  # else it is the footer, and the tag lay before it
+        return 32 + (int.from_bytes(head[12:16], "little") if is_header else 0)
     return 128 if head[:3] == b"TAG" else 0
 
 
@@ -162,6 +165,8 @@ def seconds(source: Source, reader: FrameReader, start: int) -> float:
         position = behind
     if frames < index.frames and _is_cut(source, index, frames):
         raise Damaged(f"it is cut off: {frames:,} of {index.frames:,} frames are there")
+    if position > source.size and (not index.frames or frames < index.frames):
+        raise Damaged("it is cut off within its last frame, or within a tag behind it")
     return max(played - index.trimmed, 0.0)
 
 
@@ -179,13 +184,28 @@ def _is_cut(source: Source, index: Index, frames: int) -> bool:
 
 
 def _index(source: Source, start: int) -> Index:
-    """http://gabriel.mp3-tech.org/mp3infotag.html"""
     frame = mp3_frame(source.read(start, FRAME_HEAD_BYTES))
-    first = source.read(start, frame[0]) if frame else b""
-    mark = _XING.search(first, 4, 48)
-    if not frame or not mark or len(first) < mark.end() + 4:
+    if not frame:
         return Index(start)
-    flags, rest = first[mark.end() + 3], mark.end() + 4
+    first = source.read(start, frame[0])
+    if first[_VBRI_AT : _VBRI_AT + 4] == b"VBRI" and len(first) >= _VBRI_AT + 18:
+        return _vbri(first, start)
+    mark = _XING.search(first, 4, 48)
+    if not mark or len(first) < mark.end() + 4:
+        return Index(start)
+    return _xing(first, mark.end(), start, frame[2])
+
+
+def _vbri(first: bytes, start: int) -> Index:
+    """Fraunhofer's: version, delay and quality, then bytes and frames, the first one included.
+    https://www.codeproject.com/Articles/8295/MPEG-Audio-Frame-Header#VBRIHeader"""
+    length, frames = struct.unpack_from(">II", first, _VBRI_AT + 10)
+    return Index(start + len(first), max(frames - 1, 0), start + length if length else 0)
+
+
+def _xing(first: bytes, place: int, start: int, hertz: int) -> Index:
+    """http://gabriel.mp3-tech.org/mp3infotag.html"""
+    flags, rest = first[place + 3], place + 4
     frames = int.from_bytes(first[rest : rest + 4]) if flags & 1 else 0
     rest += 4 * (flags & 1)
     length = int.from_bytes(first[rest : rest + 4]) if flags & 2 else 0
@@ -193,4 +213,4 @@ def _index(source: Source, start: int) -> Index:
     trims = first[rest + 21 : rest + 24].ljust(3, b"\0")
     trimmed = (trims[0] << 4 | trims[1] >> 4) + ((trims[1] & 15) << 8 | trims[2])
     end = start + length if length else 0
-    return Index(start + frame[0], frames, end, trimmed / frame[2])
+    return Index(start + len(first), frames, end, trimmed / hertz)
