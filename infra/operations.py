@@ -40,6 +40,11 @@ EMITTED = {
         "a second job for one attempt",
         "Compare the two jobs at the provider; ask for the money back.",
     ),
+    "ChargeDiffers": (
+        "a charge is not what was quoted",
+        "More than a tenth away. Compare the provider's price list with ours; the budgets count "
+        "what was charged.",
+    ),
     "CallbackForPastAttempt": (
         "a callback for an attempt that was given up",
         "Perhaps a second charge. Explain the task and compare its jobs at the provider.",

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, assert_never
 
 from functions.providers.base import redact
+from functions.settings import options
 from functions.tasks import books, decisions, executions
 from functions.tasks.table import now, stamp
 from functions.tasks.task import RESTING, Status, Task
@@ -78,6 +79,16 @@ def _files(task: Task) -> Iterator[str]:
 
 def _money(task: Task) -> Iterator[str]:
     yield f"quote {_usd(task.quote_usd)}, charge {_usd(task.charge_usd)}, of attempt {task.attempt}"
+    if task.charge_differs:
+        yield "the charge is more than a tenth away from the quote: is the price list still right?"
+    if task.model_reason:
+        yield f"the model was chosen for it: {task.model_reason}"
+    if task.max_usd is not None:
+        yield f"it may cost {_usd(task.max_usd)} at most, as it says itself"
+    elif (most := options().max_usd_per_task) is not None:
+        yield f"it may cost {_usd(most)} at most (option max_usd_per_task)"
+    if options().budget_usd_per_day is None and options().budget_usd_per_month is None:
+        yield "no budget is set: whoever may drop files may spend without limit"
     if task.booked:
         yield f"books still open: {', '.join(task.booked)}"
 

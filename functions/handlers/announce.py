@@ -93,6 +93,9 @@ def _publish(task: Task) -> None:
         metrics.add_metric("TaskHeld", MetricUnit.Count, 1)
     if task.status is Status.FAILED and not task.never_intended:
         metrics.add_metric("JobFailed", MetricUnit.Count, 1)
+    if task.status in RESTING and task.charge_differs:
+        metrics.add_metric("ChargeDiffers", MetricUnit.Count, 1)
+        logger.warning("the charge is not the quote", charge_usd=task.charge_usd)
     logger.info("announced", event_id=task.event_id)
 
 

@@ -145,16 +145,37 @@ class Index:
     trimmed: float = 0.0
 
 
+@dataclass
+class _Part:
+    """The frames of one file; several may be joined, each behind its own tags."""
+
+    index: Index
+    frames: int = 0
+    played: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        return max(self.played - self.index.trimmed, 0.0)
+
+    def check_end(self, size: int) -> None:
+        """At the end of the part. Bytes that the index names are missing; or, of an index without
+        bytes, a second of sound."""
+        wanted = self.index.frames
+        if self.frames < wanted and (self.index.end > size or self.frames < wanted - 40):
+            raise Damaged(f"it is cut off: {self.frames:,} of {wanted:,} frames are there")
+
+
 def seconds(source: Source, reader: FrameReader, start: int) -> float:
     """Every frame to the end, over tags and a little junk between them. Raises Damaged."""
-    index = _index(source, start) if reader is mp3_frame else Index(start)
-    position, played, frames, junk, breaks = index.begin, 0.0, 0, 0, 0
+    parts = [_Part(_index(source, reader, start))]
+    position, frames, junk, breaks = parts[0].index.begin, 0, 0, 0
     while position < source.size and frames < MOST_FRAMES:
         frame = reader(source.read(position, FRAME_HEAD_BYTES))
         if frame is not None:
             position += frame[0]
             if position <= source.size:
-                played += frame[1] / frame[2]
+                parts[-1].played += frame[1] / frame[2]
+                parts[-1].frames += 1
                 frames += 1
             continue
         behind = _behind_junk(source, reader, position)
@@ -162,12 +183,15 @@ def seconds(source: Source, reader: FrameReader, start: int) -> float:
         breaks += 1
         if junk > MOST_JUNK_BYTES or breaks > MOST_BREAKS:
             raise Damaged(f"{junk:,} bytes in {breaks:,} places of it are no sound")
-        position = behind
-    if frames < index.frames and _is_cut(source, index, frames):
-        raise Damaged(f"it is cut off: {frames:,} of {index.frames:,} frames are there")
-    if position > source.size and (not index.frames or frames < index.frames):
+        index = _index(source, reader, behind)
+        position = index.begin
+        if index.frames:
+            parts[-1].check_end(source.size)
+            parts.append(_Part(index))
+    parts[-1].check_end(source.size)
+    if position > source.size and parts[-1].frames != parts[-1].index.frames:
         raise Damaged("it is cut off within its last frame, or within a tag behind it")
-    return max(played - index.trimmed, 0.0)
+    return sum(part.seconds for part in parts)
 
 
 def _behind_junk(source: Source, reader: FrameReader, position: int) -> int:
@@ -178,14 +202,9 @@ def _behind_junk(source: Source, reader: FrameReader, position: int) -> int:
     return source.size if found is None else found
 
 
-def _is_cut(source: Source, index: Index, frames: int) -> bool:
-    """Bytes that the index names are missing; or, of an index without bytes, a second of sound."""
-    return index.end > source.size or frames < index.frames - 40
-
-
-def _index(source: Source, start: int) -> Index:
+def _index(source: Source, reader: FrameReader, start: int) -> Index:
     frame = mp3_frame(source.read(start, FRAME_HEAD_BYTES))
-    if not frame:
+    if reader is not mp3_frame or not frame:
         return Index(start)
     first = source.read(start, frame[0])
     if first[_VBRI_AT : _VBRI_AT + 4] == b"VBRI" and len(first) >= _VBRI_AT + 18:

@@ -3,6 +3,7 @@ tests/events/."""
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -83,6 +84,8 @@ class TaskEvent(_Part):
     audio: Input | None = None
     video: Video | None = None
     error: Error | None = None
+    model_reason: str | None = None
+    max_usd: str | None = None
     quote_usd: str | None = None
     charge_usd: str | None = None
     waits_for: str | None = None
@@ -106,8 +109,10 @@ def of(task: Task) -> TaskEvent:
         audio=_input(task.audio),
         video=_video(task.archived) if task.status is Status.COMPLETED else None,
         error=_error(task.error),
-        quote_usd=None if task.quote_usd is None else str(task.quote_usd),
-        charge_usd=None if task.charge_usd is None else str(task.charge_usd),
+        model_reason=task.model_reason or None,
+        max_usd=_amount(task.max_usd),
+        quote_usd=_amount(task.quote_usd),
+        charge_usd=_amount(task.charge_usd),
         waits_for=task.waits_for or None,
         not_before=(task.not_before or None) if task.waits_for else None,
         consent=Consent.model_validate(task.consent) if task.consent else None,
@@ -122,6 +127,10 @@ def of_second_job(task: Task, job_id: str) -> TaskEvent:
 
 def _error(error: TaskError) -> Error | None:
     return Error(code=error["code"], message=error["message"]) if error else None
+
+
+def _amount(usd: Decimal | int | None) -> str | None:
+    return None if usd is None else str(usd)
 
 
 def _input(file: StoredFile) -> Input | None:

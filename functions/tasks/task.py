@@ -274,6 +274,15 @@ class Task:
         )
 
     @property
+    def charge_differs(self) -> bool:
+        """What the provider says it took is more than a tenth away from the quote. A job that
+        failed may well have cost less."""
+        if not self.quote_usd or self.charge_usd is None:
+            return False
+        is_less = self.status is Status.COMPLETED and self.charge_usd * 10 < self.quote_usd * 9
+        return is_less or self.charge_usd * 10 > self.quote_usd * 11
+
+    @property
     def query_pause_seconds(self) -> int:
         """How far apart queries are kept: nothing for the callbacks of a normal job, more where
         they come in a flood."""

@@ -51,7 +51,10 @@ VIDEO = {
 
 TASKS = {
     "task-waiting": task(Status.WAITING, portrait={}, quote_usd=None),
-    "task-ready": task(Status.READY),
+    "task-ready": task(
+        Status.READY, max_usd=Decimal(5),
+        model_reason="12 s of voice: infinitalk/from-audio, 0.18 USD",
+    ),
     "task-submitted": task(Status.SUBMITTED),
     "task-completed": task(
         Status.COMPLETED, archived=VIDEO, charge_usd=Decimal("0.18"),

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from functions.inputs import audio, pictures, refusals
+from functions import boxes
+from functions.inputs import audio, pictures, refusals, source
 
 from .conftest import Ledger, Make, picture
 
@@ -130,3 +131,30 @@ def test_a_file_of_a_million_little_parts_is_bounded_work(start: bytes, unit: by
     would."""
     for file in look_both_ways(start + unit * (MUCH // len(unit))):
         assert len(file.read_sizes) <= 20
+
+
+def test_hundreds_of_fragments_of_twenty_thousand_boxes_each_cost_no_more_than_one_bound() -> None:
+    """655 of them are 105 MB: what is looked at is the boxes' headers, and no more of them than an
+    honest file has."""
+    fragment = b"".join([(8 + 8 * 20_000).to_bytes(4), b"moof", b"\0\0\0\x08free" * 20_000])
+    start, size = FTYP + b"\0\0\0\x08moov", 0
+    served: list[int] = []
+
+    def read_range(begin: int, end: int) -> bytes:
+        served.append(end - begin)
+        whole = start + fragment * ((end - len(start)) // len(fragment) + 1)
+        return whole[begin:end]
+
+    size = len(start) + 655 * len(fragment)
+    with pytest.raises(refusals.NotMedia, match=f"more than {boxes.MOST_BOXES:,} boxes"):
+        audio.inspect_audio(source.Source("voice.m4a", size, read_range))
+    assert sum(served) < 2 * 8 * boxes.MOST_BOXES + (8 << 20)
+
+
+def test_a_file_too_large_for_any_model_is_refused_before_a_byte_of_it_is_read() -> None:
+    def read_range(begin: int, end: int) -> bytes:
+        raise AssertionError("it was read")
+
+    huge = source.Source("voice.m4a", 10 << 30, read_range)
+    with pytest.raises(refusals.NotMedia):
+        audio.inspect_audio(huge)

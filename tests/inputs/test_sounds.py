@@ -10,6 +10,7 @@ import pytest
 
 from functions.inputs import audio, frames, refusals
 from functions.inputs.source import of_bytes
+from tests.inputs import corpus
 
 from .conftest import Ledger, Make
 
@@ -146,9 +147,49 @@ def test_half_a_sound_is_damaged(name: str, options: tuple[str, ...], sound: Mak
     assert name in message
 
 
-def test_a_sound_without_an_index_of_its_length_is_as_long_as_what_is_there(sound: Make) -> None:
-    whole = sound("adts.aac", "-c:a", "aac")
-    assert look("a.aac", whole[: len(whole) // 2]).seconds == pytest.approx(1.65, abs=0.2)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("adts.aac", ("-c:a", "aac")), ("no-tags.mp3", ("-id3v2_version", "0", "-write_xing", "0"))],
+)
+def test_a_sound_of_frames_alone_is_as_long_as_its_frames_and_none_may_be_broken(
+    name: str, options: tuple[str, ...], sound: Make
+) -> None:
+    whole = sound(name, *options)
+    reader = frames.adts_frame if name.endswith("aac") else frames.mp3_frame
+    place = frames.first_frame(of_bytes(name, whole), reader) or 0
+    while place < len(whole) // 2:
+        place += (reader(whole[place : place + 7]) or (0, 0, 0))[0]
+    assert look(name, whole[:place]).seconds == pytest.approx(1.65, abs=0.2)
+    for size in (place - 1, place + 1, len(whole) - 1):
+        assert "cut off within its last frame" in refused(name, whole[:size])
+
+
+def test_the_index_of_fraunhofer_s_encoder_is_no_sound_and_finds_a_cut_between_frames(
+    sound: Make,
+) -> None:
+    plain = sound("no-tags.mp3", "-id3v2_version", "0", "-write_xing", "0")
+    whole = corpus.CHANGES["behind a VBRI header"](plain)
+    assert look("a.mp3", whole).seconds == look("a.mp3", plain).seconds
+    length, *_ = frames.mp3_frame(whole[:7]) or (0,)
+    for kept in (2, 5, 50):
+        place = 0
+        for _ in range(kept):
+            place += (frames.mp3_frame(whole[place : place + 7]) or (length,))[0]
+        assert "frames are there" in refused("a.mp3", whole[:place])
+
+
+def test_the_second_of_two_joined_mp3s_may_not_be_cut_off(sound: Make) -> None:
+    one = sound("vbr.mp3", "-q:a", "4")
+    two = sound("cbr.mp3", "-b:a", "64k")
+    assert look("a.mp3", one + two).seconds == pytest.approx(6.6, abs=0.1)
+    for size in (len(two) // 2, len(two) - 1):
+        assert refused("a.mp3", one + two[:size]).startswith("AUDIO_DAMAGED")
+
+
+def test_a_footer_without_a_header_is_the_end_of_a_tag_and_no_cut(sound: Make) -> None:
+    plain = sound("cbr.mp3", "-b:a", "64k")
+    footer = b"APETAGEX" + struct.pack("<III", 2000, 1032, 1) + bytes(12)
+    assert look("a.mp3", plain + b"y" * 1000 + footer).seconds == look("a.mp3", plain).seconds
 
 
 def test_the_web_page_in_place_of_an_mp3_is_named() -> None:
@@ -266,6 +307,25 @@ def test_every_cut_within_the_index_of_an_m4a_is_found(sound: Make) -> None:
     whole = sound("aac.m4a", "-c:a", "aac")
     for size in range(whole.rindex(b"moov") - 4, len(whole)):
         assert refused("a.m4a", whole[:size]).startswith("AUDIO_DAMAGED")
+
+
+@pytest.mark.parametrize(
+    "options", [(), ("-frame_size", "1000"), ("-ac", "6", "-sample_fmt", "s32")]
+)
+def test_every_cut_of_a_flac_is_found(options: tuple[str, ...], sound: Make) -> None:
+    whole = sound("lossless.flac", *options)
+    assert look("a.flac", whole).seconds == pytest.approx(3.3, abs=0.001)
+    for tail in (b"\r\n", bytes(1000), b"TAG" + b"x" * 125):
+        assert look("a.flac", whole + tail).seconds == look("a.flac", whole).seconds
+    last = len(whole.rstrip(b"\0"))
+    for size in (*range(50, last, len(whole) // 97), *range(last - 300, last)):
+        assert refused("a.flac", whole[:size]).startswith("AUDIO_DAMAGED")
+
+
+def test_a_flac_written_into_a_pipe_is_as_long_as_its_last_frame_says(sound: Make) -> None:
+    whole = sound("piped.flac", pipe="flac")
+    assert look("a.flac", whole).seconds == pytest.approx(3.3, abs=0.001)
+    assert refused("a.flac", whole[: len(whole) * 2 // 3]).startswith("AUDIO_DAMAGED")
 
 
 def test_an_ogg_without_its_end_is_cut_off(sound: Make) -> None:

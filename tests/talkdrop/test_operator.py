@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
 from functions.tasks import adoption, books, callbacks, claims, queries, table
@@ -187,6 +189,23 @@ def test_everything_known_of_a_task_is_on_one_page(account: Account, person: Per
     ):
         assert words in done.out
     assert "\x1b" not in done.out
+
+
+def test_the_money_of_a_task_is_explained(account: Account, person: Person) -> None:
+    why = "11 s of voice: infinitalk/from-audio, 0.18 USD"
+    dear = account.open("d2", charge_usd=Decimal("0.21"), model_reason=why, max_usd=Decimal(5))
+    out = person.types("explain", dear.task_id).out
+    assert "quote 0.18 USD, charge 0.21 USD" in out
+    assert "more than a tenth away from the quote" in out
+    assert f"the model was chosen for it: {why}" in out
+    assert "it may cost 5 USD at most, as it says itself" in out
+    assert "no budget is set" in out
+    usual = account.open("d3", charge_usd=Decimal("0.18"))
+    with account.options(budget_usd_per_day=10):
+        out = person.types("explain", usual.task_id).out
+    assert "a tenth away" not in out
+    assert "it may cost 20 USD at most (option max_usd_per_task)" in out
+    assert "no budget is set" not in out
 
 
 VOICE_PART = "faces/ada.mp3  version v2"
