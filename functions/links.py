@@ -82,12 +82,13 @@ def presign_post(
 
 
 def _credential_seconds_left(client: Any) -> float | None:
+    """botocore keeps it to itself: https://github.com/boto/botocore/issues/2130"""
     credentials = client._request_signer._credentials
     ends_at: datetime | None = getattr(credentials, "_expiry_time", None)
     return None if ends_at is None else (ends_at - datetime.now(UTC)).total_seconds()
 
 
-def callback_url(provider: str, task_id: str, attempt: int, keys: Mapping[str, Any]) -> str:
+def callback_url(provider: str, task_id: str, attempt: int, keys: Mapping[str, object]) -> str:
     """The callback URL of one attempt: a MAC over exactly provider, task and attempt, and nothing
     to look up."""
     kid = str(keys["current"])
@@ -96,7 +97,9 @@ def callback_url(provider: str, task_id: str, attempt: int, keys: Mapping[str, A
     return f"{base}/callbacks/{provider}/{task_id}/{attempt}/{kid}.{mac}"
 
 
-def verify_callback(path: Mapping[str, str] | None, keys: Mapping[str, Any]) -> CallbackRef | None:
+def verify_callback(
+    path: Mapping[str, str] | None, keys: Mapping[str, object]
+) -> CallbackRef | None:
     """Verify the MAC of a callback URL by its path parameters; None if it is not one of ours."""
     path = path or {}
     provider, task_id, attempt = (

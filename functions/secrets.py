@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from functools import cache
-from typing import Any
 
 import httpx
 
@@ -14,10 +13,10 @@ from functions.providers import base
 from functions.settings import aws, get
 
 _KEEP_SECONDS = 300
-_known: dict[str, tuple[float, dict[str, Any]]] = {}
+_known: dict[str, tuple[float, base.JsonObject]] = {}
 
 
-def secret(secret_id: str, *, fresh: bool = False) -> dict[str, Any]:
+def secret(secret_id: str, *, fresh: bool = False) -> base.JsonObject:
     """A secret's JSON object, kept for five minutes; `fresh` after a provider refused the key we
     knew."""
     known = _known.get(secret_id)
@@ -30,13 +29,13 @@ def secret(secret_id: str, *, fresh: bool = False) -> dict[str, Any]:
     return value
 
 
-def callback_keys() -> dict[str, Any]:
+def callback_keys() -> base.JsonObject:
     """The callback keys (`current` names one of `k1`, `k2`, …) and, where a provider signs, its
     webhook keys by name."""
     return secret(get().callback_secret)
 
 
-def of_provider(provider: str, *, fresh: bool = False) -> dict[str, Any]:
+def of_provider(provider: str, *, fresh: bool = False) -> base.JsonObject:
     """What its secret holds; raises AccountRejected where that is not what a secret looks like."""
     try:
         return secret(_secret_of(provider), fresh=fresh)

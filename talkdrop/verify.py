@@ -64,9 +64,10 @@ def disagreements(task: Task) -> Iterator[str]:
                 "read it"
             )
         else:
-            differing = [name for name in manifest.FACTS if not _same(facts[name], row.get(name))]
+            written: Mapping[str, object] = facts
+            differing = [name for name in manifest.FACTS if not _same(written[name], row.get(name))]
             yield from (
-                f"{name}: the row says {row.get(name)}, the manifest {facts[name]}"
+                f"{name}: the row says {row.get(name)}, the manifest {written[name]}"
                 for name in differing
             )
     yield from _video(path, row, "row")

@@ -6,7 +6,6 @@ import hashlib
 from dataclasses import dataclass
 from decimal import Decimal
 from http import HTTPStatus
-from typing import Any
 
 from functions import providers
 from functions.api.app import Problem
@@ -117,7 +116,7 @@ def request_of(body: NewTask | QuoteRequest) -> TaskRequest:
         message = f"{name} stands beside settings, not in it"
         raise request.Refused(Refusal("INVALID", f"settings.{name}", message))
     max_usd = None if body.max_usd is None else str(body.max_usd)
-    reserved: dict[str, Any] = {
+    reserved: dict[str, object] = {
         "provider": body.provider, "model": body.model, "max_usd": max_usd
     }  # fmt: skip
     if isinstance(body, NewTask) and body.consent:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NotRequired
+from decimal import Decimal
+from typing import NotRequired, cast
 
 from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
 
@@ -24,6 +25,54 @@ class LookupView(TypedDict):
     refusal: str | None
 
 
+class FileView(TypedDict, total=False):
+    """A portrait or a voice: the exact object version, and what was found in it."""
+
+    bucket: str
+    key: str
+    version_id: str
+    etag: str
+    content_type: str
+    bytes: int
+    width: int
+    height: int
+    seconds: float
+
+
+class VideoView(TypedDict, total=False):
+    """Where the finished video lies, and what it is: `sha256` in hex, `seconds` of play. `warning`:
+    it is notably longer or shorter than its voice."""
+
+    bucket: str
+    key: str
+    version_id: str | None
+    etag: str
+    sha256: str
+    bytes: int
+    seconds: float
+    manifest_key: str
+    ai_generated: bool
+    warning: str
+
+
+class HistoryView(TypedDict, total=False):
+    """One change of the task: when, to what, by whom, and why."""
+
+    at: str
+    what: str
+    who: str
+    why: str
+
+
+class ConsentView(TypedDict, total=False):
+    """Who agreed, to what, until which day, and the SHA-256 of what was signed."""
+
+    who: str
+    scope: str
+    until: str
+    document_sha256: str
+
+
 class TaskView(TypedDict):
     """Money is USD, `_at` an instant in UTC. `folder` and `stem` are the voice's own;
     `watermark`: the provider gave the video with its mark and without, and this one was `kept` or
@@ -38,13 +87,13 @@ class TaskView(TypedDict):
     provider: str
     model: str
     model_reason: str | None
-    consent: dict[str, Any] | None
+    consent: ConsentView | None
     watermark: str | None
     prompt: str
-    settings: dict[str, Any]
-    portrait: dict[str, Any]
-    audio: dict[str, Any]
-    video: dict[str, Any] | None
+    settings: dict[str, object]
+    portrait: FileView
+    audio: FileView
+    video: VideoView | None
     error: ErrorView | None
     lookup: LookupView | None
     quote_usd: float | None
@@ -56,7 +105,7 @@ class TaskView(TypedDict):
     waits_for: str | None
     usual_seconds: int | None
     actions: dict[str, str]
-    history: NotRequired[list[dict[str, Any]]]
+    history: NotRequired[list[HistoryView]]
 
 
 class TaskPage(TypedDict):
@@ -78,13 +127,13 @@ def view(task: Task) -> TaskView:
         "provider": task.provider,
         "model": task.model,
         "model_reason": task.model_reason or None,
-        "consent": dict(task.consent) or None,
+        "consent": cast(ConsentView, dict(task.consent)) or None,
         "watermark": task.watermark or None,
         "prompt": task.prompt,
         "settings": dict(task.settings),
-        "portrait": dict(task.portrait),
-        "audio": dict(task.audio),
-        "video": dict(task.archived) if task.status is Status.COMPLETED else None,
+        "portrait": cast(FileView, dict(task.portrait)),
+        "audio": cast(FileView, dict(task.audio)),
+        "video": cast(VideoView, dict(task.archived)) if task.status is Status.COMPLETED else None,
         "error": {"code": error["code"], "message": error["message"]} if error else None,
         "lookup": _lookup(task),
         "quote_usd": _usd(task.quote_usd),
@@ -107,6 +156,9 @@ def _lookup(task: Task) -> LookupView | None:
 
 
 def _usd(amount: Any) -> float | None:
+
+
+def _usd(amount: Decimal | int | None) -> float | None:
     return None if amount is None else float(amount)
 
 

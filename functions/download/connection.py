@@ -14,9 +14,10 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, cast
+from typing import TYPE_CHECKING, cast
 
 from functions.download.addresses import refusal
 from functions.download.chunks import Chunks
@@ -28,6 +29,13 @@ from functions.download.errors import (
     Unwelcome,
 )
 from functions.download.target import Target
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+# As getaddrinfo gives it: family, kind, protocol, canonical name, address.
+_Address = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
+_Resolved = tuple[socket.AddressFamily, socket.SocketKind, int, str, _Address]
 
 CONNECT_SECONDS = 10.0
 STALL_SECONDS = 15.0  # less than the 20 s or so after which S3 drops an upload that we keep waiting
@@ -116,18 +124,18 @@ def _connect(target: Target, patience: Patience) -> socket.socket:
             if why := refusal(str(address[0])):
                 raise ForbiddenAddress(f"{target.host} is {address[0]}: {why}")
     failed: OSError | None = None
-    for family, kind, protocol, _, address in answers[:4]:
+    for resolved in answers[:4]:
         try:
-            return _dial(target, family, kind, protocol, address, patience)
+            return _dial(target, resolved, patience)
         except OSError as error:
             failed = error
     raise SourceUnreachable(f"could not connect to {target.host}: {failed}") from failed
 
 
-def _resolve(target: Target, patience: Patience) -> list[Any]:
+def _resolve(target: Target, patience: Patience) -> Sequence[_Resolved]:
     """The resolver's answers. Nothing can interrupt it: one that is too slow is left behind in a
     thread of its own."""
-    answers: list[Any] = []
+    answers: list[Sequence[_Resolved] | Exception] = []
 
     def resolve() -> None:
         try:
@@ -142,14 +150,14 @@ def _resolve(target: Target, patience: Patience) -> list[Any]:
     if not answers:
         patience.left()
         raise SourceUnreachable(f"the resolver does not answer for {target.host}")
-    if isinstance(answers[0], Exception):
-        raise SourceUnreachable(f"{target.host} has no address") from answers[0]
-    return cast(list[Any], answers[0])
+    answer = answers[0]
+    if isinstance(answer, Exception):
+        raise SourceUnreachable(f"{target.host} has no address") from answer
+    return answer
 
 
-def _dial(
-    target: Target, family: int, kind: int, protocol: int, address: Any, patience: Patience
-) -> socket.socket:
+def _dial(target: Target, resolved: _Resolved, patience: Patience) -> socket.socket:
+    family, kind, protocol, _, address = resolved
     connection = socket.socket(family, kind, protocol)
     try:
         connection.settimeout(min(CONNECT_SECONDS, patience.left()))
@@ -198,19 +206,19 @@ class _Stream(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: WriteableBuffer) -> int:
         """Called for every 16 KiB: what it costs, the archive costs."""
         if self.broken:
             raise self.broken
         try:
-            return self._receive(buffer)
+            return self._receive(memoryview(buffer))
         except FetchError as error:
             if not self.is_past_headers:
                 raise
             self.broken = error  # to the reader an end, for now: so what came before it is not lost
             return 0
 
-    def _receive(self, buffer: Any) -> int:
+    def _receive(self, buffer: memoryview) -> int:
         seconds = self._patience.left()
         if seconds < STALL_SECONDS:
             self._connection.settimeout(seconds)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass, field
+from typing import TypedDict, Unpack
 from urllib.parse import quote, urljoin
 
 from functions.download.connection import Opened, Patience, ask
@@ -68,25 +69,35 @@ def read(
         return bytes(content)
 
 
+class Part(TypedDict, total=False):
+    """From where and (exclusively) up to where; `validator` is the ETag that must still stand."""
+
+    range_from: int
+    range_to: int | None
+    validator: str | None
+
+
 def open_url(
     url: str,
     *,
     max_bytes: int,
     deadline_seconds: float,
     trusted_host: str | None = None,
-    range_from: int = 0,
-    range_to: int | None = None,
-    validator: str | None = None,
+    **part: Unpack[Part],
 ) -> Download:
     """Open a URL that a stranger chose. Raises a FetchError, as does every later read.
 
     `trusted_host` ("host:port", from a provider's secret: only the simulator's) allows exactly that
-    plain-http address, private as it may be; nothing else is relaxed. `range_from` and `range_to`
-    (exclusive) ask for a part, `validator` is the ETag that must still stand.
-    """
+    plain-http address, private as it may be; nothing else is relaxed."""
     patience = Patience(time.monotonic() + deadline_seconds)
     download = Download(
-        url, trusted_host or "", max_bytes, patience, range_from, range_to, validator
+        url,
+        trusted_host or "",
+        max_bytes,
+        patience,
+        part.get("range_from", 0),
+        part.get("range_to"),
+        part.get("validator"),
     )
     download.start()
     return download

@@ -7,8 +7,6 @@ twice, by the same id, and the other order would announce never.
 
 from __future__ import annotations
 
-from typing import Any
-
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.batch import EventType
@@ -32,7 +30,7 @@ class NotTaken(TalkdropError):
 
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
-def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
+def handler(event: queues.Batch, context: LambdaContext) -> PartialItemFailureResponse:
     return queues.each(event, EventType.DynamoDBStreams, _change, context)
 
 

@@ -13,10 +13,9 @@ import base64
 import hashlib
 import re
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import NotRequired, TypedDict, Unpack
 from urllib.parse import quote, urlencode
 
 from aws_lambda_powertools import Logger
@@ -24,11 +23,17 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.download import download
 from functions.download.connection import LEAST_BYTES_PER_SECOND
-from functions.download.download import Changed, DeadlinePassed, Download, SourceUnreachable
+from functions.download.download import Changed, DeadlinePassed, Download, Part, SourceUnreachable
 from functions.tasks import queries
-from functions.tasks.task import Task
+from functions.tasks.task import ArchivedVideo, Next, Task
 from functions.videos import bucket, manifest, mp4, multipart, paths
-from functions.videos.bucket import AlreadyThere, ArchiveUnavailable, Send, StoredObject
+from functions.videos.bucket import (
+    AlreadyThere,
+    ArchiveUnavailable,
+    ObjectHeaders,
+    Send,
+    StoredObject,
+)
 from functions.videos.mp4 import NotAVideo
 from functions.videos.multipart import Upload
 from functions.videos.paths import ArchivePaths
@@ -58,11 +63,23 @@ class HandOver(Exception):
     """The time of this invocation is over; another one continues the upload."""
 
 
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """`event`: task_id, attempt. Run twice, it answers the same."""
+class ArchiveInput(TypedDict):
+    task_id: str
+    attempt: int
+
+
+class ArchiveOutput(TypedDict):
+    """`archived` is what settle is given; it is not there where another invocation goes on."""
+
+    next: Next
+    archived: NotRequired[ArchivedVideo]
+
+
+def handler(event: ArchiveInput, context: LambdaContext) -> ArchiveOutput:
+    """Run twice, it answers the same."""
     task = queries.load(event["task_id"])
     if task is None or not task.wants_its_archive or task.attempt != event["attempt"]:
-        return {"next": "settle", "archived": {}}  # settle sees the same, and ends it
+        return {"next": Next.SETTLE, "archived": {}}  # settle sees the same, and ends it
     path = paths.of(task)
     stored = bucket.find(path)
     archived = _manifest_of(path) if stored else None
@@ -72,12 +89,12 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             archived = _bring(task, path, stored, ends_at)
         except HandOver as reason:
             logger.info("handing over", task_id=task.task_id, reason=str(reason))
-            return {"next": "archive"}
+            return {"next": Next.ARCHIVE}
     logger.info("archived", task_id=task.task_id, bytes=archived["bytes"], key=archived["key"])
-    return {"next": "settle", "archived": archived}
+    return {"next": Next.SETTLE, "archived": archived}
 
 
-def _manifest_of(path: ArchivePaths) -> dict[str, Any] | None:
+def _manifest_of(path: ArchivePaths) -> ArchivedVideo | None:
     try:
         return manifest.read(path)
     except manifest.Damaged as error:  # the video is proved anew; `verify` reports the manifest
@@ -97,7 +114,7 @@ class Brought:
 
 def _bring(
     task: Task, path: ArchivePaths, stored: StoredObject | None, ends_at: float
-) -> dict[str, Any]:
+) -> ArchivedVideo:
     """What an earlier invocation uploaded before it crashed is not fetched again: its link may be
     dead."""
     brought: Brought | None = None
@@ -109,11 +126,20 @@ def _bring(
         raise ArchiveUnavailable("S3 stored something else than it was sent")
     if brought and brought.sha256:
         sha256, seconds = brought.sha256, brought.seconds
-    elif stored.bytes / REREAD_BYTES_PER_SECOND > ends_at - time.monotonic():
-        raise HandOver("it is there, and has to be read once more for its manifest")
     else:
-        sha256, seconds = _reread(task, path, stored)
-    video: dict[str, Any] = {
+        sha256, seconds = _reread(task, path, stored, ends_at)
+    video = _facts(path, stored, sha256, seconds)
+    if warning := _duration_warning(seconds, task):
+        logger.warning("duration", task_id=task.task_id, warning=warning)
+        video["warning"] = warning
+    manifest.write(task, path, video, stored)
+    return video
+
+
+def _facts(
+    path: ArchivePaths, stored: StoredObject, sha256: bytes, seconds: float
+) -> ArchivedVideo:
+    return {
         "bucket": path.bucket,
         "key": path.key,
         "version_id": stored.version_id,
@@ -124,11 +150,6 @@ def _bring(
         "manifest_key": path.manifest_key,
         "ai_generated": True,
     }
-    if warning := _duration_warning(seconds, task):
-        logger.warning("duration", task_id=task.task_id, warning=warning)
-        video["warning"] = warning
-    manifest.write(task, path, video, stored)
-    return video
 
 
 def _relay(task: Task, path: ArchivePaths, ends_at: float) -> Brought:
@@ -266,7 +287,11 @@ def _look_ahead(task: Task, walk: mp4.Walk, offset: int, etag: str | None, ends_
         walk.skip_to(offset)
 
 
-def _reread(task: Task, path: ArchivePaths, stored: StoredObject) -> tuple[bytes, float]:
+def _reread(
+    task: Task, path: ArchivePaths, stored: StoredObject, ends_at: float
+) -> tuple[bytes, float]:
+    if stored.bytes / REREAD_BYTES_PER_SECOND > ends_at - time.monotonic():
+        raise HandOver("it is there, and has to be read once more for its manifest")
     walk, reading = mp4.Walk(), multipart.Reading(stored.checksum)
     for piece in bucket.read_back(path, stored.version_id):
         walk.feed(piece)
@@ -297,7 +322,7 @@ def _duration_warning(seconds: float, task: Task) -> str:
     return f"the video lasts {seconds:.1f} s, {percent} % {change} than its voice of {voice:.1f} s"
 
 
-def _open(task: Task, ends_at: float, **part: Any) -> Download:
+def _open(task: Task, ends_at: float, **part: Unpack[Part]) -> Download:
     return download.open_url(
         task.video_url,
         max_bytes=MOST_BYTES,
@@ -307,7 +332,7 @@ def _open(task: Task, ends_at: float, **part: Any) -> Download:
     )
 
 
-def _object_headers(task: Task) -> Mapping[str, str | dict[str, str]]:
+def _object_headers(task: Task) -> ObjectHeaders:
     """Metadata and tags of the object itself, for a reader without its manifest."""
     source = str((task.audio or task.portrait).get("key", ""))
     metadata = {
@@ -319,22 +344,14 @@ def _object_headers(task: Task) -> Mapping[str, str | dict[str, str]]:
         "source-key": quote(source, safe="/"),
         **manifest.AI_MARKS,
     }
-    tags = {
-        "provider": task.provider,
-        "model": task.model,
-        "source": source,
-        "ai_generated": "true",
-    }
+    tags = {"provider": task.provider, "model": task.model, "source": source}
+    ascii_only = {name: text.encode("ascii", "replace").decode() for name, text in metadata.items()}
     return {
         "ContentType": "video/mp4",
-        "Metadata": {
-            name: value.encode("ascii", "replace").decode() for name, value in metadata.items()
-        },
-        "Tagging": urlencode(
-            {
-                name: _NO_TAG.sub("_", value)[:_TAG_CHARACTERS]
-                for name, value in tags.items()
-                if value
-            }
-        ),
+        "Metadata": ascii_only,
+        "Tagging": urlencode({**_tags(tags), "ai_generated": "true"}),
     }
+
+
+def _tags(facts: dict[str, str]) -> dict[str, str]:
+    return {name: _NO_TAG.sub("_", text)[:_TAG_CHARACTERS] for name, text in facts.items() if text}

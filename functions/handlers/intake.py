@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
+from typing import TypedDict
 from urllib.parse import unquote_plus
 
 from aws_lambda_powertools import Logger, Metrics
@@ -29,14 +29,38 @@ from functions.inputs.source import Source
 from functions.settings import aws, get, options
 from functions.tasks import queries, queues, steps
 from functions.tasks.table import ConditionFailed, now, stamp
-from functions.tasks.task import Status, Task
+from functions.tasks.task import Status, StoredFile, Task
 
 logger = Logger()
 metrics = Metrics()
 
 
+class _Bucket(TypedDict, total=False):
+    name: str
+
+
+class _Object(TypedDict):
+    key: str
+
+
+class _Place(TypedDict, total=False):
+    bucket: _Bucket
+    object: _Object
+
+
+class _Notification(TypedDict, total=False):
+    s3: _Place
+
+
+class InboxEvent(TypedDict, total=False):
+    """EventBridge's word of an object, or S3's own."""
+
+    detail: _Place
+    Records: list[_Notification]
+
+
 @metrics.log_metrics
-def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
+def handler(event: queues.Batch, context: LambdaContext) -> PartialItemFailureResponse:
     return queues.each(event, EventType.SQS, _message, context)
 
 
@@ -51,7 +75,7 @@ def _message(record: SQSRecord) -> None:
             _arrived(key)
 
 
-def _keys(message: dict[str, Any]) -> list[str]:
+def _keys(message: InboxEvent) -> list[str]:
     """The keys an event names, decoded once, as its transport demands: EventBridge's are raw, those
     of S3's own notifications are form-encoded. What is not about our inbox (s3:TestEvent, another
     bucket) names none."""
@@ -62,8 +86,8 @@ def _keys(message: dict[str, Any]) -> list[str]:
             for s3 in records
             if s3["bucket"]["name"] == get().inbox
         ]
-    detail = message.get("detail") or {}
-    if (detail.get("bucket") or {}).get("name") != get().inbox:
+    detail = message.get("detail") or _Place()
+    if (detail.get("bucket") or _Bucket()).get("name") != get().inbox:
         logger.warning("not an event of the inbox", names=sorted(message))
         return []
     return [detail["object"]["key"]]
@@ -92,8 +116,8 @@ def _see(voice_key: str) -> None:
         return
     # The row is read before the files: what is then seen can only be newer, and the write depends
     # on the row.
-    standing = queries.load(drops.task_id_of(voice.bucket, voice_key, voice.version_id))
-    if standing is not None and not standing.follows_its_files:
+    row = queries.load(drops.task_id_of(voice.bucket, voice_key, voice.version_id))
+    if row is not None and not row.follows_its_files:
         return
     drop = drops.gather(get().inbox, voice_key)
     if drop is None or drop.voice.version_id != voice.version_id:
@@ -101,45 +125,45 @@ def _see(voice_key: str) -> None:
     task = _task(drop)
     if task is None:
         return
-    written = _write(task, standing)
+    written = _write(task, row)
     _leave_note(drop, task)
     if written.status is Status.READY:
         queues.submit(written.task_id, written.not_before)
 
 
-def _write(task: Task, standing: Task | None) -> Task:
-    if standing is None:
+def _write(task: Task, row: Task | None) -> Task:
+    if row is None:
         metrics.add_metric(f"Task{task.status.title()}", MetricUnit.Count, 1)
         return steps.open_task(task)
-    expired = standing.status is Status.EXPIRED and task.status is Status.WAITING
-    if expired or _is_same(task, standing):
-        return standing
-    return steps.revise(task, standing, why="the files changed")
+    expired = row.status is Status.EXPIRED and task.status is Status.WAITING
+    if expired or _is_same(task, row):
+        return row
+    return steps.revise(task, row, why="the files changed")
 
 
-def _is_same(task: Task, standing: Task) -> bool:
+def _is_same(task: Task, row: Task) -> bool:
     """The same result on the same bytes: a portrait uploaded again as it was changes nothing."""
     compared = ("status", "provider", "model", "prompt", "settings", "max_usd", "consent", "error")
     return all(
-        _plain(getattr(task, name)) == _plain(getattr(standing, name)) for name in compared
-    ) and all(
-        _same_file(getattr(task, name), getattr(standing, name)) for name in ("portrait", "audio")
-    )
+        _plain(getattr(task, name)) == _plain(getattr(row, name)) for name in compared
+    ) and all(_same_file(getattr(task, name), getattr(row, name)) for name in ("portrait", "audio"))
 
 
-def _same_file(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+def _same_file(new: StoredFile, old: StoredFile) -> bool:
     return _plain({**new, "version_id": ""}) == _plain({**old, "version_id": ""})
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     """A value as it can be compared: the table gives every number back as a Decimal."""
     return json.dumps(value, sort_keys=True, default=_number)
 
 
-def _number(value: Any) -> Any:
+def _number(value: object) -> object:
     if isinstance(value, Decimal):
         return int(value) if value == int(value) else float(value)
-    return dict(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} does not stand in a row")
 
 
 def _task(drop: Drop) -> Task | None:
@@ -199,7 +223,7 @@ def _without_portrait(task: Task, drop: Drop, composed: TaskRequest, voice: Sour
 
 
 def _request(drop: Drop, spoken: bool) -> TaskRequest:
-    settings: dict[str, Any] = {}
+    settings: dict[str, object] = {}
     for file in (*drop.settings, drop.voice) if spoken else drop.settings:
         settings |= request.parse(_text(file), file.name)
     return request.compose(settings, _text(drop.prompt) if drop.prompt else None)
@@ -231,7 +255,7 @@ def _ask_for_voice(portrait_key: str) -> None:
     _put_note(f"{folder}{stem}.error.json", {"code": "WAITS_FOR_VOICE", "message": message})
 
 
-def _put_note(key: str, facts: Mapping[str, Any]) -> None:
+def _put_note(key: str, facts: Mapping[str, object]) -> None:
     note = {**facts, "cure": "replace the file; this note goes when it is mended"}
     body = json.dumps(note, ensure_ascii=False, indent=1).encode()
     aws("s3").put_object(Bucket=get().inbox, Key=key, Body=body, ContentType="application/json")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.utilities.batch import EventType
@@ -34,7 +33,7 @@ _LOOK_AGAIN_SECONDS = 60
 
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
-def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
+def handler(event: queues.Batch, context: LambdaContext) -> PartialItemFailureResponse:
     return queues.each(event, EventType.SQS, _message, context)
 
 

@@ -9,8 +9,9 @@ counted anew each time.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, TypedDict, assert_never
+from typing import TYPE_CHECKING, TypedDict, assert_never
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
@@ -23,6 +24,9 @@ from functions.settings import aws, get, options
 from functions.tasks import books, executions, gauges, queries, queues, steps, table
 from functions.tasks.table import ConditionFailed, Update, instant, later, now, stamp
 from functions.tasks.task import Status, Task, key_of
+
+if TYPE_CHECKING:
+    from types_boto3_s3.type_defs import ObjectVersionTypeDef
 
 logger = Logger()
 metrics = Metrics()
@@ -44,7 +48,7 @@ class Swept(TypedDict):
 
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
-def handler(event: dict[str, Any], context: LambdaContext) -> Swept:
+def handler(event: Mapping[str, object], context: LambdaContext) -> Swept:
     pushed = 0
     stumbled: list[Exception] = []
     for task_id in queries.due(now()):
@@ -195,7 +199,7 @@ def _walk_inbox(context: LambdaContext) -> int:
     return len(missing)
 
 
-def _look_into(version: Any, missing: list[str], waiting: list[str]) -> None:
+def _look_into(version: ObjectVersionTypeDef, missing: list[str], waiting: list[str]) -> None:
     """Is this a voice, or a text to speak, that has no task; or one whose task waits for a portrait
     that may lie here?"""
     key, age = str(version["Key"]), now() - version["LastModified"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import date
-from typing import Any, cast
+from typing import cast
 
 from functions.inputs.refusals import Refusal
 from functions.settings import options
@@ -20,7 +20,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SAMPLE = '{"who": "Ada Lovelace", "scope": "training videos", "until": "2027-12-31"}'
 
 
-def read(value: Any) -> tuple[Consent, Refusal | None]:
+def read(value: object) -> tuple[Consent, Refusal | None]:
     """What was given, and what is wrong with it. `who` and `scope` are needed; `until` is a day
     that is still allowed, `document_sha256` the hash of what was signed, in hex."""
     if value is None:
@@ -45,7 +45,7 @@ def missing(consent: Consent) -> list[Refusal]:
     return [_refusal("NO_CONSENT", f"this stack makes no video without consent: give {where}")]
 
 
-def _wrong(given: Mapping[str, Any]) -> str:
+def _wrong(given: Mapping[str, object]) -> str:
     """The first thing that cannot be kept as it is; empty where all can."""
     known = {*_MOST_CHARACTERS, "until", "document_sha256"}
     if strange := sorted(set(given) - known):
@@ -61,10 +61,10 @@ def _wrong(given: Mapping[str, Any]) -> str:
     return ""
 
 
-def _is_day(value: Any) -> bool:
+def _is_day(value: object) -> bool:
     try:
-        return bool(date.fromisoformat(value).isoformat() == value)
-    except (TypeError, ValueError):
+        return isinstance(value, str) and date.fromisoformat(value).isoformat() == value
+    except ValueError:
         return False
 
 

@@ -16,11 +16,14 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING
 
 from functions.inputs import source
 from functions.settings import aws
 from functions.tasks.task import StoredFile, id_of
+
+if TYPE_CHECKING:
+    from types_boto3_s3.type_defs import ObjectTypeDef
 
 OURS = "_talkdrop/"  # where we keep what we brought in ourselves; the inbox's rule leaves it out
 
@@ -199,9 +202,9 @@ def _voices_in(bucket: str, folder: str, but: str) -> Iterator[str]:
                 yield key
 
 
-def _with_stem(bucket: str, folder: str, stem: str) -> list[Any]:
+def _with_stem(bucket: str, folder: str, stem: str) -> list[ObjectTypeDef]:
     """The objects with this stem, however it is spelled."""
-    found: dict[str, Any] = {}
+    found: dict[str, ObjectTypeDef] = {}
     for form in spellings(stem):
         pages = (
             aws("s3")
@@ -224,11 +227,11 @@ def spellings(stem: str) -> list[str]:
     return sorted(forms)
 
 
-def _newest(items: list[Any]) -> Any | None:
+def _newest(items: list[ObjectTypeDef]) -> ObjectTypeDef | None:
     return max(items, key=lambda item: (item["LastModified"], item["Key"]), default=None)
 
 
-def _file(bucket: str, item: Any | None) -> File | None:
+def _file(bucket: str, item: ObjectTypeDef | None) -> File | None:
     return head(bucket, item["Key"]) if item else None
 
 

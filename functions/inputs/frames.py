@@ -178,6 +178,9 @@ def seconds(source: Source, reader: FrameReader, start: int) -> float:
                 parts[-1].frames += 1
                 frames += 1
             continue
+        if position + FRAME_HEAD_BYTES > source.size and source.read(position, 1) == b"\xff":
+            position += FRAME_HEAD_BYTES
+            break  # a header that is not all there
         behind = _behind_junk(source, reader, position)
         junk += behind - position if after_tags(source, position) == position else 0
         breaks += 1

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
 
 from functions.inputs.audio import Audio
 from functions.inputs.pictures import Image
@@ -71,7 +70,7 @@ def check(
     image: Image | None,
     audio: Audio | None,
     prompt: str,
-    settings: Mapping[str, Any],
+    settings: Mapping[str, object],
 ) -> list[Refusal]:
     """Everything the provider's model would refuse, all at once; empty when it may be sent."""
     who, limits = f"{provider}'s {model.id}", model.limits
@@ -143,7 +142,7 @@ def _check_file(
 
 
 def _check_settings(
-    who: str, known: Mapping[str, base.Setting], settings: Mapping[str, Any]
+    who: str, known: Mapping[str, base.Setting], settings: Mapping[str, object]
 ) -> Iterator[Refusal]:
     for name, value in settings.items():
         field = f"settings.{name}"
@@ -166,46 +165,57 @@ def _check_settings(
             )
 
 
-def _wants(setting: base.Setting, value: Any) -> str:
-    """What should stand there instead; empty when the value will do. A text's range counts its
-    characters."""
-    number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
-    finite = number and -1e300 < value < 1e300
-    fits = {int: finite and value == int(value), float: finite}.get(
-        setting.kind, isinstance(value, setting.kind)
-    )
+_NOUNS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    dict: "an object",
+}
+
+
+def _wants(setting: base.Setting, value: object) -> str:
+    """What should stand there instead; empty when the value will do."""
+    fits = _is_of(setting.kind, value)
     if setting.choices:
-        return (
-            ""
-            if fits and value in setting.choices
-            else listed([_show(one) for one in setting.choices], "or")
-        )
-    noun = {
-        int: "a whole number",
-        float: "a number",
-        bool: "true or false",
-        str: "text",
-        dict: "an object",
-    }
-    wants, least, most = noun.get(setting.kind, "a list"), setting.least, setting.most
-    if least is not None or most is not None:
-        size = value if number else len(value) if isinstance(value, str | list | dict) else 0
-        fits = fits and (least is None or size >= least) and (most is None or size <= most)
-        unit = (
-            ""
-            if setting.kind in (int, float)
-            else " characters"
-            if setting.kind is str
-            else " entries"
-        )
-        bounds = [
-            f"from {least:,}" if least is not None else "",
-            f"up to {most:,}" if most is not None else "",
-        ]
-        wants += " " + " ".join(filter(None, bounds)) + unit
-    return "" if fits else wants
+        is_one = fits and value in setting.choices
+        return "" if is_one else listed([_show(one) for one in setting.choices], "or")
+    if fits and _is_within(setting, value):
+        return ""
+    return _NOUNS.get(setting.kind, "a list") + _bounds(setting)
 
 
-def _show(value: Any) -> str:
+def _number(value: object) -> int | float | Decimal | None:
+    """A finite number; true and false are none."""
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        return None
+    return value if -1e300 < value < 1e300 else None
+
+
+def _is_of(kind: type, value: object) -> bool:
+    if kind not in (int, float):
+        return isinstance(value, kind)
+    number = _number(value)
+    return number is not None and (kind is float or number == int(number))
+
+
+def _is_within(setting: base.Setting, value: object) -> bool:
+    """A text's range counts its characters, a list's its entries."""
+    number, least, most = _number(value), setting.least, setting.most
+    size = len(value) if isinstance(value, str | list | dict) else number or 0
+    return (least is None or size >= least) and (most is None or size <= most)
+
+
+def _bounds(setting: base.Setting) -> str:
+    least, most = setting.least, setting.most
+    if least is None and most is None:
+        return ""
+    words = [f"from {least:,}"] if least is not None else []
+    words += [f"up to {most:,}"] if most is not None else []
+    units = {int: "", float: "", str: " characters"}
+    return f" {' '.join(words)}{units.get(setting.kind, ' entries')}"
+
+
+def _show(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 60 else text[:59] + "…"

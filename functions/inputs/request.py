@@ -9,7 +9,6 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
-from typing import Any
 
 from functions import providers
 from functions.inputs import consent
@@ -34,7 +33,7 @@ class TaskRequest:
     provider: str
     model: str
     prompt: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
     max_usd: Decimal | None = None
     consent: Consent = field(default_factory=Consent)
 
@@ -52,7 +51,7 @@ class Refused(Exception):
         self.refusals = list(refusals)
 
 
-def parse(text: str, name: str) -> dict[str, Any]:
+def parse(text: str, name: str) -> dict[str, object]:
     """A settings file. Raises Refused when it is not a JSON object."""
     try:
         settings = json.loads(text or "{}")
@@ -65,7 +64,7 @@ def parse(text: str, name: str) -> dict[str, Any]:
     return settings
 
 
-def compose(flat: Mapping[str, Any], prompt: str | None = None) -> TaskRequest:
+def compose(flat: Mapping[str, object], prompt: str | None = None) -> TaskRequest:
     """A request from flat settings; what is not RESERVED belongs to the model. A `prompt` counts
     before the one among the settings. Raises Refused."""
     if not _can_be_kept(flat):
@@ -99,7 +98,7 @@ def compose(flat: Mapping[str, Any], prompt: str | None = None) -> TaskRequest:
     return TaskRequest(provider, model, clean(text), settings, max_usd, agreed)
 
 
-def _max_usd(value: Any) -> Decimal | None:
+def _max_usd(value: object) -> Decimal | None:
     if value is None:
         return None
     try:
@@ -112,7 +111,7 @@ def _max_usd(value: Any) -> Decimal | None:
     return amount
 
 
-def _can_be_kept(value: Any, depth: int = 0) -> bool:
+def _can_be_kept(value: object, depth: int = 0) -> bool:
     """By the table: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Limits.html"""
     if isinstance(value, str):
         return not _HALF_A_LETTER.search(value)
@@ -120,9 +119,10 @@ def _can_be_kept(value: Any, depth: int = 0) -> bool:
         return abs(value) < _LARGEST
     if isinstance(value, float):
         return abs(value) < _LARGEST and (value == 0 or abs(value) > 1 / _LARGEST)  # NaN is neither
-    if isinstance(value, Mapping):
-        value = [*value, *value.values()]
-    return depth < _DEEPEST and all(_can_be_kept(inner, depth + 1) for inner in value or ())
+    inner = [*value, *value.values()] if isinstance(value, Mapping) else value
+    if not isinstance(inner, list):
+        return inner is None
+    return depth < _DEEPEST and all(_can_be_kept(one, depth + 1) for one in inner)
 
 
 def clean(prompt: str) -> str:

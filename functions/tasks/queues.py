@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any, TypedDict
+from typing import TypedDict, TypeVar
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.batch import (
@@ -23,6 +23,15 @@ from functions.tasks.table import now
 logger = Logger(child=True)
 
 _LONGEST_DELAY_SECONDS = 900  # of SQS; a message for later than that is sent on when it comes back
+
+
+Record = TypeVar("Record")
+
+
+class Batch(TypedDict):
+    """What Lambda hands to a function that a queue or a stream feeds."""
+
+    Records: list[dict[str, object]]
 
 
 class Submission(TypedDict):
@@ -103,21 +112,21 @@ def bring_in(task_id: str) -> None:
 
 
 def each(
-    event: dict[str, Any], kind: EventType, work: Callable[..., None], context: LambdaContext
+    event: Batch, kind: EventType, work: Callable[[Record], None], context: LambdaContext
 ) -> PartialItemFailureResponse:
     """Work through a batch: what fails is logged and comes again, what passed does not."""
 
-    def logged(record: Any) -> None:
+    def logged(record: Record) -> None:
         try:
             work(record)
         except Exception:
             logger.exception("a message failed and will come again")
-            if kind is EventType.SQS:
+            if isinstance(record, SQSRecord):
                 _come_again(record)
             raise
 
     return process_partial_response(
-        event, logged, BatchProcessor(kind, raise_on_entire_batch_failure=False), context
+        dict(event), logged, BatchProcessor(kind, raise_on_entire_batch_failure=False), context
     )
 
 
@@ -137,7 +146,7 @@ def _come_again(record: SQSRecord) -> None:
         )
 
 
-def send(queue_url: str, body: Mapping[str, Any], *, delay_seconds: int = 0) -> None:
+def send(queue_url: str, body: Mapping[str, object], *, delay_seconds: int = 0) -> None:
     aws("sqs").send_message(
         QueueUrl=queue_url, MessageBody=json.dumps(body), DelaySeconds=delay_seconds
     )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
 from functions.tasks.table import Item
 
@@ -159,7 +159,7 @@ class Task:
     model: str = ""
     model_reason: str = ""
     prompt: str = ""
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
     stem: str = ""
     consent: Consent = field(default_factory=Consent)
     portrait: StoredFile = field(default_factory=StoredFile)

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, Any, TypedDict, Unpack, cast
 from urllib.parse import urlsplit
 
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
@@ -27,6 +27,10 @@ from botocore.httpsession import get_cert_path
 from functions.settings import aws, ca_bundle
 from functions.videos.paths import ArchivePaths
 
+if TYPE_CHECKING:
+    from botocore.compat import HTTPHeaders
+    from types_boto3_s3.type_defs import GetObjectRequestTypeDef
+
 # The answer to a PUT comes when S3 has stored it all.
 ANSWER_SECONDS = 60.0
 _MOST_ANSWER_BYTES = 1 << 20
@@ -34,6 +38,14 @@ _MOST_ANSWER_BYTES = 1 << 20
 _MISSING = frozenset({"NoSuchKey", "404", "AccessDenied", "403"})
 
 Send = Callable[[memoryview], None]
+
+
+class ObjectHeaders(TypedDict, total=False):
+    """What an object says of itself, for a reader who has nothing else of it."""
+
+    ContentType: str
+    Metadata: dict[str, str]
+    Tagging: str
 
 
 class ArchiveUnavailable(Exception):
@@ -58,7 +70,7 @@ class StoredObject:
 
 
 def put_stream(
-    path: ArchivePaths, length: int, pour: Callable[[Send], bytes], **headers: Any
+    path: ArchivePaths, length: int, pour: Callable[[Send], bytes], **headers: Unpack[ObjectHeaders]
 ) -> None:
     """Create the object from `length` bytes that `pour` sends; it gives back their SHA-256, or
     raises and nothing was.
@@ -67,7 +79,7 @@ def put_stream(
     """
     sent: list[bool] = []
 
-    def send_body(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
+    def send_body(request: AWSPreparedRequest, **_: object) -> AWSResponse:
         if sent:
             raise ArchiveUnavailable("S3 failed once, and the bytes are gone by")
         sent.append(True)
@@ -75,7 +87,7 @@ def put_stream(
 
     with (
         _hooked("before-call.s3.PutObject", _trail),
-        _hooked("before-send.s3.PutObject", send_body),
+        _hooked("before-send.s3.PutObject", cast(Callable[..., None], send_body)),
         refusals(),
     ):
         aws("s3").put_object(
@@ -88,7 +100,7 @@ def put_stream(
         )
 
 
-def put_small(bucket: str, key: str, content: bytes, **headers: Any) -> None:
+def put_small(bucket: str, key: str, content: bytes, content_type: str) -> None:
     """Create a small object. Raises AlreadyThere or ArchiveUnavailable."""
     with refusals():
         aws("s3").put_object(
@@ -97,7 +109,7 @@ def put_small(bucket: str, key: str, content: bytes, **headers: Any) -> None:
             Body=content,
             IfNoneMatch="*",
             ChecksumAlgorithm="SHA256",
-            **headers,
+            ContentType=content_type,
         )
 
 
@@ -137,13 +149,11 @@ def look(path: ArchivePaths) -> StoredObject:
 
 def read_back(path: ArchivePaths, version_id: str) -> Iterator[bytes]:
     """The archived bytes themselves."""
-    version: Any = {"VersionId": version_id} if version_id else {}
+    wanted: GetObjectRequestTypeDef = {"Bucket": path.bucket, "Key": path.key}
+    if version_id:
+        wanted["VersionId"] = version_id
     with refusals():
-        yield from (
-            aws("s3")
-            .get_object(Bucket=path.bucket, Key=path.key, **version)["Body"]
-            .iter_chunks(1 << 18)
-        )
+        yield from aws("s3").get_object(**wanted)["Body"].iter_chunks(1 << 18)
 
 
 @contextmanager
@@ -166,7 +176,7 @@ def code_of(error: Exception) -> str:
 
 
 @contextmanager
-def _hooked(event: str, act: Callable[..., Any]) -> Iterator[None]:
+def _hooked(event: str, act: Callable[..., None]) -> Iterator[None]:
     events = aws("s3").meta.events
     events.register(event, act)
     try:
@@ -175,7 +185,7 @@ def _hooked(event: str, act: Callable[..., Any]) -> Iterator[None]:
         events.unregister(event, act)
 
 
-def _trail(params: dict[str, Any], **_: Any) -> None:
+def _trail(params: dict[str, Any], **_: object) -> None:
     """The checksum follows the body even over plain http, where botocore would read the body twice
     to sign it."""
     params["context"]["checksum"]["request_algorithm"]["in"] = "trailer"
@@ -254,7 +264,7 @@ def _answer(connection: http.client.HTTPConnection, url: str) -> AWSResponse:
     return AWSResponse(
         url,
         response.status,
-        cast(Any, dict(response.headers)),
+        cast("HTTPHeaders", dict(response.headers)),
         _Raw(response.read(_MOST_ANSWER_BYTES)),
     )
 
@@ -262,7 +272,7 @@ def _answer(connection: http.client.HTTPConnection, url: str) -> AWSResponse:
 class _Raw(io.BytesIO):
     """The body of an answer as botocore wants to read it."""
 
-    def stream(self, **_: Any) -> Iterator[bytes]:
+    def stream(self, **_: object) -> Iterator[bytes]:
         yield self.read()
 
 

@@ -4,11 +4,10 @@ lies, proved."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from typing import cast
 
 from functions.tasks.table import stamp
-from functions.tasks.task import Task
+from functions.tasks.task import ArchivedVideo, StoredFile, Task
 from functions.videos import bucket
 from functions.videos.bucket import AlreadyThere, StoredObject
 from functions.videos.paths import ArchivePaths
@@ -28,13 +27,13 @@ class Damaged(Exception):
     """What lies under the manifest's key is none of ours, or not whole."""
 
 
-def read(path: ArchivePaths) -> dict[str, Any] | None:
+def read(path: ArchivePaths) -> ArchivedVideo | None:
     """The video's facts from its manifest, None if there is no manifest yet. Raises Damaged."""
     content = bucket.get_small(path.bucket, path.manifest_key)
     if content is None:
         return None
     try:
-        video = dict(json.loads(content)["video"])
+        video = cast(ArchivedVideo, dict(json.loads(content)["video"]))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Damaged(f"{type(error).__name__}: {error}") from error
     if missing := [name for name in FACTS if name not in video]:
@@ -42,21 +41,19 @@ def read(path: ArchivePaths) -> dict[str, Any] | None:
     return video
 
 
-def write(task: Task, path: ArchivePaths, video: Mapping[str, Any], stored: StoredObject) -> None:
+def write(task: Task, path: ArchivePaths, video: ArchivedVideo, stored: StoredObject) -> None:
     """Written once; a second writer leaves it. Written again from the same facts it would be the
     same."""
     content = json.dumps(
         _content(task, video, stored), ensure_ascii=False, indent=1, sort_keys=True, default=float
     )
     try:
-        bucket.put_small(
-            path.bucket, path.manifest_key, content.encode(), ContentType="application/json"
-        )
+        bucket.put_small(path.bucket, path.manifest_key, content.encode(), "application/json")
     except AlreadyThere:
         return
 
 
-def _content(task: Task, video: Mapping[str, Any], stored: StoredObject) -> dict[str, Any]:
+def _content(task: Task, video: ArchivedVideo, stored: StoredObject) -> dict[str, object]:
     return {
         "schema": SCHEMA,
         "task_id": task.task_id,
@@ -80,5 +77,5 @@ def _content(task: Task, video: Mapping[str, Any], stored: StoredObject) -> dict
     }
 
 
-def _input(media: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: media[name] for name in _OF_AN_INPUT if name in media}
+def _input(media: StoredFile) -> dict[str, object]:
+    return {name: value for name, value in media.items() if name in _OF_AN_INPUT}

@@ -10,13 +10,28 @@ from __future__ import annotations
 import base64
 import hashlib
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import TYPE_CHECKING, TypedDict, Unpack, cast
 
 from functions.settings import aws
-from functions.videos.bucket import AlreadyThere, ArchiveUnavailable, code_of, refusals
+from functions.videos.bucket import (
+    AlreadyThere,
+    ArchiveUnavailable,
+    ObjectHeaders,
+    code_of,
+    refusals,
+)
 from functions.videos.paths import ArchivePaths
 
+if TYPE_CHECKING:
+    from types_boto3_s3.type_defs import CompletedPartTypeDef
+
 PART_BYTES = 8 << 20  # all that is ever held in memory; 10,000 of them are 80 GB
+
+
+class _UploadNames(TypedDict):
+    Bucket: str
+    Key: str
+    UploadId: str
 
 
 @dataclass(frozen=True)
@@ -57,7 +72,7 @@ class Upload:
     def complete(self) -> None:
         """Make the object of its parts. Raises AlreadyThere, and the parts are gone, if another
         invocation was first."""
-        parts: Any = [
+        parts: list[CompletedPartTypeDef] = [
             {"PartNumber": p.number, "ETag": p.etag, "ChecksumSHA256": p.checksum}
             for p in self.parts
         ]
@@ -82,7 +97,7 @@ class Upload:
             if code_of(error) != "NoSuchUpload":
                 raise
 
-    def _names(self) -> Any:
+    def _names(self) -> _UploadNames:
         return {"Bucket": self.path.bucket, "Key": self.path.key, "UploadId": self.upload_id}
 
 
@@ -142,7 +157,7 @@ class Reading:
         self._part = hashlib.sha256()
 
 
-def start(path: ArchivePaths, **headers: Any) -> Upload:
+def start(path: ArchivePaths, **headers: Unpack[ObjectHeaders]) -> Upload:
     with refusals():
         answer = aws("s3").create_multipart_upload(
             Bucket=path.bucket,

@@ -117,7 +117,8 @@ class Vault:
 
     def run(self, *, seconds: float = 900.0, attempt: int = 1) -> dict[str, Any]:
         event = {"task_id": self.task["task_id"], "attempt": attempt}
-        return archive.handler(event, Context(seconds))  # type: ignore[arg-type]
+        answer = archive.handler(event, Context(seconds))  # type: ignore[arg-type]
+        return dict(answer)
 
     def keys(self) -> list[str]:
         return [

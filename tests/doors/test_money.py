@@ -12,6 +12,10 @@ from functions.tasks.task import Status
 from tests.doors.conftest import CONTEXT, PORTRAIT, VOICE, Workshop, dropped, sqs_event
 
 LONG_VOICE = VOICE * 3  # 22 seconds
+VIDEO = {
+    "bucket": {"S": "archive"}, "key": {"S": "v.mp4"}, "manifest_key": {"S": "manifest.json"},
+    "sha256": {"S": "00"}, "bytes": {"N": "9"}, "seconds": {"N": "7"},
+}  # fmt: skip
 INFINITALK = b'{"model": "infinitalk/from-audio"}'
 
 
@@ -103,11 +107,12 @@ def test_a_charge_more_than_a_tenth_away_from_its_quote_is_counted_when_the_task
     row: dict[str, Any] = {
         "pk": {"S": "task#5f3a"}, "task_id": {"S": "5f3a"}, "status": {"S": status},
         "created_at": {"S": "2026-11-21T09:00:00.000Z"}, "quote_usd": {"N": "1.00"},
+        "archived": {"M": VIDEO},
     }  # fmt: skip
     if charge is not None:
         row["charge_usd"] = {"N": charge}
     capsys.readouterr()
-    assert announce.handler(changed(row), CONTEXT) == {"batchItemFailures": []}  # type: ignore[arg-type]
+    assert announce.handler(changed(row), CONTEXT) == {"batchItemFailures": []}
     assert ("ChargeDiffers" in metrics(capsys.readouterr().out)) is counted
 
 

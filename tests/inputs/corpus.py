@@ -174,8 +174,8 @@ def _changed() -> Iterator[Case]:
     ):
         for rate in (16000, 48000):
             yield Case(name, ("-c:a", codec), rate, "twice")
-    for rate, way in itertools.product((8000, 22050, 44100), (("-b:a", "64k"), ("-q:a", "4"))):
-        options = ("-c:a", "libmp3lame", *way, "-write_xing", "0", "-id3v2_version", "0")
+    for rate, kbps in itertools.product((8000, 22050, 44100), (("-b:a", "64k"), ("-q:a", "4"))):
+        options = ("-c:a", "libmp3lame", *kbps, "-write_xing", "0", "-id3v2_version", "0")
         yield Case("a.mp3", options, rate, "behind a VBRI header")
     for (name, codec), page in itertools.product(
         (("a.ogg", "libvorbis"), ("a.opus", "libopus")), ("20000", "200000")
