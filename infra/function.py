@@ -34,18 +34,7 @@ class Function(lambda_.Function):
         """`name` is the module; `memory` in MiB, and the share of a CPU grows with it (1,769 are
         one)."""
         title = name.capitalize()
-        # A role of our own: the CDK's default one brings AWS's managed policy, which may write
-        # every log there is.
-        role = iam.Role(
-            scope, f"{title}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com")
-        )
-        log_group = logs.LogGroup(
-            scope,
-            f"{title}Logs",
-            retention=log_retention(context.log_days),
-            removal_policy=RemovalPolicy.DESTROY,
-        )
-        log_group.grant_write(role)
+        role, log_group = _role_and_logs(scope, title, context.log_days)
         super().__init__(
             scope,
             f"{title}Function",
@@ -58,13 +47,7 @@ class Function(lambda_.Function):
             role=role,
             log_group=log_group,
             tracing=lambda_.Tracing.ACTIVE,
-            environment={
-                **{f"TALKDROP_{key.upper()}": value for key, value in environment.items()},
-                "POWERTOOLS_SERVICE_NAME": name,
-                # so that one stage does not set off another's alarm
-                "POWERTOOLS_METRICS_NAMESPACE": context.stack_name,
-                "POWERTOOLS_LOG_LEVEL": "INFO",
-            },
+            environment=_variables(name, context.stack_name, environment),
             **more,
         )
 
@@ -81,6 +64,31 @@ class Function(lambda_.Function):
             actions=list(actions), resources=[table.table_arn], conditions=of_these_keys
         )
         self.add_to_role_policy(statement)
+
+
+def _role_and_logs(scope: Construct, title: str, days: int) -> tuple[iam.Role, logs.LogGroup]:
+    """A role of our own: the CDK's default one brings AWS's managed policy, which may write every
+    log there is."""
+    service = iam.ServicePrincipal("lambda.amazonaws.com")
+    role = iam.Role(scope, f"{title}Role", assumed_by=service)
+    log_group = logs.LogGroup(
+        scope,
+        f"{title}Logs",
+        retention=log_retention(days),
+        removal_policy=RemovalPolicy.DESTROY,
+    )
+    log_group.grant_write(role)
+    return role, log_group
+
+
+def _variables(name: str, stack_name: str, environment: Mapping[str, str]) -> dict[str, str]:
+    return {
+        **{f"TALKDROP_{key.upper()}": value for key, value in environment.items()},
+        "POWERTOOLS_SERVICE_NAME": name,
+        # so that one stage does not set off another's alarm
+        "POWERTOOLS_METRICS_NAMESPACE": stack_name,
+        "POWERTOOLS_LOG_LEVEL": "INFO",
+    }
 
 
 def log_retention(days: int) -> logs.RetentionDays:

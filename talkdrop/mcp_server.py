@@ -19,16 +19,27 @@ means that a person must decide; do not submit again, tell your user."""
 def server(client: Client) -> MCPServer[Any]:
     """The tools, over this client."""
     made: MCPServer[Any] = MCPServer("talkdrop", instructions=_INSTRUCTIONS)
+    tools = Tools(client)
+    for tool in (tools.quote, tools.submit, tools.get, tools.cancel, tools.video):
+        made.add_tool(tool)
+    made.add_tool(tools.list_tasks, name="list")
+    return made
 
-    @made.tool()
+
+class Tools:
+    """What an agent may do, each a tool of this name: their texts are what it reads."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
     def quote(
-        audio_seconds: float, provider: str | None = None, model: str | None = None
-    ) -> dict[str, Any]:
+        self, audio_seconds: float, provider: str | None = None, model: str | None = None
+    ) -> dict[str, object]:
         """What a video with so many seconds of voice would cost, in USD. Spends nothing."""
-        return dict(client.quote(audio_seconds=audio_seconds, provider=provider, model=model))
+        return dict(self._client.quote(audio_seconds=audio_seconds, provider=provider, model=model))
 
-    @made.tool()
     def submit(
+        self,
         portrait_path: str,
         voice_path: str,
         idempotency_key: str,
@@ -37,11 +48,11 @@ def server(client: Client) -> MCPServer[Any]:
         prompt: str = "",
         provider: str | None = None,
         model: str | None = None,
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         """Upload a portrait and a voice of this machine and open one task. COSTS MONEY, at most
         max_usd. Keep idempotency_key: repeated with the same key and files it is the same task and
         costs nothing more; a new key is a new charge."""
-        task = client.submit(
+        task = self._client.submit(
             Path(portrait_path),
             Path(voice_path),
             folder=folder,
@@ -53,30 +64,26 @@ def server(client: Client) -> MCPServer[Any]:
         )
         return dict(task)
 
-    @made.tool()
-    def get(task: str) -> dict[str, Any]:
+    def get(self, task: str) -> dict[str, object]:
         """One task by its id or the first digits of it: status, price, error, what may be done."""
-        return dict(client.task(task))
+        return dict(self._client.task(task))
 
-    @made.tool(name="list")
     def list_tasks(
-        status: str = "", folder: str = "", query: str = "", limit: int = 20
-    ) -> list[dict[str, Any]]:
+        self, status: str = "", folder: str = "", query: str = "", limit: int = 20
+    ) -> list[dict[str, object]]:
         """Tasks, newest first, by status, folder, or text in their name, prompt or error."""
-        page = client.page(status=status, prefix=folder, q=query, limit=max(1, min(limit, 100)))
+        page = self._client.page(
+            status=status, prefix=folder, q=query, limit=max(1, min(limit, 100))
+        )
         return [dict(task) for task in page["tasks"]]
 
-    @made.tool()
-    def cancel(task: str, why: str) -> str:
+    def cancel(self, task: str, why: str) -> str:
         """Cancel a task that was not sent yet. What is sent is paid and goes on."""
-        return client.cancel(task, why)
+        return self._client.cancel(task, why)
 
-    @made.tool()
-    def video(task: str) -> str:
+    def video(self, task: str) -> str:
         """A link to a completed task's video; it lives a quarter of an hour."""
-        return client.link(task, "video")
-
-    return made
+        return self._client.link(task, "video")
 
 
 def serve(stack: str) -> None:

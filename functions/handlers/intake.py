@@ -169,14 +169,7 @@ def _number(value: object) -> object:
 def _task(drop: Drop) -> Task | None:
     """The task that these files make; None if they make none (a settings file that carries no text
     to speak)."""
-    task = Task(
-        task_id=drops.task_id_of(drop.voice.bucket, drop.voice.key, drop.voice.version_id),
-        status=Status.FAILED,
-        created_at=stamp(now()),
-        stem=drop.stem,
-        audio=drop.voice.named(),
-        portrait=drop.portrait.named() if drop.portrait else {},
-    )
+    task = _of_files(drop)
     spoken = drops.kind_of(drop.voice.key) is drops.Kind.SETTINGS
     try:
         composed = _request(drop, spoken)
@@ -184,7 +177,29 @@ def _task(drop: Drop) -> Task | None:
         return validation.refuse(task, refused.refusals)
     if spoken and not composed.text:
         return None
-    task = replace(
+    task = _as_requested(task, composed)
+    task = replace(task, audio={}) if spoken else task
+    if lacking := consent.missing(composed.consent):
+        return validation.refuse(task, lacking)
+    voice = None if spoken else drop.voice.source()
+    if drop.portrait is None:
+        return _without_portrait(task, drop, composed, voice)
+    return validation.apply(task, validation.validate(composed, drop.portrait.source(), voice))
+
+
+def _of_files(drop: Drop) -> Task:
+    return Task(
+        task_id=drops.task_id_of(drop.voice.bucket, drop.voice.key, drop.voice.version_id),
+        status=Status.FAILED,
+        created_at=stamp(now()),
+        stem=drop.stem,
+        audio=drop.voice.named(),
+        portrait=drop.portrait.named() if drop.portrait else {},
+    )
+
+
+def _as_requested(task: Task, composed: TaskRequest) -> Task:
+    return replace(
         task,
         provider=composed.provider,
         model=composed.model,
@@ -192,14 +207,7 @@ def _task(drop: Drop) -> Task | None:
         settings=dict(composed.settings),
         max_usd=composed.max_usd,
         consent=composed.consent,
-        audio={} if spoken else task.audio,
     )
-    if lacking := consent.missing(composed.consent):
-        return validation.refuse(task, lacking)
-    voice = None if spoken else drop.voice.source()
-    if drop.portrait is None:
-        return _without_portrait(task, drop, composed, voice)
-    return validation.apply(task, validation.validate(composed, drop.portrait.source(), voice))
 
 
 def _without_portrait(task: Task, drop: Drop, composed: TaskRequest, voice: Source | None) -> Task:

@@ -71,20 +71,8 @@ def compose(flat: Mapping[str, object], prompt: str | None = None) -> TaskReques
         cure = "numbers of at most 38 digits, no NaN, whole letters, and not deeply nested"
         message = f"the settings hold what cannot be kept: {cure}, please"
         raise Refused(Refusal("BAD_SETTINGS", "settings", message))
-    provider = str(flat.get("provider") or options().default_provider)
-    if provider not in providers.NAMES:
-        known = ", ".join(providers.NAMES)
-        message = f"there is no provider {provider!r}: use one of {known}"
-        raise Refused(Refusal("UNKNOWN_PROVIDER", "provider", message))
-    if provider not in (in_use := options().providers or providers.NAMES):
-        message = f"{provider} is not in use here: name {' or '.join(in_use)}, or add it to "
-        message += "`providers` in cdk.json and deploy"
-        raise Refused(Refusal("PROVIDER_NOT_IN_USE", "provider", message))
-    model = str(flat.get("model") or options().default_models.get(provider) or AUTO)
-    if model != AUTO and model not in providers.get(provider).models:
-        known = ", ".join([AUTO, *providers.get(provider).models])
-        message = f"{provider} has no model {model!r}: use one of {known}"
-        raise Refused(Refusal("UNKNOWN_MODEL", "model", message))
+    provider = _provider(flat.get("provider"))
+    model = _model(provider, flat.get("model"))
     text = flat.get("prompt", "") if prompt is None else prompt
     if not isinstance(text, str):
         raise Refused(Refusal("BAD_PROMPT", "prompt", "the prompt must be text"))
@@ -96,6 +84,28 @@ def compose(flat: Mapping[str, object], prompt: str | None = None) -> TaskReques
         settings = {**providers.get(provider).watermark_settings, **settings}
     max_usd = _max_usd(flat.get("max_usd"))
     return TaskRequest(provider, model, clean(text), settings, max_usd, agreed)
+
+
+def _provider(wanted: object) -> str:
+    provider = str(wanted or options().default_provider)
+    if provider not in providers.NAMES:
+        known = ", ".join(providers.NAMES)
+        message = f"there is no provider {provider!r}: use one of {known}"
+        raise Refused(Refusal("UNKNOWN_PROVIDER", "provider", message))
+    if provider not in (in_use := options().providers or providers.NAMES):
+        message = f"{provider} is not in use here: name {' or '.join(in_use)}, or add it to "
+        message += "`providers` in cdk.json and deploy"
+        raise Refused(Refusal("PROVIDER_NOT_IN_USE", "provider", message))
+    return provider
+
+
+def _model(provider: str, wanted: object) -> str:
+    model = str(wanted or options().default_models.get(provider) or AUTO)
+    if model != AUTO and model not in providers.get(provider).models:
+        known = ", ".join([AUTO, *providers.get(provider).models])
+        message = f"{provider} has no model {model!r}: use one of {known}"
+        raise Refused(Refusal("UNKNOWN_MODEL", "model", message))
+    return model
 
 
 def _max_usd(value: object) -> Decimal | None:
