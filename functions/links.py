@@ -26,7 +26,7 @@ class LinkTooShort(Exception):
 
 @dataclass(frozen=True)
 class CallbackRef:
-    """A callback address of ours, opened: this attempt of this task, and nobody else, was given
+    """A callback address of ours, opened: it was given to this attempt of this task alone
     it."""
 
     provider: str

@@ -46,7 +46,7 @@ class Context(BaseModel):
     its files. `archive_cold_after_days`: to Glacier Instant Retrieval, which still answers in
     milliseconds. `archive_expire_days`: when videos go. Each of these two may be the word `never`.
     `archive_ia_after_days`: to Standard-IA, on the way there. `archive_lock_days`: for so long
-    nobody deletes a version of a video without the right to bypass the lock.
+    no version of a video is deleted without the right to bypass the lock.
     `archive_replica_bucket_arn`: a bucket of yours, versioned, in another region, that gets a copy
     of every video. See docs/operations.md. `providers`: those
     that are used, each with a secret of its own; none named means the option default_provider

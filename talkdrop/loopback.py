@@ -241,7 +241,7 @@ class _Body:
         return piece
 
     def drain(self) -> bool:
-        """Read what nobody wanted, so that the next request of the connection begins right; False
+        """Read what was not wanted, so that the next request of the connection begins right; False
         where that is too much."""
         if self._left > _MOST_UNREAD_BYTES:
             return False

@@ -7,12 +7,12 @@ what lies there then?
 A task in ARCHIVING names a film on this machine; its Lambda is invoked, and its process ended by
 SIGKILL when the source has sent a random byte (or a moment after the last). Half of the kills hit
 one PutObject; the other half a film whose source does not say its length, so that it goes up in
-parts. A task that was finished before its kill came is followed by another. Then nobody is killed
-any more, and each task runs to its end.
+parts. A task that was finished before its kill came is followed by another. Then the kills end, and
+each task runs to its end.
 
 Ends with 1 if under any key there is not exactly one version, whole, with the right checksum in S3
-and in the manifest, or if the bucket has no rule that ends within a week the uploads nobody
-completes.
+and in the manifest, or if the bucket has no rule that ends within a week the uploads that
+are never completed.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ WAYS = {"one PutObject": "", "in parts": "?unsized"}
 
 
 class Film:
-    """Bytes that are an MP4 to whoever walks its boxes, made while they are read."""
+    """Bytes that are an MP4 to a walk of its boxes, made while they are read."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -107,7 +107,7 @@ class Source:
             threading.Thread(target=self._meet, args=(connection,), daemon=True).start()
 
     def _meet(self, connection: socket.socket) -> None:
-        with suppress(OSError), connection:  # whoever is killed hangs up
+        with suppress(OSError), connection:  # a killed process hangs up
             wanted = request(connection)
             if wanted:
                 self._send(connection, wanted[1].endswith("?unsized"), wanted[2].get("range", ""))
@@ -178,7 +178,7 @@ class Worker:
         result = json.load(answer["Payload"])
         if answer.get("FunctionError"):
             if self.kills == before:
-                raise SystemExit(f"it failed, and nobody killed it: {result}")
+                raise SystemExit(f"it failed, and was not killed: {result}")
             return None
         return str(result["next"])
 
@@ -374,8 +374,8 @@ def _tell(
 
 
 def _days_until_ended() -> int | None:
-    """Of uploads that nobody completes, by the archive bucket's rule in the template: the emulator
-    forgets such rules."""
+    """Of uploads that are never completed, by the archive bucket's rule in the template: the
+    emulator forgets such rules."""
     (template,) = synthesis.assembly()[0].glob("*.template.json")
     found = json.loads(template.read_text())
     archive = found["Resources"][found["Outputs"]["ArchiveBucket"]["Value"]["Ref"]]["Properties"]

@@ -69,7 +69,7 @@ class Cancellation(Body):
 
 
 class FolderCancellation(Body):
-    """Every task below `prefix` that nobody has meant to pay yet; `cursor` goes on where the last
+    """Every task below `prefix` that was not sent yet; `cursor` goes on where the last
     answer ended."""
 
     prefix: str = Field(min_length=1, max_length=1024, examples=["episode-12/"])

@@ -221,7 +221,7 @@ def _place(process: Path) -> str:
     """Where a process runs."""
     try:
         return str((process / "cwd").readlink())
-    except OSError:  # somebody else's, or it ended while we looked
+    except OSError:  # another process's, or it ended while we looked
         return ""
 
 

@@ -1,4 +1,4 @@
-"""Callbacks: signed, sent in order, sent again when nobody answers; remembered until they are
+"""Callbacks: signed, sent in order, sent again when no answer comes; remembered until they are
 through."""
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from local.simulator.media import trusted
 from local.simulator.server import as_json
 
 # kie: 15 s, stop after the third failed retry (documented for its siblings). How long it waits
-# between: nobody knows.
+# between: not documented.
 TIMEOUT = httpx.Timeout(15.0)
 RETRY_AFTER = (30.0, 60.0, 120.0)
 SENDERS = 16
@@ -127,7 +127,7 @@ class Post:
         try:
             return self._client.post(notice["url"], content=content, headers=headers).is_success
         except (httpx.HTTPError, httpx.InvalidURL, ValueError):
-            return False  # as the provider sees it: nobody took it; it is sent again
+            return False  # as the provider sees it: it was not taken; it is sent again
 
 
 def kie_signature(key: str, task_id: str, timestamp: int) -> str:

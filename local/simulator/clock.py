@@ -79,7 +79,7 @@ class Clock:
 
 
 def _loudly(action: Callable[[], None]) -> None:
-    """An executor keeps an exception to itself; here somebody should see it."""
+    """An executor keeps an exception to itself; here it is to be seen."""
     try:
         action()
     except Exception:

@@ -269,7 +269,7 @@ class Engine:
                 self.post.send(job, late_body, due + 5.0)
 
     def _forge(self, job: Job, provider: Contract) -> None:
-        """A callback by somebody who knows, or nearly knows, the address."""
+        """A forged callback: its sender knows the address, or nearly."""
         forged = self.faults.strike("callback_forged", job.subject)
         if not forged or not job.callback_url or job.callback_url.startswith(EXAMPLE_CALLBACK):
             return
@@ -295,7 +295,7 @@ class Engine:
         return job
 
     def word(self, job: Job) -> str | None:
-        """A status word that nobody documented, if a fault wants one for this running job."""
+        """An undocumented status word, if a fault wants one for this running job."""
         odd = None if job.status in ENDED else self.faults.strike("unknown_status", job.subject)
         return str(odd["word"]) if odd else None
 
@@ -330,7 +330,7 @@ def _page(page: dict[str, Any]) -> Response:
 
 
 def _quietly(make: Callable[[], Response]) -> None:
-    """The client of a late create is gone; nobody hears a refusal."""
+    """The client of a late create is gone; a refusal reaches it no more."""
     try:
         make()
     except RefusalError:

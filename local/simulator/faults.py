@@ -31,7 +31,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "html": ("an HTML page with this status", {"status": 502, "at": "create", "accepted": False}),
     "not_found": ("a job younger than this cannot be found", {"milliseconds": 10_000}),
-    "unknown_status": ("a running job shows a word nobody documented", {"word": "pending_review"}),
+    "unknown_status": ("a running job shows an undocumented word", {"word": "pending_review"}),
     "stuck": ("the job runs for ever", {}),
     "failed": ("the job fails", {"reason": "internal"}),
     "empty_result": (

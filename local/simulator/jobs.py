@@ -33,7 +33,7 @@ class Job:
     external_id: str = ""
     callback_url: str = ""
     upstream_id: str = ""
-    """The id at the provider behind a relay; the same as `id` where nobody rewrites."""
+    """The id at the provider behind a relay; the same as `id` where nothing rewrites it."""
     request: dict[str, Any] = field(default_factory=dict)
     portrait: str = ""
     voice: str = ""

@@ -134,8 +134,8 @@ class KlingDialect(AvatarProvider, SpeechProvider):
         return self.created(job)
 
     def _accept(self, wanted: AvatarRequest, job: Job) -> None:
-        """While the files were fetched somebody else may have taken the slot, or the same external
-        id."""
+        """While the files were fetched another request may have taken the slot, or the same
+        external id."""
         with self.engine.book.lock:
             try:
                 self.admit(wanted)

@@ -21,7 +21,7 @@ import imageio_ffmpeg
 
 MOST_BYTES = (
     105 * 1024 * 1024
-)  # nobody here takes more than 100 MB; what lies beyond is only known to be too much
+)  # no provider here takes more than 100 MB; what lies beyond is only known to be too much
 FETCH_TIMEOUT = httpx.Timeout(30.0)
 FETCHES = 24  # at the same time
 

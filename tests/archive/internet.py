@@ -115,7 +115,7 @@ class Internet:
         return server
 
     def plain(self, answer: Answer) -> Server:
-        """A plain http server on this machine, reachable only by whoever is allowed to."""
+        """A plain http server on this machine, reachable only where it is allowed."""
         server = Server(answer, None)
         self.servers.append(server)
         self.routes[("127.0.0.1", server.port)] = server.port
@@ -138,7 +138,7 @@ class Internet:
             return dial(connection, address)
         self.tried.append(place)
         if place not in self.routes:
-            raise ConnectionRefusedError(f"nobody listens at {place}")
+            raise ConnectionRefusedError(f"nothing listens at {place}")
         return dial(connection, ("127.0.0.1", self.routes[place]))
 
     def close(self) -> None:

@@ -210,7 +210,7 @@ def test_bytes_that_changed_on_the_way_are_refused_by_s3(vault: Vault) -> None:
     assert vault.versions() == 0
 
 
-def test_whoever_stops_pouring_leaves_nothing(vault: Vault) -> None:
+def test_a_body_that_stops_short_leaves_nothing(vault: Vault) -> None:
     def stop(send: Send) -> bytes:
         pour(send)
         raise KeyError("the proof failed")

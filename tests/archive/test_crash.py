@@ -30,9 +30,9 @@ FILM = film(24_000_000)
 KILLS = 10
 
 
-class Assassin:
-    """Serves the film, and kills whoever fetches it after `at` bytes; past the end, a little
-    later."""
+class KillingServer:
+    """Serves the film, and kills the process that fetches it after `at` bytes; past the end, a
+    little later."""
 
     def __init__(self, *, chunked: bool) -> None:
         self.at: int | None = None
@@ -62,7 +62,7 @@ class Assassin:
             self.kills += 1
 
 
-def run(vault: Vault, assassin: Assassin) -> subprocess.CompletedProcess[str]:
+def run(vault: Vault, assassin: KillingServer) -> subprocess.CompletedProcess[str]:
     child = subprocess.Popen(
         [sys.executable, "-c", CHILD, vault.bucket],
         cwd=Path(__file__).parent.parent.parent,
@@ -78,7 +78,7 @@ def run(vault: Vault, assassin: Assassin) -> subprocess.CompletedProcess[str]:
 def test_killed_at_any_byte_it_leaves_no_object_or_the_whole_one(
     vault: Vault, internet: Internet, chunked: bool
 ) -> None:
-    assassin = Assassin(chunked=chunked)
+    assassin = KillingServer(chunked=chunked)
     server = internet.plain(assassin)
     place = f"127.0.0.1:{server.port}"
     vault.open_task(f"http://{place}/v.mp4", trusted_host=place)

@@ -237,7 +237,7 @@ def test_what_is_not_about_the_inbox_is_ignored(shop: Workshop, event: Any) -> N
 @pytest.mark.parametrize(
     "key", ["in/", "in/hello.error.json", "in/readme.pdf", "_talkdrop/x/audio.mp3", ".mp3"]
 )
-def test_files_that_are_nobodys_voice_make_no_task(shop: Workshop, key: str) -> None:
+def test_files_that_are_no_voice_make_no_task(shop: Workshop, key: str) -> None:
     shop.drop(key, b"{}")
     arrive(shop, key)
     assert shop.all_tasks() == []

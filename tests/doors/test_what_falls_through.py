@@ -72,7 +72,7 @@ def test_one_bad_row_does_not_hide_the_others(shop: Workshop) -> None:
     assert the(bad.task_id).due_at == PAST
 
 
-def test_what_nobody_watches_gets_an_execution_in_place_of_the_dead_one(shop: Workshop) -> None:
+def test_what_no_execution_watches_gets_one_in_place_of_the_dead_one(shop: Workshop) -> None:
     task = standing(Status.SUBMITTED, **sent())
     own = shop.states.start_execution(
         stateMachineArn=shop.workflow, name=f"{task.task_id}-1", input="{}"

@@ -154,7 +154,7 @@ class Clock:
             result = one.handler(one.event, one)
         except GreenletExit:
             error = "crashed"
-        except Exception as raised:  # noqa: BLE001 - what Lambda reports to whoever invoked
+        except Exception as raised:  # noqa: BLE001 - what Lambda reports to its caller
             error = raised
         self._alive.pop(one.number, None)
         if self.trace is not None:

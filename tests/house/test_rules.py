@@ -141,7 +141,7 @@ def test_imports_between_rooms_point_one_way() -> None:
         assert rooms_imported(path) <= MAY_IMPORT.get(room(path), set()), named(path)
 
 
-def test_nobody_imports_a_handler() -> None:
+def test_no_module_imports_a_handler() -> None:
     assert [named(path) for path in EVERY if any(".handlers." in name for name in ours(path))] == []
 
 

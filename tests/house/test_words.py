@@ -59,6 +59,16 @@ PROSE = re.compile(
 )
 
 
+# A person is named where a person is meant; a process, a function or a vendor is none.
+PERSON = re.compile(r"\b(some|no)body\b", re.IGNORECASE)
+PERSONS = (
+    "somebody else chose", "somebody else named", "somebody's face", "allows somebody",
+    "Somebody who drops", "Somebody takes a task", "is somebody's", "nobody hears",
+    "imitate nobody", "nobody else uses", "somebody else of", '"nobody"', '"somebody else"',
+    "nobody.png", "nobody.mp3", "nobody/knows", "nobody may pay", "Nobody reads",
+)  # fmt: skip
+
+
 def sources() -> list[Path]:
     tops = [ROOT / name for name in CODE]
     found = [path for top in tops for path in ([top] if top.is_file() else top.rglob("*.py"))]
@@ -123,6 +133,18 @@ def retired_prose(path: Path) -> list[str]:
     ]
 
 
+@cache
+def persons(path: Path) -> list[str]:
+    """A person who stands for a process."""
+    text = path.read_text()
+    for allowed in PERSONS:
+        text = text.replace(allowed, "")
+    lines = enumerate(text.splitlines(), 1)
+    return [
+        f"{named(path)}:{line}: {found[0]}" for line, one in lines if (found := PERSON.search(one))
+    ]
+
+
 def texts(source: str) -> Iterator[tuple[int, str]]:
     """Comments, documentation and texts of a module."""
     kinds = {tokenize.COMMENT, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", -1)}
@@ -137,6 +159,10 @@ def test_no_name_is_a_retired_word() -> None:
 
 def test_nothing_that_is_read_has_a_retired_word() -> None:
     assert [line for path in [*sources(), *documents()] for line in retired_prose(path)] == []
+
+
+def test_no_process_is_spoken_of_as_a_person() -> None:
+    assert [line for path in [*sources(), *documents()] for line in persons(path)] == []
 
 
 @pytest.mark.parametrize(

@@ -152,7 +152,7 @@ def test_every_role_is_one_functions_own_and_brings_no_managed_policy(template: 
     assert len(used) == len(set(used))
 
 
-def test_nobody_can_read_a_key_and_fetch_what_a_stranger_names(template: Template) -> None:
+def test_no_function_can_read_a_key_and_fetch_what_a_stranger_names(template: Template) -> None:
     readers = {
         name for name in MAY if any("GetSecretValue" in one for one in all_actions(template, name))
     }
@@ -175,7 +175,7 @@ def test_only_submit_and_watch_read_a_providers_key(template: Template) -> None:
     }
 
 
-def test_nobody_can_delete_anything_but_an_error_note(template: Template) -> None:
+def test_no_function_can_delete_anything_but_an_error_note(template: Template) -> None:
     deletions = {
         (name, on, action)
         for name in MAY

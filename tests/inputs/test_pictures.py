@@ -136,7 +136,7 @@ def test_what_is_no_picture_for_a_provider_is_named(content: bytes, words: str) 
     assert words in refused("face.png", content)
 
 
-def test_a_file_that_nobody_takes_is_refused_unread() -> None:
+def test_a_file_that_no_vendor_takes_is_refused_unread() -> None:
     file = Ledger("face.png", b"")
     file.source.size = (128 << 20) + 1
     with pytest.raises(refusals.NotMedia, match=r"128\.0 MB \(134,217,729 bytes\)"):

@@ -258,7 +258,7 @@ def test_what_is_no_sound_is_named_with_its_cure(content: bytes, words: str) -> 
         ("vorbis.mp4", ("-c:a", "libvorbis"), "an M4A that holds coding 0xdd"),
     ],
 )
-def test_sound_in_a_form_that_nobody_takes_is_named(
+def test_sound_in_a_form_that_no_vendor_takes_is_named(
     name: str, options: tuple[str, ...], words: str, sound: Make
 ) -> None:
     message = refused(name, sound(name, *options))

@@ -66,7 +66,7 @@ def test_what_is_dropped_is_forgotten_by_the_others_too() -> None:
     assert {change.where for change in changes} == {"Named", "Sum"}
 
 
-def test_a_type_that_nobody_knows_is_left_for_the_deployment_to_refuse() -> None:
+def test_an_unknown_type_is_left_for_the_deployment_to_refuse() -> None:
     given = template(New={"Type": "AWS::Brand::New", "Properties": {}})
     ours, changes = localise(given, ENDPOINT)
     assert ours["Resources"] == given["Resources"]

@@ -17,8 +17,8 @@ from tests.mutation.source import Mutant, defined
 
 @dataclass
 class Choice:
-    """By the lines that each test executes. What runs at import is shown by whoever uses the names
-    that it defines, and if nobody does, by every test of its module."""
+    """By the lines that each test executes. What runs at import is shown by what uses the names
+    that it defines, and if nothing does, by every test of its module."""
 
     project: Project
     map: Map

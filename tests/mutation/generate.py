@@ -34,10 +34,10 @@ def modules(root: Path, package: str, excluded: list[str]) -> list[Module]:
 
 
 def _check_words(trees: list[ast.Module]) -> None:
-    """A method that nobody calls any more was renamed, and its mutants would be missing."""
+    """A method that nothing calls any more was renamed, and its mutants would be missing."""
     called = {method(node) for tree in trees for node in ast.walk(tree)}
     if uncalled := (writes.BUILDERS | writes.TRANSACTIONS | flow.PAID) - called:
-        raise SystemExit(f"nobody calls {', '.join(sorted(uncalled))}: mend writes.py or flow.py")
+        raise SystemExit(f"nothing calls {', '.join(sorted(uncalled))}: mend writes.py or flow.py")
 
 
 def _siblings(trees: list[ast.Module]) -> dict[str, str]:

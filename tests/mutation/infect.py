@@ -3,8 +3,8 @@ code in its functions after.
 
 A fork of a process that has imported and collected everything costs milliseconds, so a change
 inside a function replaces that function's code where it lives: the function object stays, and
-whoever holds it runs the mutant. What runs at import (constants, defaults, decorators, class
-bodies) is imported anew, by a process of its own.
+the process that holds it runs the mutant. What runs at import (constants, defaults, decorators,
+class bodies) is imported anew, by a process of its own.
 """
 
 from __future__ import annotations

@@ -38,8 +38,8 @@ class Report:
         return mutant.id not in self.killed
 
     def take(self, verdicts: Verdicts) -> list[Hunt]:
-        """Note what was caught; whoever must be imported anew comes back. A test that fails with
-        nothing changed has caught nobody."""
+        """Note what was caught; what must be imported anew comes back. A test that fails with
+        nothing changed has caught nothing."""
         liars = {verdict.by for one, verdict in verdicts if one.mutant is None and verdict.by}
         for test in liars:
             print(f"{test} FAILS with nothing changed: what it caught does not count", flush=True)

@@ -196,9 +196,9 @@ def test_what_is_excluded_has_no_mutants_and_an_idle_exclusion_ends_the_run(proj
     assert "'sample/gone.py' excludes no module" in tool(project, "list").stderr
 
 
-def test_a_word_of_our_writes_that_nobody_uses_ends_the_run(project: Path) -> None:
+def test_a_word_of_our_writes_that_nothing_uses_ends_the_run(project: Path) -> None:
     write(project, "sample/writes.py", WRITES.replace("put_in", "place_in"))
-    assert "nobody calls put_in" in tool(project, "list").stderr
+    assert "nothing calls put_in" in tool(project, "list").stderr
 
 
 def test_an_id_does_not_move_with_the_lines_nor_with_the_formatting(project: Path) -> None:
@@ -212,7 +212,7 @@ def test_an_id_does_not_move_with_the_lines_nor_with_the_formatting(project: Pat
 
 def test_a_run_names_what_kills_who_survives_and_how_many_are_equivalent(project: Path) -> None:
     unused = ids(project, "sample.paid:unused:*")
-    listed = f"[[equivalent]]\nids = {json.dumps(unused)}\nreason = 'nobody calls it'\n"
+    listed = f"[[equivalent]]\nids = {json.dumps(unused)}\nreason = 'nothing calls it'\n"
     (project / "equivalent.toml").write_text(listed)
     run = tool(project)
     report = json.loads((project / "build" / "mutants.json").read_text())

@@ -1,4 +1,4 @@
-"""A simulator, somebody who serves media to it, and a receiver of its callbacks."""
+"""A simulator, a server of its media, and a receiver of its callbacks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PREFIX = {
 }
 
 plain = httpx.Client(timeout=30, trust_env=False, verify=False)
-"""Somebody without a key."""
+"""A client without a key."""
 
 
 class Shelf:
@@ -102,7 +102,7 @@ def _served(what: Shelf | CallbackReceiver) -> Iterator[None]:
 
 
 class Client:
-    """Somebody who has a key and knows the documentation, and no client library."""
+    """A client that has a key and follows the documentation, without a library."""
 
     def __init__(self, simulated: Simulator, shelf: Shelf) -> None:
         self.simulator, self.shelf = simulated, shelf

@@ -1,4 +1,4 @@
-"""Callbacks: what is posted, when, signed how, and again if nobody takes it."""
+"""Callbacks: what is posted, when, signed how, and again if it is not taken."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_kling_signs_with_each_of_its_secrets(open_client: Any, receiver: Callba
         assert headers["webhook-signature"].split() == expected
 
 
-def test_a_callback_that_nobody_takes_is_sent_three_times_more(
+def test_a_callback_that_is_not_taken_is_sent_three_times_more(
     client: Client, receiver: CallbackReceiver
 ) -> None:
     receiver.refuse = 3

@@ -174,7 +174,7 @@ def test_callbacks_come_in_the_wrong_order(client: Client, receiver: CallbackRec
 
 
 @pytest.mark.parametrize("manner", ["early_success", "other_job", "wrong_address"])
-def test_somebody_forges_a_callback(
+def test_a_callback_can_be_forged(
     open_client: Any, receiver: CallbackReceiver, manner: str
 ) -> None:
     client = open_client(kie_hmac_key="a key", job_seconds=500.0)

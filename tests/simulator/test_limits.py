@@ -115,7 +115,11 @@ AVATAR = [
     ("neither voice", {"sound_file": ""}, 1201),
     ("both voices", {"audio_id": "825455158141661278"}, 1201),
     ("an empty audio_id beside a sound file", {"audio_id": ""}, 0),
-    ("an audio_id nobody made", {"sound_file": None, "audio_id": "825455158141661279"}, 1201),
+    (
+        "an audio_id that was never made",
+        {"sound_file": None, "audio_id": "825455158141661279"},
+        1201,
+    ),
     ("a prompt of 2500", {"prompt": "x" * 2500}, 0),
     ("a prompt of 2501", {"prompt": "x" * 2501}, 1201),
     ("mode pro", {"mode": "pro"}, 0),

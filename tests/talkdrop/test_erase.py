@@ -93,7 +93,7 @@ def test_the_receipt_says_what_went_when_by_whom_and_what_is_out_of_reach(
     assert any("backups of the table" in line for line in receipt["remains"])
 
 
-def test_a_dry_run_and_a_question_that_nobody_answers_erase_nothing(
+def test_a_dry_run_and_a_question_without_an_answer_erase_nothing(
     account: Account, person: Person
 ) -> None:
     task = made(account, "e3", "e3/", face(account, "e3/"))
@@ -177,7 +177,7 @@ def test_what_is_under_way_is_not_erased_since_it_is_paid_for(
     assert len(versions(account, "InboxBucket", folder)) == 3
 
 
-def test_what_waits_is_cancelled_first_so_that_nobody_pays_for_it(
+def test_what_waits_is_cancelled_first_so_that_it_is_not_paid_for(
     account: Account, person: Person
 ) -> None:
     task = made(
