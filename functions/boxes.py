@@ -34,7 +34,7 @@ _AFTER = frozenset({b"mdat", b"moov", b"moof", b"mfra", b"free", b"skip", b"uuid
 Steps = Generator[int, bytes, None]
 
 
-class Walk(ABC):
+class BoxWalk(ABC):
     """Feed it the file from the start and call `close` at the end; either raises `broken`, with
     words that complete "the file is damaged: …".
 

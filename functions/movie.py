@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from functions.boxes import Steps, Walk, shown
+from functions.boxes import BoxWalk, Steps, shown
 
 # A promised length and the counted one differ by an encoder's padding and a late start.
 _SLACK_SECONDS, _SLACK = 0.25, 0.01
@@ -84,7 +84,7 @@ class Movie:
         return ticks / self.timescale if self.timescale else 0.0
 
 
-class Reader(Walk):
+class Reader(BoxWalk):
     """Feed it the file from the start and call `result` at the end."""
 
     def __init__(self, broken: Callable[[str], Exception]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from functions.inputs import drops, filetypes, request, source, validation
-from functions.inputs.drops import Kind
+from functions.inputs.drops import Role
 from functions.inputs.request import TaskRequest
 from functions.inputs.validation import Validation
 
@@ -108,7 +108,7 @@ def of_paths(face: Path, voices: list[Path], folder: str) -> list[Submission]:
     for path in (face, *voices):
         if not path.is_file():
             raise Unusable(f"there is no file {path}: give a portrait and one or more voices")
-    if drops.kind_of(face.name) is Kind.VOICE and drops.kind_of(voices[0].name) is Kind.PORTRAIT:
+    if drops.kind_of(face.name) is Role.VOICE and drops.kind_of(voices[0].name) is Role.PORTRAIT:
         raise Unusable(
             f"{face.name} is a sound and {voices[0].name} a picture: the face comes first, then "
             "its voices"
@@ -134,9 +134,9 @@ def of_directory(directory: Path, folder: str) -> list[Submission]:
 def _in_folder(directory: Path, folder: str) -> Iterator[Submission]:
     paths = sorted(one for one in directory.iterdir() if one.is_file() and one.name[0] != ".")
     kinds = {path: drops.kind_of(path.name) for path in paths}
-    faces = {path.stem: path for path in paths if kinds[path] is Kind.PORTRAIT}
+    faces = {path.stem: path for path in paths if kinds[path] is Role.PORTRAIT}
     shared = _settings(directory / "settings.json")
-    for voice in (path for path in paths if kinds[path] is Kind.VOICE):
+    for voice in (path for path in paths if kinds[path] is Role.VOICE):
         face = faces.get(voice.stem) or faces.get("portrait")
         if face is None:
             raise Unusable(

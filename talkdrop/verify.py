@@ -53,7 +53,7 @@ def disagreements(task: Task) -> Iterator[str]:
     path = ArchivePaths(row["bucket"], row["key"], row["manifest_key"])
     try:
         facts = manifest.read(path)
-    except manifest.Damaged as error:
+    except manifest.ManifestDamaged as error:
         yield f"the manifest is damaged: {error}"
     except ArchiveUnavailable as error:
         yield f"the manifest cannot be read: {error}"
@@ -85,7 +85,7 @@ def _without_row(folder: str, keys: list[str]) -> Iterator[str]:
     path = ArchivePaths(get().archive, "", f"{folder}/manifest.json")
     try:
         facts = manifest.read(path)
-    except manifest.Damaged as error:
+    except manifest.ManifestDamaged as error:
         yield f"the manifest is damaged: {error}"
         return
     except ArchiveUnavailable as error:

@@ -49,7 +49,7 @@ FORBIDDEN_V6 = {
 }
 
 
-def refusal(address: str) -> str | None:
+def why_refused(address: str) -> str | None:
     """Why this address must not be connected to; None when it is a public one. What cannot be
     read is refused."""
     try:
@@ -58,10 +58,10 @@ def refusal(address: str) -> str | None:
         return "not an address"
     if isinstance(known, IPv4Address):
         return next((why for network, why in FORBIDDEN_V4.items() if known in network), None)
-    return _refusal_v6(known)
+    return _why_v6_refused(known)
 
 
-def _refusal_v6(address: IPv6Address) -> str | None:
+def _why_v6_refused(address: IPv6Address) -> str | None:
     if address not in GLOBAL_V6 or address.scope_id is not None:
         return "not global unicast"
     if (int(address) >> 32) & 0xFDFF_FFFF == 0x0000_5EFE:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, cast
 
-from functions.download.addresses import refusal
+from functions.download.addresses import why_refused
 from functions.download.chunks import Chunks
 from functions.download.errors import (
     DeadlinePassed,
@@ -121,7 +121,7 @@ def _connect(target: Target, patience: Patience) -> socket.socket:
     answers = _resolve(target, patience)
     if not target.is_trusted:
         for *_, address in answers:
-            if why := refusal(str(address[0])):
+            if why := why_refused(str(address[0])):
                 raise ForbiddenAddress(f"{target.host} is {address[0]}: {why}")
     failed: OSError | None = None
     for resolved in answers[:4]:

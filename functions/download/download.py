@@ -69,7 +69,7 @@ def read(
         return bytes(content)
 
 
-class Part(TypedDict, total=False):
+class Range(TypedDict, total=False):
     """From where and (exclusively) up to where; `validator` is the ETag that must still stand."""
 
     range_from: int
@@ -83,7 +83,7 @@ def open_url(
     max_bytes: int,
     deadline_seconds: float,
     trusted_host: str | None = None,
-    **part: Unpack[Part],
+    **part: Unpack[Range],
 ) -> Download:
     """Open a URL that a stranger chose. Raises a FetchError, as does every later read.
 

@@ -11,26 +11,23 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NotRequired, TypedDict, Unpack
-from urllib.parse import quote, urlencode
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.download import download
 from functions.download.connection import LEAST_BYTES_PER_SECOND
-from functions.download.download import Changed, DeadlinePassed, Download, Part, SourceUnreachable
+from functions.download.download import Changed, DeadlinePassed, Download, Range, SourceUnreachable
 from functions.tasks import queries
 from functions.tasks.task import ArchivedVideo, Next, Task
 from functions.videos import bucket, manifest, mp4, multipart, paths
 from functions.videos.bucket import (
     AlreadyThere,
     ArchiveUnavailable,
-    ObjectHeaders,
     Send,
     StoredObject,
 )
@@ -49,8 +46,6 @@ MOST_LOOKS = 50
 # the voice is not this task's video.
 _SHORTEST, _LONGEST, _SLACK_SECONDS = 0.5, 2.0, 10.0
 _NOTABLE = 0.1  # of the voice: what differs by more is archived with a warning
-_TAG_CHARACTERS = 256  # of S3
-_NO_TAG = re.compile(r"[^\w +\-=.:/@]", re.ASCII)
 
 logger = Logger()
 
@@ -97,7 +92,9 @@ def handler(event: ArchiveInput, context: LambdaContext) -> ArchiveOutput:
 def _manifest_of(path: ArchivePaths) -> ArchivedVideo | None:
     try:
         return manifest.read(path)
-    except manifest.Damaged as error:  # the video is proved anew; `verify` reports the manifest
+    except (
+        manifest.ManifestDamaged
+    ) as error:  # the video is proved anew; `verify` reports the manifest
         logger.error("the manifest is damaged", key=path.manifest_key, reason=str(error))
         return None
 
@@ -162,7 +159,7 @@ def _relay(task: Task, path: ArchivePaths, ends_at: float) -> Brought:
                     raise
                 logger.info("going on in parts", task_id=task.task_id, reason=str(reason))
     found = multipart.find(path)
-    upload = found or multipart.start(path, **_object_headers(task))
+    upload = found or multipart.start(path, **manifest.object_headers(task))
     if found is None and time.monotonic() >= ends_at:
         raise HandOver(
             "too slow for one request"
@@ -206,7 +203,7 @@ def _in_one(task: Task, path: ArchivePaths, video: Download, ends_at: float) -> 
         )  # S3 has not had the last word yet: what is no video never becomes visible
         return digest.digest()
 
-    bucket.put_stream(path, length, pour, **_object_headers(task))
+    bucket.put_stream(path, length, pour, **manifest.object_headers(task))
     sha256 = digest.digest()
     return Brought(sha256, _prove(walk, task), base64.b64encode(sha256).decode())
 
@@ -216,7 +213,7 @@ def _in_parts(task: Task, upload: Upload, ends_at: float) -> Brought:
     is_anew = rest is None and bool(upload.parts)
     if is_anew:
         upload.abort()
-        upload = multipart.start(upload.path, **_object_headers(task))
+        upload = multipart.start(upload.path, **manifest.object_headers(task))
     before, offset = len(upload.parts), upload.total_bytes
     walk, digest = mp4.Walk(), hashlib.sha256()
     with rest or _open(task, ends_at) as video:
@@ -322,7 +319,7 @@ def _duration_warning(seconds: float, task: Task) -> str:
     return f"the video lasts {seconds:.1f} s, {percent} % {change} than its voice of {voice:.1f} s"
 
 
-def _open(task: Task, ends_at: float, **part: Unpack[Part]) -> Download:
+def _open(task: Task, ends_at: float, **part: Unpack[Range]) -> Download:
     return download.open_url(
         task.video_url,
         max_bytes=MOST_BYTES,
@@ -330,28 +327,3 @@ def _open(task: Task, ends_at: float, **part: Unpack[Part]) -> Download:
         trusted_host=task.trusted_host,
         **part,
     )
-
-
-def _object_headers(task: Task) -> ObjectHeaders:
-    """Metadata and tags of the object itself, for a reader without its manifest."""
-    source = str((task.audio or task.portrait).get("key", ""))
-    metadata = {
-        "task-id": task.task_id,
-        "provider": task.provider,
-        "model": task.model,
-        "job-id": task.job_id,
-        # percent-encoded: a header holds ASCII, a key any script
-        "source-key": quote(source, safe="/"),
-        **manifest.AI_MARKS,
-    }
-    tags = {"provider": task.provider, "model": task.model, "source": source}
-    ascii_only = {name: text.encode("ascii", "replace").decode() for name, text in metadata.items()}
-    return {
-        "ContentType": "video/mp4",
-        "Metadata": ascii_only,
-        "Tagging": urlencode({**_tags(tags), "ai_generated": "true"}),
-    }
-
-
-def _tags(facts: dict[str, str]) -> dict[str, str]:
-    return {name: _NO_TAG.sub("_", text)[:_TAG_CHARACTERS] for name, text in facts.items() if text}

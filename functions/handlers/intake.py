@@ -170,7 +170,7 @@ def _task(drop: Drop) -> Task | None:
     """The task that these files make; None if they make none (a settings file that carries no text
     to speak)."""
     task = _of_files(drop)
-    spoken = drops.kind_of(drop.voice.key) is drops.Kind.SETTINGS
+    spoken = drops.kind_of(drop.voice.key) is drops.Role.SETTINGS
     try:
         composed = _request(drop, spoken)
     except request.Refused as refused:

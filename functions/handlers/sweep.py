@@ -204,7 +204,7 @@ def _look_into(version: ObjectVersionTypeDef, missing: list[str], waiting: list[
     that may lie here?"""
     key, age = str(version["Key"]), now() - version["LastModified"]
     kind = drops.kind_of(key)
-    if not version["IsLatest"] or kind not in {drops.Kind.VOICE, drops.Kind.SETTINGS}:
+    if not version["IsLatest"] or kind not in {drops.Role.VOICE, drops.Role.SETTINGS}:
         return
     if age < timedelta(seconds=_SETTLED_SECONDS):
         return
@@ -216,7 +216,7 @@ def _look_into(version: ObjectVersionTypeDef, missing: list[str], waiting: list[
     if task is not None:
         if task.status is Status.WAITING:
             waiting.append(key)
-    elif kind is drops.Kind.VOICE:
+    elif kind is drops.Role.VOICE:
         missing.append(key)
     elif age < timedelta(seconds=_SPOKEN_SECONDS) and drops.split(key)[1] not in {
         "settings",

@@ -37,7 +37,7 @@ _VOICES = frozenset(
 _PORTRAITS = frozenset({"jpg", "jpeg", "png", "webp", "gif", "bmp", "heic", "avif", "tif", "tiff"})
 
 
-class Kind(StrEnum):
+class Role(StrEnum):
     """What a file is by its name."""
 
     VOICE = "voice"
@@ -104,15 +104,15 @@ def split(key: str) -> tuple[str, str, str]:
     return folder + slash, stem if dot else name, extension.lower() if dot else ""
 
 
-def kind_of(key: str) -> Kind:
+def kind_of(key: str) -> Role:
     _, stem, extension = split(key)
     if key.startswith(OURS) or not stem or key.endswith(".error.json"):
-        return Kind.OTHER
+        return Role.OTHER
     if extension in _VOICES:
-        return Kind.VOICE
+        return Role.VOICE
     if extension in _PORTRAITS:
-        return Kind.PORTRAIT
-    return {"txt": Kind.PROMPT, "json": Kind.SETTINGS}.get(extension, Kind.OTHER)
+        return Role.PORTRAIT
+    return {"txt": Role.PROMPT, "json": Role.SETTINGS}.get(extension, Role.OTHER)
 
 
 def is_picture(key: str) -> bool:
@@ -122,7 +122,7 @@ def is_picture(key: str) -> bool:
 
 def is_lone_portrait(key: str) -> bool:
     """Is this the portrait of one voice, and not that of a folder?"""
-    return kind_of(key) is Kind.PORTRAIT and split(key)[1] != "portrait"
+    return kind_of(key) is Role.PORTRAIT and split(key)[1] != "portrait"
 
 
 def task_id_of(bucket: str, key: str, version_id: str) -> str:
@@ -138,11 +138,11 @@ def gather(bucket: str, voice_key: str) -> Drop | None:
     folder, stem, _ = split(voice_key)
     beside = [item for item in _with_stem(bucket, folder, stem) if item["Key"] != voice_key]
     of_folder = _with_stem(bucket, folder, "portrait")
-    own = [item for item in beside if kind_of(item["Key"]) is Kind.PORTRAIT]
-    shared = [item for item in of_folder if kind_of(item["Key"]) is Kind.PORTRAIT]
+    own = [item for item in beside if kind_of(item["Key"]) is Role.PORTRAIT]
+    shared = [item for item in of_folder if kind_of(item["Key"]) is Role.PORTRAIT]
     portrait = _newest(own) or _newest(shared)
-    prompt = _newest([item for item in beside if kind_of(item["Key"]) is Kind.PROMPT])
-    own_settings = _newest([item for item in beside if kind_of(item["Key"]) is Kind.SETTINGS])
+    prompt = _newest([item for item in beside if kind_of(item["Key"]) is Role.PROMPT])
+    own_settings = _newest([item for item in beside if kind_of(item["Key"]) is Role.SETTINGS])
     settings = [head(bucket, f"{folder}settings.json"), _file(bucket, own_settings)]
     return Drop(
         voice=voice,
@@ -158,19 +158,19 @@ def voices_for(bucket: str, key: str) -> Iterator[str]:
     files the folder's."""
     kind = kind_of(key)
     folder, stem, _ = split(key)
-    if kind is Kind.VOICE:
+    if kind is Role.VOICE:
         yield key
-    elif kind is not Kind.OTHER:
+    elif kind is not Role.OTHER:
         found = [
             item["Key"]
             for item in _with_stem(bucket, folder, stem)
-            if kind_of(item["Key"]) is Kind.VOICE
+            if kind_of(item["Key"]) is Role.VOICE
         ]
         yield from found
-        if kind is not Kind.PROMPT and not found:
+        if kind is not Role.PROMPT and not found:
             yield from _spoken(bucket, folder, stem)
-    if (kind is Kind.PORTRAIT and stem == "portrait") or (
-        kind is Kind.SETTINGS and stem == "settings"
+    if (kind is Role.PORTRAIT and stem == "portrait") or (
+        kind is Role.SETTINGS and stem == "settings"
     ):
         yield from _voices_in(bucket, folder, but=stem)
 
@@ -182,7 +182,7 @@ def _spoken(bucket: str, folder: str, stem: str) -> Iterator[str]:
         yield from (
             item["Key"]
             for item in _with_stem(bucket, folder, stem)
-            if kind_of(item["Key"]) is Kind.SETTINGS
+            if kind_of(item["Key"]) is Role.SETTINGS
         )
 
 
@@ -195,7 +195,7 @@ def _voices_in(bucket: str, folder: str, but: str) -> Iterator[str]:
     for page in pages:
         for item in page.get("Contents", []):
             key = item["Key"]
-            if kind_of(key) in {Kind.VOICE, Kind.SETTINGS} and split(key)[1] not in {
+            if kind_of(key) in {Role.VOICE, Role.SETTINGS} and split(key)[1] not in {
                 "settings",
                 but,
             }:

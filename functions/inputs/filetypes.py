@@ -86,7 +86,7 @@ def kind(head: bytes) -> Kind:
     return next((kind for pattern, kind in KINDS if pattern.match(head)), UNKNOWN)
 
 
-def quote(head: bytes) -> str:
+def excerpt(head: bytes) -> str:
     """The first bytes as a person may see them: a few words of text, or hexadecimal."""
     text = re.match(rb"[ -~]*", head.removeprefix(b"\xef\xbb\xbf").lstrip())
     if text and len(text[0]) >= 4:

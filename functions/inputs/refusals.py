@@ -75,7 +75,7 @@ def not_a_sound(source: Source, kind: filetypes.Kind) -> str:
 def _seems(source: Source, kind: filetypes.Kind) -> str:
     if kind.family not in ("other", "unknown"):
         return f"it is {kind.words}"
-    quoted = filetypes.quote(source.read(0, 64))
+    quoted = filetypes.excerpt(source.read(0, 64))
     return (
         f"it begins with {quoted}, "
         + ("which is " if kind is filetypes.UNKNOWN else "it looks like ")

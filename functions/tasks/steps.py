@@ -35,7 +35,7 @@ from functions.tasks.task import (
     Task,
     TaskError,
     key_of,
-    listed,
+    list_attributes,
 )
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
@@ -123,7 +123,7 @@ def open_task(task: Task, *, why: str = "") -> Task:
         "booked": [], "step": table.nonce(), "version": 1,
     }  # fmt: skip
     item |= placed(task.task_id, task.status, due_at)
-    item |= listed(task.task_id)
+    item |= list_attributes(task.task_id)
     # Counters that are conditions by being absent start absent.
     absent = {"hints_dropped", "resends", "archive_verdicts"}
     table.put_new(

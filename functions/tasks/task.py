@@ -315,7 +315,7 @@ def list_shard(shard: int) -> str:
     return f"tasks#{shard}"
 
 
-def listed(task_id: str) -> dict[str, str]:
+def list_attributes(task_id: str) -> dict[str, str]:
     """The attributes by which the indexes of all tasks and of ids find a task."""
     shard = zlib.crc32(task_id.encode()) % SHARDS
     return {"id_shard": id_shard(task_id), "list_shard": list_shard(shard)}

@@ -119,7 +119,7 @@ def get_small(bucket: str, key: str) -> bytes | None:
         with refusals():
             return aws("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
     except ArchiveUnavailable as error:
-        if code_of(error) in _MISSING:
+        if s3_code_of(error) in _MISSING:
             return None
         raise
 
@@ -129,7 +129,7 @@ def find(path: ArchivePaths) -> StoredObject | None:
     try:
         return look(path)
     except ArchiveUnavailable as error:
-        if code_of(error) in _MISSING:
+        if s3_code_of(error) in _MISSING:
             return None
         raise
 
@@ -170,7 +170,7 @@ def refusals() -> Iterator[None]:
         raise ArchiveUnavailable(f"S3 could not be reached: {error}") from error
 
 
-def code_of(error: Exception) -> str:
+def s3_code_of(error: Exception) -> str:
     cause = error.__cause__
     return str(cause.response["Error"]["Code"]) if isinstance(cause, ClientError) else ""
 

@@ -17,8 +17,8 @@ from functions.videos.bucket import (
     AlreadyThere,
     ArchiveUnavailable,
     ObjectHeaders,
-    code_of,
     refusals,
+    s3_code_of,
 )
 from functions.videos.paths import ArchivePaths
 
@@ -94,7 +94,7 @@ class Upload:
             with refusals():
                 aws("s3").abort_multipart_upload(**self._names())
         except ArchiveUnavailable as error:
-            if code_of(error) != "NoSuchUpload":
+            if s3_code_of(error) != "NoSuchUpload":
                 raise
 
     def _names(self) -> _UploadNames:

@@ -8,7 +8,7 @@ import itertools
 import pytest
 
 from functions.download import download
-from functions.download.addresses import refusal
+from functions.download.addresses import why_refused
 from tests.archive.asking import get, give, refused, send_on
 from tests.archive.internet import Internet, Visit
 
@@ -80,9 +80,9 @@ def test_what_is_not_public_is_never_connected_to(internet: Internet, address: s
 
 
 def test_an_address_that_cannot_be_read_is_refused() -> None:
-    assert refusal("fe80::1%eth0")
-    assert refusal("2600:1f18::1%eth0")
-    assert refusal("the moon")
+    assert why_refused("fe80::1%eth0")
+    assert why_refused("2600:1f18::1%eth0")
+    assert why_refused("the moon")
 
 
 @pytest.mark.parametrize(
