@@ -12,6 +12,7 @@ Input: {"task_id", "attempt", "polls": {"first", "steady", "slow", "slow_after"}
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from aws_cdk import ArnFormat, Aws, RemovalPolicy, Stack
@@ -197,6 +198,33 @@ class Workflow(Construct):
     ) -> None:
         super().__init__(scope, name)
         steps = {"Watch": watch, "Archive": archive, "Settle": settle}
+        machine = sfn.StateMachine(
+            self,
+            "Machine",
+            definition_body=sfn.DefinitionBody.from_string(json.dumps(definition())),
+            definition_substitutions={
+                "Partition": Aws.PARTITION,
+                **{step: function.function_arn for step, function in steps.items()},
+            },
+            role=self._role(steps),
+            tracing_enabled=True,
+            # Execution data would put task tokens into the log.
+            logs=sfn.LogOptions(
+                destination=self._logs(context),
+                level=sfn.LogLevel.ERROR,
+                include_execution_data=False,
+            ),
+        )
+        self.machine = machine
+        self.machine_arn = machine.state_machine_arn
+        self.execution_arns = Stack.of(self).format_arn(
+            service="states",
+            resource="execution",
+            resource_name=f"{machine.state_machine_name}:*",
+            arn_format=ArnFormat.COLON_RESOURCE_NAME,
+        )
+
+    def _role(self, steps: Mapping[str, Function]) -> iam.Role:
         role = iam.Role(
             self,
             "Role",
@@ -211,7 +239,10 @@ class Workflow(Construct):
                 resources=[function.function_arn for function in steps.values()],
             )
         )
-        log_group = logs.LogGroup(
+        return role
+
+    def _logs(self, context: Context) -> logs.LogGroup:
+        return logs.LogGroup(
             self,
             "Logs",
             # Delivery to a name of this prefix needs no room in the account's log policy:
@@ -219,29 +250,6 @@ class Workflow(Construct):
             log_group_name=f"/aws/vendedlogs/{context.stack_name}/workflow",
             retention=log_retention(context.log_days),
             removal_policy=RemovalPolicy.DESTROY,
-        )
-        machine = sfn.StateMachine(
-            self,
-            "Machine",
-            definition_body=sfn.DefinitionBody.from_string(json.dumps(definition())),
-            definition_substitutions={
-                "Partition": Aws.PARTITION,
-                **{step: function.function_arn for step, function in steps.items()},
-            },
-            role=role,
-            tracing_enabled=True,
-            # Execution data would put task tokens into the log.
-            logs=sfn.LogOptions(
-                destination=log_group, level=sfn.LogLevel.ERROR, include_execution_data=False
-            ),
-        )
-        self.machine = machine
-        self.machine_arn = machine.state_machine_arn
-        self.execution_arns = Stack.of(self).format_arn(
-            service="states",
-            resource="execution",
-            resource_name=f"{machine.state_machine_name}:*",
-            arn_format=ArnFormat.COLON_RESOURCE_NAME,
         )
 
     def may_be_answered_by(self, *functions: Function) -> None:

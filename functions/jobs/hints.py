@@ -66,7 +66,7 @@ def _fetch_hint(task: Task, client: base.Provider, hint: str) -> Job | str | Non
         return None
     if client.proves_by_callback_url and job.callback_url is None and options().callbacks:
         return None  # the record says neither that it is ours nor that it is not
-    if client.finds_by_task_id and not job.external_id:
+    if isinstance(client, base.FindsJobs) and not job.external_id:
         return None
     return job
 
@@ -76,7 +76,7 @@ def _is_ours(task: Task, client: base.Provider, job: Job) -> bool:
     callback URL?"""
     if client.proves_by_callback_url:
         return links.is_callback_url_of(job.callback_url, task.provider, task.task_id, task.attempt)
-    if client.finds_by_task_id:
+    if isinstance(client, base.FindsJobs):
         return job.external_id == task.external_id
     # No proof at the provider: the callback itself, whose address only this attempt was given, and
     # an id if it kept one.

@@ -29,7 +29,7 @@ _RESEND_GRACE_SECONDS = 600  # a request may arrive long after we gave up on its
 def reconcile(task: Task, client: base.Provider) -> Look:
     """A submit whose answer was lost. Find the job by proof, or wait; never send from here."""
     has_ended = task.status in {Status.FAILED, Status.CANCELLED}
-    if has_ended and not task.job_hints and not client.finds_by_task_id:
+    if has_ended and not task.job_hints and not isinstance(client, base.FindsJobs):
         return Look(Next.DONE)
     if task.status is Status.READY and not task.has_open_callbacks:
         return Look(Next.WATCH)
@@ -65,7 +65,7 @@ def _never_sent(task: Task) -> Look:
 def _find(task: Task, client: base.Provider) -> Hints:
     """The job by our own id, and what became of the hints."""
     named = hints.look_into(task, client)
-    if not client.finds_by_task_id:
+    if not isinstance(client, base.FindsJobs):
         return named
     try:
         found = client.find(task.external_id)
@@ -98,7 +98,7 @@ def _is_explained(task: Task, found: Hints) -> bool:
     """Is there a definite answer to callbacks that named no job? Only where our own id finds it."""
     if found.refuted or task.job_hints:
         return True
-    return not task.has_open_callbacks or providers.get(task.provider).finds_by_task_id
+    return not task.has_open_callbacks or issubclass(providers.get(task.provider), base.FindsJobs)
 
 
 def _may_resend(task: Task) -> bool:
@@ -106,7 +106,7 @@ def _may_resend(task: Task) -> bool:
     same account, and never after a genuine callback."""
     return (
         options().resend_same_id
-        and providers.get(task.provider).finds_by_task_id
+        and issubclass(providers.get(task.provider), base.FindsJobs)
         and not task.callbacks_received
         and task.resends < claims.MOST_RESENDS
         and holds.is_same_account(task)
@@ -118,7 +118,7 @@ def _may_resend(task: Task) -> bool:
 
 def _is_in_no_list(task: Task, client: base.Provider) -> bool:
     """Is no job with our id on any page of the provider's list, back to the first POST?"""
-    if not client.lists_jobs:
+    if not isinstance(client, base.ListsJobs):
         return False
     since = instant(task.first_sent_at or task.sent_at) - timedelta(minutes=10)
     try:

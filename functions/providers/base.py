@@ -57,12 +57,14 @@ __all__ = [
     "Ambiguous",
     "Answer",
     "Delivery",
+    "FindsJobs",
     "Hint",
     "Job",
     "JobNotFound",
     "JobStatus",
     "JsonObject",
     "Limits",
+    "ListsJobs",
     "Media",
     "Model",
     "NotSent",
@@ -117,7 +119,6 @@ class Provider(ABC):
     default_model: ClassVar[str]
     rate_limit: ClassVar[RateLimit]
     retention_days: ClassVar[int]
-    finds_by_task_id: ClassVar[bool] = False
     proves_by_callback_url: ClassVar[bool] = False
     signs_callbacks: ClassVar[bool] = False
     tells_balance: ClassVar[bool] = False
@@ -128,7 +129,6 @@ class Provider(ABC):
     hidden_seconds: ClassVar[int] = 120
     # Whether a job that failed is charged, by the provider's documentation; None: it does not say.
     charges_failed_jobs: ClassVar[bool | None] = None
-    lists_jobs: ClassVar[bool] = False
     # What asks for the video with the provider's visible mark beside the one without.
     watermark_settings: ClassVar[JsonObject] = {}
 
@@ -158,24 +158,7 @@ class Provider(ABC):
         """A free call that passes when the account may work again; raises AccountRejected or
         Unavailable."""
 
-    # What some can do besides.
-
-    def find(self, external_id: str) -> Job:
-        """The job that carries our own id; only where `finds_by_task_id`. Raises JobNotFound when
-        there is none."""
-        raise NotImplementedError
-
-    def list_jobs(self, since: datetime) -> list[Job]:
-        """Every job of the account that may have been created since; only where `lists_jobs`.
-        Raises Unavailable where the list cannot be read back to that time."""
-        raise NotImplementedError
-
-    def find_in_list(self, external_id: str, since: datetime) -> Job:
-        """The job in that list that carries our own id; raises JobNotFound when there is none."""
-        for job in self.list_jobs(since):
-            if job.external_id == external_id:
-                return job
-        raise JobNotFound(f"{self.name} lists no job with our id {external_id}")
+    # What some do besides. FindsJobs and ListsJobs below are powers that a provider has or has not.
 
     def prepare(self, request: Request) -> Request:
         """All that is free and comes before the paid POST, such as uploads: afterwards `submit` is
@@ -302,3 +285,29 @@ class Provider(ABC):
         if status in NEVER_REACHED:
             return NotSent, f"Cloudflare could not reach {self.name}; it will be sent again"
         return Ambiguous, f"a job may have been made: look into the account at {self.name}"
+
+
+class FindsJobs(ABC):
+    """A provider that keeps our own id with a job, and finds the job by it."""
+
+    @abstractmethod
+    def find(self, external_id: str) -> Job:
+        """The job that carries our own id. Raises JobNotFound when there is none."""
+
+
+class ListsJobs(ABC):
+    """A provider that lists the account's jobs."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def list_jobs(self, since: datetime) -> list[Job]:
+        """Every job of the account that may have been created since. Raises Unavailable where the
+        list cannot be read back to that time."""
+
+    def find_in_list(self, external_id: str, since: datetime) -> Job:
+        """The job in that list that carries our own id; raises JobNotFound when there is none."""
+        for job in self.list_jobs(since):
+            if job.external_id == external_id:
+                return job
+        raise JobNotFound(f"{self.name} lists no job with our id {external_id}")

@@ -69,15 +69,13 @@ AVATAR = Model(
 )
 
 
-class Kling(KlingDialect):
+class Kling(KlingDialect, base.FindsJobs, base.ListsJobs):
     name: ClassVar[str] = "kling"
     host: ClassVar[str] = HOSTS["singapore"]
     models: ClassVar[Mapping[str, Model]] = {AVATAR.id: AVATAR}
     # 5 is the smallest pack's; no rate is documented
     rate_limit: ClassVar[RateLimit] = RateLimit(submits=10, seconds=10, running=5)
     retention_days: ClassVar[int] = 30
-    finds_by_task_id: ClassVar[bool] = True
-    lists_jobs: ClassVar[bool] = True
     signs_callbacks: ClassVar[bool] = True
     speaks_text: ClassVar[bool] = True
     watermark_settings: ClassVar[JsonObject] = {"watermark_info": {"enabled": True}}

@@ -122,9 +122,15 @@ def test_a_region_that_is_not_there_blames_the_secret() -> None:
     assert not wire.requests
 
 
+def official(wire: Wire) -> kling.Kling:
+    found = client("kling", wire)
+    assert isinstance(found, kling.Kling)
+    return found
+
+
 def test_a_lost_job_is_found_by_our_own_id() -> None:
     wire = Wire(answer(200, {"code": 0, "data": record(JOB, OURS)}))
-    job = client("kling", wire).find(OURS)
+    job = official(wire).find(OURS)
     assert (job.job_id, job.external_id) == (JOB, OURS)
     assert wire.requests[0].url.path == f"/v1/videos/avatar/image2video/{OURS}"
 
@@ -132,13 +138,13 @@ def test_a_lost_job_is_found_by_our_own_id() -> None:
 def test_a_lost_job_is_found_in_the_list_where_our_id_is_no_path() -> None:
     listed = answer(200, {"code": 0, "data": [record("1", "another"), record(JOB, OURS)]})
     wire = Wire(NO_SUCH, listed)
-    assert client("kling", wire).find(OURS).job_id == JOB
+    assert official(wire).find(OURS).job_id == JOB
     assert dict(wire.requests[1].url.params) == {"pageNum": "1", "pageSize": "500"}
 
 
 def test_a_job_that_never_was_is_not_found() -> None:
     with pytest.raises(base.JobNotFound):
-        client("kling", Wire(NO_SUCH, answer(200, {"code": 0, "data": []}))).find(OURS)
+        official(Wire(NO_SUCH, answer(200, {"code": 0, "data": []}))).find(OURS)
 
 
 @pytest.mark.parametrize(
@@ -151,14 +157,12 @@ def test_a_job_that_never_was_is_not_found() -> None:
 )
 def test_a_list_that_was_not_given_proves_nothing(listed: httpx.Response) -> None:
     with pytest.raises(base.Unavailable):
-        client("kling", Wire(NO_SUCH, listed)).find(OURS)
+        official(Wire(NO_SUCH, listed)).find(OURS)
 
 
 def test_a_foreign_job_under_our_id_is_not_ours() -> None:
     with pytest.raises(base.Unavailable, match="another job"):
-        client("kling", Wire(answer(200, {"code": 0, "data": record("9", "someone-else")}))).find(
-            OURS
-        )
+        official(Wire(answer(200, {"code": 0, "data": record("9", "another")}))).find(OURS)
 
 
 def test_a_text_is_spoken_first_and_its_audio_id_sent() -> None:
@@ -298,29 +302,29 @@ SINCE = datetime.fromtimestamp(100, UTC)
 
 def test_the_list_is_read_back_to_a_time_page_by_page() -> None:
     wire = Wire(page(300, 250), page(200, 120), page(90, 80), page(70))
-    jobs = client("kling", wire).list_jobs(SINCE)
+    jobs = official(wire).list_jobs(SINCE)
     assert [job.job_id for job in jobs] == ["j300", "j250", "j200", "j120"]
     assert [one.url.params["pageNum"] for one in wire.requests] == ["1", "2", "3"]
 
 
 def test_a_list_in_another_order_is_read_to_its_end() -> None:
     wire = Wire(page(80, 90), page(70, 300), page(110), page())
-    jobs = client("kling", wire).list_jobs(SINCE)
+    jobs = official(wire).list_jobs(SINCE)
     assert {job.job_id for job in jobs} == {"j300", "j110"}
     assert len(wire.requests) == 4
 
 
 def test_a_list_without_end_proves_nothing() -> None:
     with pytest.raises(base.Unavailable):
-        client("kling", Wire(page(300))).list_jobs(SINCE)
+        official(Wire(page(300))).list_jobs(SINCE)
 
 
 def test_a_lost_job_is_found_on_a_later_page_of_the_list() -> None:
     ours = answer(200, {"code": 0, "data": [{**record(JOB, OURS), "created_at": 150_000}]})
     wire = Wire(page(300), ours, page(90))
-    assert client("kling", wire).find_in_list(OURS, SINCE).job_id == JOB
+    assert official(wire).find_in_list(OURS, SINCE).job_id == JOB
     with pytest.raises(base.JobNotFound):
-        client("kling", Wire(page(300), page(90))).find_in_list(OURS, SINCE)
+        official(Wire(page(300), page(90))).find_in_list(OURS, SINCE)
 
 
 def costs(*packs: dict[str, object], **inner: object) -> httpx.Response:
