@@ -40,11 +40,6 @@ EMITTED = {
         "a second job for one attempt",
         "Compare the two jobs at the provider; ask for the money back.",
     ),
-    "ChargeDiffers": (
-        "a charge is not what was quoted",
-        "More than a tenth away. Compare the provider's price list with ours; the budgets count "
-        "what was charged.",
-    ),
     "CallbackForPastAttempt": (
         "a callback for an attempt that was given up",
         "Perhaps a second charge. Explain the task and compare its jobs at the provider.",
@@ -312,7 +307,9 @@ class Operations(Construct):
         board.add_widgets(
             self._counts("Tasks", "TaskOpened", "Accepted", "Completed", "TaskFailed"),
             self._counts("For a decision", "TaskHeld", "Ambiguous", "PossibleSecondCharge"),
-            self._counts("Providers", "AccountRejected", "UnknownWord", "CallbackRefused"),
+            self._counts(
+                "Providers", "AccountRejected", "UnknownWord", "CallbackRefused", "ChargeDiffers"
+            ),
         )
         board.add_widgets(
             _graph("From drop to video, seconds", self._emitted("SecondsToVideo", "AVG")),
