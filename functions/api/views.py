@@ -155,9 +155,6 @@ def _lookup(task: Task) -> LookupView | None:
     return {"job_id": named["job_id"], "at": named["at"], "refusal": named.get("refusal")}
 
 
-def _usd(amount: Any) -> float | None:
-
-
 def _usd(amount: Decimal | int | None) -> float | None:
     return None if amount is None else float(amount)
 

@@ -66,7 +66,7 @@ def note_others(task: Task, client: base.Provider, others: Iterable[Job]) -> Non
 def _is_another_name(task: Task, client: base.Provider, other: Job) -> bool:
     """Does a gateway pass on the callbacks of the vendor behind it, who has ids of his own? Then
     the id that a callback names is no second job, unless it was made at another time."""
-    if client.finds_by_task_id or client.proves_by_callback_url:
+    if isinstance(client, base.FindsJobs) or client.proves_by_callback_url:
         return False
     made_at = client.fetch(task.job_id).created_at
     if made_at and other.created_at:
