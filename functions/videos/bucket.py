@@ -21,6 +21,7 @@ from typing import IO, TYPE_CHECKING, Any, TypedDict, Unpack, cast
 from urllib.parse import urlsplit
 
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.httpsession import get_cert_path
 
@@ -28,7 +29,6 @@ from functions.settings import aws, ca_bundle
 from functions.videos.paths import ArchivePaths
 
 if TYPE_CHECKING:
-    from botocore.compat import HTTPHeaders
     from types_boto3_s3.type_defs import GetObjectRequestTypeDef
 
 # The answer to a PUT comes when S3 has stored it all.
@@ -264,7 +264,7 @@ def _answer(connection: http.client.HTTPConnection, url: str) -> AWSResponse:
     return AWSResponse(
         url,
         response.status,
-        cast("HTTPHeaders", dict(response.headers)),
+        cast(HTTPHeaders, dict(response.headers)),
         _Raw(response.read(_MOST_ANSWER_BYTES)),
     )
 
