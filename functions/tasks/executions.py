@@ -59,7 +59,7 @@ def see_that_it_runs(task: Task) -> str:
 
 
 def resume(task: Task) -> None:
-    """See that somebody watches it, now: the execution that waits, or another."""
+    """See that it is watched now: by the execution that waits, or by another."""
     if not (task.task_token and wake(task.task_token, Next.WATCH)):
         see_that_it_runs(task)
 

@@ -162,7 +162,8 @@ def test_nothing_that_is_read_has_a_retired_word() -> None:
 
 
 def test_no_process_is_spoken_of_as_a_person() -> None:
-    assert [line for path in [*sources(), *documents()] for line in persons(path)] == []
+    shown = [path for path in sources() if "tests" not in path.parts]
+    assert [line for path in [*shown, *documents()] for line in persons(path)] == []
 
 
 @pytest.mark.parametrize(
