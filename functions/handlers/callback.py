@@ -98,9 +98,15 @@ def _signed(provider: str, headers: Mapping[str, str], body: bytes) -> bool:
     """The provider's own signature, where a webhook key of it is configured; without one our MAC
     alone must do."""
     configured = secrets.callback_keys().get(provider) or ()
-    signing = (configured,) if isinstance(configured, str) else tuple(configured)
+    found = (configured,) if isinstance(configured, str) else tuple(configured)
+    signing = tuple(key.strip() for key in found)
     if not signing:
         return True
+    if not all(map(providers.get(provider).is_webhook_key, signing)):
+        logger.error(
+            f"a webhook key of {provider} in the callback secret cannot sign: write it as "
+            f"{provider} shows it; until then its callbacks are refused, and tasks go on by polling"
+        )
     lowered = {name.lower(): value for name, value in headers.items()}
     return providers.get(provider).callback_is_genuine(lowered, body, signing, time.time())
 

@@ -4,7 +4,6 @@ https://www.standardwebhooks.com"""
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import re
@@ -20,13 +19,19 @@ def is_fresh(stamp: str, now: float) -> bool:
     return bool(re.fullmatch("[0-9]{10}", stamp)) and abs(now - int(stamp)) <= SKEW_SECONDS
 
 
-def standard_signature(secret: str, message_id: str, stamp: str, body: bytes) -> bytes:
-    """`v1,<base64>` over id, time and raw body; empty where the secret is no `whsec_` followed by
-    base64."""
+def standard_key(secret: str) -> bytes:
+    """The key in `whsec_` and base64, also where it was pasted with a line end or lost its padding;
+    empty where it is none."""
+    text = secret.strip().removeprefix("whsec_").rstrip("=")
     try:
-        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
-    except (binascii.Error, ValueError):
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except ValueError:
         return b""
+
+
+def standard_signature(secret: str, message_id: str, stamp: str, body: bytes) -> bytes:
+    """`v1,<base64>` over id, time and raw body; empty where the secret is none."""
+    key = standard_key(secret)
     signed = f"{message_id}.{stamp}.".encode() + body
     return b"v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)) if key else b""
 

@@ -48,7 +48,7 @@ from functions.providers._values import (
     objects,
     opaque_id,
 )
-from functions.providers._webhooks import is_fresh, standard_is_genuine
+from functions.providers._webhooks import is_fresh, standard_is_genuine, standard_key
 
 __all__ = [
     "BY_LINK",
@@ -93,6 +93,7 @@ __all__ = [
     "redact",
     "retry_after",
     "standard_is_genuine",
+    "standard_key",
 ]
 
 # What a refusal means: the error to raise, and the advice that ends its message.
@@ -190,6 +191,11 @@ class Provider(ABC):
         """The provider's own signature, checked against each of `keys`; header names come in lower
         case."""
         return True
+
+    @classmethod
+    def is_webhook_key(cls, key: str) -> bool:
+        """Whether a callback could be signed with it at all."""
+        return bool(key)
 
     # What all share.
 

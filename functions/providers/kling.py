@@ -167,6 +167,10 @@ class Kling(KlingDialect, base.FindsJobs, base.ListsJobs):
             )
 
     @classmethod
+    def is_webhook_key(cls, key: str) -> bool:
+        return bool(base.standard_key(key))
+
+    @classmethod
     def callback_is_genuine(
         cls, headers: Mapping[str, str], body: bytes, keys: tuple[str, ...], now: float
     ) -> bool:
