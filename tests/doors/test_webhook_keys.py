@@ -41,7 +41,7 @@ def call_back(shop: Workshop, configured: object) -> int:
         "headers": headers,
         "body": BODY.decode(),
     }
-    return int(callback.handler(event, CONTEXT)["statusCode"])  # type: ignore[arg-type]
+    return int(callback.handler(event, CONTEXT)["statusCode"])
 
 
 @pytest.mark.parametrize(
