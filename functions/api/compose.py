@@ -41,7 +41,7 @@ def hash_of(body: NewTask) -> str:
 def new_task(body: NewTask, task_id: str) -> Task:
     """The task, checked at once when its media lie in the inbox; with URLs it waits until they are
     fetched. Raises Refused with every reason and the field of each."""
-    composed = request_of(body)
+    composed = composed_of(body)
     if lacking := consent.missing(composed.consent):
         raise request.Refused(*lacking)
     media = {"portrait": body.portrait} | ({"audio": body.audio} if body.audio else {})
@@ -73,7 +73,7 @@ def new_task(body: NewTask, task_id: str) -> Task:
 def quote(body: QuoteRequest) -> Quote:
     """Raises Refused for what would be refused, and Problem for URLs, which are fetched only for a
     task."""
-    composed = request_of(body)
+    composed = composed_of(body)
     media = {
         field: ref for field in ("portrait", "audio") if (ref := getattr(body, field)) is not None
     }
@@ -111,7 +111,7 @@ def _by_length(composed: TaskRequest, seconds: float) -> Quote:
     return Quote(composed.provider, cheapest, prices[cheapest], seconds)
 
 
-def request_of(body: NewTask | QuoteRequest) -> TaskRequest:
+def composed_of(body: NewTask | QuoteRequest) -> TaskRequest:
     for name in sorted(request.RESERVED & body.settings.keys()):
         message = f"{name} stands beside settings, not in it"
         raise request.Refused(Refusal("INVALID", f"settings.{name}", message))

@@ -77,7 +77,7 @@ class Patience:
             self.waited, self.received = 0.0, 0
 
 
-def ask(target: Target, headers: dict[str, str], patience: Patience) -> Opened:
+def open_target(target: Target, headers: dict[str, str], patience: Patience) -> Opened:
     connection = _connect(target, patience)
     try:
         host = f"[{target.host}]" if ":" in target.host else target.host

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TypedDict, Unpack
 from urllib.parse import quote, urljoin
 
-from functions.download.connection import Opened, Patience, ask
+from functions.download.connection import Opened, Patience, open_target
 from functions.download.errors import (
     Changed,
     DeadlinePassed,
@@ -24,7 +24,7 @@ from functions.download.errors import (
     SourceUnreachable,
     Unwelcome,
 )
-from functions.download.target import PLAIN, bare, check
+from functions.download.target import PLAIN, bare, target_of
 
 __all__ = [
     "Changed",
@@ -36,9 +36,9 @@ __all__ = [
     "SourceUnreachable",
     "Unwelcome",
     "bare",
-    "check",
     "open_url",
     "read",
+    "target_of",
 ]
 
 MOST_REDIRECTS = 3
@@ -224,10 +224,10 @@ def _follow(url: str, trusted_host: str, headers: dict[str, str], patience: Pati
     """GET, through at most three redirects, each checked as the first was; nothing but our own
     headers is sent."""
     for _ in range(MOST_REDIRECTS + 1):
-        target = check(url, trusted_host)
+        target = target_of(url, trusted_host)
         if not target.is_trusted:
             trusted_host = ""  # the exception for trusted hosts ends at the first redirect off them
-        opened = ask(target, headers, patience)
+        opened = open_target(target, headers, patience)
         if opened.status not in _REDIRECTS:
             return _accept(opened, url)
         location = opened.header("location").encode("latin-1", "replace")

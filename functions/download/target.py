@@ -30,7 +30,7 @@ class Target:
     is_trusted: bool
 
 
-def check(url: str, trusted_host: str) -> Target:
+def target_of(url: str, trusted_host: str) -> Target:
     if (
         len(url) > MOST_URL
         or "\\" in url

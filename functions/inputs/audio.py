@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from functions import movie
 from functions.inputs import filetypes, flac, frames, ogg
-from functions.inputs.refusals import NotMedia, check_size, damaged, not_a_sound
+from functions.inputs.refusals import NotMedia, check_any_size, damaged, not_a_sound
 from functions.inputs.source import Damaged, Source
 
 MOST_CHUNKS = 20_000  # of a WAV
@@ -41,7 +41,7 @@ class Audio:
 def inspect_audio(source: Source) -> Audio:
     """Raises NotMedia. Reads little of WAV and MP4, the end of a FLAC; all of MP3, AAC and Ogg, in
     flat memory."""
-    check_size(source, "audio", "AUDIO")
+    check_any_size(source, "audio", "AUDIO")
     kind = filetypes.kind(source.read(0, 64))
     try:
         content_type, seconds = _measure(source, kind)

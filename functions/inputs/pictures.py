@@ -11,7 +11,7 @@ import zlib
 from dataclasses import dataclass
 
 from functions.inputs import filetypes
-from functions.inputs.refusals import NotMedia, check_size, damaged, not_a_picture
+from functions.inputs.refusals import NotMedia, check_any_size, damaged, not_a_picture
 from functions.inputs.source import Damaged, Source
 
 # A phone's largest that fits into 10 MB is half of it, a 50,000 × 50,000 bomb 25 times.
@@ -32,7 +32,7 @@ class Image:
 def inspect_image(source: Source) -> Image:
     """Raises NotMedia. Costs one or two reads; more only if much stands before or behind the
     picture."""
-    check_size(source, "portrait", "IMAGE")
+    check_any_size(source, "portrait", "IMAGE")
     kind = filetypes.kind(source.read(0, 64))
     reader = {"image/png": _png, "image/jpeg": _jpeg, "image/webp": _webp}.get(kind.content_type)
     if reader is None:

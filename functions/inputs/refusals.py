@@ -31,7 +31,7 @@ class NotMedia(Exception):
         self.refusal = Refusal(code, field, message)
 
 
-def check_size(source: Source, field: str, noun: str) -> None:
+def check_any_size(source: Source, field: str, noun: str) -> None:
     if not source.size:
         raise NotMedia(
             f"{noun}_EMPTY", field, f"{source.name} is empty, 0 bytes: drop the whole file again."

@@ -35,7 +35,7 @@ def bring_in(task_id: str) -> None:
 def check(field: str, url: str) -> Refusal | None:
     """Why a URL can never be fetched, before anything is connected; None if it may be."""
     try:
-        download.check(url, "")
+        download.target_of(url, "")
     except download.FetchError as error:
         cure = "give a public https URL, or a key of the inbox"
         return Refusal("BAD_URL", field, f"{field} cannot be fetched: {error}; {cure}")
