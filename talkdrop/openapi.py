@@ -80,7 +80,11 @@ class Operation:
 
 
 _STRING: Schema = {"type": "string"}
-_INSTANT: Schema = {"type": "string", "examples": ["2026-11-21", "2026-11-21T09:30:00Z"]}
+_INSTANT: Schema = {
+    "type": "string",
+    "anyOf": [{"format": "date"}, {"format": "date-time"}],
+    "examples": ["2026-11-21", "2026-11-21T09:30:00Z"],
+}
 _LINK = {302: None}
 _LIST: dict[str, tuple[Schema, str]] = {
     "status": ({"type": "string", "enum": [*Status]}, "only tasks in this status"),
@@ -91,7 +95,7 @@ _LIST: dict[str, tuple[Schema, str]] = {
     "key": (_STRING, "the task of the voice that lies under this key of the inbox; alone"),
     "q": (_STRING, "stands in id, folder, name, prompt or error"),
     "limit": ({"type": "integer", "minimum": 1, "maximum": 200, "default": 50}, "tasks on a page"),
-    "cursor": (_STRING, "from the page before"),
+    "cursor": ({"type": "string", "pattern": shapes.CURSOR}, "from the page before"),
 }
 _KEY = ({"type": "string", "maxLength": 255}, "the same key and body are the same task")
 _NEW_TASK = {

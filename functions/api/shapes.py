@@ -11,6 +11,9 @@ MediaRef = Annotated[str, StringConstraints(min_length=1, max_length=8192)]
 Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
 JobId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$")]
 
+# As we write it, for those who read the description; what is no cursor of ours is refused by more.
+CURSOR = "^([A-Za-z0-9_-]{72,80}={0,2})?$"
+
 
 class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -74,7 +77,7 @@ class FolderCancellation(Body):
 
     prefix: str = Field(min_length=1, max_length=1024, examples=["episode-12/"])
     why: Reason = "cancelled by the API"
-    cursor: str = Field("", max_length=200)
+    cursor: str = Field("", max_length=200, json_schema_extra={"pattern": CURSOR})
 
 
 class Adoption(Body):

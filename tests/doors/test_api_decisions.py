@@ -49,6 +49,9 @@ def test_a_file_is_uploaded_by_a_form_for_exactly_this_key_type_and_length(shop:
         {"name": ".."},
         {"folder": "a/../b"},
         {"name": "a\n.mp3"},
+        {"name": "a\x85.mp3"},
+        {"name": "a\u2028.mp3"},
+        {"name": "a\uffff.mp3"},
         {"bytes": 0},
         {"bytes": 1 << 40},
         {"content_type": "text/html"},
@@ -60,6 +63,27 @@ def test_names_and_sizes_that_no_upload_may_have_are_refused(
 ) -> None:
     body = {"name": "01.mp3", "folder": "ep1", "content_type": "audio/mpeg", "bytes": 5}
     assert call("POST", "/uploads", {**body, **change})[0] == 422
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Screenshot 2026-11-21 at 9.41.00\u202fAM.png",  # as macOS writes it
+        "👩\u200d👩\u200d👧.png",
+        "\u200fשלום.png",
+        "a\u00a0b.png",
+        "%2F + &.png",
+    ],
+)
+def test_names_that_phones_and_computers_make_are_taken_as_they_are(
+    shop: Workshop, name: str
+) -> None:
+    body = {"name": name, "content_type": "image/png", "bytes": len(PORTRAIT)}
+    status, form, _ = call("POST", "/uploads", body)
+    assert (status, form["key"]) == (201, f"_talkdrop/uploads/{name}")
+    answer = httpx.post(form["url"], data=form["fields"], files={"file": ("x", PORTRAIT)})
+    assert answer.status_code == 204
+    assert shop.s3.get_object(Bucket=shop.inbox, Key=form["key"])["Body"].read() == PORTRAIT
 
 
 def test_models_show_prices_limits_and_which_provider_is_stopped(shop: Workshop) -> None:
