@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 
-.PHONY: help run up setup setup-dev deploy audit format check test bench bench-archive faults mutants clean
+.PHONY: help run up setup setup-dev deploy audit format check test bench bench-archive faults mutants fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,10 @@ faults: setup-dev ## N random schedules of faults a provider, and what they cost
 
 mutants: setup-dev ## small changes of our own source, and what catches each; N=60 SEED=7 a random sample
 	@$(PY) -m tests.mutation $(if $(N),--sample $(N)) $(if $(SEED),--seed $(SEED))
+
+fuzz: N ?= 100
+fuzz: setup-dev ## Schemathesis against the embedded run, N cases a route and phase; 0 server errors, 0 breaks of the schema
+	@$(PY) -m bench.fuzz $(N)
 
 clean: ## remove all that was made, but for the videos in out/
 	rm -rf .venv build cdk.out .pytest_cache .mypy_cache .ruff_cache .hypothesis

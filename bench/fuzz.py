@@ -29,6 +29,14 @@ VENV = ROOT / "build" / "fuzz"
 PINNED = "schemathesis==4.32.5"
 SAMPLES = ROOT / "local" / "samples"
 LEFT_OUT = "positive_data_acceptance,unsupported_method,ignored_auth"
+# One task, a voice that waits for its portrait, and what the description's example names.
+INBOX = {
+    "fuzz/portrait.png": "portrait.png",
+    "fuzz/voice.mp3": "voice.mp3",
+    "waiting/voice.mp3": "voice.mp3",
+    "_talkdrop/uploads/episode-12/ada.png": "portrait.png",
+    "_talkdrop/uploads/episode-12/01.mp3": "voice.mp3",
+}
 
 HOOKS = """
 import os
@@ -63,8 +71,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as directory:
         running = environment.start(Screen(), state=Path(directory))
         try:
-            for name in ("portrait.png", "voice.mp3"):
-                running.drop(f"fuzz/{name}", (SAMPLES / name).read_bytes())
+            for name, sample in INBOX.items():
+                running.drop(name, (SAMPLES / sample).read_bytes())
             return run(tool, running.stack.outputs["ApiUrl"], given.cases, given.seed)
         finally:
             running.stop()

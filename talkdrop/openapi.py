@@ -82,7 +82,7 @@ class Operation:
 _STRING: Schema = {"type": "string"}
 _INSTANT: Schema = {
     "type": "string",
-    "anyOf": [{"format": "date"}, {"format": "date-time"}],
+    "pattern": shapes.INSTANT,
     "examples": ["2026-11-21", "2026-11-21T09:30:00Z"],
 }
 _LINK = {302: None}

@@ -29,10 +29,10 @@ class List {
     this.cursor = null;
     this.query = query;
     this.round = 0;
-    this.held = h("ul", { class: "rows" });
+    this.first = h("ul", { class: "rows" });
     this.rows = h("ul", { class: "rows" });
     this.attention = h("section", { "aria-labelledby": "attention", hidden: true },
-      h("h2", { id: "attention", class: "section" }), this.held);
+      h("h2", { id: "attention", class: "section" }), this.first);
     this.more = h("button", { type: "button", class: "button", hidden: true, onclick: () => this.older() }, "Show older");
     this.state = h("div");
     this.form = filters(query, config);
@@ -140,16 +140,18 @@ class List {
 
   draw(held) {
     this.heldTasks = held;
-    const above = new Set(held.map((one) => one.task_id));
+    const failed = this.filtered ? [] : [...this.tasks.values()].filter(failedLately);
+    const first = [...held, ...failed];
+    const above = new Set(first.map((one) => one.task_id));
     const below = [...this.tasks.values()].filter((one) => !above.has(one.task_id));
     below.sort((one, other) => (one.created_at < other.created_at ? 1 : -1));
-    sync(this.held, held, (one) => one.task_id, (one) => row(one, this.models));
+    sync(this.first, first, (one) => one.task_id, (one) => row(one, this.models));
     sync(this.rows, below, (one) => one.task_id, (one) => row(one, this.models));
-    this.attention.hidden = !held.length;
-    setText(this.attention.firstChild, held.length === 1 ? "One needs you" : `${held.length} need you`);
+    this.attention.hidden = !first.length;
+    setText(this.attention.firstChild, first.length === 1 ? "One needs a look" : `${first.length} need a look`);
     this.more.hidden = !this.cursor;
     setText(this.more, below.length ? "Show older" : "Search further back");
-    this.empty(below.length + held.length);
+    this.empty(below.length + first.length);
   }
 
   empty(count) {
@@ -159,6 +161,8 @@ class List {
     this.state.replaceChildren(...(count ? [] : [this.filtered ? nothingFound() : welcome(this.config)]));
   }
 }
+
+const failedLately = (task) => task.status === "FAILED" && words.secondsSince(task.changed_at) < 86_400;
 
 function filters(query, config) {
   const field = (label, input) => h("label", { class: "field" }, h("span", {}, label), input);

@@ -83,6 +83,10 @@ class View {
       ["Settings", Object.entries(task.settings || {}).map(([key, value]) => `${key} ${typeof value === "string" ? value : JSON.stringify(value)}`).join(", ")],
       ["Voice", task.audio?.seconds && `${words.span(task.audio.seconds)}`],
       ["Attempt", task.attempt > 1 && task.attempt],
+      ["Consent", consent(task.consent)],
+      ["Watermark", task.watermark],
+      ["Beware", task.video?.warning],
+      ["Job named", lookup(task)],
       ["Asked for", words.exact(task.created_at)],
       ["Task", h("code", {}, task.task_id)],
     ]);
@@ -126,7 +130,9 @@ class View {
   }
 
   drawWay() {
-    const past = (this.task.history || []).map((line, at) => ({ ...line, key: `${at}${line.what}` }));
+    const past = (this.task.history || [])
+      .filter((line, at, all) => line.why || line.what !== all[at - 1]?.what)
+      .map((line, at) => ({ ...line, key: `${at}${line.what}` }));
     const coming = words.next(this.task, this.models);
     const lines = coming ? [...past, { key: "next", coming }] : past;
     sync(this.way, lines, (line) => line.key, (line) => (line.coming ? ahead() : behind(line)));
@@ -154,6 +160,16 @@ class View {
     });
     return box;
   }
+}
+
+function consent(given) {
+  if (!given?.who) return "";
+  return name(`${given.who}: ${given.scope || "agreed"}${given.until ? `, until ${given.until}` : ""}`);
+}
+
+/** A job that a person named: the provider is asked for it before it counts. */
+function lookup({ lookup: found, provider }) {
+  return found && name(`${found.job_id}: ${found.refusal || `${provider} is being asked for it`}`);
 }
 
 const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);

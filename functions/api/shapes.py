@@ -13,6 +13,11 @@ JobId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:-]{
 
 # As we write it, for those who read the description; what is no cursor of ours is refused by more.
 CURSOR = "^([A-Za-z0-9_-]{72,80}={0,2})?$"
+# A day, or an instant with or without seconds and zone.
+INSTANT = (
+    "^([0-9]{4}-[0-9]{2}-[0-9]{2}"
+    "(T[0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?(Z|[+-][0-9]{2}:[0-9]{2})?)?)?$"
+)
 
 
 class Body(BaseModel):

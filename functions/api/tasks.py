@@ -17,7 +17,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from functions import links, providers
 from functions.api import compose, lookup
 from functions.api.app import Problem, answer, app, body_as, query, redirect
-from functions.api.shapes import NewTask
+from functions.api.shapes import INSTANT, NewTask
 from functions.api.views import TaskView, folder_of, view
 from functions.inputs.refusals import Refusal
 from functions.tasks import queries, queues, steps
@@ -158,6 +158,8 @@ def _instant(wanted: Mapping[str, str], name: str) -> str:
     if not text:
         return ""
     try:
+        if not re.fullmatch(INSTANT, text):
+            raise ValueError(text)
         at = datetime.fromisoformat(text)
         if name == "until" and len(text) <= len("2026-11-21"):
             at = at.replace(hour=23, minute=59, second=59, microsecond=999_000)

@@ -185,6 +185,8 @@ def test_tasks_are_shown_and_listed_newest_first_page_by_page(
         ("/tasks", "limit=²", 400),
         ("/tasks", "limit=999999999999999999999", 400),
         ("/tasks", "since=yesterday", 400),
+        ("/tasks", "since=20261121", 400),
+        ("/tasks", "until=2026-W47-6", 400),
         ("/tasks", "since=9999-12-31T23:59:59-23:59", 400),
         ("/tasks", "provider=klink", 400),
         ("/tasks", "colour=red", 400),

@@ -224,15 +224,24 @@ def test_a_list_of_a_thousand_comes_in_pages_and_keeps_the_focus(
     api.says("/tasks", {"tasks": page, "cursor": "bmV4dA=="})
     tab.go()
     tab.page.wait_for_selector("a.row")
-    first = tab.page.locator("a.row").first
-    first.focus()
+    tab.page.locator("a.row").first.focus()
     tab.page.keyboard.press("ArrowDown")
-    assert tab.page.evaluate("document.activeElement.getAttribute('href')").endswith(f"{1:032x}")
+    expect(tab.page.locator("a.row").nth(1)).to_be_focused()
     api.says("/tasks", {"tasks": [task(at) for at in range(50, 100)], "cursor": None})
     tab.page.get_by_role("button", name="Show older").click()
     expect(tab.page.locator("a.row")).to_have_count(100)
     assert tab.page.evaluate("document.activeElement.getAttribute('href')").endswith(f"{50:032x}")
     assert any("cursor=bmV4dA" in one.path for one in browser.got)
+
+
+def test_trouble_comes_first(api: Api, tab: Window) -> None:
+    held, failed, newest = task(8, status="HELD"), task(5, status="FAILED"), task(0)
+    api.has(newest, failed)
+    api.says("/tasks?status=HELD&limit=20", {"tasks": [held], "cursor": None})
+    tab.go()
+    expect(tab.page.get_by_role("heading", name="2 need a look")).to_be_visible()
+    rows = tab.page.locator("a.row")
+    assert [rows.nth(at).get_attribute("href")[-1] for at in range(3)] == ["8", "5", "0"]
 
 
 def test_a_filter_stands_in_the_address_and_goes_to_the_api(
