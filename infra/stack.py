@@ -135,6 +135,8 @@ class Talkdrop(Stack):
             # Lambda would take that for a runaway loop after 16 rounds:
             # https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
             "submit": {"recursive_loop": lambda_.RecursiveLoop.ALLOW},
+            # A folder is gone through by a chain of messages, as long as the folder is.
+            "intake": {"recursive_loop": lambda_.RecursiveLoop.ALLOW},
             # A failed run is not repeated: the next comes soon.
             "sweep": {
                 "retry_attempts": 0,

@@ -34,6 +34,8 @@ from functions.tasks.task import Status, StoredFile, Task
 logger = Logger()
 metrics = Metrics()
 
+_PAGES_OF_A_FOLDER = 10  # of 1,000 keys, an invocation: some 1,000 calls of SQS
+
 
 class _Bucket(TypedDict, total=False):
     name: str
@@ -68,6 +70,8 @@ def _message(record: SQSRecord) -> None:
     message = json.loads(record.body)
     if "import" in message:
         url_inputs.bring_in(message["import"])
+    elif "folder" in message:
+        _fan_out(message["folder"]["key"], message["folder"]["after"])
     elif "audio" in message:
         _look(message["audio"]["key"])
     else:
@@ -98,9 +102,21 @@ def _arrived(key: str) -> None:
     if len(voices) == 1:
         _look(voices[0])
     elif voices:
-        queues.look_at(voices)  # a portrait for a whole folder: each voice is a message of its own
+        queues.look_at(voices)
     elif drops.is_lone_portrait(key) and drops.head(get().inbox, key):
         _ask_for_voice(key)
+    if drops.is_of_folder(key):
+        _fan_out(key)
+
+
+def _fan_out(key: str, after: str = "") -> None:
+    """A file for a whole folder: each voice is a message of its own. A large folder is gone through
+    by several invocations, each from where the one before came to."""
+    for page, (voices, last) in enumerate(drops.voices_in(get().inbox, key, after), 1):
+        queues.look_at(voices)
+        if page == _PAGES_OF_A_FOLDER:
+            queues.go_on_in_folder(key, last)
+            return
 
 
 def _look(voice_key: str) -> None:

@@ -11,34 +11,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypedDict, assert_never
+from typing import TypedDict, assert_never
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from botocore.exceptions import ClientError
 
 from functions import providers
-from functions.inputs import drops
-from functions.settings import aws, get, options
+from functions.inputs import walk
+from functions.settings import options
 from functions.tasks import books, executions, gauges, queries, queues, steps, table
-from functions.tasks.table import ConditionFailed, Update, instant, later, now, stamp
+from functions.tasks.table import ConditionFailed, Update, instant, now, stamp
 from functions.tasks.task import Status, Task, key_of
-
-if TYPE_CHECKING:
-    from types_boto3_s3.type_defs import ObjectVersionTypeDef
 
 logger = Logger()
 metrics = Metrics()
 
 _LEFT_MILLISECONDS = 60_000  # kept in hand for what one step may take
-_INBOX_PAGES = 20  # of 1,000 versions, a run; the next run goes on where this one stopped
-_WALK_AGAIN_SECONDS = 2700  # every voice costs a read each time round
-_SETTLED_SECONDS = 900  # an upload younger than this still has its event under way
-_SPOKEN_SECONDS = (
-    6 * 3600
-)  # so long a settings file without a task is opened each time round: it may carry a text
-_SWEPT = "sweep#inbox"
+_WALK_LEFT_MILLISECONDS = 90_000  # the same for what the walk found
 
 
 class Swept(TypedDict):
@@ -168,58 +158,8 @@ def _probe_stopped() -> None:
 
 
 def _walk_inbox(context: LambdaContext) -> int:
-    """Voices that lie in the inbox and have no task: a part of the inbox each run, by a cursor in
-    the table; once round, it rests for a while."""
-    cursor = table.read(_SWEPT) or {}
-    if cursor.get("again_at", "") > stamp(now()):
-        return 0
-    start = {name: cursor[name] for name in ("KeyMarker", "VersionIdMarker") if cursor.get(name)}
-    missing: list[str] = []
-    waiting: list[str] = []
-    again_at = ""
-    for _ in range(_INBOX_PAGES):
-        if _is_late(context):
-            break
-        answer = aws("s3").list_object_versions(Bucket=get().inbox, **start)
-        for version in answer.get("Versions", []):
-            _look_into(version, missing, waiting)
-        if not answer.get("IsTruncated"):
-            start, again_at = {}, later(seconds=_WALK_AGAIN_SECONDS)
-            break
-        start = {
-            "KeyMarker": answer["NextKeyMarker"],
-            "VersionIdMarker": answer.get("NextVersionIdMarker", ""),
-        }
-    queues.look_at(missing + waiting)
-    cursor = {"KeyMarker": "", "VersionIdMarker": "", "again_at": again_at, **start}
-    Update(_SWEPT).set(**cursor).run()
-    if missing:
-        logger.warning("voices whose event was lost", count=len(missing))
-        metrics.add_metric("FoundInInbox", MetricUnit.Count, len(missing))
-    return len(missing)
-
-
-def _look_into(version: ObjectVersionTypeDef, missing: list[str], waiting: list[str]) -> None:
-    """Is this a voice, or a text to speak, that has no task; or one whose task waits for a portrait
-    that may lie here?"""
-    key, age = str(version["Key"]), now() - version["LastModified"]
-    kind = drops.kind_of(key)
-    if not version["IsLatest"] or kind not in {drops.Role.VOICE, drops.Role.SETTINGS}:
-        return
-    if age < timedelta(seconds=_SETTLED_SECONDS):
-        return
-    try:
-        task = queries.load(drops.task_id_of(get().inbox, key, version["VersionId"]))
-    except ClientError as error:
-        logger.warning("could not look up a voice", code=error.response["Error"]["Code"])
-        return
-    if task is not None:
-        if task.status is Status.WAITING:
-            waiting.append(key)
-    elif kind is drops.Role.VOICE:
-        missing.append(key)
-    elif age < timedelta(seconds=_SPOKEN_SECONDS) and drops.split(key)[1] not in {
-        "settings",
-        "portrait",
-    }:
-        waiting.append(key)  # most are a voice's own settings, and make no task
+    found = walk.go_on(lambda: context.get_remaining_time_in_millis() > _WALK_LEFT_MILLISECONDS)
+    if found:
+        logger.warning("voices whose event was lost", count=found)
+        metrics.add_metric("FoundInInbox", MetricUnit.Count, found)
+    return found

@@ -154,8 +154,7 @@ def gather(bucket: str, voice_key: str) -> Drop | None:
 
 
 def voices_for(bucket: str, key: str) -> Iterator[str]:
-    """The voices that a new file may concern: itself, those of its stem, or for a folder's own
-    files the folder's."""
+    """The voices that a new file may concern by its name: itself, or those of its stem."""
     kind = kind_of(key)
     folder, stem, _ = split(key)
     if kind is Role.VOICE:
@@ -169,10 +168,12 @@ def voices_for(bucket: str, key: str) -> Iterator[str]:
         yield from found
         if kind is not Role.PROMPT and not found:
             yield from _spoken(bucket, folder, stem)
-    if (kind is Role.PORTRAIT and stem == "portrait") or (
-        kind is Role.SETTINGS and stem == "settings"
-    ):
-        yield from _voices_in(bucket, folder, but=stem)
+
+
+def is_of_folder(key: str) -> bool:
+    """A file that serves every voice of its folder."""
+    shared = {"portrait": Role.PORTRAIT, "settings": Role.SETTINGS}
+    return shared.get(split(key)[1]) is kind_of(key)
 
 
 def _spoken(bucket: str, folder: str, stem: str) -> Iterator[str]:
@@ -186,20 +187,23 @@ def _spoken(bucket: str, folder: str, stem: str) -> Iterator[str]:
         )
 
 
-def _voices_in(bucket: str, folder: str, but: str) -> Iterator[str]:
+def voices_in(bucket: str, key: str, after: str) -> Iterator[tuple[list[str], str]]:
+    """Every voice that a folder's own file concerns, a listing of 1,000 at a time behind the key
+    `after`: the voices, and the last key that was listed."""
+    folder, own, _ = split(key)
     pages = (
         aws("s3")
         .get_paginator("list_objects_v2")
-        .paginate(Bucket=bucket, Prefix=folder, Delimiter="/")
+        .paginate(Bucket=bucket, Prefix=folder, Delimiter="/", StartAfter=after)
     )
     for page in pages:
-        for item in page.get("Contents", []):
-            key = item["Key"]
-            if kind_of(key) in {Role.VOICE, Role.SETTINGS} and split(key)[1] not in {
-                "settings",
-                but,
-            }:
-                yield key
+        keys = [item["Key"] for item in page.get("Contents", [])]
+        if keys:
+            yield [one for one in keys if _is_voice_of(one, own)], keys[-1]
+
+
+def _is_voice_of(key: str, own: str) -> bool:
+    return kind_of(key) in {Role.VOICE, Role.SETTINGS} and split(key)[1] not in {"settings", own}
 
 
 def _with_stem(bucket: str, folder: str, stem: str) -> list[ObjectTypeDef]:

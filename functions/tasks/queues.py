@@ -106,6 +106,11 @@ def look_at(audio_keys: Iterable[str]) -> None:
             )
 
 
+def go_on_in_folder(key: str, after: str) -> None:
+    """Ask intake to go on with the folder that this file is for, behind the key `after`."""
+    send(get().uploads_queue_url, {"folder": {"key": key, "after": after}})
+
+
 def bring_in(task_id: str) -> None:
     """Ask intake to fetch the media of a task that named them by https URL."""
     send(get().uploads_queue_url, {"import": task_id})

@@ -3,6 +3,8 @@ nothing wrongly."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from functions import providers
 from functions.handlers import intake, settle, sweep, watch
 from functions.inputs import drops
+from functions.settings import aws
 from functions.tasks import adoption, claims, queries, steps, table
 from functions.tasks.table import Update
 from functions.tasks.task import Status, Task, key_of
@@ -115,10 +118,22 @@ def test_a_fresh_voice_is_left_to_its_own_event(shop: Workshop) -> None:
     assert shop.messages(shop.uploads) == []
 
 
+@pytest.fixture
+def an_hour_old(shop: Workshop) -> Iterator[None]:
+    """What S3 lists has lain there for an hour."""
+
+    def aged(parsed: Any, **_: Any) -> None:
+        for version in parsed.get("Versions", []):
+            version["LastModified"] -= timedelta(hours=1)
+
+    aws("s3").meta.events.register("after-call.s3.ListObjectVersions", aged)
+    yield
+    aws("s3").meta.events.unregister("after-call.s3.ListObjectVersions", aged)
+
+
 def test_a_portrait_or_a_text_that_no_event_announced_is_found(
-    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+    shop: Workshop, an_hour_old: None
 ) -> None:
-    monkeypatch.setattr(sweep, "_SETTLED_SECONDS", 0)
     voice = shop.drop("in/late.mp3", VOICE)
     intake.handler(sqs_event(dropped(shop.inbox, "in/late.mp3")), CONTEXT)
     shop.drop("in/late.png", PORTRAIT)

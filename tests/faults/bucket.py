@@ -111,7 +111,7 @@ class Buckets:
         return {}
 
     def list_objects_v2(
-        self, Bucket: str, Prefix: str = "", Delimiter: str = "", **_: Any
+        self, Bucket: str, Prefix: str = "", Delimiter: str = "", StartAfter: str = "", **_: Any
     ) -> dict[str, Any]:
         found = []
         for key in sorted(self.versions.get(Bucket, {})):
@@ -119,6 +119,7 @@ class Buckets:
             if (
                 stored is None
                 or not key.startswith(Prefix)
+                or key <= StartAfter
                 or (Delimiter and Delimiter in key[len(Prefix) :])
             ):
                 continue

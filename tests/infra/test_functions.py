@@ -44,10 +44,11 @@ def test_a_lambda_has_the_house_defaults(template: Template, name: str) -> None:
     assert "POWERTOOLS_LOGGER_LOG_EVENT" not in variables
 
 
-def test_only_submit_may_send_to_the_queue_it_is_fed_by(template: Template) -> None:
-    """It must: Lambda would end a task's waiting for its turn after 16 rounds."""
+def test_two_functions_may_send_to_the_queue_they_are_fed_by(template: Template) -> None:
+    """They must: Lambda would end a task's waiting for its turn, and the way through a large
+    folder, after 16 rounds."""
     loops = {name: function.get("RecursiveLoop") for name, function in template.functions().items()}
-    assert loops == {name: "Allow" if name == "submit" else None for name in NAMES}
+    assert loops == {name: "Allow" if name in ("submit", "intake") else None for name in NAMES}
 
 
 def test_all_lambdas_run_the_same_bundle(template: Template) -> None:
