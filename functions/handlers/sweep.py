@@ -20,7 +20,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from functions import providers
 from functions.inputs import walk
 from functions.settings import options
-from functions.tasks import books, executions, gauges, queries, queues, steps, table
+from functions.tasks import books, executions, gauges, queries, queues, steps
 from functions.tasks.table import ConditionFailed, Update, instant, now, stamp
 from functions.tasks.task import Status, Task, key_of
 
