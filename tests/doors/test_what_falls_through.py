@@ -131,9 +131,8 @@ def an_hour_old(shop: Workshop) -> Iterator[None]:
     aws("s3").meta.events.unregister("after-call.s3.ListObjectVersions", aged)
 
 
-def test_a_portrait_or_a_text_that_no_event_announced_is_found(
-    shop: Workshop, an_hour_old: None
-) -> None:
+@pytest.mark.usefixtures("an_hour_old")
+def test_a_portrait_or_a_text_that_no_event_announced_is_found(shop: Workshop) -> None:
     voice = shop.drop("in/late.mp3", VOICE)
     intake.handler(sqs_event(dropped(shop.inbox, "in/late.mp3")), CONTEXT)
     shop.drop("in/late.png", PORTRAIT)
