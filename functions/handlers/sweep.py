@@ -128,7 +128,7 @@ def _ended(task: Task) -> None:
         steps.still_looking(task, seconds=1800)
     elif task.open_hints and executions.may_still_come(task):
         _see_that_it_is_watched(task)
-    elif task.silent_second_jobs:
+    elif task.silent_second_jobs or task.is_looked_up:
         steps.still_looking(task, seconds=1800)
     else:
         steps.rest(task)

@@ -214,7 +214,7 @@ def postpone(task: Task, until: datetime, why: str, *, is_news: bool = False) ->
 
 def still_looking(task: Task, *, seconds: float, revived: str = "") -> None:
     """Push the time at which the sweep looks again; a task that moved meanwhile has set its own."""
-    update = Update(key_of(task.task_id)).set(due_at=later(seconds=seconds))
+    update = Update(key_of(task.task_id)).set(**due(task.task_id, seconds))
     if revived:
         update.set(revived=revived)
     update.given(

@@ -257,9 +257,9 @@ class Task:
 
     @property
     def is_unfinished(self) -> bool:
-        """Whatever its status: a job that a callback named has no answer, or a second job no
-        event."""
-        return bool(self.open_hints or self.silent_second_jobs)
+        """Whatever its status: a job that a callback or a person named has no answer, or a second
+        job no event."""
+        return bool(self.open_hints or self.silent_second_jobs or self.is_looked_up)
 
     @property
     def is_looked_up(self) -> bool:

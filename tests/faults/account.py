@@ -23,6 +23,7 @@ TIMEOUTS = {name: row.seconds for name, row in fleet(Options()).items()}
 SWEEP_SECONDS = 300.0
 # Canaries: whatever carries one of these must stay where it is.
 API_KEY = "canary-api-key-5b1f"
+NEXT_KEY = "canary-next-key-c81d"
 CALLBACK_KEY = "canary-callback-key-90c2"
 WEBHOOK_KEY = "canary-webhook-key-77aa"
 
@@ -46,13 +47,19 @@ class Account:
         self.table = Table(clock, self._written)
         self.stream = Stream(self)
         self.buckets = Buckets(clock, self._dropped)
-        self.uploads = Queue(self, "uploads", "intake", visibility=900, delay=2)
-        self.submissions = Queue(self, "submissions", "submit", visibility=990, delay=0)
+        self.uploads = Queue(self, "uploads", "intake", visibility=6 * TIMEOUTS["intake"], delay=2)
+        self.submissions = Queue(
+            self, "submissions", "submit", visibility=6 * TIMEOUTS["submit"], delay=0
+        )
         self.workflow = Workflow(self)
         self.secrets = {
             "callback-key": {"current": "k1", "k1": CALLBACK_KEY, **(callback_keys or {})},
-            **{name: {"api_key": API_KEY} for name in ("kie", "kling", "comet", "relay")},
+            **{
+                name: {"api_key": API_KEY, "account": "main"}
+                for name in ("kie", "kling", "comet", "relay")
+            },
         }
+        self.secret_caches: dict[str, dict[str, Any]] = {}
         self.turns = 0
 
     # What AWS does by itself.

@@ -110,6 +110,13 @@ class Buckets:
             self.versions[Bucket][Key].append(None)
         return {}
 
+    def remove(self, bucket: str, key: str, *, whole: bool) -> None:
+        """Deleted by its owner: behind a delete marker, or in all its versions."""
+        if whole:
+            self.versions.get(bucket, {}).pop(key, None)
+        else:
+            self.delete_object(bucket, key)
+
     def list_objects_v2(
         self, Bucket: str, Prefix: str = "", Delimiter: str = "", StartAfter: str = "", **_: Any
     ) -> dict[str, Any]:

@@ -53,6 +53,7 @@ class Invocation:
     kept: Any = None
     fault: Fault | None = None
     skew: float = 0.0
+    sandbox: str = ""
     let: greenlet = field(init=False)
 
     def get_remaining_time_in_millis(self) -> int:
@@ -141,6 +142,7 @@ class Clock:
         one.let = greenlet(lambda: self._live(one), parent=self._hub)
         one.deadline = self.now + timeout
         one.skew = self.plan.skew()
+        one.sandbox = self.plan.sandbox(name)
         self._alive[one.number] = one
         if self.trace is not None:
             self.note(f"▶ {name}#{one.number} {_shown(event)}")

@@ -6,13 +6,14 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 from typing import Any, ClassVar
 
 import httpx
 
 from tests.faults.jobs import Job
 from tests.faults.sockets import RESULTS_HOST
-from tests.faults.vendor import Vendor, as_json
+from tests.faults.vendor import UPLOADS_HOST, Vendor, as_json
 
 
 class Kie(Vendor):
@@ -21,6 +22,19 @@ class Kie(Vendor):
     name = "kie"
     host = "api.kie.ai"
     refusals: ClassVar = {"key": 401, "credits": 402, "rate": 429, "maintenance": 455}
+
+    def serve(self, request: httpx.Request) -> httpx.Response:
+        if request.url.host != UPLOADS_HOST:
+            return super().serve(request)
+        if request.headers.get("authorization") != f"Bearer {self.key}":
+            return self.refusal("key")
+        found = re.search(rb"talkdrop/([0-9a-f]+-[0-9]+)", request.read())
+        assert found
+        self.uploads += 1
+        url = f"https://{UPLOADS_HOST}/f/{found[1].decode()}/{self.uploads}"
+        return as_json({"success": True, "code": 200, "data": {"downloadUrl": url}})
+
+    uploads = 0
 
     def refusal(self, why: str) -> httpx.Response:
         return as_json({"code": self.refusals[why], "msg": f"refused: {why}", "data": None})

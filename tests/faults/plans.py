@@ -76,6 +76,14 @@ class Plan:
         """How far the clock of a sandbox is off, in seconds."""
         return 0.0
 
+    def sandbox(self, function: str) -> str:
+        """Which of a function's sandboxes an invocation comes to."""
+        return function
+
+    def link_is_dead(self) -> bool:
+        """A signed link that served us serves the provider no more."""
+        return False
+
     def refusal_with_a_job(self) -> str:
         """ "doubtful" or "sure": a job is made, and the answer refuses it in such words."""
         return ""

@@ -56,6 +56,7 @@ class Scene:
     doors: tuple[str, ...] = ("files",)
     callbacks: bool = True
     cap_usd: Decimal | None = None
+    month_cap_usd: Decimal | None = None
     signs: bool = False
     spread_seconds: float = 0.0
     first_alone_seconds: float = 0.0
@@ -69,6 +70,8 @@ class Scene:
         }  # fmt: skip
         if self.cap_usd is not None:
             options["budget_usd_per_day"] = str(self.cap_usd)
+        if self.month_cap_usd is not None:
+            options["budget_usd_per_month"] = str(self.month_cap_usd)
         return json.dumps({**options, **self.extras})
 
 
@@ -106,7 +109,8 @@ class Run:
         self.vendor: Vendor = VENDORS[scene.profile](
             self.account, plan, WEBHOOK_KEY if keys else ""
         )
-        caps = {10: scene.cap_usd} if scene.cap_usd is not None else {}
+        named = {10: scene.cap_usd, 7: scene.month_cap_usd}
+        caps = {length: cap for length, cap in named.items() if cap is not None}
         self.invariants = Invariants(self.account, self.vendor, caps)
         limits = scene.extras.get("rate_limits", {}).get(scene.profile, {})
         self.invariants.running_limit = limits.get("running")
@@ -188,9 +192,8 @@ class Run:
     def _is_quiet(self) -> bool:
         if self.waiting or self.invariants.unrested:
             return False
-        return (
-            len(self.expected) == len(self.doors) and self.expected <= self.invariants.tasks.keys()
-        )
+        is_whole = len(self.expected) == len(self.doors) or bool(self.invariants.deleted)
+        return is_whole and self.expected <= self.invariants.tasks.keys()
 
     # The doors.
 
@@ -214,6 +217,14 @@ class Run:
         if name.endswith(".wav"):
             self.expected.add(drops.task_id_of(INBOX, name, stored.version_id))
             self.waiting -= 1
+
+    def delete(self, name: str, *, whole: bool) -> None:
+        """A file of the inbox is deleted by its owner."""
+        if self.account.buckets.latest(INBOX, name) is None:
+            return
+        self.account.buckets.remove(INBOX, name, whole=whole)
+        self.invariants.deleted.add(name.rpartition(".")[0])
+        self.expected &= self.invariants.tasks.keys()
 
     def _post(self, number: int) -> None:
         """A client that asks until it is answered, with the same key."""

@@ -228,3 +228,17 @@ def test_a_task_cancelled_at_any_moment_is_paid_or_cancelled_and_never_both() ->
         assert came.jobs == came.statuses.get("COMPLETED", 0)
         came_to |= set(came.statuses)
     assert came_to <= {"CANCELLED", "COMPLETED"}
+
+
+@pytest.mark.parametrize("profile", series.PROFILES)
+def test_a_job_named_for_an_ended_task_has_an_answer_once_the_provider_can_be_queried(
+    profile: str,
+) -> None:
+    def named(run: Run) -> None:
+        def adopt(task: Any) -> None:
+            decisions().adopt(task, task.job_id, "p", "look again")
+
+        decide(run, 1800.0, adopt)
+
+    plan = Scripted([Script(outcome="fail")], traits=Traits(lookups_down=(1200.0, 3 * HOUR)))
+    _came_to(play(profile, plan, then=named), FAILED=1)

@@ -7,9 +7,11 @@ import math
 import random
 from collections.abc import Collection
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 from tests.faults import traits
+from tests.faults.account import NEXT_KEY
 from tests.faults.clockwork import START, Broke, Fault, Invocation
 from tests.faults.draws import Draws
 from tests.faults.plans import Harsh, Rates, Script
@@ -18,6 +20,7 @@ from tests.faults.traits import HOUR
 
 RATES = Rates(calm_after=3 * HOUR, paid_call=0.1)
 _LONGEST = 24 * HOUR
+_LAGGING = ("GetItem", "DescribeExecution")
 _SERVICES = ("dynamodb", "s3", "stepfunctions", "sqs", "events", "secretsmanager")
 
 
@@ -31,6 +34,8 @@ class Unkind(Harsh):
         self.traits = traits.drawn(self.draws)
         self._throttles = self.draws.allows("throttling")
         self._is_skewed = self.draws.allows("clocks off by up to two minutes")
+        self._is_lagging = self.draws.allows("reads that lag")
+        self._has_sandboxes = self.draws.allows("several sandboxes")
         self._service_outage = self._draw_service_outage()
 
     def _draw_service_outage(self) -> tuple[float, float, str]:
@@ -49,8 +54,24 @@ class Unkind(Harsh):
         chance = self.draws.chance(self.draws.number(f"throttling {one.name}: {site}"))
         is_aws = site.split()[0] in _SERVICES
         if fault is None and is_aws and self._throttles and not self._is_calm():
-            return Fault("throttled") if chance.random() < 0.01 else None
-        return fault
+            fault = Fault("throttled") if chance.random() < 0.01 else None
+        return fault or self._stale(one, site)
+
+    def _stale(self, one: Invocation, site: str) -> Fault | None:
+        """Reads that do not say that they want the newest: what was true a while ago."""
+        if not site.endswith(_LAGGING) or not self._is_lagging or self._is_calm():
+            return None
+        chance = self.draws.chance(self.draws.number(f"lag {one.name}: {site}"))
+        return Fault("stale", chance.random() * 30) if chance.random() < 0.2 else None
+
+    def sandbox(self, function: str) -> str:
+        chance = self.draws.chance(self.draws.number(f"sandbox of {function}"))
+        return f"{function} {chance.randrange(3)}" if self._has_sandboxes else function
+
+    def link_is_dead(self) -> bool:
+        name = self.draws.number("link at the provider")
+        dies = not self._is_calm() and self.draws.chance(name).random() < 0.02
+        return dies and self.draws.allows(f"{name} is dead")
 
     def skew(self) -> float:
         chance = self.draws.chance(self.draws.number("clock"))
@@ -102,12 +123,42 @@ def play(
 ) -> Result:
     scene = _behind_a_gateway(harsh_scene(profile, seed), Draws(seed, only))
     plan = Unkind(seed, scene.first_alone_seconds, only)
-    run = Run(scene, plan, seed, trace)
+    run = Run(_with_options(scene, plan.draws), plan, seed, trace)
     run.invariants.is_unkind = True
     for at, chance in plan.persons():
         run.clock.after(at, lambda chance=chance: person(run, chance))
     run.clock.after(HOUR, lambda: _look_hourly(run))
+    _draw_changes(run, plan.draws)
     return run.play()
+
+
+def _with_options(scene: Scene, draws: Draws) -> Scene:
+    """Another way for the media, a cap for the month."""
+    chance = draws.chance("options")
+    delivery, month = chance.random() < 0.25, chance.random() < 0.4
+    way = "upload" if scene.profile == "kie" else "base64"
+    if delivery and draws.allows(f"option media_delivery: {way}"):
+        scene = replace(scene, extras={**scene.extras, "media_delivery": {scene.profile: way}})
+    if month and draws.allows("option budget_usd_per_month"):
+        scene = replace(scene, month_cap_usd=Decimal(3))
+    return scene
+
+
+def _draw_changes(run: Run, draws: Draws) -> None:
+    """What the account's owner does beside the tasks: another key, a new version, files deleted."""
+    chance = draws.chance("changes")
+    rotates, lag, deploys = chance.random() < 0.2, chance.uniform(-60, 120), chance.random() < 0.3
+    at, until, deletes = chance.random() * 2 * HOUR, chance.random() * 2 * HOUR, chance.random()
+    if rotates and draws.allows(f"the key is another after {at:.0f} s"):
+        secret = run.account.secrets[run.scene.profile]
+        run.clock.after(at, lambda: secret.update(api_key=NEXT_KEY))
+        run.clock.after(max(0.0, at + lag), lambda: run.vendor.turn_to(NEXT_KEY))
+    if deploys and draws.allows(f"rows of yesterday's shape for {until:.0f} s"):
+        run.account.table.yesterday_until = START + until
+    name, when = f"take-{chance.randrange(4)}", chance.random() * 600
+    file, whole = name + chance.choice([".png", ".wav"]), chance.random() < 0.3
+    if deletes < 0.2 and draws.allows(f"{file} is deleted after {when:.0f} s"):
+        run.clock.after(when, lambda: run.delete(file, whole=whole))
 
 
 def _behind_a_gateway(scene: Scene, draws: Draws) -> Scene:

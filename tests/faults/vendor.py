@@ -15,6 +15,8 @@ from tests.faults.clockwork import START, Broke
 from tests.faults.jobs import Job
 from tests.faults.wires import presigned
 
+UPLOADS_HOST = "kieai.redpandaai.co"
+
 
 class Vendor:
     """What all of them share. `dialect` is in the subclasses."""
@@ -38,6 +40,7 @@ class Vendor:
         self.most_a_window = 20
         self.repeats_its_job = False
         self.denies = False
+        self.key = API_KEY
         self._recent: list[float] = []
         self._cached: dict[int, float] = {}
 
@@ -46,7 +49,7 @@ class Vendor:
     def serve(self, request: httpx.Request) -> httpx.Response:
         if request.url.host != self.host:
             raise httpx.ConnectError("no such host", request=request)
-        if request.headers.get("authorization") != f"Bearer {API_KEY}":
+        if request.headers.get("authorization") != f"Bearer {self.key}":
             return self.refusal("key")
         if request.method == "POST":
             return self._created(request)
@@ -104,6 +107,10 @@ class Vendor:
         """The job that is called so, by whichever of its names."""
         return self.jobs.get(job_id)
 
+    def turn_to(self, key: str) -> None:
+        """The account's owner made another key; the old one is refused."""
+        self.key = key
+
     # The work.
 
     def shut(self) -> str:
@@ -117,7 +124,7 @@ class Vendor:
         self, request_body: dict[str, Any], callback_url: str, external_id: str, media: list[str]
     ) -> Job | None:
         """A job, or None when the media cannot be fetched."""
-        if any(presigned(url).status_code != 200 for url in media):
+        if any(self._is_dead(url) for url in media):
             return None
         if self.repeats_its_job and self.jobs:
             return next(iter(self.jobs.values()))
@@ -154,11 +161,18 @@ class Vendor:
             self.clock.after(script.seconds / 2, lambda status=status: self._post(job, status))
         return job
 
+    def _is_dead(self, media: str) -> bool:
+        if not media.startswith("http") or UPLOADS_HOST in media:
+            return False  # it came with the request, or before it
+        return presigned(media).status_code != 200 or self.plan.link_is_dead()
+
     def _owner(self, callback_url: str, external_id: str, portrait: str) -> tuple[str, int]:
         """For whom this is: for the ledger only. The provider itself could not tell."""
         if callback_url:
             parts = callback_url.removeprefix(DOOR).strip("/").split("/")
             return parts[2], int(parts[3])
+        if UPLOADS_HOST in portrait:
+            external_id = httpx.URL(portrait).path.split("/")[2]
         if external_id:
             task_id, _, attempt = external_id.rpartition("-")
             return task_id, int(attempt)

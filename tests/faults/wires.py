@@ -197,10 +197,23 @@ def _change_sandbox(old: Invocation | None, new: Invocation | None) -> None:
     kept.clear()
     if new is not None and new.kept:
         kept.update(new.kept)
+    _change_secrets(old, new)
     if new is None:
         sys.stdout = _console[0]
     elif sys.stdout is not _stdout:
         _console[0], sys.stdout = sys.stdout, _stdout
+
+
+def _change_secrets(old: Invocation | None, new: Invocation | None) -> None:
+    """Each sandbox keeps the secrets that it read, for as long as it lives."""
+    from functions import secrets
+
+    caches = environment.account.secret_caches
+    if old is not None:
+        caches[old.sandbox] = dict(secrets._known)
+    secrets._known.clear()
+    if new is not None:
+        secrets._known.update(caches.get(new.sandbox, {}))
 
 
 # AWS.

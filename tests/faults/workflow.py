@@ -130,7 +130,7 @@ class Execution:
         self.account = machine.account
         self.name = name
         self.input = value
-        self.status = "RUNNING"
+        self._statuses = [(machine.account.clock.now, "RUNNING")]
         self.started = self._stamp()
         self.entered = self.started
         self.variables: dict[str, Any] = {}
@@ -138,6 +138,18 @@ class Execution:
         self.turn = 0
         self.token = ""
         self.retries: dict[int, int] = {}
+
+    @property
+    def status(self) -> str:
+        return self._statuses[-1][1]
+
+    @status.setter
+    def status(self, word: str) -> None:
+        self._statuses.append((self.account.clock.now, word))
+
+    def status_at(self, at: float) -> str:
+        """As it was then; empty before it began."""
+        return next((word for since, word in reversed(self._statuses) if since <= at), "")
 
     def _stamp(self) -> str:
         return datetime.fromtimestamp(self.account.clock.now, UTC).isoformat()
@@ -302,9 +314,12 @@ class Workflow:
 
     def describe_execution(self, executionArn: str) -> dict[str, Any]:
         execution = self.executions.get(executionArn.rpartition(":")[2])
-        if execution is None:
+        one = self.account.clock.current
+        lag = one.fault.seconds if one is not None and one.fault is not None else 0.0
+        status = execution.status_at(self.account.clock.now - lag) if execution else ""
+        if not status:
             raise Refused("ExecutionDoesNotExist", executionArn)
-        return {"status": execution.status}
+        return {"status": status}
 
     def send_task_success(self, taskToken: str, output: str) -> dict[str, Any]:
         if taskToken not in self._tokens:
