@@ -4,7 +4,9 @@ edits of its text."""
 from __future__ import annotations
 
 import ast
+import tomllib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -66,6 +68,26 @@ def _dotted(name: str) -> str:
     return name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
+def chosen(modules: list[Module], file: Path) -> Iterator[Mutant]:
+    """Mistakes that no rule of the syntax makes, written down by hand: `old` becomes `new` in a
+    function, and `why` says what a reader would have believed. One that fits no more is an
+    error."""
+    entries = tomllib.loads(file.read_text())["chosen"] if file.exists() else []
+    known = {one.name: one for one in modules}
+    for number, entry in enumerate(entries, start=1):
+        module = known[entry["module"]]
+        found = [one for one in sites(module) if _is_chosen(one, entry)]
+        if not found:
+            raise SystemExit(f"{file.name}: {entry['function']} has no {entry['old']!r} any more")
+        mutant = make("chosen", found[0], Edit(found[0].node, found[0].node, entry["new"]), {})
+        yield replace(mutant, id=f"{module.name}:{entry['function']}:chosen:{number:02}")
+
+
+def _is_chosen(site: Site, entry: dict[str, str]) -> bool:
+    is_there = site.scope == entry["function"] and hasattr(site.node, "end_col_offset")
+    return is_there and site.module.segment(site.node) == entry["old"]
+
+
 def mutants(module: Module) -> Iterator[Mutant]:
     ordinals: dict[str, int] = {}
     seen: set[tuple[int, int, str]] = set()
@@ -92,6 +114,7 @@ KINDS: dict[str, Change] = {
     "compare": values.comparisons,
     "operand": values.operands,
     "constant": values.constants,
+    "key": values.keys,
     "except": flow.handled,
     "raise": flow.raised,
     "outcome": values.outcomes,

@@ -82,4 +82,5 @@ class Project:
         found = [mutant for module in self.modules for mutant in generate.mutants(module)]
         if missing := generate.KINDS.keys() - {mutant.kind for mutant in found}:
             raise SystemExit(f"no mutant of kind {', '.join(sorted(missing))}: mend the tool")
+        found += generate.chosen(self.modules, self.file.parent / "chosen.toml")
         return {mutant.id: mutant for mutant in found}

@@ -25,8 +25,6 @@ from tests.mutation.project import Project, Session
 _OPTIONS = [
     "-p",
     "no:cacheprovider",
-    "-p",
-    "no:xdist",
     "--capture=no",
     "-W",
     "ignore::pytest.PytestAssertRewriteWarning",

@@ -41,6 +41,22 @@ def operands(site: Site) -> Iterator[Edit]:
         yield instead(node, node.orelse)
 
 
+def keys(site: Site) -> Iterator[Edit]:
+    """Each value dropped that is a part of a key, an id or an address: of an f-string without
+    spaces. The others are sentences."""
+    node = site.node
+    if not isinstance(node, ast.JoinedStr) or not _is_key(node):
+        return
+    for index, value in enumerate(node.values):
+        if isinstance(value, ast.FormattedValue) and len(node.values) > 1:
+            yield instead(node, without(node, "values", index))
+
+
+def _is_key(node: ast.JoinedStr) -> bool:
+    texts = [one.value for one in node.values if isinstance(one, ast.Constant)]
+    return not any(set(str(text)) & set(" \n:,") for text in texts)
+
+
 def constants(site: Site) -> Iterator[Edit]:
     """Each number moved: doubled and zero, in a comparison by one; each boolean the other one."""
     node = site.node

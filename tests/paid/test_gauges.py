@@ -1,0 +1,64 @@
+"""What lasts, as the sweep counts it: overdue tasks, budgets that are used."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from functions.tasks import table
+from functions.tasks.task import Status
+from tests.paid.desk import Desk
+
+HOUR = 3600
+LONGEST = [
+    (Status.READY, 24 * HOUR),
+    (Status.SUBMITTING, HOUR),
+    (Status.SUBMITTED, 30 * HOUR),
+    (Status.ARCHIVING, 6 * HOUR),
+]
+
+
+@pytest.mark.parametrize(("status", "most"), LONGEST)
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_task_is_overdue_where_it_stands_for_too_long(
+    desk: Desk, status: Status, most: int, more: int
+) -> None:
+    for seconds in (most + more, 5):
+        task = desk.row(status)
+        desk.note(task.task_id, changed_at=table.later(seconds=-seconds))
+    desk.sweep()
+    assert desk.metrics["OverdueTasks"] == more
+    assert desk.metrics[f"Oldest{status.title()}Seconds"] == most + more
+
+
+@pytest.mark.parametrize("status", [Status.WAITING, Status.HELD, Status.COMPLETED])
+def test_no_other_task_is_overdue(desk: Desk, status: Status) -> None:
+    task = desk.row(status)
+    desk.note(task.task_id, changed_at=table.later(seconds=-90 * 24 * HOUR))
+    desk.sweep()
+    assert desk.metrics["OverdueTasks"] == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "spent", "percent"),
+    [
+        ({"budget_usd_per_day": "10"}, {"2026-03-01": "4"}, 40),
+        ({"budget_usd_per_month": "10"}, {"2026-03": "2.5"}, 25),
+        (
+            {"budget_usd_per_day": "10", "budget_usd_per_month": "100"},
+            {"2026-03-01": "4", "2026-03": "50"},
+            50,
+        ),
+        ({"budget_usd_per_day": "0"}, {}, 100),
+        ({}, {"2026-03-01": "4"}, None),
+    ],
+)
+def test_how_much_of_a_budget_is_used(
+    desk: Desk, options: dict[str, str], spent: dict[str, str], percent: float | None
+) -> None:
+    desk.options(**options)
+    for period, usd in spent.items():
+        desk.put(f"budget#{period}", spent_usd=Decimal(usd))
+    desk.sweep()
+    assert desk.metrics.get("BudgetUsedPercent") == percent
