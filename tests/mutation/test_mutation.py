@@ -72,6 +72,9 @@ PAID = """
     def unused(one):
         return one is None
 
+    def key(period):
+        return f"budget#{period}"
+
     def handler(event, record):
         if event is not None:
             record(event)
@@ -90,6 +93,9 @@ CHECKS = """
 
     def test_what_is_rounded_is_nine():
         assert paid.rounded(12) == 9
+
+    def test_a_key_names_its_period():
+        assert paid.key("2026-03") == "budget#2026-03"
 
     def test_a_failure_leaves_the_handler():
         assert paid.handler(None, None) == "ok"
@@ -176,6 +182,30 @@ def test_an_outcome_becomes_its_sibling_and_a_paid_call_comes_twice(project: Pat
         'raise Doubt("nothing left")',
     }
     assert changes(project, "*:again:*") == {'client.paid_post("url", body)'}
+
+
+CHOSEN = """
+    [[chosen]]
+    module = "sample.paid"
+    function = "key"
+    old = 'f"budget#{period}"'
+    new = "'k'"
+    why = "all periods are one"
+"""
+
+
+def test_a_mistake_written_by_hand_is_a_mutant_and_one_that_fits_no_more_is_an_error(
+    project: Path,
+) -> None:
+    write(project, "chosen.toml", CHOSEN)
+    assert ids(project, "*:chosen:*") == ["sample.paid:key:chosen:01"]
+    assert changes(project, "*:chosen:*") == {"return 'k'"}
+    write(project, "chosen.toml", CHOSEN.replace("budget", "gone"))
+    assert "any more" in tool(project, "list").stderr
+
+
+def test_each_value_of_a_key_is_dropped(project: Path) -> None:
+    assert changes(project, "*:key:*") == {"return (f'budget#')"}
 
 
 def test_a_handler_that_swallows_its_effect_s_failure_is_a_mutant(project: Path) -> None:
