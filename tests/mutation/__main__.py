@@ -30,6 +30,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-j", "--processes", type=int, default=os.cpu_count() or 2)
     parser.add_argument("--session", action="append", metavar="NAME", help="only these tests")
+    parser.add_argument(
+        "--budget", type=float, default=run.BUDGET_SECONDS, metavar="SECONDS",
+        help="of tests a session, for one mutant",
+    )  # fmt: skip
     parser.add_argument("--project", type=Path, default=HERE / "project.toml")
     arguments = parser.parse_args()
     project = Project.read(arguments.project).with_sessions(arguments.session)
@@ -42,9 +46,10 @@ def main() -> int:
         print("\n\n".join(f"{one.id}\n{one.diff()}" for one in mutants))
         return 0
     reasons = equivalent.reasons(project.mutants, arguments.project.parent / "equivalent.toml")
+    effort = run.Effort(arguments.processes, arguments.budget)
     if arguments.what == "run":
-        return run.run(project, mutants, {}, processes=arguments.processes, is_kept=False)
-    return run.run(project, mutants, reasons, processes=arguments.processes)
+        return run.run(project, mutants, {}, effort, is_kept=False)
+    return run.run(project, mutants, reasons, effort)
 
 
 def _matching(project: Project, patterns: list[str]) -> list[str]:

@@ -25,6 +25,14 @@ BUDGET_SECONDS = 30.0  # of tests a session for one mutant
 GOAL = 0.95
 
 
+@dataclass(frozen=True)
+class Effort:
+    """How many mutants at a time, and how many seconds of a session's tests for one of them."""
+
+    processes: int
+    budget_seconds: float = BUDGET_SECONDS
+
+
 @dataclass
 class Report:
     """What is known of each mutant so far; `survived` says by its id which phases it has."""
@@ -60,35 +68,35 @@ def run(
     project: Project,
     mutants: list[Mutant],
     equivalent: dict[str, str],
+    effort: Effort,
     *,
-    processes: int,
     is_kept: bool = True,
 ) -> int:
     """Each mutant against the tests that execute it, until one catches it. 0 when enough were.
     `is_kept`: go on where an interrupted run was, and note what is found out."""
     counted = [one for one in mutants if one.id not in equivalent]
     skipped = {one.id: equivalent[one.id] for one in mutants if one.id in equivalent}
-    print(f"{len(counted)} mutants, {processes} at a time", flush=True)
-    choice = Choice(project, made(project, processes))
+    print(f"{len(counted)} mutants, {effort.processes} at a time", flush=True)
+    choice = Choice(project, made(project, effort.processes))
     journal = Journal(project.build / "journal.jsonl" if is_kept else None, choice.map.states)
     report = Report(*journal.read())
     if known := len([one for one in counted if not report.is_open(one)]):
         print(f"{known} of them were killed by a run before this one, for these very files")
-    _hunt_all(choice, counted, report, journal, processes)
+    _hunt_all(choice, counted, report, journal, effort)
     return _conclude(project, counted, skipped, report)
 
 
 def _hunt_all(
-    choice: Choice, mutants: list[Mutant], report: Report, journal: Journal, processes: int
+    choice: Choice, mutants: list[Mutant], report: Report, journal: Journal, effort: Effort
 ) -> None:
     project = choice.project
     for is_cheap in (True, False):
         for session in project.sessions:
             name = f"{session.name}, {'cheap' if is_cheap else 'costly'}"
             left = [one for one in mutants if report.is_open(one)]
-            hunts = [choice.hunt(session, mutant, BUDGET_SECONDS) for mutant in left]
+            hunts = [choice.hunt(session, mutant, effort.budget_seconds) for mutant in left]
             hunts = [one for one in (_of_cost(one, is_cheap) for one in hunts) if one.tests]
-            phase = Phase(name, project, session, hunts, report.likely, journal, processes)
+            phase = Phase(name, project, session, hunts, report.likely, journal, effort.processes)
             _play(phase, choice, report)
 
 
