@@ -9,7 +9,7 @@ import pytest
 
 from functions.tasks import table
 from functions.tasks.task import Status, Task
-from tests.paid.desk import JOB, Desk
+from tests.paid.desk import JOB, Desk, kie_record, kling_answer, kling_record
 
 OTHER = "0123456789abcdef0123456789abcdef"
 WHY = {"why": "Seen at the provider."}
@@ -28,6 +28,27 @@ def decide(desk: Desk, task: Task, what: str, body: Any = None, **more: Any) -> 
     """The status, and the result or why it was refused."""
     status, answer = desk.api("POST", f"/tasks/{task.task_id}/{what}", body or WHY, **more)
     return status, answer.get("result") or answer["detail"]
+
+
+RUNNING = {"code": 200, "data": {"taskId": JOB, "state": "generating"}}
+
+
+def adopt(desk: Desk, task: Task, answer: Any = RUNNING) -> tuple[int, str]:
+    """Name a job, and have the provider queried for it: whether it was adopted, or why not."""
+    desk.answers(answer)
+    code, why = decide(desk, task, "adopt", ADOPT)
+    if code != 200:
+        return code, why
+    message = desk.messages()[-1]
+    assert message["task_id"] == task.task_id
+    assert desk.message("submit", message) == []
+    return _looked_up(desk, task)
+
+
+def _looked_up(desk: Desk, task: Task) -> tuple[int, str]:
+    after = desk.task(task.task_id)
+    is_adopted = after.job_id == JOB and after.status is Status.SUBMITTED
+    return (200, "adopted") if is_adopted else (409, str(after.lookup.get("refusal", "")))
 
 
 # Cancel.
@@ -94,10 +115,7 @@ def test_what_was_sent_meanwhile_is_not_cancelled(desk: Desk, fact: dict[str, An
 @pytest.mark.parametrize("status", [Status.HELD, Status.FAILED, Status.CANCELLED, Status.READY])
 def test_a_job_that_a_person_found_is_taken_over(desk: Desk, status: Status) -> None:
     task = desk.row(status, intended_at=ago(60), error=AMBIGUOUS)
-    assert decide(desk, task, "adopt", ADOPT) == (
-        200,
-        f"adopted: kie is now queried about job {JOB}",
-    )
+    assert adopt(desk, task) == (200, "adopted")
     after = desk.task(task.task_id)
     assert (after.status, after.job_id, after.adopted_by) == (Status.SUBMITTED, JOB, "ada")
     assert (after.error, after.intended_at) == ({}, task.intended_at)
@@ -109,7 +127,7 @@ def test_a_job_that_a_person_found_is_taken_over(desk: Desk, status: Status) -> 
 def test_an_execution_that_waits_is_woken(desk: Desk) -> None:
     task = desk.row(Status.HELD, intended_at=ago(60))
     desk.note(task.task_id, task_token=desk.token(task))
-    decide(desk, task, "adopt", ADOPT)
+    adopt(desk, task)
     assert desk.woken == [{"next": "watch"}]
     assert desk.started == []
 
@@ -120,7 +138,7 @@ def test_an_execution_that_waits_is_woken(desk: Desk) -> None:
 )
 def test_no_other_task_takes_over_a_job(desk: Desk, status: Status) -> None:
     task = desk.row(status, intended_at=ago(60))
-    code, why = decide(desk, task, "adopt", ADOPT)
+    code, why = adopt(desk, task)
     assert (code, why.split(":")[0]) == (409, f"the task is {status}")
     assert desk.task(task.task_id) == task
 
@@ -139,7 +157,7 @@ def test_a_task_that_was_never_sent_has_no_job_but_after_a_restore(
 ) -> None:
     desk.options(**options)
     task = desk.row(status)
-    code, why = decide(desk, task, "adopt", ADOPT)
+    code, why = adopt(desk, task)
     assert code == (200 if is_taken else 409)
     after = desk.task(task.task_id)
     if is_taken:
@@ -153,7 +171,7 @@ def test_a_task_that_was_never_sent_has_no_job_but_after_a_restore(
 def test_a_submit_under_way_is_left_to_its_owner(desk: Desk, seconds: float, code: int) -> None:
     lease = table.later(seconds=seconds)
     task = desk.row(Status.SUBMITTING, intended_at=ago(60), lease_until=lease)
-    assert decide(desk, task, "adopt", ADOPT)[0] == code
+    assert adopt(desk, task)[0] == code
 
 
 @pytest.mark.parametrize(
@@ -163,6 +181,8 @@ def test_a_submit_under_way_is_left_to_its_owner(desk: Desk, seconds: float, cod
         (Status.HELD, {"job_id": OTHER}, 409),
         (Status.HELD, {"job_id": OTHER, "adopted_by": "bob"}, 200),
         (Status.FAILED, {"job_id": OTHER, "adopted_by": "bob"}, 200),
+        (Status.SUBMITTED, {"job_id": OTHER, "adopted_by": "bob"}, 200),
+        (Status.ARCHIVING, {"job_id": OTHER, "adopted_by": "bob"}, 409),
         (Status.CANCELLED, {"job_id": OTHER, "adopted_by": "bob"}, 409),
         (Status.READY, {"job_id": OTHER, "adopted_by": "bob"}, 409),
     ],
@@ -173,7 +193,7 @@ def test_a_job_id_is_written_once_and_corrected_only_by_a_person(
     desk.put(f"job#kie#{facts['job_id']}", task_id="x", attempt=1)
     task = desk.row(status, intended_at=ago(60), **facts)
     desk.put(f"job#kie#{facts['job_id']}", task_id=task.task_id)
-    assert decide(desk, task, "adopt", ADOPT)[0] == code
+    assert adopt(desk, task)[0] == code
     after = desk.task(task.task_id)
     assert after.job_id == (JOB if code == 200 else facts["job_id"])
 
@@ -185,7 +205,7 @@ def test_a_correction_takes_back_what_the_wrong_job_left(desk: Desk) -> None:
     }  # fmt: skip
     task = desk.row(Status.HELD, intended_at=ago(60), **wrong)
     desk.put(f"job#kie#{OTHER}", task_id=task.task_id)
-    assert decide(desk, task, "adopt", ADOPT)[0] == 200
+    assert adopt(desk, task)[0] == 200
     after = desk.task(task.task_id)
     assert (after.job_id, after.adopted_by, after.status) == (JOB, "ada", Status.SUBMITTED)
     assert (after.video_url, after.trusted_host, after.archiving_since) == ("", "", "")
@@ -196,7 +216,7 @@ def test_a_correction_takes_back_what_the_wrong_job_left(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    "fact", [{"job_id": "a third"}, {"adopted_by": None}, {"status": "SUBMITTED"}, {"attempt": 2}]
+    "fact", [{"job_id": "a third"}, {"adopted_by": None}, {"status": "COMPLETED"}, {"attempt": 2}]
 )
 def test_a_correction_of_what_changed_meanwhile_is_refused(
     desk: Desk, fact: dict[str, Any]
@@ -211,7 +231,7 @@ def test_a_correction_of_what_changed_meanwhile_is_refused(
             desk.note(task.task_id, **fact)
 
     desk.before("TransactWriteItems", change)
-    code, why = decide(desk, task, "adopt", ADOPT)
+    code, why = adopt(desk, task)
     assert (code, why) == (409, "the task changed meanwhile and nothing was written: look again")
     assert desk.item(f"job#kie#{OTHER}") != {}
 
@@ -219,7 +239,7 @@ def test_a_correction_of_what_changed_meanwhile_is_refused(
 def test_a_correction_frees_only_what_was_its_own(desk: Desk) -> None:
     task = desk.row(Status.HELD, intended_at=ago(60), job_id=OTHER, adopted_by="bob")
     desk.put(f"job#kie#{OTHER}", task_id="somebody else's")
-    assert decide(desk, task, "adopt", ADOPT)[0] == 409
+    assert adopt(desk, task)[0] == 409
     assert desk.item(f"job#kie#{OTHER}")["task_id"] == "somebody else's"
 
 
@@ -228,7 +248,7 @@ def test_a_job_of_another_task_is_not_adopted(desk: Desk, facts: dict[str, Any])
     desk.put(f"job#kie#{JOB}", task_id="somebody else's", attempt=1)
     task = desk.row(Status.HELD, intended_at=ago(60), **facts)
     desk.put(f"job#kie#{OTHER}", task_id=task.task_id)
-    assert decide(desk, task, "adopt", ADOPT) == (409, f"job {JOB} of kie is another task's")
+    assert adopt(desk, task) == (409, f"job {JOB} of kie is another task's")
     assert desk.item(f"job#kie#{JOB}")["task_id"] == "somebody else's"
 
 
@@ -238,8 +258,138 @@ def test_what_changed_since_the_person_looked_is_not_adopted(
 ) -> None:
     task = desk.row(Status.HELD, intended_at=ago(60))
     desk.before("TransactWriteItems", lambda: desk.note(task.task_id, **fact))
-    assert decide(desk, task, "adopt", ADOPT)[0] == 409
+    assert adopt(desk, task)[0] == 409
     assert desk.task(task.task_id).adopted_by == ""
+
+
+# The provider is queried before a job is adopted.
+
+
+def held(desk: Desk, **facts: Any) -> Task:
+    return desk.row(Status.HELD, intended_at=ago(60), **facts)
+
+
+def test_a_job_is_named_before_it_is_adopted(desk: Desk) -> None:
+    task = held(desk)
+    code, why = decide(desk, task, "adopt", ADOPT)
+    assert (code, why.split(";")[0]) == (200, f"kie is queried about job {JOB}")
+    after = desk.task(task.task_id)
+    assert (after.status, after.job_id) == (Status.HELD, "")
+    assert after.lookup == {"job_id": JOB, "who": "ada", "why": WHY["why"], "at": ago(0)}
+    assert after.history[-1]["what"] == "LOOKED UP"
+    assert after.history[-1]["why"] == f"job {JOB}: Seen at the provider."
+    assert after.due_at == table.later(seconds=600)
+    assert desk.messages() == [{"task_id": task.task_id, "look_up": ago(0)}]
+    assert desk.requests == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ({"code": 422, "msg": "recordInfo is null"}, f"kie knows no job {JOB} of this account"),
+        ({"code": 401, "msg": "no"}, "kie could not be queried: "),
+    ],
+)
+def test_a_job_that_the_provider_does_not_answer_for_is_not_adopted(
+    desk: Desk, answer: Any, words: str
+) -> None:
+    task = held(desk)
+    code, why = adopt(desk, task, answer)
+    assert code == 409
+    assert why.startswith(words)
+    after = desk.task(task.task_id)
+    assert (after.status, after.adopted_by) == (Status.HELD, "")
+    assert (after.history[-1]["what"], after.history[-1]["why"]) == ("NOT ADOPTED", why)
+    assert not after.is_looked_up
+
+
+def test_a_provider_that_is_down_is_queried_again_by_the_sweep(desk: Desk) -> None:
+    task = held(desk)
+    assert adopt(desk, task, (503, b"down")) == (409, "")
+    after = desk.task(task.task_id)
+    assert after.is_looked_up
+    assert after.due_at == table.later(seconds=300)
+    desk.wait(300)
+    desk.sweep()
+    assert desk.messages()[-1] == {"task_id": task.task_id, "look_up": after.lookup["at"]}
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+@pytest.mark.parametrize("whose", ["another", "ours", "nobody"])
+def test_a_job_that_was_made_for_another_task_is_not_adopted(
+    desk: Desk, whose: str, is_there: bool
+) -> None:
+    task, other = held(desk), desk.row(Status.SUBMITTED)
+    owner = {"another": other, "ours": task, "nobody": other}[whose]
+    record = kie_record(owner, "generating", attempt=0 if whose == "nobody" else 1)
+    if not is_there:
+        del desk.account.table.items[f"task#{other.task_id}"]
+    code, why = adopt(desk, task, record)
+    assert code == (409 if whose == "another" and is_there else 200)
+    if code == 409:
+        assert why == f"job {JOB} of kie was made for task {other.task_id}"
+
+
+def test_a_job_that_carries_another_task_s_id_is_not_adopted(desk: Desk) -> None:
+    other = desk.row(Status.SUBMITTED, provider="kling")
+    task = held(desk, provider="kling")
+    record = kling_answer(kling_record(other.external_id, "processing"))
+    assert adopt(desk, task, record)[1].endswith(f"was made for task {other.task_id}")
+    own = kling_answer(kling_record(task.external_id, "processing"))
+    desk.wait(1)
+    assert adopt(desk, desk.task(task.task_id), own) == (200, "adopted")
+
+
+def test_only_the_job_that_was_named_last_is_looked_up(desk: Desk) -> None:
+    task = held(desk)
+    decide(desk, task, "adopt", {**ADOPT, "job_id": OTHER})
+    desk.wait(1)
+    decide(desk, task, "adopt", ADOPT)
+    first, second = desk.messages()
+    desk.answers(RUNNING)
+    desk.message("submit", first)
+    assert desk.requests == []
+    desk.message("submit", second)
+    assert desk.task(task.task_id).job_id == JOB
+    queries = len(desk.requests)
+    desk.message("submit", {**second, "task_id": "b" * 32})
+    assert len(desk.requests) == queries
+
+
+def test_an_answer_that_came_is_not_looked_up_again(desk: Desk) -> None:
+    task = held(desk)
+    adopt(desk, task, {"code": 422, "msg": "null"})
+    message, queries = desk.messages()[-1], len(desk.requests)
+    desk.message("submit", message)
+    assert len(desk.requests) == queries
+
+
+def test_a_refusal_of_a_job_that_was_replaced_meanwhile_is_not_written(desk: Desk) -> None:
+    task = held(desk)
+    decide(desk, task, "adopt", ADOPT)
+    desk.answers({"code": 422, "msg": "null"})
+    newer = {**desk.task(task.task_id).lookup, "at": table.later(seconds=1)}
+    desk.meanwhile = lambda: desk.note(task.task_id, lookup=newer)
+    assert desk.message("submit", desk.messages()[-1]) == []
+    assert desk.task(task.task_id).lookup == newer
+
+
+def test_what_changed_since_the_person_looked_is_not_looked_up(desk: Desk) -> None:
+    task = held(desk)
+    desk.before("UpdateItem", lambda: desk.put(f"task#{task.task_id}", changed_at=ago(-1)))
+    code, why = decide(desk, task, "adopt", ADOPT)
+    assert (code, why) == (409, "the task changed meanwhile and nothing was written: look again")
+    assert desk.messages() == []
+
+
+def test_a_table_that_is_busy_has_the_lookup_come_again(desk: Desk) -> None:
+    task = held(desk)
+    decide(desk, task, "adopt", ADOPT)
+    desk.answers(RUNNING)
+    conflict = [{"Code": "TransactionConflict"}]
+    desk.refuse("TransactWriteItems", BUSY, CancellationReasons=conflict)
+    assert desk.message("submit", desk.messages()[-1]) == ["0"]
+    assert desk.task(task.task_id).is_looked_up
 
 
 # Resubmit.

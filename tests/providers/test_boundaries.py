@@ -500,6 +500,12 @@ def listed(number: int, minute: int | None, external_id: str = "") -> dict[str, 
     return {"task_id": str(number), "task_status": "processing", **at, **info}
 
 
+def _kling(wire: Wire) -> kling.Kling:
+    one = client("kling", wire)
+    assert isinstance(one, kling.Kling)
+    return one
+
+
 def since(minute: int) -> datetime:
     return datetime.fromtimestamp(1_790_000_000 + minute * 60, UTC)
 
@@ -518,7 +524,7 @@ def test_a_list_of_kling_is_read_to_its_end_or_to_what_is_older_throughout(
     pages: list[list[dict[str, Any]]], found: list[str], read: int
 ) -> None:
     wire = Wire(*[ok(page) for page in pages])
-    jobs = client("kling", wire).list_jobs(since(5))
+    jobs = _kling(wire).list_jobs(since(5))
     assert [job.job_id for job in jobs] == found
     assert [one.url.params["pageNum"] for one in wire.requests] == [
         str(number) for number in range(1, read + 1)
@@ -534,7 +540,7 @@ def test_a_list_of_more_than_twenty_pages_proves_nothing() -> None:
 
 def test_a_job_without_an_id_is_in_no_list() -> None:
     wire = Wire(ok([{"task_status": "processing"}, listed(2, 9)]), ok([]))
-    assert [job.job_id for job in client("kling", wire).list_jobs(since(5))] == ["2"]
+    assert [job.job_id for job in _kling(wire).list_jobs(since(5))] == ["2"]
 
 
 @pytest.mark.parametrize("data", [{}, "text", 7])
