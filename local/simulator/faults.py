@@ -223,25 +223,32 @@ def _check(kind: str, settings: dict[str, Any], common: dict[str, Any]) -> None:
             f"{kind} has no setting {', '.join(sorted(unknown))}; it has "
             f"{', '.join(KINDS[kind][1]) or 'none'}"
         )
-    match = common.get("match", {})
+    for name, value in settings.items():
+        _check_type(name, value, KINDS[kind][1][name])
+    if settings.get("at", "any") not in PLACES:
+        raise ValueError(f"at is one of: {', '.join(PLACES)}")
+    if "as" in settings and settings["as"] not in MANNERS[kind]:
+        raise ValueError(f"as is one of: {', '.join(MANNERS[kind])}")
+    _check_match(common.get("match", {}))
+    _check_common(common)
+
+
+def _check_match(match: Any) -> None:
     if not isinstance(match, dict) or set(match) - {"external_id", "callback", "prompt", "nth"}:
         raise ValueError(
             "match is an object with external_id, callback, prompt (substrings) and nth (a number)"
         )
-    for name, value in settings.items():
-        _check_type(name, value, KINDS[kind][1][name])
     if not all(
         isinstance(match.get(name, ""), str) for name in ("external_id", "callback", "prompt")
     ):
         raise ValueError("external_id, callback and prompt of match are texts")
     if not isinstance(match.get("nth", 1), int) or isinstance(match.get("nth"), bool):
         raise ValueError("nth of match is a whole number")
+
+
+def _check_common(common: dict[str, Any]) -> None:
     if not isinstance(common.get("seed", 0), int):
         raise ValueError("seed is a whole number")
-    if settings.get("at", "any") not in PLACES:
-        raise ValueError(f"at is one of: {', '.join(PLACES)}")
-    if "as" in settings and settings["as"] not in MANNERS[kind]:
-        raise ValueError(f"as is one of: {', '.join(MANNERS[kind])}")
     if (
         not isinstance(common.get("probability", 1.0), int | float)
         or not 0 <= common.get("probability", 1.0) <= 1
