@@ -95,7 +95,7 @@ class _Account(Account):
 class Desk:
     """`requests` is what came to the provider, `metrics` what was counted. `meanwhile` is done
     once, before the provider's next answer. `share` is what chance draws: 0 the least, 1 the
-    most."""
+    most. `videos` is what the provider's result host serves, by path."""
 
     def __init__(self, **options: Any) -> None:
         self.clock = Clock(1, Plan(1))
@@ -104,6 +104,7 @@ class Desk:
         self.metrics: dict[str, float] = defaultdict(float)
         self.meanwhile: Callable[[], object] = lambda: None
         self.share = 0.0
+        self.videos: dict[str, bytes] = {}
         self._chance = _Chance(self)
         self._answers: dict[str, list[Answer]] = {"/chat/credit": [credits(1000)]}
         self._made = 0
@@ -140,10 +141,8 @@ class Desk:
             status, headers={"content-type": "application/json"}, content=raw, request=request
         )
 
-    @staticmethod
-    def _video(path: str) -> bytes | None:
-        del path
-        return None
+    def _video(self, path: str) -> bytes | None:
+        return self.videos.get(path)
 
     @property
     def posts(self) -> list[dict[str, Any]]:
@@ -307,7 +306,7 @@ class Desk:
         return self.account.workflow.new_token(execution, execution.turn)
 
     def api(
-        self, method: str, path: str, body: Any = None, *, who: Any = None, **event: Any
+        self, method: str, path: str, content: Any = None, *, who: Any = None, **event: Any
     ) -> tuple[int, Any]:
         """A request to the API; its status and its JSON."""
         given = {
@@ -317,7 +316,7 @@ class Desk:
                 "http": {"method": method, "path": path}, "stage": "$default",
                 "authorizer": {"iam": {"userArn": "ada"}} if who is None else who,
             },
-            "body": None if body is None else json.dumps(body), "isBase64Encoded": False,
+            "body": None if content is None else json.dumps(content), "isBase64Encoded": False,
         }  # fmt: skip
         answer = self.invoke("api", {**given, **event})
         return int(answer["statusCode"]), json.loads(answer["body"] or "null")
