@@ -185,8 +185,9 @@ _REGIONAL: Any = {"addressing_style": "virtual", "us_east_1_regional_endpoint": 
 
 @cache
 def _client(service: Any) -> Any:
-    import boto3
+    # botocore and not boto3: the same client, without the resources that nothing here uses.
     from botocore.config import Config
+    from botocore.session import get_session
 
     # SigV4, the regional host and the bucket in its name are set explicitly: without them botocore
     # presigns for the global host, and S3 answers with a redirect while a bucket is new and, in
@@ -199,7 +200,7 @@ def _client(service: Any) -> Any:
         signature_version="s3v4" if service == "s3" else None,
         s3=_REGIONAL if service == "s3" else None,
     )
-    return boto3.client(service, config=config, verify=ca_bundle())
+    return get_session().create_client(service, config=config, verify=ca_bundle())
 
 
 def ca_bundle() -> str | None:

@@ -126,10 +126,6 @@ def _trim_botocore(directory: Path) -> None:
     for data in (directory / "botocore" / "data").iterdir():
         if data.is_dir() and data.name not in SERVICES:
             shutil.rmtree(data)
-    for data in (directory / "boto3" / "data").iterdir():
-        if data.is_dir() and data.name not in SERVICES:
-            shutil.rmtree(data)
-    shutil.rmtree(directory / "boto3" / "examples", ignore_errors=True)
 
 
 def _write_roots(directory: Path) -> None:

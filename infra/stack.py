@@ -15,6 +15,7 @@ from aws_cdk import aws_secretsmanager as secrets
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from functions.tasks.table import NEWS
 from infra import storage
 from infra.bundle import code_of_the_bundle
 from infra.context import Context
@@ -218,8 +219,9 @@ class Talkdrop(Stack):
             self.functions[name].add_event_source(source)
 
     def _feed_announce(self) -> None:
-        # Limits, leases and the sweep's own notes are not announced.
-        only_tasks = {"dynamodb": {"Keys": {"pk": {"S": lambda_.FilterRule.begins_with("task#")}}}}
+        # Of the writes of a task's row those that may have to be announced: not each poll, callback
+        # and note. Limits, leases and the sweep's own notes are no news at all.
+        news = {"dynamodb": {"NewImage": {"news": {"S": lambda_.FilterRule.is_equal(NEWS)}}}}
         lambda_.EventSourceMapping(
             self,
             "TasksToAnnounce",
@@ -233,7 +235,7 @@ class Talkdrop(Stack):
             retry_attempts=20,
             max_record_age=Duration.hours(12),  # the stream itself forgets after 24
             on_failure=sources.SqsDlq(self.dead_letters["Announcements"]),
-            filters=[lambda_.FilterCriteria.filter(only_tasks)],
+            filters=[lambda_.FilterCriteria.filter(news)],
         )
 
     def _feed_sweep(self) -> None:

@@ -10,14 +10,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
-from typing import TypedDict
+from typing import Any, TypedDict
 from urllib.parse import unquote_plus
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
-from aws_lambda_powertools.utilities.batch import EventType
-from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
-from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.inputs import consent, drops, request, url_inputs, validation
@@ -62,12 +59,11 @@ class InboxEvent(TypedDict, total=False):
 
 
 @metrics.log_metrics
-def handler(event: queues.Batch, context: LambdaContext) -> PartialItemFailureResponse:
-    return queues.each(event, EventType.SQS, _message, context)
+def handler(event: queues.Batch, context: LambdaContext) -> queues.BatchAnswer:
+    return queues.each(event, _message)
 
 
-def _message(record: SQSRecord) -> None:
-    message = json.loads(record.body)
+def _message(message: Any) -> None:
     if "import" in message:
         url_inputs.bring_in(message["import"])
     elif "folder" in message:

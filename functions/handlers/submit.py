@@ -7,14 +7,11 @@ far it came, and whatever finds it reconciles without a second POST.
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.utilities.batch import EventType
-from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
-from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions import providers, secrets
@@ -33,12 +30,11 @@ _LOOK_AGAIN_SECONDS = 60
 
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
-def handler(event: queues.Batch, context: LambdaContext) -> PartialItemFailureResponse:
-    return queues.each(event, EventType.SQS, _message, context)
+def handler(event: queues.Batch, context: LambdaContext) -> queues.BatchAnswer:
+    return queues.each(event, _message)
 
 
-def _message(record: SQSRecord) -> None:
-    message = json.loads(record.body)
+def _message(message: Any) -> None:
     logger.remove_keys(["task_id", "attempt"])
     if "probe" in message:
         _probe(message["probe"])

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from functions.tasks.steps import due, entry
 from functions.tasks.table import ConditionFailed, Update, later, now, stamp
-from functions.tasks.task import Task, key_of
+from functions.tasks.task import TERMINAL, Task, key_of
 
 _MOST_HINTS = 40  # jobs that callbacks named and that nothing is known of yet
 _MOST_PAST_CALLBACKS = 20
@@ -80,7 +80,7 @@ def note_alias(task: Task, job_id: str) -> None:
 def plan_soon_query(task: Task, seconds: float) -> None:
     """Many callbacks, one query: the first of them plans it, the others hold back. Raises
     ConditionFailed where one is planned already."""
-    update = Update(key_of(task.task_id)).set(soon_until=later(seconds=seconds))
+    update = Update(key_of(task.task_id), is_news=False).set(soon_until=later(seconds=seconds))
     update.given("attribute_not_exists({soon_until}) OR {soon_until} <= :now", now=stamp(now()))
     update.given("{attempt} = :attempt", attempt=task.attempt).run()
 
@@ -103,7 +103,8 @@ def answer(task: Task, *, is_answered: bool, done: Iterable[str]) -> None:
 
 
 def _answered(task: Task, is_answered: bool, done: Iterable[str]) -> Update:
-    update = Update(key_of(task.task_id))
+    # No poll is announced. Of an ended task the stream sees every write: see announce.
+    update = Update(key_of(task.task_id), is_news=task.status in TERMINAL)
     if is_answered:
         update.set(callbacks_handled=task.callbacks_received)
     for job_id in done:

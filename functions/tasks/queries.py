@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from functions.settings import aws, get
-from functions.tasks import table
-from functions.tasks.table import ConditionFailed, Item, stamp
+from functions.tasks import table, values
+from functions.tasks.table import TASK_PREFIX, ConditionFailed, Item, stamp
 from functions.tasks.task import SHARDS, Status, Task, id_shard, key_of, list_shard
 
 _LOOKED_AT = 200  # tasks that a filtered page looks at, at most
@@ -44,7 +44,7 @@ def matching(prefix: str) -> list[str]:
         },
         Limit=2,
     )
-    return [str(item["pk"]["S"]).removeprefix("task#") for item in answer["Items"]]
+    return [str(item["pk"]["S"]).removeprefix(TASK_PREFIX) for item in answer["Items"]]
 
 
 def page(
@@ -118,7 +118,7 @@ def _read_batch(keys: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[
         RequestItems={name: {"Keys": keys, "ConsistentRead": True}}
     )
     left = answer.get("UnprocessedKeys", {}).get(name, {}).get("Keys", [])
-    return [table.plain(item) for item in answer["Responses"].get(name, [])], list(left)
+    return [values.plain(item) for item in answer["Responses"].get(name, [])], list(left)
 
 
 def _query_page(
@@ -138,7 +138,7 @@ def _query_page(
         ScanIndexForward=False,
         Limit=limit + 1,
     )
-    items = [table.plain(item) for item in answer["Items"]]
+    items = [values.plain(item) for item in answer["Items"]]
     return [item for item in items if item["created"] != before], "LastEvaluatedKey" in answer
 
 
@@ -181,7 +181,7 @@ def longest_since(status: Status) -> str:
             KeyConditionExpression="status_shard = :shard",
             ExpressionAttributeValues={":shard": {"S": f"{status}#{shard}"}},
         )  # fmt: skip
-        found += [table.plain(item) for item in answer["Items"]]
+        found += [values.plain(item) for item in answer["Items"]]
     return min((str(item["changed_at"]) for item in found), default="")
 
 
@@ -202,4 +202,4 @@ def due(at: datetime) -> Iterator[str]:
             )
         )
         for answer in pages:
-            yield from (str(item["pk"]["S"]).removeprefix("task#") for item in answer["Items"])
+            yield from (str(item["pk"]["S"]).removeprefix(TASK_PREFIX) for item in answer["Items"])

@@ -5,17 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import TypedDict, TypeVar
+from typing import Any, TypedDict
 
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.utilities.batch import (
-    BatchProcessor,
-    EventType,
-    process_partial_response,
-)
-from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
-from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
-from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.settings import aws, get
 from functions.tasks.table import now
@@ -25,13 +17,20 @@ logger = Logger(child=True)
 _LONGEST_DELAY_SECONDS = 900  # of SQS; a message for later than that is sent on when it comes back
 
 
-Record = TypeVar("Record")
+class Message(TypedDict):
+    """A message as Lambda is given it, as far as it is read."""
+
+    messageId: str
+    receiptHandle: str
+    body: str
+    attributes: Mapping[str, str]
+    eventSourceARN: str
 
 
 class Batch(TypedDict):
-    """What Lambda hands to a function that a queue or a stream feeds."""
+    """What Lambda hands to a function that a queue feeds."""
 
-    Records: list[dict[str, object]]
+    Records: list[Message]
 
 
 class Submission(TypedDict):
@@ -116,30 +115,43 @@ def bring_in(task_id: str) -> None:
     send(get().uploads_queue_url, {"import": task_id})
 
 
-def each(
-    event: Batch, kind: EventType, work: Callable[[Record], None], context: LambdaContext
-) -> PartialItemFailureResponse:
-    """Work through a batch: what fails is logged and comes again, what passed does not."""
-
-    def logged(record: Record) -> None:
-        try:
-            work(record)
-        except Exception:
-            logger.exception("a message failed and will come again")
-            if isinstance(record, SQSRecord):
-                _come_again(record)
-            raise
-
-    return process_partial_response(
-        dict(event), logged, BatchProcessor(kind, raise_on_entire_batch_failure=False), context
-    )
+class FailedRecord(TypedDict):
+    itemIdentifier: str
 
 
-def _come_again(record: SQSRecord) -> None:
+class BatchAnswer(TypedDict):
+    """Which records of a batch come again; those of a stream with all that follow them.
+    https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html"""
+
+    batchItemFailures: list[FailedRecord]
+
+
+def come_again(identifiers: Iterable[str]) -> BatchAnswer:
+    return {"batchItemFailures": [{"itemIdentifier": one} for one in identifiers]}
+
+
+def each(event: Batch, work: Callable[[Any], None]) -> BatchAnswer:
+    """Work through a queue's messages: what fails is logged and comes again, what passed does
+    not."""
+    failed = [record for record in event["Records"] if not _is_done(record, work)]
+    return come_again(record["messageId"] for record in failed)
+
+
+def _is_done(record: Message, work: Callable[[Any], None]) -> bool:
+    try:
+        work(json.loads(record["body"]))
+    except Exception:
+        logger.exception("a message failed and will come again")
+        _delay(record)
+        return False
+    return True
+
+
+def _delay(record: Message) -> None:
     """Soon at first, then ever later. A queue's visibility timeout is made for sandboxes that die,
     and is long."""
-    tries = int(record.attributes.get("ApproximateReceiveCount") or 1)
-    name = record.event_source_arn.rpartition(":")[2]
+    tries = int(record["attributes"].get("ApproximateReceiveCount") or 1)
+    name = record["eventSourceARN"].rpartition(":")[2]
     urls = {
         url.rpartition("/")[2]: url
         for url in (get().uploads_queue_url, get().submissions_queue_url)
@@ -147,7 +159,7 @@ def _come_again(record: SQSRecord) -> None:
     if name in urls:
         seconds = min(_LONGEST_DELAY_SECONDS, 15 * 4 ** (tries - 1))
         aws("sqs").change_message_visibility(
-            QueueUrl=urls[name], ReceiptHandle=record.receipt_handle, VisibilityTimeout=seconds
+            QueueUrl=urls[name], ReceiptHandle=record["receiptHandle"], VisibilityTimeout=seconds
         )
 
 

@@ -120,7 +120,7 @@ def open_task(task: Task, *, why: str = "") -> Task:
         "pk": key_of(task.task_id), "created": f"{task.created_at}#{task.task_id}",
         "changed_at": stamp(now()),
         "history": [entry(task.status, why)], "entered": {f"{task.status}#{task.attempt}": 1},
-        "booked": [], "step": table.nonce(), "version": 1,
+        "booked": [], "step": table.nonce(), "version": 1, "news": table.NEWS,
     }  # fmt: skip
     item |= placed(task.task_id, task.status, due_at)
     item |= list_attributes(task.task_id)
@@ -224,7 +224,7 @@ def still_looking(task: Task, *, seconds: float, revived: str = "") -> None:
 
 def _of_owner(task: Task, owner: str) -> Update:
     """A note on the row of a submit under way, which only the owner of its claim may write."""
-    return Update(key_of(task.task_id)).given(
+    return Update(key_of(task.task_id), is_news=False).given(
         "{status} = :submitting AND {owner} = :owner",
         submitting=Status.SUBMITTING.value,
         owner=owner,

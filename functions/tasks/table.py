@@ -12,20 +12,20 @@ import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
 from functions import TalkdropError
 from functions.settings import aws, get
+from functions.tasks.values import plain, typed
 
 Item = dict[str, Any]  # an item of the table, in plain values
 Request = dict[str, Any]  # what a call of DynamoDB's is given
 
-_serialize = TypeSerializer().serialize
-_deserialize = TypeDeserializer().deserialize
+TASK_PREFIX = "task#"
+# What the stream's filter looks at (infra/stack.py): only a write with NEWS invokes announce.
+NEWS, NO_NEWS = "yes", "no"
 
 # Refused before any condition was looked at. AWS's client does not repeat these by itself, and the
 # books of a provider are in every one of its claims.
@@ -65,40 +65,12 @@ def nonce() -> str:
     return uuid.uuid4().hex
 
 
-def typed(value: Any) -> Any:
-    """A plain value in DynamoDB's own typing; floats travel as decimals."""
-    return _serialize(_exact(value))
-
-
-def plain(item: Mapping[str, Any]) -> Item:
-    return {name: _readable(_deserialize(value)) for name, value in item.items()}
-
-
-def _exact(value: Any) -> Any:
-    if isinstance(value, float):
-        return Decimal(str(value))
-    if isinstance(value, Mapping):
-        return {str(name): _exact(inner) for name, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_exact(inner) for inner in value]
-    return value
-
-
-def _readable(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else value
-    if isinstance(value, dict):
-        return {name: _readable(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_readable(inner) for inner in value]
-    return value
-
-
 class Update:
     """One conditional update of one item, put together by name; `sets` and `condition` share one
-    set of values."""
+    set of values. A task's row says of its last write whether it is news, and so may have to be
+    announced: every write is, unless it says otherwise."""
 
-    def __init__(self, pk: str) -> None:
+    def __init__(self, pk: str, *, is_news: bool = True) -> None:
         self.pk = pk
         self.step = nonce()
         self._sets: list[str] = []
@@ -107,6 +79,8 @@ class Update:
         self._conditions: list[str] = []
         self._names: dict[str, str] = {}
         self._values: dict[str, Any] = {}
+        if pk.startswith(TASK_PREFIX):
+            self.set(news=NEWS if is_news else NO_NEWS)
 
     def set(self, **values: Any) -> Update:
         for name, value in values.items():

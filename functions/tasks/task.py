@@ -15,7 +15,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import NotRequired, TypedDict
 
-from functions.tasks.table import Item
+from functions.tasks.table import TASK_PREFIX, Item
 
 SHARDS = 4
 
@@ -302,7 +302,7 @@ def id_of(*parts: str) -> str:
 
 
 def key_of(task_id: str) -> str:
-    return f"task#{task_id}"
+    return f"{TASK_PREFIX}{task_id}"
 
 
 def id_shard(task_id: str) -> str:

@@ -15,7 +15,7 @@ import pytest
 from functions import settings
 from functions.download import connection
 from functions.handlers import archive
-from functions.tasks import table
+from functions.tasks import values
 from local.aws import cloud
 from tests.archive.internet import Authority, Internet, simulate
 
@@ -112,7 +112,7 @@ class Vault:
             "video_url": url,
             **facts,
         }
-        item = {name: table.typed(value) for name, value in self.task.items()}
+        item = {name: values.typed(value) for name, value in self.task.items()}
         settings.aws("dynamodb").put_item(TableName="tasks", Item=item)
 
     def run(self, *, seconds: float = 900.0, attempt: int = 1) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from functions.settings import Options
+from functions.tasks.table import NEWS
 from infra.fleet import fleet
 from tests.faults.bucket import Buckets, Stored
 from tests.faults.clockwork import Clock, Invocation
@@ -66,7 +67,7 @@ class Account:
 
     def _written(self, pk: str, old: Item | None, new: Item | None) -> None:
         self.on_write(pk, old, new)
-        if pk.startswith("task#"):
+        if new is not None and new.get("news") == {"S": NEWS}:  # the filter of the event source
             self.stream.add(pk, old, new)
 
     def _dropped(self, bucket: str, stored: Stored) -> None:

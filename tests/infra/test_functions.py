@@ -179,11 +179,11 @@ def test_a_poisoned_row_neither_blocks_the_stream_nor_is_lost(template: Template
     )
 
 
-def test_only_rows_of_tasks_are_announced(template: Template) -> None:
+def test_only_writes_of_tasks_that_are_news_invoke_announce(template: Template) -> None:
     (pattern,) = [
         json.loads(one["Pattern"]) for one in fed_by(template, "Tasks")["FilterCriteria"]["Filters"]
     ]
-    assert pattern == {"dynamodb": {"Keys": {"pk": {"S": [{"prefix": "task#"}]}}}}
+    assert pattern == {"dynamodb": {"NewImage": {"news": {"S": ["yes"]}}}}
 
 
 def test_every_new_object_is_an_upload_but_for_what_we_put_there_ourselves(
