@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
@@ -21,7 +21,7 @@ from functions.settings import aws, get
 from functions.tasks import callbacks, events, queues, steps
 from functions.tasks.table import TASK_PREFIX, ConditionFailed, Item
 from functions.tasks.task import RESTING, TERMINAL, Status, Task
-from functions.tasks.values import plain
+from functions.tasks.values import Attributes, plain
 
 if TYPE_CHECKING:
     from types_boto3_events.type_defs import PutEventsRequestEntryTypeDef
@@ -38,8 +38,8 @@ class StreamRecord(TypedDict, total=False):
     """What a write left in the table's stream, as far as it is read: the row's images, typed."""
 
     SequenceNumber: str
-    NewImage: Mapping[str, Any]
-    OldImage: Mapping[str, Any]
+    NewImage: Attributes
+    OldImage: Attributes
 
 
 class StreamBatch(TypedDict):
@@ -102,7 +102,7 @@ def _read(change: StreamRecord, failed: set[str]) -> Change | None:
         return None
 
 
-def _change(record: str, after: Mapping[str, Any], old: Mapping[str, Any]) -> Change | None:
+def _change(record: str, after: Attributes, old: Attributes) -> Change | None:
     if not after.get("pk", {}).get("S", "").startswith(TASK_PREFIX):
         return None
     if after["status"]["S"] not in events.DETAIL_TYPES and "second_jobs" not in after:

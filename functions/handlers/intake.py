@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any, TypedDict
+from typing import TypedDict
 from urllib.parse import unquote_plus
 
 from aws_lambda_powertools import Logger, Metrics
@@ -63,7 +63,8 @@ def handler(event: queues.Batch, context: LambdaContext) -> queues.BatchAnswer:
     return queues.each(event, _message)
 
 
-def _message(message: Any) -> None:
+def _message(body: str) -> None:
+    message = json.loads(body)
     if "import" in message:
         url_inputs.bring_in(message["import"])
     elif "folder" in message:

@@ -7,9 +7,9 @@ far it came, and whatever finds it reconciles without a second POST.
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -34,7 +34,8 @@ def handler(event: queues.Batch, context: LambdaContext) -> queues.BatchAnswer:
     return queues.each(event, _message)
 
 
-def _message(message: Any) -> None:
+def _message(body: str) -> None:
+    message = json.loads(body)
     logger.remove_keys(["task_id", "attempt"])
     if "probe" in message:
         _probe(message["probe"])

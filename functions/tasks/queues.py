@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from aws_lambda_powertools import Logger
 
@@ -130,16 +130,16 @@ def come_again(identifiers: Iterable[str]) -> BatchAnswer:
     return {"batchItemFailures": [{"itemIdentifier": one} for one in identifiers]}
 
 
-def each(event: Batch, work: Callable[[Any], None]) -> BatchAnswer:
+def each(event: Batch, work: Callable[[str], None]) -> BatchAnswer:
     """Work through a queue's messages: what fails is logged and comes again, what passed does
     not."""
     failed = [record for record in event["Records"] if not _is_done(record, work)]
     return come_again(record["messageId"] for record in failed)
 
 
-def _is_done(record: Message, work: Callable[[Any], None]) -> bool:
+def _is_done(record: Message, work: Callable[[str], None]) -> bool:
     try:
-        work(json.loads(record["body"]))
+        work(record["body"])
     except Exception:
         logger.exception("a message failed and will come again")
         _delay(record)

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from decimal import Clamped, Context, Decimal, Inexact, Overflow, Rounded, Underflow
 from typing import Any
 
+Attributes = Mapping[str, Any]  # an item, or a part of one, in DynamoDB's typing
+
 # DynamoDB keeps 38 digits; what it would round is refused here.
 _NUMBERS = Context(
     prec=38, Emin=-128, Emax=126, traps=[Clamped, Inexact, Overflow, Rounded, Underflow]
@@ -36,7 +38,7 @@ def typed(value: Any) -> dict[str, Any]:
             raise TypeError(f"DynamoDB has no type for {type(value).__name__}: {value!r}")
 
 
-def plain(item: Mapping[str, Any]) -> dict[str, Any]:
+def plain(item: Attributes) -> dict[str, Any]:
     """An item with plain values; a number is an int where it is whole."""
     return {name: _plain(value) for name, value in item.items()}
 
@@ -47,7 +49,7 @@ def _text(number: Decimal) -> str:
     return str(_NUMBERS.create_decimal(number))
 
 
-def _plain(value: Mapping[str, Any]) -> Any:
+def _plain(value: Attributes) -> Any:
     ((kind, inner),) = value.items()
     if kind in ("S", "BOOL"):
         return inner
