@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -216,6 +217,13 @@ class Invariants:
                 raise Broke(
                     "charges(task, attempt) ≤ 1", f"{task_id} attempt {attempt} was accepted twice"
                 )
+
+    def on_speech(self) -> None:
+        """A text is spoken once, unless a person accepted another attempt of its task."""
+        spoken = Counter(text for text, _ in self.vendor.speeches)
+        for text, times in spoken.items():
+            if times > 1 and not self.resubmitted:
+                raise Broke("one speech a task", f"{text!r} was bought {times} times")
 
     def _excuse(self, newest: Job) -> None:
         """A job that the provider denied in words documented as a refusal, and of which no callback

@@ -11,6 +11,8 @@ from tests.faults.jobs import Job
 from tests.faults.sockets import RESULTS_HOST
 from tests.faults.vendor import Vendor, as_json
 
+_SPEECH = "/v1/audio/tts"
+
 
 class Kling(Vendor):
     """docs/providers 3: business codes under HTTP statuses, raw callbacks at every change."""
@@ -33,6 +35,8 @@ class Kling(Vendor):
 
     def create(self, request: httpx.Request) -> httpx.Response:
         request_body = json.loads(request.content)
+        if request.url.path == _SPEECH:
+            return self._speaks(request_body)
         external_id = request_body.get("external_task_id", "")
         if why := self.shut():
             return self.refusal(why)
@@ -54,7 +58,7 @@ class Kling(Vendor):
             request_body,
             request_body.get("callback_url", ""),
             external_id,
-            [request_body["image"], request_body["sound_file"]],
+            [request_body["image"], request_body.get("sound_file", "")],
         )
         if job is None:
             return as_json(
@@ -64,6 +68,20 @@ class Kling(Vendor):
         return as_json(
             {"code": 0, "message": "SUCCEED", "request_id": "r", "data": self.record(job, "queued")}
         )
+
+    def _speaks(self, request_body: dict[str, Any]) -> httpx.Response:
+        if why := self.shut():
+            return self.refusal(why)
+        self.speeches.append((request_body["text"], self.clock.now))
+        return self._speech(len(self.speeches))
+
+    def _speech(self, number: int) -> httpx.Response:
+        """A speech by its number: at work for a while, then an audio's id."""
+        is_ready = self.clock.now - self.speeches[number - 1][1] >= self.plan.traits.speech_seconds
+        audios = {"task_result": {"audios": [{"id": f"audio-{number}"}]}} if is_ready else {}
+        status = "succeed" if is_ready else "processing"
+        data = {"task_id": f"speech-{number}", "task_status": status, **audios}
+        return as_json({"code": 0, "message": "SUCCEED", "data": data})
 
     def denial(self) -> httpx.Response:
         return as_json({"code": 5000, "message": "Server internal error", "request_id": "r"}, 500)
@@ -80,6 +98,8 @@ class Kling(Vendor):
                 }
             )
         wanted = request.url.path.rsplit("/", 1)[-1]
+        if request.url.path.startswith(_SPEECH):
+            return self._speech(int(wanted.removeprefix("speech-")))
         job = self.jobs.get(wanted)
         if job is None and self.is_unique and not self.plan.traits.finds_theirs_only:
             job = next((one for one in self.jobs.values() if one.external_id == wanted), None)

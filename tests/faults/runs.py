@@ -123,7 +123,10 @@ class Run:
 
     def _serve(self, request: Any) -> Any:
         accepted = len(self.vendor.jobs)
+        spoken = len(self.vendor.speeches)
         answer = self.vendor.serve(request)
+        if len(self.vendor.speeches) > spoken:
+            self.invariants.on_speech()
         if len(self.vendor.jobs) > accepted:
             self.invariants.on_charge()
         return answer
@@ -204,6 +207,9 @@ class Run:
             self._post(number)
             return
         files = [(f"take-{number}.png", PORTRAIT), (f"take-{number}.wav", VOICE)]
+        if door == "text":
+            text = {"text": f"take {number}", "voice_id": "v"}
+            files[1] = (f"take-{number}.json", json.dumps(text).encode())
         if door == "voice-first":
             files.reverse()
         for order, (name, body) in enumerate(files):
@@ -214,7 +220,7 @@ class Run:
         from functions.inputs import drops
 
         stored = self.account.buckets.put(INBOX, name, body)
-        if name.endswith(".wav"):
+        if name.endswith((".wav", ".json")):
             self.expected.add(drops.task_id_of(INBOX, name, stored.version_id))
             self.waiting -= 1
 

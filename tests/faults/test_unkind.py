@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.faults import series
+from tests.faults.clockwork import Fault
 from tests.faults.plans import Script
 from tests.faults.runs import Run
 from tests.faults.traits import HOUR, Traits
@@ -105,14 +106,39 @@ def test_kling_is_not_sent_the_same_id_again_unless_an_option_says_so(
 
 @pytest.mark.parametrize("words", ["named", "generic", "parallel", "server"])
 def test_resends_of_kling_are_counted_and_end_in_held(words: str) -> None:
+    """The first POST, two more, and HELD in time counted from the first, as the invariants say."""
     traits = Traits(
         duplicate_words=words, finds_theirs_only=True, list_lag=72 * HOUR, callbacks_lost=True
     )
     plan = Scripted(paid=LOST, traits=traits)
     came = play("kling", plan, extras={"resend_same_id": True})
     _came_to(came, HELD=1)
-    assert came.jobs == 1
-    assert came.posts <= 4
+    assert (came.jobs, came.posts) == (1, 3)
+
+
+def test_a_resend_is_not_begun_after_the_hours_of_the_first_doubt() -> None:
+    """Every lookup is down until then: nothing was known in time, so a person decides."""
+    down = Traits(lookups_down=(0.0, 5 * HOUR), finds_theirs_only=True, callbacks_lost=True)
+    came = play("kling", Scripted(paid=LOST, traits=down), extras={"resend_same_id": True})
+    _came_to(came, HELD=1)
+    assert (came.posts, came.codes) == (1, ["AMBIGUOUS"])
+
+
+@pytest.mark.parametrize("what", ["crash-before", "crash-after", "error-after", "late"])
+@pytest.mark.parametrize("speech_seconds", [0.0, 20.0])
+def test_one_speech_is_bought_for_a_task_whatever_call_of_its_submit_fails(
+    what: str, speech_seconds: float
+) -> None:
+    traits = Traits(speech_seconds=speech_seconds)
+    base = Scripted(traits=traits)
+    _came_to(play("kling", base, ("text",)), COMPLETED=1)
+    calls = [at for at, site in enumerate(base.sites, 1) if site.startswith("submit: ")]
+    assert sum("POST" in base.sites[at - 1] for at in calls) == 2
+    for at in calls:
+        came = play("kling", Scripted(traits=traits, calls={at: Fault(what, 30.0)}), ("text",))
+        assert came.result.broke is None, (base.sites[at - 1], came.result.broke)
+        assert set(came.statuses) <= {"COMPLETED", "HELD"}, came.codes
+        assert came.speeches == 1 or came.codes == ["SPEECH_LOST"]
 
 
 def test_a_lost_submit_is_found_on_a_later_page_of_kling_and_not_sent_again() -> None:

@@ -24,6 +24,7 @@ class Traits:
     page_size: int = 500
     lookups_down: tuple[float, float] = (0.0, 0.0)
     callbacks_lost: bool = False
+    speech_seconds: float = 0.0
     finds_upstream_ids: bool = True  # a gateway, by the vendor's ids behind it
     sure_refusals_lie: bool = False  # with words that are documented as a refusal
 
@@ -52,6 +53,7 @@ _CHOICES: tuple[tuple[str, float, tuple[object, ...]], ...] = (
     ("page_size", 0.3, (2,)),
     ("lookups_down", 0.3, ((60.0, 3 * HOUR), (600.0, 6 * HOUR), (30.0, 120.0), (0.0, HOUR))),
     ("callbacks_lost", 0.15, (True,)),
+    ("speech_seconds", 0.5, (20.0, 900.0)),
     ("finds_upstream_ids", 0.3, (False,)),
     ("sure_refusals_lie", 0.2, (True,)),
 )

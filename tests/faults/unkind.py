@@ -139,6 +139,8 @@ def _with_options(scene: Scene, draws: Draws) -> Scene:
     way = "upload" if scene.profile == "kie" else "base64"
     if delivery and draws.allows(f"option media_delivery: {way}"):
         scene = replace(scene, extras={**scene.extras, "media_delivery": {scene.profile: way}})
+    if scene.profile == "kling" and chance.random() < 0.3 and draws.allows("a voice as text"):
+        scene = replace(scene, doors=("text", *scene.doors[1:]))
     if month and draws.allows("option budget_usd_per_month"):
         scene = replace(scene, month_cap_usd=Decimal(3))
     return scene

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -33,8 +33,9 @@ class Scripted(Struck):
         skews: Sequence[float] = (0.0,),
         bus_refuses: tuple[float, float] = (0.0, 0.0),
         outages: tuple[float, float, str] = (0.0, 0.0, ""),
+        calls: Mapping[int, Fault] | None = None,
     ) -> None:
-        super().__init__(seed, {}, {}, paid=paid)
+        super().__init__(seed, calls or {}, {}, paid=paid)
         self.scripts = list(scripts)
         self.traits = traits
         self.refusals = list(refusals)
@@ -77,6 +78,7 @@ class Came:
     posts: int
     jobs: int
     codes: list[str]
+    speeches: int = 0
 
     @property
     def statuses(self) -> dict[str, int]:
@@ -102,7 +104,7 @@ def play(
     result = run.play()
     errors = [item.get("error", {}).get("M", {}) for item in run.invariants.tasks.values()]
     codes = [error["code"]["S"] for error in errors if "code" in error]
-    return Came(result, run.vendor.posts, run.vendor.creates, codes)
+    return Came(result, run.vendor.posts, run.vendor.creates, codes, len(run.vendor.speeches))
 
 
 def _check_hourly(run: Run) -> None:

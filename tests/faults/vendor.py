@@ -32,6 +32,7 @@ class Vendor:
         self.webhook_key = webhook_key
         self.jobs: dict[str, Job] = {}
         self.creates = 0
+        self.speeches: list[tuple[str, float]] = []  # the text, and when it was bought
         self.queries = 0
         self.posts = 0
         self.balance = 100_000.0
