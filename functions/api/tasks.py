@@ -46,24 +46,24 @@ def open_task() -> Response[str]:
         message = f"the Idempotency-Key is longer than {_MOST_KEY} characters: send a UUID"
         raise Problem(HTTPStatus.BAD_REQUEST, message)
     task_id = id_of("api", key) if key else uuid.uuid4().hex
-    standing = queries.load(task_id) if key else None
-    if standing is None:
+    known = queries.load(task_id) if key else None
+    if known is None:
         try:
             task = steps.open_task(compose.new_task(body, task_id))
         except ConditionFailed:  # the same request, twice at once: the other opened it
-            standing = queries.load(task_id)
+            known = queries.load(task_id)
         else:
             metrics.add_metric("TaskOpened", MetricUnit.Count, 1)
             _send_on_its_way(task)
             return _shown(HTTPStatus.CREATED, task)
-    if standing is None or standing.request_hash != compose.hash_of(body):
+    if known is None or known.request_hash != compose.hash_of(body):
         raise Problem(
             HTTPStatus.UNPROCESSABLE_ENTITY,
             "this Idempotency-Key was used for another request: send a new key for a new task",
             [_KEY_REUSED],
         )
-    _send_on_its_way(standing)  # should our first answer have died before this, the repeat mends it
-    return _shown(HTTPStatus.OK, standing)
+    _send_on_its_way(known)  # should our first answer have died before this, the repeat mends it
+    return _shown(HTTPStatus.OK, known)
 
 
 _KEY_REUSED = Refusal(

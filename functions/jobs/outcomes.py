@@ -36,8 +36,8 @@ def accepted(claimed: claims.Claim, job_id: str) -> None:
         if table.is_busy(lost):
             queues.keep_acceptance(task.task_id, task.attempt, job_id)
             return
-        standing = queries.load(task.task_id)
-        if standing is None or standing.job_id != job_id:
+        known = queries.load(task.task_id)
+        if known is None or known.job_id != job_id:
             _hold_taken(task, job_id)
             return
     except Exception:

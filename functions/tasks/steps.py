@@ -142,20 +142,20 @@ def _patience(task: Task) -> float:
     return _DUE_SECONDS[Status.READY] if task.imports else options().waiting_hours * _HOUR
 
 
-def revise(task: Task, standing: Task, *, why: str) -> Task:
+def revise(task: Task, known: Task, *, why: str) -> Task:
     """What the files say now, for a task that was never intended to be paid: it may wait, be ready,
-    or be refused anew. Raises ConditionFailed when the row is not `standing` any more: then what
+    or be refused anew. Raises ConditionFailed when the row is not `known` any more: then what
     was seen may be older than what it says."""
     waits = task.status is Status.WAITING
     update = step(
-        standing,
+        known,
         task.status,
-        come_from=[standing.status],
+        come_from=[known.status],
         why=why,
         due_at=later(seconds=options().waiting_hours * _HOUR) if waits else None,
     )
     update.given(
-        "attribute_not_exists({intended_at}) AND {changed_at} = :seen", seen=standing.changed_at
+        "attribute_not_exists({intended_at}) AND {changed_at} = :seen", seen=known.changed_at
     )
     revised = (
         "provider", "model", "model_reason", "prompt", "settings", "stem", "portrait", "audio",

@@ -192,10 +192,10 @@ class Update:
         except ClientError as error:
             if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
                 raise
-            standing = plain(error.response.get("Item") or {})  # type: ignore[arg-type]
-            if standing.get("step") == self.step:
-                return standing
-            raise ConditionFailed(standing or None) from error
+            known = plain(error.response.get("Item") or {})  # type: ignore[arg-type]
+            if known.get("step") == self.step:
+                return known
+            raise ConditionFailed(known or None) from error
         return plain(answer["Attributes"])
 
     def _name(self, name: str) -> str:
@@ -244,10 +244,10 @@ def put_new(item: Mapping[str, Any]) -> None:
     except ClientError as error:
         if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
             raise
-        standing = plain(error.response.get("Item") or {})  # type: ignore[arg-type]
-        if standing.get("step") is not None and standing["step"] == item.get("step"):
+        known = plain(error.response.get("Item") or {})  # type: ignore[arg-type]
+        if known.get("step") is not None and known["step"] == item.get("step"):
             return
-        raise ConditionFailed(standing) from error
+        raise ConditionFailed(known) from error
 
 
 def transact(*steps: Update | Request, tries: int = _TRIES) -> None:

@@ -51,7 +51,7 @@ def deploy(cloud: Cloud, assembly: Path, options: Mapping[str, Any] | None = Non
     template, changes = localise(
         json.loads((assembly / f"{name}.template.json").read_text()), cloud.url, options
     )
-    outputs = _standing(cloud, name)
+    outputs = _existing(cloud, name)
     if outputs is None:
         _publish_assets(cloud, assembly, json.loads(manifest.read_text()))
         outputs = _create(cloud, name, template)
@@ -60,7 +60,7 @@ def deploy(cloud: Cloud, assembly: Path, options: Mapping[str, Any] | None = Non
     return Stack(name, outputs, physical, tuple(changes))
 
 
-def _standing(cloud: Cloud, name: str) -> dict[str, str] | None:
+def _existing(cloud: Cloud, name: str) -> dict[str, str] | None:
     """The outputs of a stack that an earlier run deployed and kept; None if there is none."""
     try:
         found = cloud.client("cloudformation").describe_stacks(StackName=name)["Stacks"]

@@ -157,6 +157,13 @@ def test_no_name_is_a_retired_word() -> None:
     assert [line for path in sources() for line in retired_names(path)] == []
 
 
+def test_what_is_in_the_table_is_not_called_standing() -> None:
+    """It is a row, a task, what is known."""
+    shown = [path for path in sources() if "tests" not in path.parts]
+    found = [(path, name) for path in shown for _, name in names(ast.parse(path.read_text()))]
+    assert [named(path) for path, name in found if "standing" in parts(name)] == []
+
+
 def test_nothing_that_is_read_has_a_retired_word() -> None:
     assert [line for path in [*sources(), *documents()] for line in retired_prose(path)] == []
 
