@@ -15,7 +15,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +49,9 @@ def main() -> int:
     done = _run([*cdk, "deploy", "--require-approval", "never", *context])
     if done:
         return done
-    return _report(_doctor(boto3.session.Session(), chosen.stage or _written("stage") or "prod"))
+    stage = chosen.stage or _written("stage") or "prod"
+    name = "Talkdrop" if stage == "prod" else f"Talkdrop-{stage}"
+    return _run([sys.executable, "-m", "talkdrop", "--stack", name, "doctor"])
 
 
 def _cdk() -> list[str]:
@@ -110,39 +111,6 @@ def _advice(quota: int) -> str:
     if quota >= 200:
         return ""
     return ": ask for more under Service Quotas, AWS Lambda, Concurrent executions (L-B99A9384)"
-
-
-def _doctor(session: Any, stage: str) -> Iterator[tuple[bool, str]]:
-    """What a stack needs before it can make a video and be heard: each with whether it is there."""
-    name = "Talkdrop" if stage == "prod" else f"Talkdrop-{stage}"
-    (stack,) = session.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
-    outputs = {one["OutputKey"]: one["OutputValue"] for one in stack["Outputs"]}
-    secrets = session.client("secretsmanager")
-    for output, arn in outputs.items():
-        if output.startswith("ProviderSecret"):
-            value = json.loads(secrets.get_secret_value(SecretId=arn)["SecretString"])
-            provider = output.removeprefix("ProviderSecret").lower()
-            yield bool(value.get("api_key") or value.get("access_key")), f"{provider} has a key"
-    topics = session.client("sns").get_paginator("list_subscriptions").paginate()
-    confirmed = [
-        one
-        for page in topics
-        for one in page["Subscriptions"]
-        if f":{name}-" in one["TopicArn"] and one["SubscriptionArn"] != "PendingConfirmation"
-    ]
-    yield bool(confirmed), "an address gets the alarms, and has confirmed it"
-    options = _written("options") or {}
-    budget = options.get("budget_usd_per_day") or options.get("budget_usd_per_month")
-    yield budget is not None, "a budget is set"
-
-
-def _report(findings: Iterator[tuple[bool, str]]) -> int:
-    missing = 0
-    for is_there, what in findings:
-        missing += not is_there
-        print(f"{'yes' if is_there else 'NO '}  {what}")
-    print("ready" if not missing else f"{missing} to mend: see docs/first-deployment.md")
-    return 0
 
 
 def _run(command: list[str]) -> int:

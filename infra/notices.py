@@ -57,7 +57,7 @@ class Notices(Construct):
         self, scope: Construct, name: str, *, bus: events.IEventBus, context: Context
     ) -> None:
         super().__init__(scope, name)
-        topic = self._topic(str(context.notify_email))
+        self.topic = self._topic(str(context.notify_email))
         for status, text in MAILS.items():
             named = "" if context.stage == "prod" else f" --stack {context.stack_name}"
             rule = events.Rule(
@@ -70,7 +70,7 @@ class Notices(Construct):
                 ),
             )
             message = _message(text.replace("{talkdrop}", f"talkdrop{named}"))
-            rule.add_target(targets.SnsTopic(topic, message=message))
+            rule.add_target(targets.SnsTopic(self.topic, message=message))
 
     def _topic(self, address: str) -> sns.ITopic:
         topic = sns.Topic(self, "Topic", enforce_ssl=True)

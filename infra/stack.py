@@ -12,6 +12,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_destinations as destinations
 from aws_cdk import aws_lambda_event_sources as sources
 from aws_cdk import aws_secretsmanager as secrets
+from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
@@ -55,11 +56,16 @@ class Talkdrop(Stack):
         self._feed_intake_and_submit()
         self._feed_announce()
         self._feed_sweep()
-        Operations(self, "Operations", context=context)
+        topics: dict[str, sns.ITopic] = {
+            "AlarmTopic": Operations(self, "Operations", context=context).topic
+        }
         if context.notify_email:
-            Notices(self, "Notices", bus=self.bus, context=context)
+            notices = Notices(self, "Notices", bus=self.bus, context=context)
+            topics["NoticeTopic"] = notices.topic
         self._warn()
         self._output_names()
+        for name, topic in topics.items():
+            CfnOutput(self, name, value=topic.topic_arn)
         grant_all(self)
 
     def _provider_secret(self, provider: str) -> secrets.Secret:

@@ -20,7 +20,7 @@ from functions.inputs.request import Refused
 from functions.tasks import decisions
 from talkdrop import files, stack
 from talkdrop.client import Damaged
-from talkdrop.commands import erase, money, operator, page, screen, submit, tasks
+from talkdrop.commands import doctor, erase, money, operator, page, screen, submit, tasks
 from talkdrop.commands.options import Declined
 from talkdrop.wire import ApiError, Unreachable
 
@@ -29,7 +29,7 @@ REFUSED, UNREACHABLE, INTERRUPTED = 1, 3, 130
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, help=__doc__
 )
-for group in (submit, tasks, money, operator, erase, page):
+for group in (submit, tasks, money, operator, erase, page, doctor):
     app.registered_commands += group.app.registered_commands
 
 

@@ -22,10 +22,8 @@ from functions.tasks import decisions, queries
 from functions.tasks.task import Task
 from talkdrop import explain as explanation
 from talkdrop import stack, verify
-from talkdrop.client import Client
 from talkdrop.commands import screen
 from talkdrop.commands.options import Json
-from talkdrop.wire import ApiError, Unreachable
 
 app = typer.Typer()
 
@@ -187,61 +185,6 @@ def _probe(provider: str, secret: dict[str, Any]) -> None:
         raise decisions.Refused(
             f"{error}. Nothing was stored; --no-probe stores it all the same"
         ) from None
-
-
-@app.command()
-def doctor(context: typer.Context, as_json: Json = False) -> None:
-    """Check what must be so: the stack, the API, keys, queues, held tasks."""
-    found = stack.connect(context.obj)
-    checks = [_check("stack", True, f"{found.name} in {found.region}"), *_api(found), *_keys(found)]
-    if as_json:
-        screen.as_json(checks)
-    else:
-        for one in checks:
-            screen.line(f"{'ok ' if one['ok'] else 'BAD'}  {one['name']}: {one['detail']}")
-    if not all(one["ok"] for one in checks):
-        raise typer.Exit(1)
-
-
-def _check(name: str, ok: bool, detail: str) -> dict[str, Any]:
-    return {"name": name, "ok": ok, "detail": detail}
-
-
-def _api(found: stack.Stack) -> Iterator[dict[str, Any]]:
-    try:
-        with Client(found.outputs["ApiUrl"], region=found.region) as client:
-            health = client.health()
-    except (ApiError, Unreachable) as error:
-        yield _check("API", False, str(error))
-        return
-    yield _check("API", True, found.outputs["ApiUrl"])
-    held = health["held"]["tasks"]
-    yield _check("held tasks", not held, f"{held}: talkdrop list --status held" if held else "none")
-    for stopped in health["stopped"]:
-        name = stopped["provider"]
-        yield _check(f"provider {name}", False, f"{stopped['why']}: talkdrop key {name}")
-    dead = {name: count for name, count in health["dead_letters"].items() if count}
-    yield _check("dead letters", not dead, f"{dead}: talkdrop redrive" if dead else "none")
-    for budget in health["budgets"]:
-        spent = f"{budget['spent_usd']:.2f} of {budget['cap_usd']:.2f} USD"
-        yield _check(f"budget {budget['period']}", budget["spent_usd"] < budget["cap_usd"], spent)
-    if not health["submitting"]:
-        yield _check("submitting", False, "switched off by the option submit_enabled")
-
-
-def _keys(found: stack.Stack) -> Iterator[dict[str, Any]]:
-    """At least one provider must have a key; which ones have is shown, never the key."""
-    secrets: Any = boto3.session.Session().client("secretsmanager")
-    with_key = []
-    for name in providers.NAMES:
-        secret_id = found.outputs.get(f"ProviderSecret{name.capitalize()}")
-        if not secret_id:
-            continue
-        secret = json.loads(secrets.get_secret_value(SecretId=secret_id)["SecretString"] or "{}")
-        if any(secret.get(part) for part in ("api_key", "secret_key")):
-            with_key.append(name)
-    detail = ", ".join(with_key) or f"none: talkdrop key {providers.NAMES[0]}"
-    yield _check("keys", bool(with_key), detail)
 
 
 @app.command()

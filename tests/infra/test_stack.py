@@ -32,6 +32,7 @@ def test_it_says_where_everything_is(template: Template) -> None:
         "UploadsQueueUrl",
         "SubmissionsQueueUrl",
         "CallbackSecret",
+        "AlarmTopic",
         *(f"{lane}DeadLetterQueueUrl" for lane in LANES),
         "ProviderSecretKie",
     }

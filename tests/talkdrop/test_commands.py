@@ -6,7 +6,11 @@ import hashlib
 import io
 import json
 import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -284,6 +288,65 @@ def test_doctor_names_what_is_bad_and_its_cure(account: Account, person: Person)
     done = person.types("doctor")
     assert done.code == 1
     assert "talkdrop list --status held" in done.out
+
+
+def checks(person: Person, *words: str) -> dict[str, dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(person.types("doctor", "--json", *words).out)
+    return {one["name"]: one for one in found}
+
+
+def test_doctor_asks_the_provider_whether_its_key_works_and_says_what_it_answers(
+    account: Account, person: Person
+) -> None:
+    secrets = account.cloud.client("secretsmanager")
+    secret_id = account.outputs["ProviderSecretKie"]
+    before = secrets.get_secret_value(SecretId=secret_id)["SecretString"]
+    assert checks(person)["key of kie"]["detail"] == "none: talkdrop key kie"
+    with kie_that_answers({"code": 200, "msg": "success", "data": 100}) as url:
+        key = {"api_key": "sk-doctor", "base_url": url}
+        secrets.put_secret_value(SecretId=secret_id, SecretString=json.dumps(key))
+        assert checks(person)["key of kie"] == {
+            "name": "key of kie", "ok": True, "detail": "works",
+        }  # fmt: skip
+    with kie_that_answers({"code": 401, "msg": "Unauthorized"}) as url:
+        key = {"api_key": "sk-doctor", "base_url": url}
+        secrets.put_secret_value(SecretId=secret_id, SecretString=json.dumps(key))
+        refused = checks(person)["key of kie"]
+        assert (refused["ok"], "401" in refused["detail"]) == (False, True)
+        assert "sk-doctor" not in json.dumps(refused)
+        assert checks(person, "--no-probe")["key of kie"]["detail"] == "there"
+    secrets.put_secret_value(SecretId=secret_id, SecretString=before)
+
+
+@contextmanager
+def kie_that_answers(body: dict[str, Any]) -> Iterator[str]:
+    class Kie(BaseHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None: ...
+
+        def do_GET(self) -> None:
+            raw = json.dumps(body).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(raw)))
+            self.end_headers()
+            self.wfile.write(raw)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Kie)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_doctor_says_that_nobody_confirmed_the_alarms(account: Account, person: Person) -> None:
+    sns = account.cloud.client("sns")
+    arn = account.outputs["AlarmTopic"]
+    assert "alarms by mail" not in checks(person)  # the embedded run sends none
+    sns.subscribe(TopicArn=arn, Protocol="email", Endpoint="a@example.com")
+    found = checks(person)["alarms by mail"]
+    waits = sns.list_subscriptions_by_topic(TopicArn=arn)["Subscriptions"][0]["SubscriptionArn"]
+    assert found["ok"] is waits.startswith("arn:")
+    if not found["ok"]:
+        assert "alarm_email in cdk.json" in found["detail"]
 
 
 def test_env_sets_both_region_variables_for_every_tool(account: Account, person: Person) -> None:
