@@ -115,5 +115,5 @@ def _mail(found: stack.Stack) -> Iterator[Check]:
         if found.embedded and not arns:
             continue
         confirmed = [one for one in arns if one.startswith("arn:")]
-        cure = f"nobody confirmed: open the mail, or set {key} in cdk.json"
+        cure = f"no subscription is confirmed: open the mail, or set {key} in cdk.json"
         yield _check(name, bool(confirmed), f"{len(confirmed)} confirmed" if confirmed else cure)
