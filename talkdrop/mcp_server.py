@@ -3,17 +3,34 @@ API. https://modelcontextprotocol.io/specification"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from mcp.server import MCPServer
+from mcp.server.elicitation import AcceptedElicitation, ElicitationResult
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.resolve import Elicit, Resolve
+from pydantic import BaseModel, Field
 
+from functions.api.views import TaskView
+from functions.tasks.task import Status
 from talkdrop.client import Client
 
 _INSTRUCTIONS = """Talkdrop makes talking videos from a portrait and a voice, and each costs money.
 Quote first. Give submit an idempotency_key that you make once per video and keep: the same key and
 files never charge twice, so after any error or doubt repeat submit with the SAME key. Status HELD
-means that a person must decide; do not submit again, tell your user."""
+means that a person must decide; do not submit again: call decide, which asks your user."""
+
+
+class Choice(BaseModel):
+    """What the user decided about a held task: the form that the client shows."""
+
+    decision: Literal["adopt", "fail"] = Field(
+        description="adopt a job found at the provider, or give the task up"
+    )
+    job_id: str = Field("", description="for adopt: the job's id at the provider")
+    why: str = Field(min_length=1, max_length=500, description="the reason, for the history")
 
 
 def server(client: Client) -> MCPServer[Any]:
@@ -23,7 +40,20 @@ def server(client: Client) -> MCPServer[Any]:
     for tool in (tools.quote, tools.submit, tools.get, tools.cancel, tools.video):
         made.add_tool(tool)
     made.add_tool(tools.list_tasks, name="list")
+    made.add_tool(_decide(tools))
     return made
+
+
+def _decide(tools: Tools) -> Callable[..., str]:
+    def decide(task: str, choice: ElicitationResult[Choice]) -> str:
+        """Have the user decide about a HELD task: the user fills in a form, never you. One more
+        attempt, which may be a second charge, is offered by the page and the command line only."""
+        return tools.decide(task, choice)
+
+    # MCP fills the parameter by `ask`, not from the model. The hint names a bound method, which
+    # written as a text it could not.
+    decide.__annotations__["choice"] = Annotated[ElicitationResult[Choice], Resolve(tools.ask)]
+    return decide
 
 
 class Tools:
@@ -68,6 +98,17 @@ class Tools:
         """One task by its id or the first digits of it: status, price, error, what may be done."""
         return dict(self._client.task(task))
 
+    def ask(self, task: str) -> Elicit[Choice]:
+        """Raises ToolError where there is nothing to decide."""
+        return Elicit(_question(self._client.task(task)), Choice)
+
+    def decide(self, task: str, choice: ElicitationResult[Choice]) -> str:
+        if not isinstance(choice, AcceptedElicitation):
+            return "nothing was decided: the task stays HELD"
+        if choice.data.decision == "adopt":
+            return self._client.adopt(task, choice.data.job_id, choice.data.why)
+        return self._client.fail(task, choice.data.why)
+
     def list_tasks(
         self, status: str = "", folder: str = "", query: str = "", limit: int = 20
     ) -> list[dict[str, object]]:
@@ -84,6 +125,15 @@ class Tools:
     def video(self, task: str) -> str:
         """A link to a completed task's video; it lives a quarter of an hour."""
         return self._client.link(task, "video")
+
+
+def _question(task: TaskView) -> str:
+    """What the user must know to decide."""
+    if task["status"] != Status.HELD:
+        raise ToolError(f"the task is {task['status']}: only a HELD one waits for a decision")
+    error = task["error"] or {"code": "", "message": ""}
+    risks = [f"{name}: {task['actions'][name]}" for name in ("adopt", "fail")]
+    return "\n".join([f"{task['folder']}{task['stem']} is held: {error['message']}", *risks])
 
 
 def serve(stack: str) -> None:

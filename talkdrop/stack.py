@@ -5,10 +5,12 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
@@ -18,6 +20,7 @@ from functions import settings
 DEFAULT = "Talkdrop"
 # What `make up` leaves while it runs: how to reach it, and the process that is it.
 EMBEDDED = Path("build") / "up.json"
+_HERE = "http://127.0.0.1"
 
 _OUTPUTS = {
     "TALKDROP_TABLE": "TaskTableName",
@@ -72,11 +75,13 @@ def enter(name: str) -> Stack:
 
 def use_embedded_run() -> bool:
     """Point AWS's clients at the embedded run that is up, if there is one and nothing else was
-    chosen."""
+    chosen: what `talkdrop env` exported for a run that is over is no choice."""
     chosen = ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_ACCESS_KEY_ID")
-    if any(os.environ.get(name) for name in chosen):
-        return os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://127.0.0.1")
-    if run := _embedded_run():
+    endpoint, run = os.environ.get("AWS_ENDPOINT_URL", ""), _embedded_run()
+    over = bool(run) and endpoint != run.get("endpoint") and _is_over(endpoint)
+    if any(os.environ.get(name) for name in chosen) and not over:
+        return endpoint.startswith(_HERE)
+    if run:
         os.environ.update(
             AWS_ENDPOINT_URL=str(run["endpoint"]),
             AWS_REGION=str(run["region"]),
@@ -85,6 +90,17 @@ def use_embedded_run() -> bool:
             AWS_SECRET_ACCESS_KEY=str(run["secret_key"]),
         )
     return bool(run)
+
+
+def _is_over(endpoint: str) -> bool:
+    """An emulated AWS of this machine whose port nobody listens to."""
+    if not endpoint.startswith(f"{_HERE}:"):
+        return False
+    try:
+        socket.create_connection(("127.0.0.1", urlsplit(endpoint).port or 80), timeout=1).close()
+    except OSError:
+        return True
+    return False
 
 
 def _simulator() -> str:

@@ -125,7 +125,7 @@ def composed_of(body: NewTask | QuoteRequest) -> TaskRequest:
 
 
 def _file(field: str, key: str) -> File:
-    file = drops.head(get().inbox, key)
+    file = drops.head(get().inbox, key) if drops.may_be_key(key) else None
     if file is None:
         message = f"there is no {key!r} in the inbox {get().inbox}: upload it first"
         raise request.Refused(Refusal("NOT_FOUND", field, message))

@@ -49,7 +49,8 @@ def _by_id(name: str) -> Task | None:
 
 def _by_key(key: str) -> Task | None:
     """The task that was made of the file that lies there now."""
-    if drops.kind_of(key) not in {drops.Role.VOICE, drops.Role.SETTINGS} or len(key) > 1024:
+    of_a_task = drops.kind_of(key) in {drops.Role.VOICE, drops.Role.SETTINGS}
+    if not of_a_task or not drops.may_be_key(key):
         return None
     voice = drops.head(get().inbox, key)
     return queries.load(drops.task_id_of(voice.bucket, key, voice.version_id)) if voice else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from http import HTTPStatus
 
 from aws_lambda_powertools.event_handler import Response
@@ -192,7 +191,7 @@ def _key(folder: str, name: str) -> str:
     not keep as they are."""
     parts = [part for part in folder.split("/") if part]
     for field, part in [*(("folder", part) for part in parts), ("name", name)]:
-        if part in (".", "..") or "/" in part or "\\" in part or not all(map(_may_stand, part)):
+        if part in (".", "..") or "/" in part or "\\" in part or not drops.is_plain(part):
             message = f"{field} holds {part[:40]!r}: use plain names, with / only between folders"
             raise request.Refused(Refusal("BAD_NAME", field, message))
     key = drops.UPLOADS + "/".join([*parts, name])
@@ -200,12 +199,3 @@ def _key(folder: str, name: str) -> str:
         message = f"folder and name are longer than {_LONGEST_KEY_BYTES} bytes: shorten them"
         raise request.Refused(Refusal("BAD_NAME", "name", message))
     return key
-
-
-def _may_stand(letter: str) -> bool:
-    """Not a control character, half a surrogate pair, a line's end or a code point that is no
-    character: S3 cannot list them in XML. Joiners, marks of direction and narrow spaces stand in
-    the names that phones and macOS make."""
-    code = ord(letter)
-    is_character = code & 0xFFFE != 0xFFFE and not 0xFDD0 <= code <= 0xFDEF
-    return is_character and unicodedata.category(letter) not in {"Cc", "Cs", "Zl", "Zp"}

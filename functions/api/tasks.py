@@ -103,6 +103,8 @@ def list_tasks() -> Response[str]:
     if unknown := sorted(set(wanted) - _PARAMETERS):
         message = f"there is no parameter {unknown[0][:40]!r}: use {', '.join(sorted(_PARAMETERS))}"
         raise Problem(HTTPStatus.BAD_REQUEST, message)
+    if "key" in wanted and len(wanted) > 1:
+        raise Problem(HTTPStatus.BAD_REQUEST, "key stands alone: it names one task, or none")
     if "key" in wanted:
         return answer(HTTPStatus.OK, {"tasks": _of_key(wanted["key"]), "cursor": None})
     until = _instant(wanted, "until")

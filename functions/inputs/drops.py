@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from types_boto3_s3.type_defs import ObjectTypeDef
 
 OURS = "_talkdrop/"  # where we keep what we brought in ourselves; the inbox's rule leaves it out
-
 UPLOADS = OURS + "uploads/"  # what came by the API's upload forms; below it, the caller's folders
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
+_MOST_KEY_BYTES = 1024
 
 # Formats no provider takes are here too: a file that is dropped deserves a reason, not silence.
 _VOICES = frozenset(
@@ -237,6 +238,23 @@ def _newest(items: list[ObjectTypeDef]) -> ObjectTypeDef | None:
 
 def _file(bucket: str, item: ObjectTypeDef | None) -> File | None:
     return head(bucket, item["Key"]) if item else None
+
+
+def is_plain(text: str) -> bool:
+    """Whether all of it may stand in a name that a caller chooses: no control character, half a
+    surrogate pair, line's end or code point that is no character, which S3 cannot list in XML.
+    Joiners, marks of direction and narrow spaces stand in the names that phones and macOS make."""
+    return all(
+        unicodedata.category(letter) not in {"Cc", "Cs", "Zl", "Zp"}
+        and ord(letter) & 0xFFFE != 0xFFFE
+        and not 0xFDD0 <= ord(letter) <= 0xFDEF
+        for letter in text
+    )
+
+
+def may_be_key(text: str) -> bool:
+    """Whether it is worth asking S3 for: it refuses what is longer, and we what is not plain."""
+    return is_plain(text) and len(text.encode()) <= _MOST_KEY_BYTES
 
 
 def head(bucket: str, key: str) -> File | None:

@@ -186,6 +186,7 @@ def test_tasks_are_shown_and_listed_newest_first_page_by_page(
         ("/tasks", "limit=999999999999999999999", 400),
         ("/tasks", "since=yesterday", 400),
         ("/tasks", "since=20261121", 400),
+        ("/tasks", "key=in/hello.mp3&limit=5", 400),
         ("/tasks", "until=2026-W47-6", 400),
         ("/tasks", "since=9999-12-31T23:59:59-23:59", 400),
         ("/tasks", "provider=klink", 400),

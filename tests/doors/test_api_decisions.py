@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -84,6 +85,16 @@ def test_names_that_phones_and_computers_make_are_taken_as_they_are(
     answer = httpx.post(form["url"], data=form["fields"], files={"file": ("x", PORTRAIT)})
     assert answer.status_code == 204
     assert shop.s3.get_object(Bucket=shop.inbox, Key=form["key"])["Body"].read() == PORTRAIT
+
+
+@pytest.mark.parametrize("key", ["a\x00.png", "a\n.png", "\u2028", "\uffff.png", "é" * 600])
+def test_a_key_that_s3_cannot_hold_is_refused_as_one_that_is_not_there(
+    shop: Workshop, key: str
+) -> None:
+    for path in ("/tasks", "/quote"):
+        status, problem, _ = call("POST", path, {"portrait": key, "audio": key})
+        assert (status, problem["errors"][0]["code"]) == (422, "NOT_FOUND")
+    assert call("GET", "/tasks", query=f"key={quote(key + '.mp3')}")[1]["tasks"] == []
 
 
 def test_models_show_prices_limits_and_which_provider_is_stopped(shop: Workshop) -> None:

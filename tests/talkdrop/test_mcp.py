@@ -11,11 +11,14 @@ from typing import Any
 import anyio
 import pytest
 
+from functions.tasks import queries
+from functions.tasks.task import Status
 from tests.talkdrop.conftest import STACK, Account
 
 pytest.importorskip("mcp", reason="the extra mcp is not installed")
 
 from mcp import ClientSession, StdioServerParameters, stdio_client
+from mcp_types import ElicitResult
 
 SAMPLES = Path("local/samples").resolve()
 
@@ -56,6 +59,45 @@ async def _talk() -> dict[str, Any]:
         "ids": [one["task_id"] for one in made],
         "status": task["status"],
     }
+
+
+def test_a_held_task_is_decided_by_the_user_and_not_by_the_agent(account: Account) -> None:
+    task = account.open("dec1de", error={"code": "AMBIGUOUS", "message": "the answer was lost"})
+    outcome = anyio.run(_decide, task.task_id)
+    assert "the answer was lost" in outcome["question"]
+    assert "still archived" in outcome["question"]
+    assert outcome["results"][0] == "nothing was decided: the task stays HELD"
+    assert outcome["results"][1].startswith("FAILED")
+    assert "only a HELD one" in outcome["results"][2]
+    found = queries.load(task.task_id)
+    assert found
+    assert (found.status, found.error["code"]) == (Status.FAILED, "FAILED_BY_HAND")
+
+
+async def _decide(task_id: str) -> dict[str, Any]:
+    """The user dismisses the form, then fills it in; then there is nothing to decide any more."""
+    questions: list[str] = []
+    filled = {"decision": "fail", "why": "too late now", "job_id": ""}
+    answers = [ElicitResult(action="cancel"), ElicitResult(action="accept", content=filled)]
+
+    async def user(context: Any, request: Any) -> ElicitResult:
+        questions.append(request.message)
+        return answers[len(questions) - 1]
+
+    server = StdioServerParameters(
+        command=sys.executable,
+        args=["-m", "talkdrop", "--stack", STACK, "mcp"],
+        env=dict(os.environ),
+    )
+    async with stdio_client(server) as (reading, writing):
+        async with ClientSession(reading, writing, elicitation_callback=user) as session:
+            await session.initialize()
+            results = [await session.call_tool("decide", {"task": task_id}) for _ in range(3)]
+    return {"question": questions[0], "results": [_text(one) for one in results]}
+
+
+def _text(answer: Any) -> str:
+    return str(answer.content[0].text)
 
 
 def _content(answer: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import zipfile
@@ -18,6 +19,7 @@ import pytest
 
 from local.aws import cloud
 from local.simulated_providers import SimulatedProviders
+from talkdrop import stack
 from tests.talkdrop.conftest import STACK, Account, Person
 
 ROOT = Path(__file__).parents[2]
@@ -78,6 +80,25 @@ def test_an_unknown_fault_is_refused_with_those_there_are(
     outcome = person.types("fault", "nope")
     assert outcome.code == 1
     assert "lost_answer" in outcome.err
+
+
+def test_what_was_exported_for_a_run_that_is_over_gives_way_to_the_one_that_is_up(
+    person: Person, account: Account, simulator: SimulatedProviders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        closed = server.getsockname()[1]
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{closed}")
+    assert f"export AWS_ENDPOINT_URL={account.cloud.url}" in person.types("env").out
+
+
+def test_what_was_chosen_and_answers_is_not_replaced(
+    account: Account, simulator: SimulatedProviders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        chosen = f"http://127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setenv("AWS_ENDPOINT_URL", chosen)
+        assert stack.use_embedded_run()
+        assert os.environ["AWS_ENDPOINT_URL"] == chosen
 
 
 def test_faults_are_for_the_embedded_run_only(
