@@ -18,7 +18,7 @@ from tests.talkdrop.conftest import STACK, Account
 pytest.importorskip("mcp", reason="the extra mcp is not installed")
 
 from mcp import ClientSession, StdioServerParameters, stdio_client
-from mcp_types import ElicitResult
+from mcp_types import ElicitResult, ErrorData
 
 SAMPLES = Path("local/samples").resolve()
 
@@ -80,8 +80,8 @@ async def _decide(task_id: str) -> dict[str, Any]:
     filled = {"decision": "fail", "why": "too late now", "job_id": ""}
     answers = [ElicitResult(action="cancel"), ElicitResult(action="accept", content=filled)]
 
-    async def user(context: Any, request: Any) -> ElicitResult:
-        questions.append(request.message)
+    async def user(context: Any, params: Any) -> ElicitResult | ErrorData:
+        questions.append(params.message)
         return answers[len(questions) - 1]
 
     server = StdioServerParameters(
