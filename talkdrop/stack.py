@@ -93,7 +93,7 @@ def use_embedded_run() -> bool:
 
 
 def _is_over(endpoint: str) -> bool:
-    """An emulated AWS of this machine whose port nobody listens to."""
+    """An emulated AWS of this machine whose port is closed."""
     if not endpoint.startswith(f"{_HERE}:"):
         return False
     try:
