@@ -157,6 +157,13 @@ def _term(words: _Words) -> Callable[[Scope], bool]:
             among.append(_operand(words))
         words.expect(")")
         return lambda scope: any(_compare("=", left(scope), one(scope)) for one in among)
+    if words.accept("BETWEEN"):
+        least = _operand(words)
+        words.expect("AND")
+        most = _operand(words)
+        return lambda scope: (
+            _compare(">=", left(scope), least(scope)) and _compare("<=", left(scope), most(scope))
+        )
     sign = words.take()
     right = _operand(words)
     return lambda scope: _compare(sign, left(scope), right(scope))

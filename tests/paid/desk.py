@@ -13,7 +13,7 @@ import io
 import json
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from types import SimpleNamespace
@@ -224,13 +224,16 @@ class Desk:
     # The doors.
 
     def invoke(
-        self, function: str, event: Mapping[str, Any], *, milliseconds: int = 900_000
+        self, function: str, event: Mapping[str, Any], *, milliseconds: Sequence[int] = (900_000,)
     ) -> Any:
+        """`milliseconds`: what is left of the invocation, each time that it is looked at; the last
+        one for ever."""
+        left = list(milliseconds)
         handler = importlib.import_module(f"functions.handlers.{function}").handler
         context = SimpleNamespace(
             function_name=function, memory_limit_in_mb=512, aws_request_id="1",
             invoked_function_arn=f"arn:aws:lambda:x:1:function:{function}",
-            get_remaining_time_in_millis=lambda: milliseconds,
+            get_remaining_time_in_millis=lambda: left.pop(0) if len(left) > 1 else left[0],
         )  # fmt: skip
         printed = io.StringIO()
         try:
@@ -321,8 +324,8 @@ class Desk:
         answer = self.invoke("api", {**given, **event})
         return int(answer["statusCode"]), json.loads(answer["body"] or "null")
 
-    def sweep(self, *, milliseconds: int = 900_000) -> Any:
-        return self.invoke("sweep", {}, milliseconds=milliseconds)
+    def sweep(self, *milliseconds: int) -> Any:
+        return self.invoke("sweep", {}, milliseconds=milliseconds or (900_000,))
 
     # What came of it.
 

@@ -83,11 +83,13 @@ def test_a_row_that_is_gone_is_passed_over(desk: Desk) -> None:
 @pytest.mark.parametrize(("milliseconds", "pushed"), [(60_000, 1), (59_999, 0)])
 def test_a_minute_is_kept_in_hand(desk: Desk, milliseconds: int, pushed: int) -> None:
     due(desk, Status.READY)
-    desk.file("in/lost.wav", VOICE, "audio/wav")
-    desk.wait(3600)
-    found = desk.sweep(milliseconds=milliseconds)
-    assert found["pushed"] == pushed
-    assert (found["found"] > 0) == bool(pushed)
+    assert desk.sweep(milliseconds)["pushed"] == pushed
+
+
+@pytest.mark.parametrize(("milliseconds", "found"), [(90_001, 1), (90_000, 0)])
+def test_the_walk_keeps_a_minute_and_a_half(desk: Desk, milliseconds: int, found: int) -> None:
+    lies(desk, "in/lost.wav", VOICE, 3600)
+    assert desk.sweep(milliseconds)["found"] == found
 
 
 # What each status is given.
@@ -404,33 +406,33 @@ def test_only_the_latest_version_of_a_voice_is_looked_at(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "keys"), [(Status.WAITING, ["in/known.wav"]), (Status.READY, [])]
+    ("status", "key", "is_looked_at"),
+    [
+        (Status.WAITING, "in/hello-1.png", True),
+        (Status.WAITING, "in/portrait.png", True),
+        (Status.WAITING, "in/settings.json", True),
+        (Status.WAITING, "in/hello-1.json", True),
+        (Status.WAITING, "in/hello-2.png", False),
+        (Status.WAITING, "hello-1.png", False),
+        (Status.READY, "in/hello-1.png", False),
+    ],
 )
-def test_a_voice_whose_task_waits_is_looked_at_again(
-    desk: Desk, status: Status, keys: list[str]
+def test_a_task_that_waits_is_looked_at_when_something_is_new_beside_it(
+    desk: Desk, status: Status, key: str, is_looked_at: bool
 ) -> None:
-    task_id = lies(desk, "in/known.wav", VOICE, 3600)
     task = desk.row(status)
-    row = dict(desk.account.table.items.pop(f"task#{task.task_id}"))
-    row |= {"pk": {"S": f"task#{task_id}"}, "task_id": {"S": task_id}}
-    desk.account.table.items[f"task#{task_id}"] = row
-    _forget_files_of(desk, task)
-    assert desk.sweep()["found"] == 0
-    assert looked_at(desk) == keys
+    desk.account.buckets.versions[INBOX].clear()
+    lies(desk, key, PORTRAIT, 1000)
+    desk.sweep()
+    assert (task.audio["key"] in looked_at(desk)) == is_looked_at
     assert "FoundInInbox" not in desk.metrics
-
-
-def _forget_files_of(desk: Desk, task: Task) -> None:
-    for file in (task.audio, task.portrait):
-        del desk.account.buckets.versions[INBOX][file["key"]]
 
 
 @pytest.mark.parametrize(
     ("key", "seconds", "keys"),
     [
         ("in/text.json", 1000, ["in/text.json"]),
-        ("in/text.json", 6 * 3600 - 1, ["in/text.json"]),
-        ("in/text.json", 6 * 3600, []),
+        ("in/text.json", 6 * 3600, ["in/text.json"]),
         ("in/text.json", 800, []),
         ("in/settings.json", 1000, []),
         ("in/portrait.json", 1000, []),
@@ -438,7 +440,7 @@ def _forget_files_of(desk: Desk, task: Task) -> None:
         ("in/readme.txt", 1000, []),
     ],
 )
-def test_a_settings_file_that_may_carry_a_text_is_opened_for_six_hours(
+def test_a_settings_file_that_may_carry_a_text_is_opened(
     desk: Desk, key: str, seconds: float, keys: list[str]
 ) -> None:
     lies(desk, key, b"{}", seconds)
@@ -459,12 +461,42 @@ def test_a_voice_that_cannot_be_looked_up_is_left_to_the_next_time(desk: Desk) -
     assert looked_at(desk) == []
 
 
-def test_once_round_the_walk_rests_for_three_quarters_of_an_hour(desk: Desk) -> None:
-    for wait, walks in ((0, 1), (0, 1), (2699.999, 1), (0.001, 2)):
+def test_a_round_begins_every_thirty_five_minutes(desk: Desk) -> None:
+    for wait, walks in ((0, 1), (0, 1), (2099.999, 1), (0.001, 2)):
         desk.wait(wait)
         desk.sweep()
         assert len(desk.calls("ListObjectVersions")) == walks
-    assert desk.item("sweep#inbox")["again_at"] == table.later(seconds=2700)
+    assert desk.item("sweep#inbox")["again_at"] == table.later(seconds=2100)
+
+
+def test_what_an_earlier_round_dealt_with_is_not_looked_up_again(desk: Desk) -> None:
+    lies(desk, "in/text.json", b"{}", 1000)
+    desk.sweep()
+    desk.wait(2200)
+    desk.sweep()
+    assert looked_at(desk) == ["in/text.json"]
+
+
+@pytest.mark.parametrize(("seconds", "is_seen"), [(900 + 60, True), (900 + 61, False)])
+def test_a_round_goes_back_a_minute_for_the_clocks(
+    desk: Desk, seconds: float, is_seen: bool
+) -> None:
+    desk.sweep()
+    lies(desk, "in/late.json", b"{}", seconds)
+    desk.wait(2200)
+    desk.sweep()
+    assert bool(looked_at(desk)) == is_seen
+
+
+def test_a_voice_without_a_task_stays_in_view_for_two_days(desk: Desk) -> None:
+    lies(desk, "in/lost.wav", VOICE, 3600)
+    assert desk.sweep()["found"] == 1
+    desk.wait(46 * 3600)
+    assert desk.sweep()["found"] == 1
+    desk.wait(3 * 3600)
+    assert desk.sweep()["found"] == 1  # the floor of the round before
+    desk.wait(3600)
+    assert desk.sweep()["found"] == 0
 
 
 class _Pages:
@@ -487,23 +519,26 @@ class _Pages:
         return {"Versions": [version]} | (more if page < self._pages else {"IsTruncated": False})
 
 
-def test_a_long_inbox_is_walked_twenty_pages_a_run(desk: Desk) -> None:
+PART = (*[100_000] * 20, 80_000)  # time for twenty pages
+
+
+def test_a_long_inbox_is_walked_in_parts(desk: Desk) -> None:
     inbox = _Pages(desk, 45)
-    found = [desk.sweep()["found"] for _ in range(3)]
+    found = [desk.sweep(*PART)["found"] for _ in range(3)]
     assert found == [20, 20, 5]
     assert inbox.queried[19:22] == [("19", "v19"), ("20", "v20"), ("21", "v21")]
     assert len(looked_at(desk)) == 45
     cursor = desk.item("sweep#inbox")
     assert (cursor["KeyMarker"], cursor["VersionIdMarker"]) == ("", "")
-    assert cursor["again_at"] == table.later(seconds=2700)
-    desk.wait(2701)
+    assert cursor["again_at"] == table.later(seconds=2100)
+    desk.wait(2101)
     desk.sweep()
     assert inbox.queried[45] == ("", "")
 
 
 def test_a_walk_goes_on_without_a_pause_where_it_stopped(desk: Desk) -> None:
     _Pages(desk, 25)
-    desk.sweep()
+    desk.sweep(*PART)
     cursor = desk.item("sweep#inbox")
     assert {name: cursor[name] for name in ("KeyMarker", "VersionIdMarker", "again_at")} == {
         "KeyMarker": "20",
