@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl
 
+import boto3
 import pytest
 
 from functions import settings
@@ -164,6 +165,8 @@ def running(api_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @pytest.fixture
 def account(running: Account, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     known = dict(os.environ)
+    # It keeps the credentials that were in the environment when it was first used.
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     monkeypatch.setenv("AWS_ENDPOINT_URL", running.cloud.url)
     monkeypatch.setenv("AWS_REGION", cloud.REGION)
     monkeypatch.setenv("AWS_DEFAULT_REGION", cloud.REGION)
