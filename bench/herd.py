@@ -21,9 +21,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.requests import OWN_POLLS
+from bench.requests import OWN_POLLS, count_units
 from functions import providers
 from functions.providers.base import RateLimit
+from infra.context import Context
 from tests.faults.clockwork import START, Invocation
 from tests.faults.dynamo import Refused
 from tests.faults.expressions import Item
@@ -42,6 +43,10 @@ class Counted:
 
     tasks: int
     invocations: int = 0
+    all_invocations: int = 0
+    units: Counter[str] = field(default_factory=Counter)
+    writes: int = 0
+    refused_by_provider: int = 0
     claims: int = 0
     refused: int = 0
     refused_by: Counter[str] = field(default_factory=Counter)
@@ -93,9 +98,13 @@ def measure(provider: str, tasks: int, seed: int) -> Counted:
     began = time.monotonic()
     scene = Scene(provider, ("files",) * tasks, extras=OWN_POLLS)
     run = Run(scene, Plan(seed, Script(seconds=JOB_SECONDS)), seed)
+    run.account.uploads.most_at_once = Context().concurrency_of("intake")
+    run.account.submissions.most_at_once = Context().concurrency_of("submit")
     counted = Counted(tasks)
     _count_invocations(run, counted)
     _count_table(run, counted)
+    count_units(run, counted.units)
+    _count_refusals(run, counted)
     limit = providers.get(provider).rate_limit
     result = run.play(horizon_days=_most_days(tasks, limit))
     assert result.broke is None, result.broke
@@ -120,6 +129,7 @@ def _count_invocations(run: Run, counted: Counted) -> None:
 
     def counting(name: str, *more: Any, **named: Any) -> Invocation:
         counted.invocations += name == "submit"
+        counted.all_invocations += name not in {"sweep", "announce"}
         return invoke(name, *more, **named)
 
     run.clock.invoke = counting  # type: ignore[method-assign]
@@ -132,10 +142,12 @@ def _count_table(run: Run, counted: Counted) -> None:
 
     def updating(Key: Item, **more: Any) -> dict[str, Any]:
         hottest.write(run.clock.now, [Key["pk"]["S"]])
+        counted.writes += 1
         return update(Key=Key, **more)
 
     def putting(Item: Item, **more: Any) -> dict[str, Any]:
         hottest.write(run.clock.now, [Item["pk"]["S"]])
+        counted.writes += 1
         return put(Item=Item, **more)
 
     def transacting(
@@ -143,7 +155,8 @@ def _count_table(run: Run, counted: Counted) -> None:
     ) -> dict[str, Any]:
         rows = [_row(one) for one in TransactItems]
         hottest.write(run.clock.now, rows)
-        if not any(row.startswith("rate#") for row in rows):  # only a claim takes a turn
+        counted.writes += 1
+        if not any(row.startswith("breaker#") for row in rows):  # only a claim looks there
             return transact(TransactItems, ClientRequestToken)
         counted.claims += 1
         try:
@@ -160,6 +173,17 @@ def _count_table(run: Run, counted: Counted) -> None:
 
     table.update_item, table.put_item = updating, putting  # type: ignore[method-assign]
     table.transact_write_items, table.on_write = transacting, written  # type: ignore[method-assign]
+
+
+def _count_refusals(run: Run, counted: Counted) -> None:
+    shut = run.vendor.shut
+
+    def counting() -> str:
+        why = shut()
+        counted.refused_by_provider += bool(why)
+        return why
+
+    run.vendor.shut = counting  # type: ignore[method-assign]
 
 
 def _row(one: dict[str, Any]) -> str:
@@ -245,10 +269,14 @@ def _show(provider: str, counted: Counted, seed: int) -> None:
     lines = {
         "completed": f"{counted.completed}",
         "submit invocations a task": f"{counted.invocations / counted.tasks:.2f}",
+        "invocations a task, without announce": f"{counted.all_invocations / counted.tasks:.2f}",
+        "write calls a task": f"{counted.writes / counted.tasks:.1f}",
+        "write units a task": f"{sum(_written(counted)) / counted.tasks:.1f}",
         "claim transactions a task": f"{counted.claims / counted.tasks:.2f}",
         "refused claims a task": f"{counted.refused_a_task:.2f}",
         "refused by": _in_words(counted.refused_by),
         "writes on the hottest row in a second": f"{writes} ({row})",
+        "refused by the provider": f"{counted.refused_by_provider}",
         "allowance used while a task waits": f"{100 * counted.share:.0f} %",
         "overtakes": f"{passed}, {passed / counted.tasks:.1f} a task",
         "last accepted after": f"{counted.accepted[-1][0]:.0f} s",
@@ -256,6 +284,10 @@ def _show(provider: str, counted: Counted, seed: int) -> None:
     }
     for name, value in lines.items():
         print(f"  {name:<40}{value}")
+
+
+def _written(counted: Counted) -> Iterator[int]:
+    return (number for name, number in counted.units.items() if "write units" in name)
 
 
 def _in_words(counted: Counter[str]) -> str:

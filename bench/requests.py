@@ -58,7 +58,7 @@ def count(tasks: int, job_seconds: float, callbacks: bool) -> Counter[str]:
     run = Run(scene, Plan(1, Script(seconds=job_seconds)), 1)
     counted: Counter[str] = Counter()
     _count_invocations(run, counted)
-    _count_units(run, counted)
+    count_units(run, counted)
     _count_states(counted)
     result = run.play()
     assert result.broke is None
@@ -83,7 +83,7 @@ def _count_invocations(run: Run, counted: Counter[str]) -> None:
     run.clock.invoke = counting  # type: ignore[method-assign]
 
 
-def _count_units(run: Run, counted: Counter[str]) -> None:
+def count_units(run: Run, counted: Counter[str]) -> None:
     """Write units of the table and its two indexes: a kilobyte begun each, twice in a
     transaction."""
     table = run.account.table

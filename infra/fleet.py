@@ -63,7 +63,10 @@ def fleet(options: Options) -> dict[str, Lambda]:
             "The longest there is, since the size of a video is not known beforehand; a whole CPU "
             "for TLS in, hash and TLS out.",
         ),
-        "settle": Lambda(30, 512, ("table",), "One transaction."),
+        "settle": Lambda(
+            30, 512, ("table", "submissions_queue_url"),
+            "One transaction, and the call of the task that waited longest.",
+        ),
         "announce": Lambda(60, 512, ("table", "bus"), "A batch of records of the table's stream."),
         "sweep": Lambda(
             240, 512,

@@ -33,8 +33,19 @@ def grant_all(stack: Talkdrop) -> None:
         _may_use_the_key(stack, stack.key.key_arn)
     row = stack.tasks.table_arn
     stack.functions["settle"].may("dynamodb:GetItem", "dynamodb:UpdateItem", on=[row])
+    _call_the_next(stack)
     answering = (stack.functions[name] for name in ("watch", "callback", "submit", "api"))
     stack.workflow.may_be_answered_by(*answering)
+
+
+def _call_the_next(stack: Talkdrop) -> None:
+    """Who ends an attempt, or finds a provider open again, gives the free turn to the task that
+    has waited longest and sends its message."""
+    for name in ("submit", "watch", "settle", "sweep", "api"):
+        calling = stack.functions[name]
+        calling.may("dynamodb:BatchGetItem", on=[stack.tasks.table_arn])
+        calling.may("dynamodb:Query", on=[f"{stack.tasks.table_arn}/index/due"])
+        calling.may("sqs:SendMessage", on=[stack.submissions.queue_arn])
 
 
 def _may_use_the_key(stack: Talkdrop, key_arn: str) -> None:
@@ -91,8 +102,7 @@ def _api(stack: Talkdrop) -> None:
 def _submit(stack: Talkdrop) -> None:
     submit = stack.functions["submit"]
     submit.may(
-        "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem",
-        "dynamodb:ConditionCheckItem",
+        "dynamodb:GetItem", "dynamodb:UpdateItem", "dynamodb:ConditionCheckItem",
         on=[stack.tasks.table_arn],
     )  # fmt: skip
     keys = [*_provider_keys(stack), stack.callback_secret.secret_arn]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from typing import TypedDict
 from urllib.parse import unquote_plus
@@ -25,11 +26,12 @@ from functions.inputs.request import TaskRequest
 from functions.inputs.source import Source
 from functions.settings import aws, get, options
 from functions.tasks import queries, queues, steps
-from functions.tasks.table import ConditionFailed, now, stamp
+from functions.tasks.table import ConditionFailed, instant, now, stamp
 from functions.tasks.task import Status, StoredFile, Task
 
 logger = Logger()
 metrics = Metrics()
+_UNDER_WAY_SECONDS = 10  # a message that failed comes again after 15, at the soonest
 
 _PAGES_OF_A_FOLDER = 10  # of 1,000 keys, an invocation: some 1,000 calls of SQS
 
@@ -140,8 +142,17 @@ def _see(voice_key: str) -> None:
         return
     written = _write(task, row)
     _leave_note(drop, task)
-    if written.status is Status.READY:
+    if written.status is Status.READY and not _is_under_way(written, row):
         queues.submit(written.task_id, written.not_before)
+
+
+def _is_under_way(written: Task, row: Task | None) -> bool:
+    """The two events of a drop look at it twice: the first look sent the message a moment ago, or
+    the task waits for its turn. A look that crashed before it sent comes again later than that."""
+    if written is not row:
+        return False
+    age = now() - instant(row.changed_at)
+    return row.is_waiting or age < timedelta(seconds=_UNDER_WAY_SECONDS)
 
 
 def _write(task: Task, row: Task | None) -> Task:

@@ -14,11 +14,12 @@ from decimal import Decimal
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from functions import providers, secrets
+from functions import secrets
 from functions.jobs import lookup, outcomes, payment, withdrawal
 from functions.providers import base
 from functions.settings import options
-from functions.tasks import books, claims, executions, queries, queues, steps
+from functions.tasks import books, claims, executions, queries, queues, steps, turns
+from functions.tasks.slots import Turn
 from functions.tasks.table import ConditionFailed, instant, now, stamp
 from functions.tasks.task import Status, Task
 
@@ -43,11 +44,13 @@ def _message(body: str) -> None:
         outcomes.take_over(message)
     elif "look_up" in message:
         lookup.look_up(message)
+    elif "refused" in message:
+        outcomes.write_refusal(message)
     else:
-        _submit(message["task_id"], message.get("turn", ""))
+        _submit(message["task_id"], message.get("turn", ""), message.get("at"))
 
 
-def _submit(task_id: str, turn: str) -> None:
+def _submit(task_id: str, turn: str, at: int | None) -> None:
     task = queries.load(task_id)
     if task is None or task.status is not Status.READY or turn != task.not_before:
         return  # a leftover: the task was claimed, or its turn is another
@@ -56,15 +59,31 @@ def _submit(task_id: str, turn: str) -> None:
         queues.submit(task_id, turn, instant(turn))
         return
     try:
-        if not _is_held_up(task):
-            quote_usd = Decimal(task.quote_usd or 0)
-            payment.pay(claims.claim(task, providers.get(task.provider), quote_usd))
-    except claims.AlreadyClaimed:
-        logger.info("already claimed, or a callback is not answered yet")
+        claims.check(task, Decimal(task.quote_usd or 0))
+        if taken := turns.take(task, at):
+            _use(taken, task)
     except claims.OverBudget as error:
         _end_unclaimed(task, "OVER_BUDGET", str(error))
     except claims.ClaimDeferred as deferred:
         _come_back(task, deferred)
+
+
+def _use(turn: Turn, task: Task) -> None:
+    """Claim the task and pay, then call whoever may come next. A turn that nothing came of is given
+    back."""
+    try:
+        if _is_held_up(task):
+            turns.give_back(turn)
+        else:
+            payment.pay(claims.claim(task, Decimal(task.quote_usd or 0)))
+    except claims.AlreadyClaimed:
+        logger.info("already claimed, or a callback is not answered yet")
+    except (claims.ClaimDeferred, claims.OverBudget):
+        turns.give_back(turn)
+        raise
+    except claims.TurnLapsed:
+        turns.line_up(task)
+    turns.hand_on(task.provider)
 
 
 def _is_held_up(task: Task) -> bool:

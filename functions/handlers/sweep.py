@@ -20,7 +20,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from functions import providers
 from functions.inputs import walk
 from functions.settings import options
-from functions.tasks import books, executions, gauges, queries, queues, steps
+from functions.tasks import books, executions, gauges, queries, queues, steps, turns
 from functions.tasks.table import ConditionFailed, Update, instant, now, stamp
 from functions.tasks.task import Status, Task, key_of
 
@@ -51,6 +51,8 @@ def handler(event: Mapping[str, object], context: LambdaContext) -> Swept:
             stumbled.append(error)
     logger.remove_keys(["task_id", "attempt"])
     _probe_stopped()
+    for name in providers.NAMES:
+        turns.hand_on(name, look=True)
     found = _walk_inbox(context)
     gauges.emit()
     metrics.add_metric("Swept", MetricUnit.Count, pushed)
@@ -66,7 +68,7 @@ def _is_late(context: LambdaContext) -> bool:
 def _push(task_id: str) -> int:
     # The index lags behind: only the row itself says where the task stands.
     task = queries.load(task_id)
-    if task is None or not task.due_at or instant(task.due_at) > now():
+    if task is None or not task.due_at or task.is_waiting or instant(task.due_at) > now():
         return 0
     logger.append_keys(task_id=task_id, attempt=task.attempt)
     logger.info("due", status=task.status)

@@ -4,6 +4,7 @@ and none of them sends again."""
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -14,7 +15,7 @@ from functions import secrets
 from functions.jobs import holds
 from functions.providers import base
 from functions.tasks import adoption, books, claims, executions, queries, queues, steps, table
-from functions.tasks.table import ConditionFailed, now, stamp
+from functions.tasks.table import ConditionFailed, instant, now, stamp
 from functions.tasks.task import Status, Task
 
 logger = Logger(child=True)
@@ -111,8 +112,53 @@ def come_again(claimed: claims.Claim, why: str, *, seconds: float = 0) -> None:
 
 def _hand_back(claimed: claims.Claim, until: datetime, why: str, *, counted: bool = True) -> None:
     logger.warning("not accepted", reason=why)
-    claims.hand_back(claimed.task, claimed.owner, until, why, counted=counted)
-    queues.submit(claimed.task.task_id, stamp(until), until)
+    task, owner = claimed.task, claimed.owner
+    refusal = queues.Rejection(
+        task_id=task.task_id, attempt=task.attempt, refused=owner, why=why,
+        until=stamp(until), counted=counted, first_sent_at=task.first_sent_at,
+    )  # fmt: skip
+    _write_or_keep(refusal, task)
+
+
+def write_refusal(message: queues.Rejection) -> None:
+    """A clear no that could not be written when it came. The same conditions hold as then."""
+    task = queries.load(message["task_id"])
+    if task is None or task.attempt != message["attempt"] or task.owner != message["refused"]:
+        return
+    logger.append_keys(task_id=task.task_id, attempt=task.attempt)
+    try:
+        # As the claim saw it: an earlier POST of the attempt may be in doubt, this one is not.
+        _write_refusal(message, replace(task, first_sent_at=message["first_sent_at"]))
+    except ConditionFailed as lost:
+        if table.is_busy(lost):
+            raise
+        logger.info("the task moved meanwhile")
+
+
+def _write_or_keep(refusal: queues.Rejection, task: Task) -> None:
+    """That nothing was accepted is known only here: unwritten, it would be a POST in doubt. So
+    another service keeps it until the table can be written."""
+    try:
+        _write_refusal(refusal, task)
+    except ConditionFailed as lost:
+        if not table.is_busy(lost):
+            raise
+        queues.keep_refusal(refusal)
+    except Exception:
+        logger.exception("a refusal could not be written")
+        queues.keep_refusal(refusal)
+
+
+def _write_refusal(refusal: queues.Rejection, task: Task) -> None:
+    owner, why, code = refusal["refused"], refusal["why"], refusal.get("code")
+    if code:
+        claims.fail(
+            task, code, why, come_from=[Status.SUBMITTING], charge_usd=Decimal(0), owner=owner
+        )
+        return
+    until = instant(refusal["until"])
+    claims.hand_back(task, owner, until, why, counted=refusal["counted"])
+    queues.submit(task.task_id, stamp(until), until)
 
 
 def _stop(claimed: claims.Claim, error: base.AccountRejected) -> None:
@@ -133,14 +179,12 @@ def refuse(claimed: claims.Claim, code: str, message: str) -> None:
         doubt(claimed, f"{code}: {message}")
         return
     logger.warning("refused", code=code, reason=message)
-    claims.fail(
-        claimed.task,
-        code,
-        message,
-        come_from=[Status.SUBMITTING],
-        charge_usd=Decimal(0),
-        owner=claimed.owner,
-    )
+    task = claimed.task
+    refusal = queues.Rejection(
+        task_id=task.task_id, attempt=task.attempt, refused=claimed.owner, why=message,
+        until=stamp(now()), counted=True, first_sent_at="", code=code,
+    )  # fmt: skip
+    _write_or_keep(refusal, task)
 
 
 def doubt(claimed: claims.Claim, why: str, error: base.ProviderError | None = None) -> None:

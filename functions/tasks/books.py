@@ -1,8 +1,8 @@
-"""The books of a provider and of the account: the rate limit, leases of running jobs, the budgets,
-the circuit breaker.
+"""The books of a provider and of the account: the budgets, the circuit breaker, and how an
+attempt ends in them.
 
 A claim writes them in its own transaction, and `close` settles them in the transaction that ends
-the attempt. A lease expires by itself, so that a crash leaks nothing and nothing can go below zero.
+the attempt: the lease that was its turn (`turns`) is given back, and the next task is called.
 """
 
 from __future__ import annotations
@@ -12,66 +12,13 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from functions import providers
-from functions.providers.base import Provider, RateLimit
 from functions.settings import options
-from functions.tasks import balance, queries, table
+from functions.tasks import balance, queries, table, turns
 from functions.tasks.table import ConditionFailed, Item, Request, Update, instant, later, now, stamp
 from functions.tasks.task import Task
 
-_LEASE_HOURS = 6
 _FIRST_STOP_SECONDS = 300
 _LONGEST_STOP_SECONDS = 4 * 3600
-
-
-def rate_limit_of(provider: type[Provider]) -> RateLimit:
-    limit = options().rate_limits.get(provider.name)
-    if limit is None:
-        return provider.rate_limit
-    running = limit.get("running")
-    return RateLimit(int(limit["submits"] or 1), int(limit["seconds"] or 1), running)
-
-
-def _slice(rate_limit: RateLimit) -> tuple[float, int]:
-    """Fixed windows that keep a sliding promise: any span of `seconds` touches at most five
-    quarters, so each may hold a fifth. A window counter needs no reading before the write, a token
-    bucket would."""
-    if rate_limit.submits >= 10:
-        return rate_limit.seconds / 4, rate_limit.submits // 5
-    return float(rate_limit.seconds), max(1, rate_limit.submits // 2)
-
-
-def turn(provider: str, rate_limit: RateLimit) -> Update:
-    seconds, most = _slice(rate_limit)
-    window = int(now().timestamp() / seconds)
-    update = Update(f"rate#{provider}#{rate_limit.seconds}#{window}").add(submits=1)
-    update.set(expires_at=int(now().timestamp()) + 3600)
-    return update.given("attribute_not_exists({submits}) OR {submits} < :most", most=most)
-
-
-def reserve_turn(provider: str, rate_limit: RateLimit) -> datetime:
-    """Reserve the next free submit time, spaced by the rate limit, so that a thousand waiting tasks
-    each come back once."""
-    seconds, most = _slice(rate_limit)
-    spacing = int(seconds / most * 1000)
-    earliest = int((now().timestamp() + seconds) * 1000)
-    queue = f"turns#{provider}"
-    try:
-        taken = (
-            Update(queue)
-            .add(next_ms=spacing)
-            .given("{next_ms} >= :earliest", earliest=earliest)
-            .run()
-        )
-    except ConditionFailed:
-        try:
-            fresh = Update(queue).set(next_ms=earliest + spacing)
-            taken = fresh.given(
-                "attribute_not_exists({next_ms}) OR {next_ms} < :now", now=earliest
-            ).run()
-        except ConditionFailed:
-            # Another invocation created the counter meanwhile: take the next slot.
-            taken = Update(queue).add(next_ms=spacing).run()
-    return datetime.fromtimestamp((taken["next_ms"] - spacing) / 1000, UTC)
 
 
 def breaker_closed(provider: str) -> Request:
@@ -117,6 +64,7 @@ def reopen(provider: str, who: str = "talkdrop") -> bool:
         update.given("attribute_exists({open})").run()
     except ConditionFailed:
         return False
+    turns.hand_on(provider)
     return True
 
 
@@ -143,33 +91,6 @@ def next_trial(provider: str) -> datetime:
     soonest = now() + timedelta(seconds=_FIRST_STOP_SECONDS)
     at = max(soonest, instant(trial_at)) if trial_at else soonest
     return at + timedelta(seconds=random.uniform(0, 60))  # noqa: S311 - spreads, hides nothing
-
-
-def lease(provider: str, external_id: str, running: int) -> Update:
-    update = Update(f"slots#{provider}").put_in(
-        "leases", external_id, later(seconds=_LEASE_HOURS * 3600)
-    )
-    return update.given("size({leases}) < :running", running=running)
-
-
-def open_leases(provider: str) -> bool:
-    """The provider's first lease ever needs something to lie in; False if there is that already."""
-    try:
-        table.put_new({"pk": f"slots#{provider}", "leases": {}})
-    except ConditionFailed:
-        return False
-    return True
-
-
-def drop_expired_leases(provider: str) -> None:
-    leases: dict[str, str] = (table.read(f"slots#{provider}") or {}).get("leases", {})
-    for external_id, until in leases.items():
-        if instant(until) < now():
-            drop = Update(f"slots#{provider}").drop_from("leases", external_id)
-            try:
-                drop.given("{leases}.{" + external_id + "} = :until", until=until).run()
-            except ConditionFailed:
-                continue  # renewed or given back meanwhile
 
 
 def caps() -> dict[str, Decimal]:
@@ -228,6 +149,8 @@ def close(update: Update, task: Task, charge_usd: Decimal | None) -> Task:
     if current.job_id and providers.get(current.provider).tells_balance:
         writes.append(balance.Charged(current.provider, charge_usd).step())
     table.transact(*writes)
+    if any(pk.startswith("slots#") for pk in current.booked):
+        turns.hand_on(current.provider)
     return queries.reload(task)
 
 

@@ -1,10 +1,9 @@
 """The claim before the paid POST, and how an attempt ends.
 
-One transaction claims the task (READY → SUBMITTING) together with its turn in the provider's rate
-limit, a lease for a running job, the budget of the day and the month, and a closed circuit breaker:
-all of it or none. The transaction that ends an attempt gives the lease back and settles the quote
-to the actual charge. A lease expires by itself, so that a crash leaks nothing and nothing can go
-below zero.
+One transaction claims the task (READY → SUBMITTING) together with a lease for a running job in
+place of its turn, the budget of the day and the month, and a closed circuit breaker: all of it or
+none. The transaction that ends an attempt gives the lease back and settles the quote to the actual
+charge. A lease lapses by itself, so that a crash leaks nothing and nothing can go below zero.
 """
 
 from __future__ import annotations
@@ -16,9 +15,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from functions import TalkdropError
-from functions.providers.base import Provider, RateLimit
 from functions.settings import options
-from functions.tasks import books, queries, steps, table
+from functions.tasks import books, queries, slots, steps, table, turns
 from functions.tasks.table import ConditionFailed, Request, Update, later, now, stamp
 from functions.tasks.task import (
     ArchivedVideo,
@@ -49,6 +47,10 @@ class OverBudget(TalkdropError):
     """The quote is above a cap by itself: no waiting makes it fit."""
 
 
+class TurnLapsed(TalkdropError):
+    """The task came too late for its turn, which may be another's by now."""
+
+
 @dataclass(frozen=True)
 class Claim:
     """The right to send one paid POST: `owner` proves it, until `lease_until`."""
@@ -58,9 +60,9 @@ class Claim:
     booked: tuple[str, ...]
 
 
-def claim(task: Task, provider: type[Provider], quote_usd: Decimal) -> Claim:
-    """Intend to pay. Raises AlreadyClaimed, OverBudget, or ClaimDeferred with the time of the
-    task's next turn."""
+def check(task: Task, quote_usd: Decimal) -> None:
+    """What needs no turn to be known. Raises ClaimDeferred while submitting is switched off, and
+    OverBudget."""
     if not options().submit_enabled:
         raise ClaimDeferred(
             "submitting is switched off (option submit_enabled)",
@@ -68,38 +70,33 @@ def claim(task: Task, provider: type[Provider], quote_usd: Decimal) -> Claim:
             is_news=True,
         )
     _fits_the_caps(task, quote_usd)
+
+
+def claim(task: Task, quote_usd: Decimal) -> Claim:
+    """Intend to pay, the task's turn being now. Raises AlreadyClaimed, TurnLapsed, OverBudget, or
+    ClaimDeferred with the time to come back."""
+    check(task, quote_usd)
     owner = table.nonce()
-    rate_limit = books.rate_limit_of(provider)
-    bookings = _bookings(task, provider, rate_limit, quote_usd)
-    booked = tuple(booking.pk for booking in bookings.values())
-    writes: dict[str, Update | Request] = {
-        "task": _intent(task, owner, quote_usd).set(booked=list(booked)),
-        "rate_limit": books.turn(provider.name, rate_limit),
-        "breaker": books.breaker_closed(provider.name),
-        **bookings,
-    }
-    try:
-        table.transact(*writes.values(), tries=3)
-    except ConditionFailed as lost:
-        reasons = dict(zip(writes, lost.reasons, strict=False))
-        failed = {name: why for name, why in reasons.items() if why != "None"}
-        if set(failed) == {"slots"} and books.open_leases(provider.name):
-            return claim(task, provider, quote_usd)
-        _explain(task, provider, rate_limit, failed)
-    return Claim(task, owner, booked)
-
-
-def _bookings(
-    task: Task, provider: type[Provider], rate_limit: RateLimit, quote_usd: Decimal
-) -> dict[str, Update]:
-    """What `books.close` settles when the attempt ends."""
     bookings = {
         f"budget {period}": books.booking(period, cap, quote_usd)
         for period, cap in books.caps().items()
     }
-    if rate_limit.running is not None:
-        bookings["slots"] = books.lease(provider.name, task.external_id, rate_limit.running)
-    return bookings
+    lease = turns.lease(task)
+    booked = [booking.pk for booking in bookings.values()]
+    if slots.rate_limit_of(task.provider).running is not None:
+        booked.append(lease.pk)
+    writes: dict[str, Update | Request] = {
+        "task": _intent(task, owner, quote_usd).set(booked=booked),
+        "turn": lease,
+        "breaker": books.breaker_closed(task.provider),
+        **bookings,
+    }
+    try:
+        table.transact(*writes.values())
+    except ConditionFailed as lost:
+        reasons = dict(zip(writes, lost.reasons, strict=False))
+        _explain(task, {name: why for name, why in reasons.items() if why != "None"})
+    return Claim(task, owner, tuple(booked))
 
 
 def _fits_the_caps(task: Task, quote_usd: Decimal) -> None:
@@ -142,33 +139,26 @@ def _intent(task: Task, owner: str, quote_usd: Decimal) -> Update:
     )
 
 
-def _explain(
-    task: Task, provider: type[Provider], rate_limit: RateLimit, failed: Mapping[str, str]
-) -> None:
-    """Which condition failed, and when to come back; raises AlreadyClaimed or ClaimDeferred."""
+def _explain(task: Task, failed: Mapping[str, str]) -> None:
+    """Which condition failed, and when to come back; raises AlreadyClaimed, TurnLapsed or
+    ClaimDeferred."""
     refused = [name for name, why in failed.items() if why == "ConditionalCheckFailed"]
     if "task" in refused:
         raise AlreadyClaimed(task.task_id)
-    lasting = _lasting(provider, refused)
+    lasting = _lasting(task.provider, refused)
     if lasting is not None:
         raise lasting
-    name = provider.name
-    if "slots" in refused:
-        books.drop_expired_leases(name)
-        until = now() + timedelta(seconds=random.uniform(10, 40))  # noqa: S311
-        raise ClaimDeferred(f"{name} runs all the jobs it may", until)
-    if "rate_limit" in refused:
-        until = books.reserve_turn(name, rate_limit)
-        raise ClaimDeferred(f"{name} takes no more submits this moment", until)
+    if "turn" in refused:
+        raise TurnLapsed(task.external_id)
     soon = now() + timedelta(seconds=random.uniform(1, 4))  # noqa: S311 - spreads, hides nothing
     raise ClaimDeferred("the provider's counters were busy", soon)
 
 
-def _lasting(provider: type[Provider], refused: Iterable[str]) -> ClaimDeferred | None:
+def _lasting(provider: str, refused: Iterable[str]) -> ClaimDeferred | None:
     """A reason that lasts, and is worth an event: a stopped provider, a budget that is used up."""
     if "breaker" in refused:
-        why = f"{provider.name} is stopped until its account works again"
-        return ClaimDeferred(why, books.next_trial(provider.name), is_news=True)
+        why = f"{provider} is stopped until its account works again"
+        return ClaimDeferred(why, books.next_trial(provider), is_news=True)
     for name in refused:
         if name.startswith("budget"):
             period = name.split()[1]
@@ -252,12 +242,12 @@ def resubmit(task: Task, *, who: str, why: str) -> Task:
         callbacks_received=task.callbacks_received,
     )
     update.given("{booked} = :booked", booked=list(task.booked))
-    slots = [
+    freed = [
         Update(pk).drop_from("leases", task.external_id)
         for pk in task.booked
         if pk.startswith("slots#")
     ]
-    table.transact(update, *slots)
+    table.transact(update, *freed)
     return queries.reload(task)
 
 
@@ -286,7 +276,7 @@ _OF_ONE_ATTEMPT = (
     "first_sent_at", "hints_dropped", "job_alias", "job_hint", "job_id", "last_callback_at",
     "last_query_at", "lease_until", "not_before", "owner", "resends", "revived", "second_jobs",
     "sent_at", "soon_until", "speech_intended_at", "submitted_at", "task_token", "trusted_host",
-    "video_url", "waits_for",
+    "video_url", "waits_for", "waits_place",
 )  # fmt: skip
 
 

@@ -10,7 +10,15 @@ from typing import Any
 from functions.settings import aws, get
 from functions.tasks import table, values
 from functions.tasks.table import TASK_PREFIX, ConditionFailed, Item, stamp
-from functions.tasks.task import SHARDS, Status, Task, id_shard, key_of, list_shard
+from functions.tasks.task import (
+    SHARDS,
+    Status,
+    Task,
+    id_shard,
+    key_of,
+    list_shard,
+    waiting_shard,
+)
 
 _LOOKED_AT = 200  # tasks that a filtered page looks at, at most
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
@@ -30,6 +38,25 @@ def reload(task: Task) -> Task:
     if found is None:
         raise ConditionFailed
     return found
+
+
+def load_many(task_ids: Sequence[str]) -> list[Task]:
+    """The tasks of these ids as they are now, in this order; one that is gone is left out."""
+    rows = read_many([key_of(task_id) for task_id in task_ids])
+    found = (rows.get(key_of(task_id)) for task_id in task_ids)
+    return [Task.of(row) for row in found if row]
+
+
+def waiting(provider: str, limit: int) -> list[str]:
+    """The ids of the tasks that wait for a turn at this provider, the lowest places first."""
+    answer = aws("dynamodb").query(
+        TableName=get().table,
+        IndexName="due",
+        KeyConditionExpression="due_shard = :shard",
+        ExpressionAttributeValues={":shard": {"S": waiting_shard(provider)}},
+        Limit=limit,
+    )
+    return [str(item["pk"]["S"]).removeprefix("task#") for item in answer["Items"]]
 
 
 def matching(prefix: str) -> list[str]:
@@ -89,12 +116,12 @@ def _rows(items: list[Item], *, whole: bool) -> list[tuple[str, Task | None]]:
     """The index of all tasks holds keys alone: the rows are read by them, as they are now."""
     if whole:
         return [(str(item["created"]), Task.of(item)) for item in items]
-    rows = _read_many([str(item["pk"]) for item in items])
+    rows = read_many([str(item["pk"]) for item in items])
     tasks = {pk: Task.of(row) for pk, row in rows.items()}
     return [(str(item["created"]), tasks.get(str(item["pk"]))) for item in items]
 
 
-def _read_many(pks: Sequence[str]) -> dict[str, dict[str, Any]]:
+def read_many(pks: Sequence[str]) -> dict[str, dict[str, Any]]:
     """The items of these keys as they are now; one that is gone is left out."""
     found: dict[str, dict[str, Any]] = {}
     for first in range(0, len(pks), _MOST_IN_A_BATCH):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from aws_lambda_powertools import Logger
 
@@ -35,10 +35,12 @@ class Batch(TypedDict):
 
 class Submission(TypedDict):
     """Submit this task. `turn` is its `not_before`: a message with an older turn is a leftover and
-    is dropped, so that however often messages double, one is followed."""
+    is dropped, so that however often messages double, one is followed. `at`: the time of the turn
+    that it was called for, in milliseconds since 1970."""
 
     task_id: str
     turn: str
+    at: NotRequired[int]
 
 
 class Probe(TypedDict):
@@ -62,6 +64,20 @@ class LookUp(TypedDict):
     look_up: str
 
 
+class Rejection(TypedDict):
+    """A provider's clear no to the submit of this owner, that could not be written: the task comes
+    again at `until`, or fails with `code`."""
+
+    task_id: str
+    attempt: int
+    refused: str  # the owner of the claim
+    why: str
+    until: str
+    counted: bool
+    first_sent_at: str  # of an earlier POST of the attempt, which is still in doubt
+    code: NotRequired[str]
+
+
 def submit(task_id: str, turn: str = "", at: datetime | None = None) -> None:
     """Ask for this task to be submitted, at a time if one is given."""
     delay = (
@@ -71,6 +87,28 @@ def submit(task_id: str, turn: str = "", at: datetime | None = None) -> None:
     )
     message = Submission(task_id=task_id, turn=turn)
     send(get().submissions_queue_url, message, delay_seconds=delay)
+
+
+def call(times: Mapping[str, int], turn: str = "") -> None:
+    """Ask for these tasks to be submitted, each at its own time (milliseconds since 1970) or less
+    than a second before."""
+    answer = aws("sqs").send_message_batch(
+        QueueUrl=get().submissions_queue_url,
+        Entries=[
+            {
+                "Id": task_id,
+                "MessageBody": json.dumps(Submission(task_id=task_id, turn=turn, at=at)),
+                "DelaySeconds": max(0, min(_LONGEST_DELAY_SECONDS, int(_seconds_until(at)))),
+            }
+            for task_id, at in times.items()
+        ],
+    )
+    if answer.get("Failed"):
+        raise RuntimeError(f"{len(answer['Failed'])} of {len(times)} tasks were not called")
+
+
+def _seconds_until(at: int) -> float:
+    return at / 1000 - now().timestamp()
 
 
 def probe(provider: str) -> None:
@@ -84,6 +122,10 @@ def keep_acceptance(task_id: str, attempt: int, job_id: str) -> None:
 
 def look_up(task_id: str, at: str) -> None:
     send(get().submissions_queue_url, LookUp(task_id=task_id, look_up=at))
+
+
+def keep_refusal(refusal: Rejection) -> None:
+    send(get().submissions_queue_url, refusal, delay_seconds=30)
 
 
 def look_at(audio_keys: Iterable[str]) -> None:

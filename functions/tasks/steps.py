@@ -19,7 +19,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from functions.settings import options
@@ -36,6 +36,7 @@ from functions.tasks.task import (
     TaskError,
     key_of,
     list_attributes,
+    waiting_shard,
 )
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
@@ -199,15 +200,30 @@ def _end_unpaid(task: Task, to: Status, error: TaskError, who: str) -> Task:
 def postpone(task: Task, until: datetime, why: str, *, is_news: bool = False) -> Task:
     """The task's turn is later: it stays READY, and an older message is dropped. `is_news`: the
     reason lasts, so it is announced when it changes."""
+    due_at = stamp(max(now(), until) + timedelta(seconds=_DUE_SECONDS[Status.READY]))
+    update = Update(key_of(task.task_id)).set(not_before=stamp(until), waits_for=why)
+    update.set(**placed(task.task_id, Status.READY, due_at))
+    if is_news and why != task.waits_for:
+        update.set(changed_at=stamp(now())).count_in("entered", f"{Status.READY}#{task.attempt}")
+    update.given("{attempt} = :attempt", attempt=task.attempt)
+    return Task.of(update.given("{status} = :ready", ready=Status.READY.value).run())
+
+
+def line_up(task: Task, place: int, why: str, *, is_news: bool = False) -> Task:
+    """Wait for a turn at the provider, READY, under this place; whoever leaves room calls it.
+    Raises ConditionFailed when the row is not where `task` was read."""
     update = Update(key_of(task.task_id)).set(
-        not_before=stamp(until),
+        waits_place=place,
         waits_for=why,
-        due_at=later(
-            seconds=max(0.0, (until - now()).total_seconds()) + _DUE_SECONDS[Status.READY]
-        ),
+        due_shard=waiting_shard(task.provider),
+        due_at=f"{place:012d}#{task.created_at}",
     )
     if is_news and why != task.waits_for:
         update.set(changed_at=stamp(now())).count_in("entered", f"{Status.READY}#{task.attempt}")
+    if task.not_before:
+        update.remove("not_before").given("{not_before} = :until", until=task.not_before)
+    else:
+        update.given("attribute_not_exists({not_before})")
     update.given("{attempt} = :attempt", attempt=task.attempt)
     return Task.of(update.given("{status} = :ready", ready=Status.READY.value).run())
 

@@ -137,7 +137,8 @@ class Task:
     often the same id was sent again in that doubt; `account` a fingerprint of the provider's
     account that it was sent to; `doubt` since when its answer counts as lost, and `doubt_why`.
     `counted_usd` is what its closed books were settled to; `returns` how often it came back unsent;
-    `waits_for` why it waits. `callbacks_received` counts genuine callbacks and `callbacks_handled`
+    `waits_for` why it waits, and `waits_place` its place among those that wait for a turn at the
+    provider. `callbacks_received` counts genuine callbacks and `callbacks_handled`
     those that have a definite answer; `job_hints` are the jobs that they named and nothing is known
     of yet, `hints_dropped` how many found no room; `second_jobs` those proved to be one more of
     this attempt, `announced_jobs` those of them whose event is out; `job_alias` another name of the
@@ -181,6 +182,7 @@ class Task:
     speech_intended_at: str = ""
     not_before: str = ""
     waits_for: str = ""
+    waits_place: int = 0
     returns: int = 0
     doubt: str = ""
     doubt_why: str = ""
@@ -211,6 +213,7 @@ class Task:
     announced: str = ""
     entered: Mapping[str, int] = field(default_factory=dict)
     due_at: str = ""
+    due_shard: str = ""
     revived: str = ""
     history: tuple[HistoryLine, ...] = ()
     past: tuple[PastAttempt, ...] = ()
@@ -267,6 +270,11 @@ class Task:
         return bool(self.lookup) and not self.lookup.get("refusal")
 
     @property
+    def is_waiting(self) -> bool:
+        """READY, and called when a turn at its provider is free."""
+        return self.status is Status.READY and self.due_shard == waiting_shard(self.provider)
+
+    @property
     def wants_its_archive(self) -> bool:
         """The provider named a video that is not archived yet; a held one is tried all the same."""
         return self.status is Status.ARCHIVING or (
@@ -308,6 +316,11 @@ def key_of(task_id: str) -> str:
 def id_shard(task_id: str) -> str:
     """Where the index of ids has this one: by its first digit, so that a prefix is one query."""
     return f"ids#{task_id[:1]}"
+
+
+def waiting_shard(provider: str) -> str:
+    """Where the index `due` has the tasks that wait for a turn at this provider."""
+    return f"waits#{provider}"
 
 
 def list_shard(shard: int) -> str:

@@ -14,7 +14,7 @@ from functions import providers
 from functions.handlers import intake, settle, sweep, watch
 from functions.inputs import drops
 from functions.settings import aws
-from functions.tasks import adoption, claims, queries, steps, table
+from functions.tasks import adoption, claims, queries, steps, table, turns
 from functions.tasks.table import Update
 from functions.tasks.task import Status, Task, key_of
 from tests.doors.conftest import CONTEXT, PORTRAIT, VOICE, Workshop, dropped, sqs_event
@@ -175,7 +175,9 @@ def test_a_failed_task_whose_job_runs_after_all_is_watched_on(shop: Workshop) ->
 
 def test_the_time_of_the_intention_outlives_the_acceptance(shop: Workshop) -> None:
     """Reconciling by credit compares it with the time at which a balance was noted."""
-    claimed = claims.claim(standing(Status.READY), providers.get("kie"), Decimal("0.18"))
+    task = standing(Status.READY)
+    assert turns.take(task)
+    claimed = claims.claim(task, Decimal("0.18"))
     Update(key_of(claimed.task.task_id)).set(intended_at=PAST).run()
     assert adoption.accept(claimed, "job-1").intended_at == PAST
 

@@ -186,7 +186,7 @@ class Account:
 
     def _send_message_batch(self, QueueUrl: str, Entries: list[dict[str, Any]]) -> dict[str, Any]:
         for entry in Entries:
-            self._queue(QueueUrl).send(entry["MessageBody"])
+            self._queue(QueueUrl).send(entry["MessageBody"], entry.get("DelaySeconds"))
         return {"Successful": [{"Id": entry["Id"]} for entry in Entries]}
 
     def _change_message_visibility(

@@ -3,6 +3,7 @@ what changed."""
 
 from __future__ import annotations
 
+import bisect
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,6 +16,10 @@ KEYS = {"by-status": ("status_shard", "created"), "due": ("due_shard", "due_at")
 _TOKEN_SECONDS = 600
 # What the version before this one did not write; this one is deployed at `yesterday_until`.
 _NEW_FIELDS = frozenset({"account", "announced_jobs", "doubt_why", "job_alias", "lookup"})
+
+
+def _take_out(places: list[tuple[str, str]], place: tuple[str, str]) -> None:
+    del places[bisect.bisect_left(places, place)]
 
 
 class Refused(Exception):
@@ -39,11 +44,21 @@ class Table:
         self.yesterday_until = 0.0
         self.on_write = on_write
         self._history: list[tuple[float, str, Item | None]] = []
+        self._sorted: dict[tuple[str, str], list[tuple[str, str]]] = {}
         self._tokens: dict[str, tuple[float, str]] = {}
 
     def get_item(self, Key: Item, ConsistentRead: bool = False, **_: Any) -> dict[str, Any]:
         item = self._as_seen(Key["pk"]["S"], ConsistentRead)
         return {"Item": item} if item else {}
+
+    def batch_get_item(self, RequestItems: Item) -> dict[str, Any]:
+        """Small batches of one table, which are always answered whole."""
+        ((name, wanted),) = RequestItems.items()
+        found = (
+            self._as_seen(key["pk"]["S"], wanted.get("ConsistentRead", False))
+            for key in wanted["Keys"]
+        )
+        return {"Responses": {name: [item for item in found if item]}, "UnprocessedKeys": {}}
 
     def put_item(self, Item: Item, **parameters: Any) -> dict[str, Any]:
         pk = Item["pk"]["S"]
@@ -106,24 +121,42 @@ class Table:
         partition, sort = KEYS[IndexName]
         lag = self._lag()
         found = []
-        for pk in list(self.items):
-            item = self._as_of(pk, lag) if lag else self.items[pk]
+        for pk in self._of_partition(IndexName, KeyConditionExpression, ExpressionAttributeValues):
+            item = self._as_of(pk, lag) if lag else self.items.get(pk)
             if item is None or partition not in item or sort not in item:
                 continue
             if expressions.condition(KeyConditionExpression)(
                 Scope(item, {}, ExpressionAttributeValues)
             ):
                 found.append({"pk": item["pk"]} if IndexName == "due" else item)
-        order = {pk: self.items[pk] for pk in self.items}
+                if not lag and ScanIndexForward and len(found) >= Limit:
+                    break
+        if not lag and ScanIndexForward:
+            return {"Items": found, "Count": len(found)}
         found.sort(
-            key=lambda one: order[one["pk"]["S"]].get(sort, {"S": ""})["S"],
+            key=lambda one: self.items.get(one["pk"]["S"], {}).get(sort, {"S": ""})["S"],
             reverse=not ScanIndexForward,
         )
         return {"Items": found[:Limit], "Count": len(found[:Limit])}
 
+    def _of_partition(self, index: str, condition: str, values: Item) -> list[str]:
+        """The keys of one partition of the index in their order; all where the index lags."""
+        if self._lag():
+            return list(self.items)
+        partition = values[condition.split("=")[1].split()[0]]["S"]
+        return [pk for _, pk in self._sorted.get((index, partition), [])]
+
+    def _keep_sorted(self, pk: str, old: Item | None, new: Item | None) -> None:
+        for index, (partition, sort) in KEYS.items():
+            for item, change in ((old, _take_out), (new, bisect.insort)):
+                if item and partition in item and sort in item:
+                    place = self._sorted.setdefault((index, item[partition]["S"]), [])
+                    change(place, (item[sort]["S"], pk))
+
     def forget(self, pk: str) -> None:
         """Time to live: DynamoDB removes the item itself."""
         old = self.items.pop(pk, None)
+        self._keep_sorted(pk, old, None)
         self._history.append((self.clock.now, pk, None))
         self.on_write(pk, old, None)
 
@@ -173,6 +206,7 @@ class Table:
         if pk.startswith("task#") and self.clock.now < self.yesterday_until:
             item = {name: value for name, value in item.items() if name not in _NEW_FIELDS}
         self.items[pk] = item
+        self._keep_sorted(pk, old, item)
         if pk.startswith("task#"):
             self._history.append((self.clock.now, pk, item))
         if old != item:  # a write that changes nothing makes no stream record

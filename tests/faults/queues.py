@@ -4,6 +4,7 @@ stream."""
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,9 @@ class Queue:
         self.delay = delay
         self.dead: list[str] = []
         self.sent: list[str] = []
+        self.most_at_once: int | None = None  # of the mapping; None where it does not matter
+        self._running = 0
+        self._waiting: deque[Message] = deque()
         self._numbers = itertools.count(1)
         self._due: dict[
             str, float
@@ -61,6 +65,9 @@ class Queue:
     def _receive(self, message: Message) -> None:
         if message.is_gone:
             return
+        if self.most_at_once is not None and self._running >= self.most_at_once:
+            self._waiting.append(message)
+            return
         message.receives += 1
         if message.receives > _MOST_RECEIVES:
             message.is_gone = True
@@ -82,12 +89,16 @@ class Queue:
         self._due[receipt] = self.account.clock.now + self.visibility
 
         def done(result: Any, error: Any) -> None:
+            self._running -= 1
             if error is not None or (result or {}).get("batchItemFailures"):
                 wait = self._due[receipt] - self.account.clock.now
                 self.account.clock.after(max(0.0, wait), lambda: self._receive(message))
             else:
                 message.is_gone = True
+            if self._waiting:
+                self._receive(self._waiting.popleft())
 
+        self._running += 1
         self.account.invoke(self.function, {"Records": [record]}, done)
 
 

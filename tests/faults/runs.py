@@ -49,11 +49,12 @@ PORTRAIT, VOICE = png(), wav()
 
 @dataclass(frozen=True)
 class Scene:
-    """What comes in: `doors` has a word a task, `files` or `api`. `caps_usd`: a day's; `extras` go
-    into the options."""
+    """What comes in: `doors` has a word a task, `files` or `api`, and `folders` where each lies,
+    the inbox itself where there are fewer. `caps_usd`: a day's; `extras` go into the options."""
 
     profile: str
     doors: tuple[str, ...] = ("files",)
+    folders: tuple[str, ...] = ()
     callbacks: bool = True
     cap_usd: Decimal | None = None
     month_cap_usd: Decimal | None = None
@@ -206,10 +207,12 @@ class Run:
             self.account.buckets.put(INBOX, f"_talkdrop/{number}.wav", VOICE)
             self._post(number)
             return
-        files = [(f"take-{number}.png", PORTRAIT), (f"take-{number}.wav", VOICE)]
+        folder = self.scene.folders[number] if number < len(self.scene.folders) else ""
+        name = f"{folder}take-{number}"
+        files = [(f"{name}.png", PORTRAIT), (f"{name}.wav", VOICE)]
         if door == "text":
             text = {"text": f"take {number}", "voice_id": "v"}
-            files[1] = (f"take-{number}.json", json.dumps(text).encode())
+            files[1] = (f"{name}.json", json.dumps(text).encode())
         if door == "voice-first":
             files.reverse()
         for order, (name, body) in enumerate(files):

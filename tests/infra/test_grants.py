@@ -28,6 +28,7 @@ MAY = {
         "Tasks/index/by-status": "dynamodb:Query",
         "Tasks/index/by-created": "dynamodb:Query",
         "Tasks/index/by-id": "dynamodb:Query",
+        "Tasks/index/due": "dynamodb:Query",
         "Inbox": "s3:ListBucket",
         "Inbox/*": "s3:GetObject s3:GetObjectVersion",
         "Inbox/_talkdrop/uploads/*": "s3:PutObject",
@@ -43,8 +44,9 @@ MAY = {
     },
     "submit": {
         "Tasks": (
-            "dynamodb:GetItem dynamodb:PutItem dynamodb:UpdateItem dynamodb:ConditionCheckItem"
+            "dynamodb:GetItem dynamodb:UpdateItem dynamodb:ConditionCheckItem dynamodb:BatchGetItem"
         ),
+        "Tasks/index/due": "dynamodb:Query",
         "Inbox": "s3:ListBucket",
         "Inbox/*": "s3:GetObject s3:GetObjectVersion",
         "PROVIDER KEYS": "secretsmanager:GetSecretValue",
@@ -60,7 +62,8 @@ MAY = {
         "WorkflowMachine": "states:StartExecution states:SendTaskSuccess",
     },
     "watch": {
-        "Tasks": "dynamodb:GetItem dynamodb:UpdateItem",
+        "Tasks": "dynamodb:GetItem dynamodb:UpdateItem dynamodb:BatchGetItem",
+        "Tasks/index/due": "dynamodb:Query",
         "PROVIDER KEYS": "secretsmanager:GetSecretValue",
         "Submissions": "sqs:SendMessage",
         "WorkflowMachine": "states:SendTaskSuccess",
@@ -71,7 +74,11 @@ MAY = {
         "Archive/videos/*": "s3:GetObject s3:GetObjectVersion s3:PutObject s3:PutObjectTagging"
         " s3:AbortMultipartUpload s3:ListMultipartUploadParts",
     },
-    "settle": {"Tasks": "dynamodb:GetItem dynamodb:UpdateItem"},
+    "settle": {
+        "Tasks": "dynamodb:GetItem dynamodb:UpdateItem dynamodb:BatchGetItem",
+        "Tasks/index/due": "dynamodb:Query",
+        "Submissions": "sqs:SendMessage",
+    },
     "announce": {
         "Tasks[task#*]": "dynamodb:UpdateItem",
         "Tasks": "dynamodb:DescribeStream dynamodb:GetRecords dynamodb:GetShardIterator",
@@ -80,7 +87,7 @@ MAY = {
         "AnnouncementsDeadLetters": "REPORT",
     },
     "sweep": {
-        "Tasks": "dynamodb:GetItem dynamodb:UpdateItem",
+        "Tasks": "dynamodb:GetItem dynamodb:UpdateItem dynamodb:BatchGetItem",
         "Tasks/index/due": "dynamodb:Query",
         "Tasks/index/by-status": "dynamodb:Query",
         "Inbox": "s3:ListBucketVersions",

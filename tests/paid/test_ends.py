@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from functions.tasks import books, steps, table, values
+from functions.tasks import steps, table, values
 from functions.tasks.task import Status, Task
 from tests.paid.desk import JOB, Desk
 
@@ -347,10 +347,3 @@ def test_a_new_row_whose_answer_was_lost_is_known_by_its_nonce(desk: Desk, is_ou
             steps.open_task(task)
         assert lost_to.value.item is not None
         assert lost_to.value.item["step"] == "another's"
-
-
-def test_a_row_without_a_nonce_is_somebody_elses(desk: Desk) -> None:
-    desk.put("slots#kie", leases={"a": "x"})
-    desk.account.table.items["slots#kie"].pop("step")
-    assert books.open_leases("kie") is False
-    assert desk.item("slots#kie")["leases"] == {"a": "x"}

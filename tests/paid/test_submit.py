@@ -4,9 +4,9 @@ each answer."""
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -55,6 +55,27 @@ def is_untouched(desk: Desk, task: Task) -> bool:
 
 def in_seconds(at: str) -> float:
     return round((table.instant(at) - table.now()).total_seconds(), 3)
+
+
+def in_milliseconds(seconds: float) -> int:
+    """So long from now, as leases and turns have it."""
+    return int((table.now().timestamp() + seconds) * 1000)
+
+
+def waiting(desk: Desk, task: Task) -> Task:
+    """It is not sent: it waits for a turn, in the index."""
+    before, messages = len(desk.posts), len(desk.messages())
+    after = desk.submit(task)
+    assert (len(desk.posts), len(desk.messages())) == (before, messages)
+    assert (after.status, after.not_before, after.due_shard) == (
+        Status.READY, "", f"waits#{task.provider}",
+    )  # fmt: skip
+    return after
+
+
+def before_the_next_note(desk: Desk, act: Callable[[], object]) -> None:
+    """After the claim, and before what is then written in the row."""
+    desk.before("TransactWriteItems", lambda: desk.before("UpdateItem", act))
 
 
 # Which messages are followed.
@@ -129,6 +150,7 @@ def test_a_message_of_a_strange_queue_keeps_its_visibility(desk: Desk) -> None:
     }  # fmt: skip
     desk.invoke("submit", {"Records": [record]})
     assert desk.calls("ChangeMessageVisibility") == []
+    desk.wait(11)  # before that, the turn is its first invocation's
     record["eventSourceARN"] = "arn:aws:sqs:x:0:submissions"
     desk.invoke("submit", {"Records": [record]})
     assert desk.calls("ChangeMessageVisibility")[0]["VisibilityTimeout"] == 15
@@ -439,7 +461,7 @@ def test_the_claim_and_the_note_stand_in_the_row_before_the_post_leaves(desk: De
     assert (at_post.doubt, at_post.doubt_why, at_post.waits_for) == ("", "", "")
     assert (at_post.counted_usd, at_post.error, at_post.not_before) == (None, {}, "")
     (lease,) = desk.item("slots#kie")["leases"].items()
-    assert lease == (f"{task.task_id}-1", table.later(seconds=6 * HOUR))
+    assert lease == (f"{task.task_id}-1", in_milliseconds(6 * HOUR))
 
 
 def test_a_lease_lasts_as_long_as_the_option_says(desk: Desk) -> None:
@@ -515,33 +537,50 @@ def test_where_submitting_is_switched_off_a_task_waits_and_says_so(desk: Desk) -
     assert in_seconds(after.not_before) == 900
     assert is_news(after, task)
     desk.wait(900)
-    assert not is_news(deferred(desk, after), after)  # the same reason is told once
+    assert not is_news(deferred(desk, after), after)  # the same reason is news once
 
 
-@pytest.mark.parametrize("share", [0.0, 1.0])
-def test_a_stopped_provider_is_waited_for(desk: Desk, share: float) -> None:
-    desk.share = share
+def test_a_stopped_provider_is_waited_for(desk: Desk) -> None:
     desk.put("breaker#kie", open=True, why="no credits", trial_at=ago(1))
+    task = ready(desk)
+    after = waiting(desk, task)
+    assert after.waits_for == "kie is stopped until its account works again"
+    assert is_news(after, task)
+    assert not is_news(waiting(desk, after), after)  # the same reason is news once
+
+
+@pytest.mark.parametrize(
+    ("facts", "seconds"),
+    [({"trial_at": 4000}, 4000), ({"trial_at": -1}, 300), ({}, 300)],
+)
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_a_provider_that_is_stopped_between_the_turn_and_the_claim_is_tried_after_its_trial(
+    desk: Desk, facts: dict[str, float], seconds: float, share: float
+) -> None:
+    desk.share = share
+    row = {name: table.later(seconds=value) for name, value in facts.items()}
+    desk.before("TransactWriteItems", lambda: desk.put("breaker#kie", open=True, **row))
     task = ready(desk)
     after = deferred(desk, task)
     assert after.waits_for == "kie is stopped until its account works again"
-    assert in_seconds(after.not_before) == 300 + 60 * share
+    assert in_seconds(after.not_before) == seconds + 60 * share
     assert is_news(after, task)
+    assert desk.item("slots#kie")["leases"] == {}
+
+
+def test_who_waits_is_called_when_the_provider_is_open_again(desk: Desk) -> None:
+    desk.put("breaker#kie", open=True, why="no credits", trial_at=ago(1))
+    task = waiting(desk, ready(desk))
+    assert desk.message("submit", {"probe": "kie"}) == []
+    assert [one["task_id"] for one in desk.messages()] == [task.task_id]
+    (called,) = desk.messages()
+    assert desk.message("submit", called) == []
+    assert desk.task(task.task_id).status is Status.SUBMITTED
 
 
 def test_a_provider_that_was_opened_again_is_submitted_to(desk: Desk) -> None:
     desk.put("breaker#kie", why="no credits", reopened_at=ago(1), trips=3)
     assert desk.submit(ready(desk)).status is Status.SUBMITTED
-
-
-def test_a_late_trial_is_waited_for(desk: Desk) -> None:
-    desk.put("breaker#kie", open=True, why="no credits", trial_at=table.later(seconds=4000))
-    assert in_seconds(deferred(desk, ready(desk)).not_before) == 4000
-
-
-def test_a_breaker_without_a_trial_is_looked_at_again_soon(desk: Desk) -> None:
-    desk.put("breaker#kie", open=True)
-    assert in_seconds(deferred(desk, ready(desk)).not_before) == 300
 
 
 @pytest.mark.parametrize(
@@ -618,53 +657,63 @@ def test_a_doubtful_attempt_above_its_cap_is_held_and_not_failed(desk: Desk) -> 
     assert after.error["message"].endswith("an earlier POST of it is in doubt")
 
 
-@pytest.mark.parametrize("share", [0.0, 1.0])
-def test_no_more_jobs_run_than_the_provider_allows(desk: Desk, share: float) -> None:
-    desk.share = share
+def test_no_more_jobs_run_than_the_provider_allows(desk: Desk) -> None:
     desk.options(rate_limits={"kie": {"submits": 100, "seconds": 10, "running": 2}})
-    desk.put("slots#kie", leases={"a": table.later(seconds=9), "b": table.later(seconds=0)})
+    leases = {"a": in_milliseconds(9), "b": in_milliseconds(0)}
+    desk.put("slots#kie", leases=leases)
     task = ready(desk)
-    after = deferred(desk, task)
-    assert after.waits_for == "kie runs all the jobs it may"
-    assert in_seconds(after.not_before) == 10 + 30 * share
+    after = waiting(desk, task)
+    assert after.waits_for == "kie runs all the jobs it may, or takes no more submits for now"
     assert not is_news(after, task)
-    assert set(desk.item("slots#kie")["leases"]) == {"a", "b"}
+    assert desk.item("slots#kie")["leases"] == leases
+    assert desk.calls("TransactWriteItems") == []
 
 
-def test_a_lease_that_expired_makes_room(desk: Desk) -> None:
+@pytest.mark.parametrize("until", ["2026-03-01T09:59:59.999Z", 1_772_359_199_999])
+def test_a_lease_that_lapsed_makes_room(desk: Desk, until: int | str) -> None:
     desk.options(rate_limits={"kie": {"submits": 100, "seconds": 10, "running": 2}})
-    desk.put("slots#kie", leases={"a": table.later(seconds=9), "b": ago(0.001)})
-    after = deferred(desk, ready(desk))
-    assert set(desk.item("slots#kie")["leases"]) == {"a"}
-    desk.wait(10)
-    assert desk.submit(after).status is Status.SUBMITTED
+    desk.put("slots#kie", leases={"a": in_milliseconds(9), "b": until})
+    task = desk.submit(ready(desk))
+    assert task.status is Status.SUBMITTED
+    assert set(desk.item("slots#kie")["leases"]) == {"a", task.external_id}
 
 
 def test_a_lease_that_was_renewed_meanwhile_is_kept(desk: Desk) -> None:
     desk.options(rate_limits={"kie": {"submits": 100, "seconds": 10, "running": 1}})
-    desk.put("slots#kie", leases={"b": ago(1)})
-    renewed = {"b": table.later(seconds=60)}
+    desk.put("slots#kie", leases={"b": in_milliseconds(-1000)})
+    renewed = {"b": in_milliseconds(60_000)}
     desk.before("UpdateItem", lambda: desk.put("slots#kie", leases=renewed))
-    deferred(desk, ready(desk))
+    waiting(desk, ready(desk))
     assert desk.item("slots#kie")["leases"] == renewed
 
 
-def test_a_provider_without_a_limit_of_running_jobs_has_no_leases(desk: Desk) -> None:
+def test_a_turn_that_lapsed_before_the_claim_pays_nothing(desk: Desk) -> None:
+    """Another may have it by now: the task waits for one more, and gets it, being alone."""
+    task = ready(desk)
+    desk.before("TransactWriteItems", lambda: desk.put("slots#kie", leases={}))
+    desk.submit(task)
+    assert desk.posts == []
+    (called,) = desk.messages()
+    assert desk.message("submit", called) == []
+    assert len(desk.posts) == 1
+
+
+def test_a_provider_without_a_limit_of_running_jobs_keeps_no_lease(desk: Desk) -> None:
     desk.answers(ACCEPTED_BY_KLING)
     after = desk.submit(desk.row(Status.READY, provider="relay"))
-    assert after.status is Status.SUBMITTED
-    assert desk.item("slots#relay") == {}
+    assert (after.status, after.booked) == (Status.SUBMITTED, ())
+    assert desk.item("slots#relay")["leases"] == {}
 
 
-def test_counters_that_are_busy_are_queried_three_times(desk: Desk) -> None:
+def test_counters_that_are_busy_are_queried_six_times(desk: Desk) -> None:
     conflict = [{"Code": "TransactionConflict"}, *[{"Code": "None"}] * 3]
-    for times, posts in ((2, 1), (3, 1)):
+    for times, posts in ((5, 1), (6, 1)):
         desk.put("slots#kie", leases={})
         desk.refuse("TransactWriteItems", BUSY, times=times, CancellationReasons=conflict)
         task = ready(desk)
         after = desk.submit(task)
         assert len(desk.posts) == posts
-        if times == 3:
+        if times == 6:
             assert after.waits_for == "the provider's counters were busy"
             assert in_seconds(after.not_before) == 1
             assert not is_news(after, task)
@@ -673,7 +722,7 @@ def test_counters_that_are_busy_are_queried_three_times(desk: Desk) -> None:
 def test_busy_counters_are_waited_for_four_seconds_at_most(desk: Desk) -> None:
     desk.share = 1.0
     conflict = [{"Code": "None"}, {"Code": "ThrottlingError"}, *[{"Code": "None"}] * 2]
-    desk.refuse("TransactWriteItems", BUSY, times=3, CancellationReasons=conflict)
+    desk.refuse("TransactWriteItems", BUSY, times=6, CancellationReasons=conflict)
     assert in_seconds(desk.submit(ready(desk)).not_before) == 4
 
 
@@ -939,7 +988,7 @@ def test_a_doubt_that_the_callback_was_faster_than_is_no_failure(desk: Desk) -> 
 def test_a_doubt_that_cannot_be_written_comes_again(desk: Desk) -> None:
     desk.answers(LOST, to=CREATE)
     task = desk.row(Status.READY)
-    desk.refuse("UpdateItem", after=2)  # the balance and the note
+    desk.refuse("UpdateItem", after=4)  # the row of turns, the turn, the balance and the note
     assert desk.message("submit", {"task_id": task.task_id}) == ["0"]
     assert len(desk.posts) == 1
 
@@ -1317,7 +1366,7 @@ def test_a_claim_that_was_lost_buys_no_speech(desk: Desk) -> None:
     desk.answers(SPOKEN, to=TTS)
     for fact in ({"owner": "another"}, {"status": "READY"}):
         task = text(desk)
-        desk.before("UpdateItem", partial(desk.note, task.task_id, **fact))
+        before_the_next_note(desk, partial(desk.note, task.task_id, **fact))
         desk.submit(task)
         assert spoken(desk) == 0
 
@@ -1401,18 +1450,29 @@ def test_books_are_closed_once(desk: Desk) -> None:
 # Turns.
 
 
-def test_the_rate_limit_lets_a_fifth_through_each_quarter_and_spaces_the_rest(desk: Desk) -> None:
-    """kie: 18 in 10 s, so 3 in each 2.5 s."""
-    desk.put("slots#kie", leases={})
-    turns = []
-    for number in range(6):
+def test_the_rate_limit_lets_all_of_it_through_and_gives_the_rest_their_times(desk: Desk) -> None:
+    """kie: 18 in 10 s. The first may be on their way for a second, and a hundredth is kept."""
+    sent = []
+    for number in range(20):
         task = ready(desk)
         desk.answers({**ACCEPTED_BY_KIE, "data": {"taskId": f"job-{number}"}}, to=CREATE)
-        after = desk.submit(task)
-        turns.append(after)
-    assert [one.status for one in turns[:3]] == [Status.SUBMITTED] * 3
-    waits = [in_seconds(one.not_before) for one in turns[3:]]
-    assert waits[0] == 2.5
-    assert all(0.8 < later - sooner < 0.9 for sooner, later in pairwise(waits))
-    assert turns[3].waits_for == "kie takes no more submits this moment"
-    assert turns[3].event_id.endswith("#READY#1")
+        sent.append(desk.submit(task))
+    assert [one.status for one in sent] == [Status.SUBMITTED] * 18 + [Status.READY] * 2
+    called = desk.messages()
+    assert [one["task_id"] for one in called] == [one.task_id for one in sent[18:]]
+    assert {one["at"] for one in called} == {in_milliseconds(11.1) + 1}
+    desk.wait(10.2)
+    for number, one in enumerate(called):
+        desk.answers({**ACCEPTED_BY_KIE, "data": {"taskId": f"later-{number}"}}, to=CREATE)
+        assert desk.message("submit", one) == []
+    assert [desk.task(one.task_id).status for one in sent[18:]] == [Status.SUBMITTED] * 2
+
+
+def test_a_turn_that_is_under_way_is_not_taken_twice(desk: Desk) -> None:
+    task = ready(desk)
+    desk.put("slots#kie", leases={task.external_id: in_milliseconds(120)})
+    desk.submit(task)
+    assert desk.posts == []
+    desk.wait(11)  # its own invocation must have died
+    desk.submit(task)
+    assert len(desk.posts) == 1

@@ -1,0 +1,137 @@
+"""A provider's row: the leases on its running jobs, the times of its latest submits, and whether
+tasks wait for a turn. What may be given of it, and when, is reckoned here; `turns` gives it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from functions import providers
+from functions.providers.base import RateLimit
+from functions.settings import options
+from functions.tasks import queries
+from functions.tasks.table import Item, instant, now
+from functions.tasks.task import Task
+
+TURN_LAPSES_SECONDS = 120
+_MOST_TIMES = 40  # in the row; a faster limit is kept over a shorter span
+_SLACK = 1.01  # a submit reaches the provider a tenth of a second sooner or later than another
+# What is sent at once and not at a time of its own may take so long from its turn to its POST; as a
+# share of the span, and at most a second.
+_UNTIMED_SHARE, _UNTIMED_SECONDS = 0.1, 1.0
+_FURTHEST_SECONDS = 800  # a message waits for 900 at most
+
+
+@dataclass(frozen=True)
+class Turn:
+    """The right of one task to be claimed, from `at` until it lapses."""
+
+    provider: str
+    external_id: str
+    at: int  # milliseconds since 1970
+    lapses: int | str  # as the row has it
+
+
+@dataclass(frozen=True)
+class Slots:
+    """A provider's row as it was read. `stopped`: why its circuit breaker is open."""
+
+    provider: str
+    item: Item
+    stopped: str | None
+
+    @property
+    def pk(self) -> str:
+        return key_of(self.provider)
+
+    @property
+    def limit(self) -> RateLimit:
+        return rate_limit_of(self.provider)
+
+    @property
+    def leases(self) -> Mapping[str, int | str]:
+        return dict(self.item.get("leases", {}))
+
+    @property
+    def lapsed(self) -> list[str]:
+        return [name for name, until in self.leases.items() if _seconds(until) < seconds_now()]
+
+    @property
+    def room(self) -> int:
+        """How many more leases there may be."""
+        most = self.limit.running
+        return _MOST_TIMES if most is None else most - len(self.leases) + len(self.lapsed)
+
+    @property
+    def has_waiting(self) -> bool:
+        return "waiting_at" in self.item
+
+    @property
+    def place(self) -> int:
+        """The place that was called last."""
+        return int(self.item.get("place", 0))
+
+    def turn_of(self, task: Task) -> Turn | None:
+        until = self.leases.get(task.external_id)
+        if until is None or _seconds(until) < seconds_now():
+            return None
+        at = int((_seconds(until) - TURN_LAPSES_SECONDS) * 1000)
+        return Turn(self.provider, task.external_id, at, until)
+
+    @property
+    def span(self) -> tuple[int, float]:
+        """So many submits in so many milliseconds: the rate limit, or a part of it."""
+        submits = min(self.limit.submits, _MOST_TIMES)
+        return submits, self.limit.seconds * 1000 * submits / self.limit.submits * _SLACK
+
+    def times(self, most: int) -> list[int]:
+        """When the next submits may leave, in milliseconds since 1970: as many as there is room
+        for, and none further ahead than two spans of the rate limit."""
+        submits, span = self.span
+        now_ms = int(seconds_now() * 1000)
+        taken = deque(sorted(int(at) for at in self.item.get("sent", [])), maxlen=submits)
+        found: list[int] = []
+        while len(found) < min(most, self.room):
+            at = max(now_ms, int(taken[0] + span) + 1) if len(taken) == submits else now_ms
+            if at > now_ms + min(2 * span, _FURTHEST_SECONDS * 1000):
+                break
+            taken.append(at)
+            found.append(at)
+        return found
+
+    def sent_with(self, times: Iterable[int]) -> list[int]:
+        """The times of the latest submits with these among them, each as late as it may leave."""
+        _, span = self.span
+        untimed = int(min(_UNTIMED_SHARE * span, _UNTIMED_SECONDS * 1000))
+        now_ms = int(seconds_now() * 1000)
+        latest = [at if at > now_ms + 1000 else max(at, now_ms + untimed) for at in times]
+        return sorted([*(int(at) for at in self.item.get("sent", [])), *latest])[-_MOST_TIMES:]
+
+
+def key_of(provider: str) -> str:
+    return f"slots#{provider}"
+
+
+def rate_limit_of(provider: str) -> RateLimit:
+    limit = options().rate_limits.get(provider)
+    if limit is None:
+        return providers.get(provider).rate_limit
+    return RateLimit(int(limit["submits"] or 1), int(limit["seconds"] or 1), limit.get("running"))
+
+
+def slots_of(provider: str) -> Slots:
+    pk, breaker = key_of(provider), f"breaker#{provider}"
+    rows = queries.read_many([pk, breaker])
+    stop = rows.get(breaker, {})
+    return Slots(provider, rows.get(pk, {}), str(stop.get("why", "")) if "open" in stop else None)
+
+
+def seconds_now() -> float:
+    """Since 1970."""
+    return now().timestamp()
+
+
+def _seconds(until: int | str) -> float:
+    """When a lease lapses, in seconds since 1970; the previous version wrote an instant."""
+    return instant(until).timestamp() if isinstance(until, str) else until / 1000
