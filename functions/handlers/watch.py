@@ -57,7 +57,7 @@ def handler(event: WatchInput, context: LambdaContext) -> None:
     logger.append_keys(task_id=event["task_id"], attempt=event["attempt"])
     task = queries.load(event["task_id"])
     if task is None or task.attempt != event["attempt"] or _is_over(task):
-        executions.wake(event["task_token"], Next.DONE)
+        executions.end_wait(event["task_token"], Next.DONE)
         return
     if task.status is Status.ARCHIVING:
         task = holds.hold_unarchived(task, event.get("archive_error", ""), event.get("stumbles", 0))
@@ -65,7 +65,7 @@ def handler(event: WatchInput, context: LambdaContext) -> None:
     look = _look(task) if queried else Look(Next.WATCH)
     if look.next is not Next.WATCH:
         _keep_answers(task, look)
-        executions.wake(event["task_token"], look.next)
+        executions.end_wait(event["task_token"], look.next)
         return
     _sleep(task, event["task_token"], look, queried=queried)
 
@@ -95,11 +95,11 @@ def _sleep(task: Task, task_token: str, look: Look, *, queried: bool) -> None:
             task, task_token, queried=queried, is_answered=look.is_answered, done=look.done
         )
     except ConditionFailed:
-        executions.wake(task_token, Next.DONE)
+        executions.end_wait(task_token, Next.DONE)
         return
     if after.callbacks_received > task.callbacks_received:
         # A callback came during the query, and found no token or an old one.
-        executions.wake(task_token, Next.WATCH, soon_seconds=after.query_pause_seconds)
+        executions.end_wait(task_token, Next.WATCH, soon_seconds=after.query_pause_seconds)
 
 
 def _keep_answers(task: Task, look: Look) -> None:

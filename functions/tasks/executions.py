@@ -60,7 +60,7 @@ def see_that_it_runs(task: Task) -> str:
 
 def resume(task: Task) -> None:
     """See that it is watched now: by the execution that waits, or by another."""
-    if not (task.task_token and wake(task.task_token, Next.WATCH)):
+    if not (task.task_token and end_wait(task.task_token, Next.WATCH)):
         see_that_it_runs(task)
 
 
@@ -98,7 +98,7 @@ def _status(task: Task, suffix: str) -> str:
         return "NONE"
 
 
-def wake(task_token: str, next: Next, *, soon_seconds: float = 0) -> bool:
+def end_wait(task_token: str, next: Next, *, soon_seconds: float = 0) -> bool:
     """Answer the workflow's task token. `soon_seconds`: when the next look is due, where that is
     sooner than the schedule says. False if the token is stale."""
     output = {"next": next.value} | ({"soon": soon_seconds} if soon_seconds else {})
