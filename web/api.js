@@ -41,6 +41,7 @@ export const config = () => send("config.json").then(json);
 export const health = () => send("api/health").then(json);
 export const task = (id) => send(`api/tasks/${encodeURIComponent(id)}`).then(json);
 export const decide = (id, what, given) => send(`api/tasks/${id}/${what}`, body(given)).then(json);
+export const cancelFolder = (given) => send("api/cancel", body(given)).then(json);
 export const quote = (request) => send("api/quote", body(request)).then(json);
 export const manifest = (id) => send(`api/tasks/${id}/manifest`).then(json);
 export const submit = (request, key) =>

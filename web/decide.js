@@ -8,15 +8,36 @@ const NEEDS_REASON = new Set(["adopt", "resubmit", "fail"]);
 // The risk of the API where the provider itself refused the last attempt; any other is a doubt.
 const WITHOUT_DOUBT = "a new attempt is paid anew";
 
-/** Asks, and sends the decision; answers what came of it, or null where it was not taken. */
+/** A decision about one task; answers what came of it, or null where it was not taken. */
 export function decide(task, verb, label) {
   const risk = task.actions[verb] || "";
+  const send = async (form) => (await api.decide(task.task_id, verb, given(form, verb))).result;
+  return confirmed([`${label}: `, name(title(task))], risk, fields(verb, risk), label, send);
+}
+
+/** Takes back every task of a folder that was not sent yet. */
+export function cancelFolder(prefix) {
+  const send = async (form) => {
+    let count = 0;
+    let cursor = "";
+    do {
+      const page = await api.cancelFolder({ prefix, cursor, why: new FormData(form).get("why") || "cancelled on the page" });
+      count += page.cancelled.length;
+      cursor = page.cursor;
+    } while (cursor);
+    return `${count} cancelled; nothing of them was paid`;
+  };
+  const risk = "every task below it that was not sent yet is cancelled and cannot be brought back; what is sent is paid and goes on";
+  return confirmed(["Cancel the folder ", name(prefix)], risk, fields("cancel", risk), "Cancel them", send);
+}
+
+function confirmed(heading, risk, inputs, label, send) {
   const error = h("p", { class: "error", role: "alert", hidden: true });
   const confirm = h("button", { class: "button primary", type: "submit" }, label);
   const form = h("form", { method: "dialog" },
-    h("h2", { id: "deciding" }, `${label}: `, name(title(task))),
+    h("h2", { id: "deciding" }, ...heading),
     h("p", { class: "risk" }, risk.charAt(0).toUpperCase() + risk.slice(1)),
-    ...fields(verb, risk), error,
+    ...inputs, error,
     h("div", { class: "buttons" }, confirm,
       h("button", { class: "button", type: "button", onclick: () => dialog.close() }, "Back")));
   const dialog = h("dialog", { "aria-labelledby": "deciding" }, form);
@@ -28,7 +49,7 @@ export function decide(task, verb, label) {
       event.preventDefault();
       confirm.disabled = true;
       try {
-        result = (await api.decide(task.task_id, verb, given(form, verb))).result;
+        result = await send(form);
         dialog.close();
       } catch (refused) {
         error.hidden = false;

@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { announce, every, h, heading, name, setText, sync, trouble } from "./dom.js";
+import { cancelFolder } from "./decide.js";
 import * as words from "./words.js";
 
 const PAGE = 50;
@@ -36,9 +37,12 @@ class List {
     this.more = h("button", { type: "button", class: "button", hidden: true, onclick: () => this.older() }, "Show older");
     this.state = h("div");
     this.form = filters(query, config);
+    this.folder = h("p", { class: "folder-bar", hidden: true },
+      h("button", { type: "button", class: "button", onclick: () => this.cancel() }, "Cancel what was not sent"));
     main.append(
       h("div", { class: "head" }, heading("Videos"), h("a", { class: "button primary", href: "#/new" }, "New video")),
       this.form,
+      this.folder,
       this.attention,
       h("section", { "aria-label": "Videos, newest first" }, this.rows, this.state, h("div", { class: "center" }, this.more)),
     );
@@ -149,9 +153,17 @@ class List {
     sync(this.rows, below, (one) => one.task_id, (one) => row(one, this.models));
     this.attention.hidden = !first.length;
     setText(this.attention.firstChild, first.length === 1 ? "One needs a look" : `${first.length} need a look`);
+    this.folder.hidden = !(this.query.get("prefix") && below.some((one) => ["WAITING", "READY"].includes(one.status)));
     this.more.hidden = !this.cursor;
     setText(this.more, below.length ? "Show older" : "Search further back");
     this.empty(below.length + first.length);
+  }
+
+  /** What is below the folder that is filtered for, and was not sent yet. */
+  async cancel() {
+    const result = await cancelFolder(this.query.get("prefix"));
+    if (result) announce(result);
+    await this.refresh();
   }
 
   empty(count) {

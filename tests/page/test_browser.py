@@ -259,6 +259,22 @@ def test_a_filter_stands_in_the_address_and_goes_to_the_api(
     assert any("status=FAILED" in path for path in lists)
 
 
+def test_a_folder_is_cancelled_page_by_page(api: Api, browser: Browser, tab: Window) -> None:
+    api.has(task(0, status="READY"), task(1))
+    api.says("/cancel", {"cancelled": ["a", "b"], "refused": [], "cursor": None})
+    tab.go()
+    assert tab.page.get_by_role("button", name="Cancel what was not sent").count() == 0
+    tab.go("?prefix=episode-12/")
+    tab.page.get_by_role("button", name="Cancel what was not sent").click()
+    dialog = tab.page.get_by_role("dialog")
+    assert "what is sent is paid and goes on" in dialog.inner_text()
+    dialog.get_by_role("button", name="Cancel them").click()
+    dialog.wait_for(state="detached")
+    expect(tab.page.locator("#live")).to_have_text("2 cancelled; nothing of them was paid")
+    (sent,) = [one for one in browser.got if one.method == "POST"]
+    assert json.loads(sent.body)["prefix"] == "episode-12/"
+
+
 def test_what_cannot_be_had_says_so_and_can_be_tried_again(api: Api, tab: Window) -> None:
     api.says("/tasks", {"detail": "the API is asleep"}, 503)
     tab.go()
