@@ -61,7 +61,7 @@ class Bench:
         event = str(self.folder / f"{NAIVE.get(name, name)}.json")
         return [
             sys.executable,
-            "-I",
+            *("-I", "-S"),  # nothing of the virtual environment
             str(LAMBDAS / "child.py"),
             folders,
             module,

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import time
 from functools import cache
-
-import httpx
+from typing import TYPE_CHECKING
 
 from functions import providers
 from functions.providers import base
 from functions.settings import aws, get
+
+if TYPE_CHECKING:
+    import httpx
 
 _KEEP_SECONDS = 300
 _known: dict[str, tuple[float, base.JsonObject]] = {}

@@ -1,6 +1,6 @@
 """What is measured, in an interpreter that sees nothing but what a Lambda would:
 
-    python -I child.py FOLDERS MODULE EVENT.json INVOCATIONS
+    python -I -S child.py FOLDERS MODULE EVENT.json INVOCATIONS
 
 `FOLDERS` (with colons) go first on the path; the module's `handler` is invoked so often with the
 event. Prints JSON, in milliseconds of processor time (`cpu`) and of the clock (`wall`): the import,

@@ -57,7 +57,7 @@ class Fact:
 
     @cached_property
     def detail(self) -> str:
-        return self.event.model_dump_json(exclude_none=True)
+        return self.event.json()
 
     def entry(self) -> PutEventsRequestEntryTypeDef:
         return {

@@ -6,13 +6,14 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-import httpx
+from typing import TYPE_CHECKING, Any
 
 from functions.providers._errors import Ambiguous, NotSent, ProviderError, Rejected, Unavailable
 from functions.providers._redact import redact, secrets_in
 from functions.providers._values import JsonObject, json_object
+
+if TYPE_CHECKING:
+    import httpx  # imported by whoever calls: some functions only read what a provider sends
 
 MAX_ANSWER_BYTES = 1 << 20
 ASK_SECONDS = 10.0  # a query that takes longer than the next poll is away is of no use
@@ -23,6 +24,8 @@ ANSWER_SECONDS = 90.0
 def open_client(timeout_seconds: float = 60.0) -> httpx.Client:
     """The HTTP client for a provider: no retry in any layer, no redirect followed, no proxy from
     the environment."""
+    import httpx
+
     return httpx.Client(
         transport=httpx.HTTPTransport(retries=0),
         timeout=httpx.Timeout(timeout_seconds, connect=10.0),
@@ -69,6 +72,8 @@ class _Call:
 
     @property
     def host(self) -> str:
+        import httpx
+
         try:
             return httpx.URL(self.url).host
         except httpx.InvalidURL:
@@ -114,6 +119,8 @@ def call(
 
 
 def _send(client: httpx.Client, call: _Call) -> Answer:
+    import httpx
+
     request = _request(client, call)
     try:
         response = client.send(request, stream=True)
@@ -137,6 +144,8 @@ def _send(client: httpx.Client, call: _Call) -> Answer:
 
 
 def _request(client: httpx.Client, call: _Call) -> httpx.Request:
+    import httpx
+
     try:
         return client.build_request(
             call.method, call.url, headers=dict(call.headers), **call.content

@@ -13,9 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import ClassVar
-
-import httpx
+from typing import TYPE_CHECKING, ClassVar
 
 from functions.providers._errors import (
     AccountRejected,
@@ -49,6 +47,9 @@ from functions.providers._values import (
     opaque_id,
 )
 from functions.providers._webhooks import is_fresh, standard_is_genuine, standard_key
+
+if TYPE_CHECKING:
+    import httpx
 
 __all__ = [
     "BY_LINK",

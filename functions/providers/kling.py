@@ -25,14 +25,15 @@ from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from itertools import pairwise
-from typing import ClassVar
-
-import httpx
+from typing import TYPE_CHECKING, ClassVar
 
 from functions.providers import _kling_dialect as dialect
 from functions.providers import base
 from functions.providers._kling_dialect import KlingDialect
 from functions.providers.base import Job, JobStatus, JsonObject, Model, RateLimit, Setting
+
+if TYPE_CHECKING:
+    import httpx
 
 HOSTS = {  # https://app.klingai.com/global/dev/document-api, 2026-06
     "singapore": "https://api-singapore.klingai.com",

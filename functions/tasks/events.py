@@ -3,12 +3,14 @@ tests/events/."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from functions.tasks.task import ArchivedVideo, Status, StoredFile, Task, TaskError
+from functions.tasks.task import Consent as GivenConsent
 
 SOURCE = "talkdrop"
 
@@ -26,11 +28,8 @@ DETAIL_TYPES = {
 SECOND_CHARGE = "Possible Second Charge"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Input(_Part):
+@dataclass(frozen=True, kw_only=True)
+class Input:
     """An object of the inbox, by bucket, key and version."""
 
     bucket: str
@@ -38,7 +37,8 @@ class Input(_Part):
     version_id: str | None = None
 
 
-class Video(_Part):
+@dataclass(frozen=True, kw_only=True)
+class Video:
     """Where the finished video lies, and what it is: `sha256` in hex, `seconds` of play.
     `warning`: it is notably longer or shorter than its voice."""
 
@@ -53,7 +53,8 @@ class Video(_Part):
     warning: str | None = None
 
 
-class Consent(_Part):
+@dataclass(frozen=True, kw_only=True)
+class Consent:
     """Who agreed to be shown and heard, to what, until which day, and what was signed."""
 
     who: str
@@ -62,12 +63,14 @@ class Consent(_Part):
     document_sha256: str | None = None
 
 
-class Error(_Part):
+@dataclass(frozen=True, kw_only=True)
+class Error:
     code: str
     message: str
 
 
-class TaskEvent(_Part):
+@dataclass(frozen=True, kw_only=True)
+class TaskEvent:
     """`detail` of every event. `event_id` is the same however often the event is delivered:
     consumers drop repeats."""
 
@@ -93,6 +96,10 @@ class TaskEvent(_Part):
     second_job: str | None = None
     consent: Consent | None = None
 
+    def json(self) -> str:
+        """As it is announced: what there is nothing to say of is left out."""
+        return json.dumps(_present(asdict(self)), ensure_ascii=False, separators=(",", ":"))
+
 
 def of(task: Task) -> TaskEvent:
     """The event that says where this task now stands."""
@@ -115,14 +122,14 @@ def of(task: Task) -> TaskEvent:
         charge_usd=_amount(task.charge_usd),
         waits_for=task.waits_for or None,
         not_before=(task.not_before or None) if task.waits_for else None,
-        consent=Consent.model_validate(task.consent) if task.consent else None,
+        consent=_consent(task.consent),
     )
 
 
 def of_second_job(task: Task, job_id: str) -> TaskEvent:
     """The event that says that one attempt has a job too many: perhaps a second charge."""
     event_id = f"{task.task_id}#SECOND_JOB#{task.attempt}#{job_id}"
-    return of(task).model_copy(update={"event_id": event_id, "second_job": job_id})
+    return replace(of(task), event_id=event_id, second_job=job_id)
 
 
 def _error(error: TaskError) -> Error | None:
@@ -140,4 +147,33 @@ def _input(file: StoredFile) -> Input | None:
 
 
 def _video(archived: ArchivedVideo) -> Video:
-    return Video.model_validate({name: archived.get(name) for name in Video.model_fields})
+    return Video(
+        bucket=archived["bucket"],
+        key=archived["key"],
+        version_id=archived.get("version_id"),
+        manifest_key=archived["manifest_key"],
+        sha256=archived["sha256"],
+        bytes=int(archived["bytes"]),
+        seconds=float(archived["seconds"]),
+        ai_generated=archived.get("ai_generated"),
+        warning=archived.get("warning"),
+    )
+
+
+def _consent(given: GivenConsent) -> Consent | None:
+    if not given:
+        return None
+    return Consent(
+        who=given["who"],
+        scope=given["scope"],
+        until=given.get("until"),
+        document_sha256=given.get("document_sha256"),
+    )
+
+
+def _present(fields: Mapping[str, object]) -> dict[str, object]:
+    return {
+        name: _present(value) if isinstance(value, dict) else value
+        for name, value in fields.items()
+        if value is not None
+    }

@@ -40,7 +40,7 @@ def test_a_consent_goes_from_the_settings_file_to_row_and_event(shop: Workshop) 
     task = drop(shop, {"consent": ADA})
     assert (task.status, task.consent) == (Status.READY, ADA)
     assert "consent" not in task.settings
-    assert json.loads(events.of(task).model_dump_json())["consent"] == ADA
+    assert json.loads(events.of(task).json())["consent"] == ADA
 
 
 def test_a_consent_goes_from_the_api_to_the_row_and_back(shop: Workshop) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from functions.tasks import events
 from functions.tasks.task import Status, Task
@@ -92,7 +93,7 @@ def test_every_fact_that_is_announced_has_a_sample() -> None:
 
 @pytest.mark.parametrize("name", TASKS)
 def test_a_task_is_announced_as_its_sample_says(name: str) -> None:
-    event = json.loads(events.of(TASKS[name]).model_dump_json(exclude_none=True))
+    event = json.loads(events.of(TASKS[name]).json())
     assert event == SAMPLES[name]["detail"]
     assert SAMPLES[name]["detail-type"] == events.DETAIL_TYPES[TASKS[name].status]
     assert SAMPLES[name]["source"] == events.SOURCE
@@ -100,12 +101,14 @@ def test_a_task_is_announced_as_its_sample_says(name: str) -> None:
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_a_sample_of_version_1_is_still_an_event(name: str) -> None:
-    assert events.TaskEvent.model_validate(SAMPLES[name]["detail"]).version == "1"
+    event = TypeAdapter(events.TaskEvent).validate_python(SAMPLES[name]["detail"])
+    assert event.version == "1"
+    assert json.loads(event.json()) == SAMPLES[name]["detail"]  # nothing of it is unknown now
 
 
 @pytest.mark.parametrize("name", TASKS)
 def test_no_event_grants_access_to_anything(name: str) -> None:
-    event = events.of(TASKS[name]).model_dump_json()
+    event = events.of(TASKS[name]).json()
     assert "://" not in event
     assert "Signature" not in event
 
