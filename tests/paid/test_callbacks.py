@@ -86,9 +86,9 @@ def test_no_provider_has_such_a_name(desk: Desk, provider: str) -> None:
     assert links.verify_callback(path, secrets.callback_keys()) is None
 
 
-@pytest.mark.parametrize(("kid", "key"), [("current", "k1"), ("kie", "whsec-known-to-kie")])
+@pytest.mark.parametrize(("kid", "key"), [("current", "k1"), ("kling", "whsec-known-to-kling")])
 def test_no_other_word_of_the_secret_signs_a_callback(desk: Desk, kid: str, key: str) -> None:
-    desk.account.secrets["callback-key"]["kie"] = "whsec-known-to-kie"
+    desk.account.secrets["callback-key"]["kling"] = "whsec-known-to-kling"
     task = desk.row(Status.SUBMITTED, **desk.sent())
     assert desk.knock(signed("kie", task.task_id, "1", kid=kid, key=key)) == 404
 

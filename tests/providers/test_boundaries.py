@@ -604,3 +604,420 @@ def test_a_token_is_signed_as_rfc_7519_says() -> None:
     head, claims, mac = kling.token("a", "s", 1, 2).split(".")
     signed = hmac.digest(b"s", f"{head}.{claims}".encode(), hashlib.sha256)
     assert base64.urlsafe_b64decode(mac + "=") == signed
+
+
+# What a bare HTTP status of a create means.
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        *[(one, base.AccountRejected) for one in (300, 301, 399, 401, 402, 403, 404, 405)],
+        *[(one, base.Rejected) for one in (400, 413, 414, 415, 422)],
+        *[(one, base.Ambiguous) for one in (299, 406, 409, 416, 500, 501, 502, 503)],
+        (429, base.RejectedLater),
+        (521, base.NotSent),
+    ],
+)
+@pytest.mark.parametrize("name", ["kie", "kling"])
+def test_a_bare_status_of_a_create_is_read_by_itself(
+    name: str, status: int, kind: type[base.ProviderError]
+) -> None:
+    error = raised(name, Wire(answer(status, text="no words of theirs")), "submit", request(name))
+    assert type(error) is kind
+    assert error.code == f"HTTP {status}"
+
+
+def test_a_maintenance_that_names_a_job_is_doubt() -> None:
+    error = raised("kie", Wire(kie(455, {"taskId": JOB})), "submit", request("kie"))
+    assert (type(error), error.job_id) == (base.Ambiguous, JOB)
+
+
+@pytest.mark.parametrize(("reply", "code"), [(kie(422), "422"), (answer(503, text="x"), "503")])
+def test_an_upload_s_error_has_its_code(reply: httpx.Response, code: str) -> None:
+    error = raised("kie", Wire(reply), "prepare", request("kie", **media("upload", content=b"b")))
+    assert error.code == code
+
+
+def test_kie_s_words_may_stand_under_another_name() -> None:
+    error = raised(
+        "kie", Wire(answer(200, {"code": 422, "message": "m"})), "submit", request("kie")
+    )
+    assert 'answered 422 "m": ' in str(error)
+
+
+def test_an_empty_id_of_a_callback_is_none() -> None:
+    body = json.dumps({"taskId": "", "data": {"taskId": "a", "state": "success"}}).encode()
+    assert providers.get("kie").read_callback({}, body).job_id == "a"
+
+
+# Values as they are written by strangers.
+
+
+@pytest.mark.parametrize("credits", ["inf", "nan", "-1", -0.5, True, [1], {}, "x", None])
+def test_an_odd_amount_is_not_known(credits: Any) -> None:
+    record = {"taskId": JOB, "state": "success", "creditsConsumed": credits}
+    assert client("kie", Wire(kie(200, record))).fetch(JOB).charge_usd is None
+
+
+@pytest.mark.parametrize(("times", "is_read"), [(0, True), (1, True), (2, True), (3, False)])
+def test_an_object_is_read_through_two_encodings(times: int, is_read: bool) -> None:
+    value: Any = {"resultUrls": [LINK]}
+    for _ in range(times):
+        value = json.dumps(value)
+    record = {"taskId": JOB, "state": "success", "resultJson": value}
+    job = client("kie", Wire(kie(200, record))).fetch(JOB)
+    assert (job.video_url == LINK) == is_read
+
+
+def test_an_object_that_is_nested_without_end_is_none() -> None:
+    record = {"taskId": JOB, "state": "success", "resultJson": "[" * 100_000}
+    assert client("kie", Wire(kie(200, record))).fetch(JOB).video_url is None
+
+
+@pytest.mark.parametrize(("length", "is_link"), [(4096, True), (4097, False)])
+def test_a_link_has_four_kilobytes_at_most(length: int, is_link: bool) -> None:
+    url = "https://x.example.test/".ljust(length, "a")
+    record = {"taskId": JOB, "state": "success", "resultJson": {"resultUrls": [url]}}
+    job = client("kie", Wire(kie(200, record))).fetch(JOB)
+    assert (job.video_url == url) == is_link
+
+
+@pytest.mark.parametrize("link", ["https://x.test/\ud800", "https://", 7, "ftp://x.test/a"])
+def test_what_is_no_link_is_none(link: Any) -> None:
+    record = {"taskId": JOB, "state": "success", "resultJson": {"resultUrls": [link]}}
+    assert client("kie", Wire(kie(200, record))).fetch(JOB).video_url is None
+
+
+@pytest.mark.parametrize("time_", ["x", 10**14, 10**17, 10**20, 10**30, 10**400, -5, True, 0])
+def test_an_odd_time_is_not_known(time_: Any) -> None:
+    record = {"taskId": JOB, "state": "success", "createTime": time_}
+    job = client("kie", Wire(kie(200, record))).fetch(JOB)
+    assert job.created_at is None or time_ == 10**14
+
+
+@pytest.mark.parametrize(("job_id", "read"), [(True, None), (77, "77"), ("a/b", None)])
+def test_an_odd_id_is_none(job_id: Any, read: str | None) -> None:
+    for body in ({"task_id": job_id, "task_status": "succeed"}, {"data": {"task_id": job_id}}):
+        hint = providers.get("kling").read_callback({}, json.dumps(body).encode())
+        assert hint.job_id == read
+
+
+def test_a_wrapped_callback_of_kling_is_read_like_a_bare_one() -> None:
+    record = {"task_id": "7", "task_status": "succeed"}
+    for body in (record, {"data": record}, {"code": 0, "data": json.dumps(record)}):
+        hint = providers.get("kling").read_callback({}, json.dumps(body).encode())
+        assert (hint.job_id, hint.final) == ("7", True)
+
+
+def test_a_secret_with_odd_letters_signs_nothing() -> None:
+    stamp = "1790000000"
+    mac = hmac.digest(b"abc", f"m.{stamp}.{{}}".encode(), hashlib.sha256)
+    headers = {
+        "webhook-id": "m", "webhook-timestamp": stamp,
+        "webhook-signature": f"v1,{base64.b64encode(mac).decode()}",
+    }  # fmt: skip
+    genuine = providers.get("kling").callback_is_genuine
+    assert genuine(headers, b"{}", ("whsec_YWJj",), float(stamp))
+    assert not genuine(headers, b"{}", ("whsec_YW!Jj",), float(stamp))
+    assert not genuine(headers, b"{}", ("whsec_\xe9",), float(stamp))
+
+
+def test_two_providers_with_one_key_are_two_accounts() -> None:
+    one, other = (client(name, Wire(answer())).account_id for name in ("comet", "relay"))
+    assert one != other
+
+
+@pytest.mark.parametrize("name", ["comet", "relay"])
+def test_where_a_provider_signs_nothing_our_mac_alone_must_do(name: str) -> None:
+    assert providers.get(name).callback_is_genuine({}, b"", ("key",), 0.0)
+
+
+# The gateways' own envelope.
+
+
+def refused(status: int, code: str, message: str) -> httpx.Response:
+    return answer(status, {"error": {"code": code, "message": message}})
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message", "kind"),
+    [
+        (400, "invalid_request", "m", base.Rejected),
+        (500, "invalid_request", "m", base.Rejected),
+        (501, "invalid_request", "m", base.Ambiguous),
+        (400, "x", "rate limit", base.RejectedLater),
+        (499, "x", "rate limit", base.RejectedLater),
+        (500, "x", "rate limit", base.Ambiguous),
+        (399, "x", "rate limit", base.AccountRejected),
+        (400, "x", "insufficient balance", base.AccountRejected),
+        (499, "x", "insufficient balance", base.AccountRejected),
+        (500, "x", "insufficient balance", base.Ambiguous),
+        (200, "model_not_found", "m", base.RejectedLater),
+        (400, "x", "duplicated external_task_id", base.Ambiguous),
+    ],
+)
+@pytest.mark.parametrize("name", ["comet", "relay"])
+def test_a_gateway_s_refusal_is_read_by_status_code_and_words(
+    name: str, status: int, code: str, message: str, kind: type[base.ProviderError]
+) -> None:
+    reply = refused(status, code, message)
+    assert type(raised(name, Wire(reply), "submit", request(name))) is kind
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message", "kind"),
+    [
+        (200, "task_failed", "no reason", base.Rejected),
+        (299, "task_failed", "no reason", base.Rejected),
+        (300, "task_failed", "no reason", base.AccountRejected),
+        (500, "task_failed", "no reason", base.Ambiguous),
+        (429, "task_failed", "rate limit", base.RejectedLater),
+        (200, "task_failed", "rate limit", base.Ambiguous),
+        (200, "task_failed", "insufficient balance", base.Ambiguous),
+        (200, "another", "no reason", base.Ambiguous),
+    ],
+)
+def test_a_failed_task_of_a_relay_is_kling_s_refusal(
+    status: int, code: str, message: str, kind: type[base.ProviderError]
+) -> None:
+    reply = refused(status, code, message)
+    assert type(raised("relay", Wire(reply), "submit", request("relay"))) is kind
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message", "kind"),
+    [
+        (400, "fail_to_fetch_task", "task not exist", base.JobNotFound),
+        (400, "fail_to_fetch_task", "bad gateway", base.Unavailable),
+        (404, "x", "bad gateway", base.JobNotFound),
+        (400, "x", "bad gateway", base.JobNotFound),
+        (401, "x", "task not exist", base.AccountRejected),
+        (500, "x", "task not exist", base.Unavailable),
+    ],
+)
+@pytest.mark.parametrize("name", ["relay"])
+def test_a_gateway_s_query_fails_as_what_it_means(
+    name: str, status: int, code: str, message: str, kind: type[base.ProviderError]
+) -> None:
+    assert type(raised(name, Wire(refused(status, code, message)), "fetch", JOB)) is kind
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("kling", "/v1/videos/avatar/image2video"),
+        ("relay", "/kling/v1/videos/avatar/image2video"),
+    ],
+)
+def test_a_job_is_queried_at_its_own_address(name: str, path: str) -> None:
+    wire = Wire(ok({"task_id": JOB, "task_status": "processing"}))
+    client(name, wire).fetch(JOB)
+    assert wire.requests[0].url.path == f"{path}/{JOB}"
+
+
+@pytest.mark.parametrize("status", ["succeed", "processing", "failed"])
+def test_a_video_and_its_marked_one_are_there_when_it_is_done(status: str) -> None:
+    videos = [{"url": LINK, "watermark_url": f"{LINK}?marked"}]
+    record = {"task_id": JOB, "task_status": status, "task_result": {"videos": videos}}
+    job = client("kling", Wire(ok(record))).fetch(JOB)
+    links = (LINK, f"{LINK}?marked") if status == "succeed" else (None, None)
+    assert (job.video_url, job.marked_url) == links
+
+
+@pytest.mark.parametrize(
+    ("body", "job_id"),
+    [
+        ({"code": 1201, "message": "m", "task_id": "55"}, "55"),
+        ({"code": 1201, "message": "m", "data": {"task_id": "56"}}, "56"),
+        ({"code": 1201, "message": "m"}, None),
+        ({"code": 1, "data": {"task_id": "57"}}, "57"),
+    ],
+)
+def test_a_job_beside_a_refusal_of_kling_is_kept(body: dict[str, Any], job_id: str | None) -> None:
+    error = raised("kling", Wire(answer(200, body)), "submit", request("kling"))
+    assert error.job_id == job_id
+    assert (type(error) is base.Ambiguous) == (job_id is not None)
+
+
+@pytest.mark.parametrize("call", ["fetch", "submit"])
+def test_kling_s_words_or_its_body_stand_in_the_error(call: str) -> None:
+    argument = JOB if call == "fetch" else request("kling")
+    for body, words in (
+        ({"code": 1201, "message": "in words"}, 'answered 1201 "in words": '),
+        ({"code": 1201, "reason": "odd"}, "odd"),
+    ):
+        assert words in str(raised("kling", Wire(answer(200, body)), call, argument))
+
+
+def test_a_record_beside_a_code_is_no_record() -> None:
+    reply = answer(200, {"code": 1203, "data": {"task_id": JOB, "task_status": "succeed"}})
+    assert type(raised("kling", Wire(reply), "fetch", JOB)) is base.JobNotFound
+    job = client("kling", Wire(ok({"task_id": JOB}))).fetch(JOB)
+    assert job.status is JobStatus.RUNNING
+
+
+# Kling: what is left of speech, lists and keys.
+
+
+def waits_for_speech(reply: httpx.Response) -> Any:
+    settings = {"text": "Hello", "voice_id": "v", "speech_id": "77"}
+    wanted = request("kling", voice=None, settings=settings)
+    wire = Wire(reply)
+    error = raised("kling", wire, "speak", wanted)
+    assert wire.requests[0].url.path == "/v1/audio/tts/77"
+    return error
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        answer(503, text="down"),
+        answer(200, {"code": 1203, "message": "not found"}),
+        answer(200, {"code": 5000, "message": "busy"}),
+        ok({"task_id": "88", "task_status": "processing"}),
+    ],
+)
+def test_a_speech_that_cannot_be_queried_is_waited_for_by_its_id(reply: httpx.Response) -> None:
+    error = waits_for_speech(reply)
+    assert (type(error), error.bought) == (base.RejectedLater, {"speech_id": "77"})
+
+
+def test_a_speech_under_a_refused_key_stops_the_account() -> None:
+    assert type(waits_for_speech(answer(200, {"code": 1000}))) is base.AccountRejected
+
+
+@pytest.mark.parametrize(("words", "shown"), [("bad voice", "bad voice"), (None, "no audio")])
+def test_a_speech_that_failed_says_why(words: str | None, shown: str) -> None:
+    data = {"task_id": "77", "task_status": "failed", "task_status_msg": words}
+    assert f'"{shown}"' in str(waits_for_speech(ok(data)))
+
+
+def test_a_record_without_an_id_is_no_job() -> None:
+    wire = Wire(ok({"task_status": "processing"}), ok([]))
+    assert type(raised("kling", wire, "find", "ours-1")) is base.JobNotFound
+    assert wire.requests[0].url.path.endswith("/ours-1")
+
+
+def test_a_list_that_is_null_is_empty() -> None:
+    assert _kling(Wire(ok(None))).list_jobs(since(5)) == []
+
+
+@pytest.mark.parametrize("missing", ["access_key", "secret_key"])
+def test_half_a_key_is_none(missing: str) -> None:
+    secret = {"access_key": "a", "secret_key": "s", "api_key": ""}
+    del secret[missing]
+    with pytest.raises(base.AccountRejected):
+        client("kling", Wire(answer()), **secret).headers()  # type: ignore[attr-defined]
+
+
+def test_a_host_without_the_query_for_costs_lists_one_job() -> None:
+    wire = Wire(answer(404, text="no"), ok([]))
+    client("kling", wire).probe()
+    assert dict(wire.requests[1].url.params) == {"pageNum": "1", "pageSize": "1"}
+
+
+def test_costs_without_a_code_of_their_own_are_an_answer() -> None:
+    client("kling", Wire(ok({"resource_pack_subscribe_infos": []}))).probe()
+
+
+@pytest.mark.parametrize(
+    ("pages", "found"),
+    [
+        ([[listed(1, 9), listed(2, 9)], [listed(3, 1)], [listed(4, 8)], []], ["1", "2"]),
+        ([[listed(1, 9)], [listed(2, 5)], [listed(3, 6)], []], ["1", "2", "3"]),
+        ([[{"task_status": "processing"}], [listed(2, 9)], []], ["2"]),
+        ([[listed(1, None)], [listed(2, 1)], [listed(3, 9)], []], ["1", "3"]),
+    ],
+)
+def test_where_the_order_is_not_known_a_list_is_read_on(
+    pages: list[list[dict[str, Any]]], found: list[str]
+) -> None:
+    wire = Wire(*[ok(page) for page in pages])
+    assert [job.job_id for job in _kling(wire).list_jobs(since(5))] == found
+
+
+# Relays: which layer counts.
+
+
+@pytest.mark.parametrize(
+    ("body", "job_id", "is_accepted"),
+    [
+        ({"code": "success", "id": "55"}, "55", True),
+        ({"code": 0, "data": {"task_id": "56"}}, "56", True),
+        ({"code": "success", "task_id": "57", "error": {"message": "m"}}, "57", False),
+        ({"code": "weird", "task_id": "58"}, "58", False),
+        ({"code": 0, "data": {}}, None, False),
+    ],
+)
+def test_a_relay_has_accepted_what_it_says_and_nothing_else(
+    body: dict[str, Any], job_id: str | None, is_accepted: bool
+) -> None:
+    wire = Wire(answer(200, body))
+    if is_accepted:
+        assert client("relay", wire).submit(request("relay")).job_id == job_id
+    else:
+        assert raised("relay", wire, "submit", request("relay")).job_id == job_id
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"code": "success", "data": {"task_id": "7", "status": "SUCCESS"}}, "succeeded"),
+        ({"task_status": "succeed"}, "succeeded"),
+        ({"task_id": "7", "status": "weird", "data": {"task_id": "8", "task_status": "failed"}},
+         "failed"),
+        ({"task_id": "7", "status": "weird"}, "running"),
+    ],
+)  # fmt: skip
+def test_a_relay_s_record_is_read_by_the_first_word_that_is_known(
+    body: dict[str, Any], status: str
+) -> None:
+    assert client("relay", Wire(answer(200, body))).fetch("7").status.value == status
+
+
+@pytest.mark.parametrize(("depth", "is_read"), [(3, True), (4, False)])
+def test_a_relay_s_layers_are_read_four_deep(depth: int, is_read: bool) -> None:
+    body: dict[str, Any] = {"task_id": "7", "task_status": "succeed"}
+    for _ in range(depth):
+        body = {"data": body}
+    hint = providers.get("relay").read_callback({}, json.dumps(body).encode())
+    assert (hint.job_id == "7") == is_read
+
+
+@pytest.mark.parametrize(
+    ("word", "final"), [("succeed", True), ("processing", False), ("levitating", None)]
+)
+def test_a_relay_s_callback_is_final_where_its_word_is(word: str, final: bool | None) -> None:
+    body = json.dumps({"task_id": "7", "task_status": word}).encode()
+    assert providers.get("relay").read_callback({}, body).final is final
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ({"code": "task_not_exist", "message": "no such task"}, base.JobNotFound),
+        ({"code": "1203", "message": "m"}, base.JobNotFound),
+        ({"code": 1203, "message": "m"}, base.JobNotFound),
+        ({"code": "busy", "message": "m"}, base.JobNotFound),
+    ],
+)
+def test_a_relay_s_codes_in_words_are_read_like_its_other_envelope(
+    body: dict[str, Any], kind: type[base.ProviderError]
+) -> None:
+    assert type(raised("relay", Wire(answer(400, body)), "fetch", JOB)) is kind
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ({"code": "model_not_found", "message": "m"}, base.RejectedLater),
+        ({"code": "1303", "message": "parallel task over resource pack limit"}, base.RejectedLater),
+        ({"code": "1201", "message": "m"}, base.Rejected),
+        ({"code": "success", "message": "m"}, base.Rejected),
+    ],
+)
+def test_a_relay_s_refusal_in_words_is_read_like_its_other_envelope(
+    body: dict[str, Any], kind: type[base.ProviderError]
+) -> None:
+    assert type(raised("relay", Wire(answer(400, body)), "submit", request("relay"))) is kind
