@@ -101,6 +101,9 @@ TINY_MP3 = b"\xff\xf3\x14\xc0" + bytes(20)
 TINY_AAC = b"\xff\xf1\x50\x80\x00\xff\xfc"
 FTYP = b"\0\0\0\x10ftypM4A \0\0\0\0"
 OPUS = b"OggS\0\x02" + bytes(20) + b"\x01\x13OpusHead\x01\x01" + bytes(9)
+# 44.1 kHz, blocks of 4,096 samples, and neither the longest frame nor the length is known.
+FLAC = b"fLaC\0\0\0\x22\x10\0\x10\0" + bytes(6) + bytes.fromhex("0ac442f000000000") + bytes(16)
+FLAC_HEAD = b"\xff\xf8\xc9\x18\x05\xd9"  # of a frame, with its checksum
 TRAKS = b"\0\0\0\x08trak" * 19_000
 
 
@@ -121,6 +124,8 @@ TRAKS = b"\0\0\0\x08trak" * 19_000
             b"\0\0\x04\0mdat" + bytes(1016),
         ),
         (b"RIFF\0\0\0\0WAVE", b"LIST" + bytes(4)),
+        (FLAC, b"\xff\xf8\x12\0"),
+        (FLAC, FLAC_HEAD),
         (b"\xff\xd8", b"\xff\xe0\0\x02"),
         (b"\xff\xd8", b"\xff"),
         (b"\xff\xd8\xff\xc0\0\x11\x08\x01\0\x01\0" + bytes(10), b"\xff\0"),
