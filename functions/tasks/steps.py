@@ -165,6 +165,8 @@ def revise(task: Task, known: Task, *, why: str) -> Task:
     update.set(**{name: value for name in revised if (value := getattr(task, name)) is not None})
     update.set(error=task.error) if task.error else update.remove("error")
     update.remove("expires_at", "waits_for")
+    if not waits:
+        update.remove("imports")  # a caller's URL may be signed: it goes when it is done with
     return Task.of(update.run())
 
 
@@ -173,6 +175,7 @@ def expire(task: Task) -> Task:
     cure = "open it again" if task.imports else "drop it to revive the task"
     update = step(task, Status.EXPIRED, come_from=[Status.WAITING], why=what.lower())
     message = f"{what} for {task.stem!r} within {options().waiting_hours:g} hours: {cure}."
+    update.remove("imports")
     return Task.of(update.set(error={"code": "EXPIRED", "message": message}).run())
 
 
@@ -194,7 +197,8 @@ def refuse(task: Task, code: str, message: str) -> Task:
 def _end_unpaid(task: Task, to: Status, error: TaskError, who: str) -> Task:
     why = f"{error['code']}: {error['message']}"
     update = step(task, to, come_from=[Status.WAITING, Status.READY], why=why, who=who)
-    return Task.of(update.given(UNPAID).set(error=error).remove("waits_for", "not_before").run())
+    update.remove("waits_for", "not_before", "imports")
+    return Task.of(update.given(UNPAID).set(error=error).run())
 
 
 def postpone(task: Task, until: datetime, why: str, *, is_news: bool = False) -> Task:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from functions.settings import get
 from functions.tasks.task import Task
 
-# What S3 advises against in keys:
+# What S3 advises against in keys, but for the percent sign: every client encodes it, and people
+# write it in names.
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
-_AVOIDED = re.compile(r'[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff/\\{}^%`\[\]"<>~#|]')
+_AVOIDED = re.compile(r'[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff/\\{}^`\[\]"<>~#|]')
 
 
 @dataclass(frozen=True)

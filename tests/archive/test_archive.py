@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from urllib.parse import unquote
 
+import httpx
 import pytest
 
 from functions.download.errors import (
@@ -90,6 +91,11 @@ def test_a_video_says_that_a_machine_made_it_and_of_which_file(
     key = "Größe/100% neu + alt.mp3"
     vault.open_task(URL, stem="100% neu + alt", audio={"bucket": "inbox", "key": key})
     video = vault.run()["archived"]
+    assert video["key"].endswith("/100% neu + alt.mp4")
+    link = vault.s3.generate_presigned_url(
+        "get_object", Params={"Bucket": vault.bucket, "Key": video["key"]}
+    )
+    assert httpx.get(link).content == FILM
     head = vault.s3.head_object(Bucket=vault.bucket, Key=video["key"])
     assert unquote(head["Metadata"]["source-key"]) == key
     synthetic = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"

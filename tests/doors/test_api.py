@@ -216,8 +216,18 @@ def test_media_by_url_wait_until_they_are_fetched_or_refused(
     after = shop.the_task()
     assert (after.status, after.error["code"]) == (Status.FAILED, "REFUSED_URL")
     assert "secret" not in after.error["message"]
+    assert not after.imports  # a signed URL is kept no longer than it is needed
     assert url_inputs.bring_in(after.task_id) is None  # a repeat of the message changes nothing
     assert shop.the_task().changed_at == after.changed_at
+
+
+def test_a_callers_url_leaves_the_row_of_a_task_that_is_cancelled(
+    shop: Workshop, body: dict[str, Any]
+) -> None:
+    _, task, _ = call("POST", "/tasks", {**body, "portrait": "https://cdn.example/a.png?sig=x"})
+    assert shop.the_task().imports
+    assert call("POST", f"/tasks/{task['task_id']}/cancel", {})[0] == 200
+    assert (shop.the_task().status, shop.the_task().imports) == (Status.CANCELLED, {})
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
@@ -13,7 +16,7 @@ import pytest
 
 from functions.handlers import intake
 from functions.settings import aws
-from functions.tasks import steps
+from functions.tasks import steps, table
 from functions.tasks.task import Status, Task
 from tests.doors.conftest import CONTEXT, PORTRAIT, VOICE, Workshop, dropped, sqs_event
 from tests.doors.test_api import call
@@ -149,3 +152,61 @@ def test_a_completed_task_has_a_video_and_a_manifest(shop: Workshop) -> None:
     task_id = opened(7, status=Status.COMPLETED, archived=archived)
     for what, content in (("video", b"film"), ("manifest", b"{}")):
         assert httpx.get(call("GET", f"/tasks/{task_id}/{what}")[1]).content == content
+
+
+@pytest.fixture
+def ten_million_rows(shop: Workshop) -> Iterator[Counter[str]]:
+    """A table that always has more: DynamoDB is answered at its wire, with as many rows as a query
+    may read. What is read is counted."""
+    read: Counter[str] = Counter()
+    newest = datetime(2026, 11, 21, 9, tzinfo=UTC)
+
+    def row(number: int, shard: int) -> dict[str, Any]:
+        task_id = f"{number * 4 + shard:032x}"
+        created = table.stamp(newest - timedelta(seconds=number * 4 + shard))
+        facts = {"pk": f"task#{task_id}", "task_id": task_id, "status": "COMPLETED"}
+        facts |= {"created_at": created, "created": f"{created}#{task_id}", "provider": "kie"}
+        return {name: {"S": value} for name, value in facts.items()}
+
+    def answer(model: Any, params: Any, **_: Any) -> Any:
+        body = json.loads(params["body"])
+        read["calls"] += 1
+        if model.name == "Query":
+            shard = int(body["ExpressionAttributeValues"][":shard"]["S"].rpartition("#")[2])
+            items = [row(number, shard) for number in range(body["Limit"])]
+            read["rows"] += len(items)
+            made: Any = {"Items": items, "Count": len(items), "LastEvaluatedKey": items[-1]}
+        else:
+            ((name, wanted),) = body["RequestItems"].items()
+            numbers = [divmod(int(key["pk"]["S"][5:], 16), 4) for key in wanted["Keys"]]
+            read["rows"] += len(numbers)
+            made = {"Responses": {name: [row(*one) for one in numbers]}, "UnprocessedKeys": {}}
+        return type("Http", (), {"status_code": 200}), made
+
+    hooks = [f"before-call.dynamodb.{name}" for name in ("Query", "BatchGetItem")]
+    for hook in hooks:
+        aws("dynamodb").meta.events.register(hook, answer)
+    yield read
+    for hook in hooks:
+        aws("dynamodb").meta.events.unregister(hook, answer)
+
+
+@pytest.mark.parametrize(
+    "asks",
+    [
+        "",
+        "limit=200",
+        "status=completed&limit=200",
+        "prefix=no/such/folder/",
+        "q=no+such+words",
+        "provider=kling",
+        "status=completed&provider=kling&q=x&prefix=y&since=2020-01-01",
+    ],
+)
+def test_a_page_of_ten_million_tasks_is_one_page_of_bounded_reads_whatever_the_filter(
+    ten_million_rows: Counter[str], asks: str
+) -> None:
+    status, page, _ = call("GET", "/tasks", query=asks)
+    assert (status, bool(page["cursor"])) == (200, True)
+    assert ten_million_rows["calls"] <= 7  # four shards, three batches of rows
+    assert ten_million_rows["rows"] <= 4 * 202 + 201
