@@ -202,9 +202,6 @@ def _note(fact: Fact) -> None:
     if task.status in RESTING and task.charge_differs:
         metrics.add_metric("ChargeDiffers", MetricUnit.Count, 1)
         logger.warning("the charge is not the quote", charge_usd=task.charge_usd)
-    if task.status in RESTING and task.charge_differs:
-        metrics.add_metric("ChargeDiffers", MetricUnit.Count, 1)
-        logger.warning("the charge is not the quote", charge_usd=task.charge_usd)
     logger.info("announced", event_id=task.event_id)
     if task.status in RESTING:
         _mark(task)

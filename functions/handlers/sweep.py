@@ -146,7 +146,6 @@ def _touch(task: Task) -> None:
 def _held(task: Task) -> None:
     if task.announced != task.event_id:
         _touch(task)
-        steps.still_looking(task, seconds=1800)
     if executions.may_still_come(task):
         _see_that_it_is_watched(task)
     else:

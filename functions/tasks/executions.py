@@ -71,12 +71,10 @@ def late(task: Task) -> str:
     return f"-late{min(task.callbacks_received, _MOST_LATE)}"
 
 
-def running(task: Task) -> str:
-    """The name of the execution that watches this task, empty if there is none."""
-    for suffix in dict.fromkeys(("", late(task), task.revived)):
-        if _status(task, suffix) == "RUNNING":
-            return f"{task.task_id}-{task.attempt}{suffix}"
-    return ""
+def running(task: Task) -> bool:
+    """Does an execution watch this task?"""
+    suffixes = dict.fromkeys(("", late(task), task.revived))
+    return any(_status(task, suffix) == "RUNNING" for suffix in suffixes)
 
 
 def may_still_come(task: Task) -> bool:

@@ -347,3 +347,56 @@ def test_a_new_row_whose_answer_was_lost_is_known_by_its_nonce(desk: Desk, is_ou
             steps.open_task(task)
         assert lost_to.value.item is not None
         assert lost_to.value.item["step"] == "another's"
+
+
+@pytest.mark.parametrize(("number", "sizes"), [(10, [10]), (11, [10, 1]), (25, [10, 10, 5])])
+def test_ten_events_go_out_at_once(desk: Desk, number: int, sizes: list[int]) -> None:
+    tasks = [desk.row(Status.READY) for _ in range(number)]
+    assert announce(desk, *[record(desk, task) for task in tasks]) == []
+    assert [len(call["Entries"]) for call in desk.calls("PutEvents")] == sizes
+
+
+def test_no_request_to_the_bus_is_larger_than_it_takes(desk: Desk) -> None:
+    tasks = [desk.row(Status.READY, stem="x" * 90_000) for _ in range(5)]
+    assert announce(desk, *[record(desk, task) for task in tasks]) == []
+    assert [len(call["Entries"]) for call in desk.calls("PutEvents")] == [2, 2, 1]
+
+
+def test_a_status_without_an_event_has_its_second_job_announced(desk: Desk) -> None:
+    task = desk.row(Status.SUBMITTING, **desk.sent(second_jobs=(OTHER,)))
+    announce(desk, record(desk, task, {"second_jobs": []}))
+    assert [kind for kind, _ in details(desk)] == ["Possible Second Charge"]
+
+
+@pytest.mark.parametrize(
+    ("status", "charge", "count"),
+    [
+        (Status.COMPLETED, Decimal("0.18"), 0),
+        (Status.COMPLETED, Decimal("0.198"), 0),
+        (Status.COMPLETED, Decimal("0.199"), 1),
+        (Status.COMPLETED, Decimal("0.162"), 0),
+        (Status.COMPLETED, Decimal("0.161"), 1),
+        (Status.FAILED, Decimal("0.01"), 0),
+        (Status.COMPLETED, None, 0),
+        (Status.FAILED, Decimal(9), 1),
+        (Status.SUBMITTED, Decimal(9), 0),
+    ],
+)
+def test_a_charge_that_is_not_the_quote_is_counted_once(
+    desk: Desk, status: Status, charge: Decimal | None, count: int
+) -> None:
+    task = desk.row(status, **desk.sent(charge_usd=charge, archived=VIDEO))
+    announce(desk, record(desk, task))
+    assert desk.metrics["ChargeDiffers"] == count
+
+
+@pytest.mark.parametrize(
+    ("status", "intended", "count"),
+    [(Status.FAILED, True, 1), (Status.FAILED, False, 0), (Status.HELD, True, 0)],
+)
+def test_a_job_that_failed_is_counted(
+    desk: Desk, status: Status, intended: bool, count: int
+) -> None:
+    task = desk.row(status, intended_at=ago(1) if intended else "")
+    announce(desk, record(desk, task))
+    assert desk.metrics["JobFailed"] == count

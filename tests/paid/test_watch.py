@@ -1380,3 +1380,40 @@ def test_a_callback_that_is_answered_holds_no_ready_task(desk: Desk) -> None:
     desk.answers({"code": 401, "msg": "no"})
     desk.account.secrets["kie"] = {}
     assert desk.watch(task, polls_done=3).status is Status.READY
+
+
+@pytest.mark.parametrize("status", [Status.FAILED, Status.CANCELLED])
+def test_an_ended_task_whose_hints_came_to_nothing_has_its_answer(
+    desk: Desk, status: Status
+) -> None:
+    task = desk.row(status, job_hints={JOB: ago(999)}, callbacks_received=2)
+    desk.answers(NOT_FOUND_AT_KIE)
+    after = desk.watch(task)
+    assert (after.callbacks_handled, after.job_hints) == (2, {})
+    assert desk.woken == [{"next": "done"}]
+
+
+@pytest.mark.parametrize(
+    ("status", "spent"),
+    [
+        (Status.SUBMITTED, None),
+        (Status.HELD, None),
+        (Status.FAILED, Decimal("0.18")),
+        (Status.CANCELLED, Decimal("0.18")),
+    ],
+)
+def test_the_books_are_opened_again_for_a_task_that_had_ended(
+    desk: Desk, status: Status, spent: Decimal | None
+) -> None:
+    desk.options(budget_usd_per_day="5")
+    task = submitted(desk, status)
+    desk.answers(kie_record(task, "success"))
+    assert desk.watch(task).status is Status.ARCHIVING
+    assert desk.item("budget#2026-03-01").get("spent_usd") == spent
+
+
+def test_a_second_job_is_looked_at_again_should_no_event_come(desk: Desk) -> None:
+    task = submitted(desk, job_hints={OTHER: ago(1)}, callbacks_received=1)
+    desk.answers(kie_record(task, "generating"))
+    desk.answers(kie_record(task, "success", OTHER), to=OTHER)
+    assert desk.watch(task).due_at == table.later(seconds=600)
