@@ -15,7 +15,7 @@ import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 MISSING = "NO BROWSER: the page was not tried in one; install chromium (apt-get install chromium)"
-PATIENCE_MS = 20_000
+PATIENCE_MS = 90_000
 
 
 def chromium() -> str | None:
@@ -57,8 +57,9 @@ class Window:
 def browser() -> Iterator[Any]:
     """Chromium without a screen. As root it runs only without its sandbox; it opens nothing but
     our own server here."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as driver:
         made = driver.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         yield made
