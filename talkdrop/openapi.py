@@ -87,11 +87,11 @@ _INSTANT: Schema = {
 }
 _LINK = {302: None}
 _LIST: dict[str, tuple[Schema, str]] = {
-    "status": ({"type": "string", "enum": [*Status]}, "only tasks in this status"),
+    "status": ({"type": "string", "enum": [*Status, ""]}, "only tasks in this status"),
     "since": (_INSTANT, "opened at or after this day or instant, UTC"),
     "until": (_INSTANT, "opened at or before; a day counts whole"),
     "prefix": (_STRING, "folder and name begin so"),
-    "provider": ({"type": "string", "enum": [*NAMES]}, "only tasks of this provider"),
+    "provider": ({"type": "string", "enum": [*NAMES, ""]}, "only tasks of this provider"),
     "key": (_STRING, "the task of the voice that lies under this key of the inbox; alone"),
     "q": (_STRING, "stands in id, folder, name, prompt or error"),
     "limit": ({"type": "integer", "minimum": 1, "maximum": 200, "default": 50}, "tasks on a page"),
