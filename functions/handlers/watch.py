@@ -103,7 +103,8 @@ def _sleep(task: Task, task_token: str, look: Look, *, queried: bool) -> None:
 
 
 def _keep_answers(task: Task, look: Look) -> None:
-    if not look.done and not (look.is_answered and task.has_open_callbacks):
+    is_answer = look.next is Next.DONE and look.is_answered and task.has_open_callbacks
+    if not look.done and not is_answer:
         return
     try:
         callbacks.answer(task, is_answered=look.is_answered, done=look.done)
