@@ -42,7 +42,7 @@ def look_into(task: Task, client: base.Provider) -> Hints:
     named = task.open_hints
     proved: list[Job] = []
     refuted: list[str] = []
-    for hint in named[:_HINTS_A_LOOK]:
+    for hint in _next_of(named, task.polls_done):
         job = _fetch_hint(task, client, hint)
         if job is None:
             continue
@@ -54,13 +54,18 @@ def look_into(task: Task, client: base.Provider) -> Hints:
     return Hints(tuple(proved), tuple(refuted), is_open, not is_open and not task.hints_dropped)
 
 
+def _next_of(named: list[str], polls_done: int) -> list[str]:
+    """A few a look, others each time: what nobody knows must not crowd out the true one."""
+    first = polls_done * _HINTS_A_LOOK % len(named) if named else 0
+    return (named[first:] + named[:first])[:_HINTS_A_LOOK]
+
+
 def _fetch_hint(task: Task, client: base.Provider, hint: str) -> Job | str | None:
     """The job; a word where there surely is none; None where there is no definite answer yet."""
     try:
         job = client.fetch(hint)
     except base.JobNotFound:
-        is_old = holds.is_past_hiding(task.job_hints[hint], client)
-        return "no such job" if is_old and holds.is_same_account(task) else None
+        return "no such job" if _is_none_of_its(task, client, hint) else None
     except base.Unavailable as error:
         logger.warning("a hint could not be looked into", job_id=hint, reason=str(error))
         return None
@@ -69,6 +74,14 @@ def _fetch_hint(task: Task, client: base.Provider, hint: str) -> Job | str | Non
     if isinstance(client, base.FindsJobs) and not job.external_id:
         return None
     return job
+
+
+def _is_none_of_its(task: Task, client: base.Provider, hint: str) -> bool:
+    """Does it prove something that the provider knows no such job? For a task that has its own, an
+    id that only the vendor behind a gateway knows is that job's other name."""
+    is_old = holds.is_past_hiding(task.job_hints[hint], client)
+    is_a_name = client.callbacks_name_jobs or bool(task.job_id)
+    return is_old and is_a_name and holds.is_same_account(task)
 
 
 def _is_ours(task: Task, client: base.Provider, job: Job) -> bool:

@@ -34,6 +34,7 @@ class Gateway(KlingDialect):
     """Kling's dialect, with a second envelope for what the gateway itself refuses."""
 
     path: ClassVar[str] = "/kling/v1/videos/avatar/image2video"
+    callbacks_name_jobs: ClassVar[bool] = False
 
     def headers(self) -> dict[str, str]:
         return self.bearer()

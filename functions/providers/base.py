@@ -131,6 +131,9 @@ class Provider(ABC):
     hidden_seconds: ClassVar[int] = 120
     # Whether a job that failed is charged, by the provider's documentation; None: it does not say.
     charges_failed_jobs: ClassVar[bool | None] = None
+    # Whether a callback names the job by the id that a query takes. Behind a gateway the vendor may
+    # call back itself, by an id of its own: a query that does not know it then proves nothing.
+    callbacks_name_jobs: ClassVar[bool] = True
     # What asks for the video with the provider's visible mark beside the one without.
     watermark_settings: ClassVar[JsonObject] = {}
 

@@ -203,7 +203,16 @@ class Invariants:
         know of it."""
         lies = {job.task_id for job in self.vendor.jobs.values() if job.refused == "sure"}
         quotes = (self.tasks[task_id].get("quote_usd", {"N": "0"})["N"] for task_id in lies)
-        return sum(map(Decimal, quotes), Decimal(0))
+        return sum(map(Decimal, quotes), self._above_quotes())
+
+    def _above_quotes(self) -> Decimal:
+        """What was charged above the quote: how long a text's speech becomes is an estimate."""
+        charged = (
+            Decimal(item["charge_usd"]["N"]) - Decimal(item["quote_usd"]["N"])
+            for item in self.tasks.values()
+            if {"charge_usd", "quote_usd"} <= item.keys()
+        )
+        return sum((more for more in charged if more > 0), Decimal(0))
 
     def on_charge(self) -> None:
         jobs = list(self.vendor.jobs.values())

@@ -268,3 +268,11 @@ def test_a_job_named_for_an_ended_task_has_an_answer_once_the_provider_can_be_qu
 
     plan = Scripted([Script(outcome="fail")], traits=Traits(lookups_down=(1200.0, 3 * HOUR)))
     _came_to(play(profile, plan, then=named), FAILED=1)
+
+
+def test_a_callback_by_an_id_that_the_gateway_does_not_know_stops_a_refused_task() -> None:
+    """CometAPI refuses in sure words, makes the job, and Kling calls back by an id of its own."""
+    plan = Scripted(refusals=["sure"], traits=Traits(finds_upstream_ids=False))
+    came = play("comet", plan)
+    _came_to(came, HELD=1)
+    assert (came.posts, came.codes) == (1, ["AMBIGUOUS"])
