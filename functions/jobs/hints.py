@@ -55,7 +55,7 @@ def look_into(task: Task, client: base.Provider) -> Hints:
 
 
 def _next_of(named: list[str], polls_done: int) -> list[str]:
-    """A few a look, others each time: what nobody knows must not crowd out the true one."""
+    """A few a look, others each time: unknown ones must not crowd out the true one."""
     first = polls_done * _HINTS_A_LOOK % len(named) if named else 0
     return (named[first:] + named[:first])[:_HINTS_A_LOOK]
 
