@@ -10,9 +10,11 @@ are left out. The last line sums up.
 from __future__ import annotations
 
 import argparse
+import math
 from collections import Counter
+from statistics import mean
 
-from bench.requests import count
+from bench.requests import count, durations
 from functions.settings import Options
 from infra.fleet import fleet
 
@@ -42,10 +44,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=240.0, help="how long a job takes")
     seconds: float = parser.parse_args().seconds
     print(f"1,000 tasks of {seconds:.0f} s at kie, USD, {PRICED}")
-    print(f"{'':<12}" + "".join(f"{service:>9}" for service in SERVICES) + f"{'all':>9}")
-    sums = [
-        _row(way, seconds, callbacks) for way, callbacks in (("callback", True), ("poll", False))
-    ]
+    print(f"{'':<17}" + "".join(f"{service:>9}" for service in SERVICES) + f"{'all':>9}")
+    ways = (("callback", True), ("poll", False))
+    sums = [_row(f"by {way}", seconds, callbacks, learnt=True) for way, callbacks in ways]
+    for way, callbacks in ways:
+        _row(f"by {way}, new", seconds, callbacks, learnt=False)
+    _queries(seconds)
     _fixed()
     print(
         f"by callback {sums[0]:.2f} USD, by poll {sums[1]:.2f} USD per 1,000 tasks of "
@@ -53,18 +57,33 @@ def main() -> None:
     )
 
 
-def _row(way: str, seconds: float, callbacks: bool) -> float:
-    costs = dollars(of_one_task(seconds, callbacks))
+def _row(way: str, seconds: float, callbacks: bool, *, learnt: bool) -> float:
+    """`learnt`: the stack knows how long such jobs take; a new one has the model's own numbers."""
+    costs = dollars(of_one_task(seconds, callbacks, learnt=learnt))
     cells = "".join(f"{1000 * costs[service]:>9.3f}" for service in SERVICES)
     whole = 1000 * sum(costs.values())
-    print(f"by {way:<9}{cells}{whole:>9.3f}")
+    print(f"{way:<17}{cells}{whole:>9.3f}")
     return whole
 
 
-def of_one_task(seconds: float, callbacks: bool) -> Counter[str]:
+def of_one_task(seconds: float, callbacks: bool, *, learnt: bool) -> Counter[str]:
     """What a task adds to a stack that runs: two tasks less one."""
-    one, two = (count(number, seconds, callbacks) for number in (1, 2))
+    one, two = (count(number, seconds, callbacks, learnt=learnt) for number in (1, 2))
     return two - one
+
+
+def _queries(median_seconds: float) -> None:
+    """How often the provider is queried over jobs of many lengths, reckoned by the learnt
+    schedule: every callback comes, or none is given an address."""
+    took = durations(median_seconds)
+    early, late = (took[int(share * (len(took) - 1))] for share in (0.05, 0.95))
+    by_callback = [1 + max(0, math.ceil((job - late) / 60)) for job in took]
+    by_poll = [1 + max(0, math.ceil((job - early) / 20)) for job in took]
+    delays = [early + 20 * (times - 1) - job for job, times in zip(took, by_poll, strict=True)]
+    print(
+        f"queries a task: by callback {mean(by_callback):.2f}, by poll {mean(by_poll):.1f} with a "
+        f"mean delay of {mean(delays):.1f} s"
+    )
 
 
 def dollars(counted: Counter[str]) -> dict[str, float]:

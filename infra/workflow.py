@@ -178,7 +178,7 @@ def _settle() -> State:
         },
         "TimeoutSeconds": 120,
         "Retry": [PATIENT_RETRY],
-        "Next": "Done",
+        "End": True,
     }
 
 

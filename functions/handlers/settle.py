@@ -11,7 +11,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from functions.tasks import claims, queries, table
+from functions.tasks import claims, polls, queries, table
 from functions.tasks.table import ConditionFailed, instant, now
 from functions.tasks.task import ArchivedVideo, Next, Task
 
@@ -48,6 +48,7 @@ def handler(event: SettleInput, context: LambdaContext) -> SettleOutput:
             raise
         logger.info("the task moved meanwhile")
         return _DONE
+    polls.keep(completed)
     _count(completed)
     return _DONE
 

@@ -14,7 +14,17 @@ from aws_lambda_powertools.metrics import MetricUnit
 from functions import secrets
 from functions.jobs import holds
 from functions.providers import base
-from functions.tasks import adoption, books, claims, executions, queries, queues, steps, table
+from functions.tasks import (
+    adoption,
+    books,
+    claims,
+    executions,
+    polls,
+    queries,
+    queues,
+    steps,
+    table,
+)
 from functions.tasks.table import ConditionFailed, instant, now, stamp
 from functions.tasks.task import Status, Task
 
@@ -46,7 +56,7 @@ def accepted(claimed: claims.Claim, job_id: str) -> None:
         logger.exception("an accepted job could not be written", job_id=job_id)
         queues.keep_acceptance(task.task_id, task.attempt, job_id)
         return
-    executions.start(task)
+    executions.start(task, schedule=polls.learnt(task))
 
 
 def take_over(message: queues.Acceptance) -> None:

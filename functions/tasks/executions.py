@@ -4,12 +4,14 @@ task token."""
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import timedelta
 
 from botocore.exceptions import ClientError
 
 from functions import providers
-from functions.settings import aws, get, options
+from functions.settings import aws, get
+from functions.tasks import polls
 from functions.tasks.table import instant, now
 from functions.tasks.task import Next, Task
 
@@ -19,10 +21,12 @@ _STALE_TOKEN = frozenset({"TaskTimedOut", "TaskDoesNotExist", "InvalidToken"})
 _MOST_LATE = 50
 
 
-def start(task: Task, suffix: str = "") -> None:
-    """Start watching this attempt. Running already, or run before: fine."""
+def start(task: Task, suffix: str = "", *, schedule: Mapping[str, float] | None = None) -> None:
+    """Start watching this attempt; `schedule` is when to query, where it is not by the model's own
+    numbers. Running already, or run before: fine."""
     name = f"{task.task_id}-{task.attempt}{suffix}"
-    payload = {"task_id": task.task_id, "attempt": task.attempt, "polls": polls(task)}
+    when = dict(schedule or polls.of_its_model(task))
+    payload = {"task_id": task.task_id, "attempt": task.attempt, "polls": when}
     try:
         aws("stepfunctions").start_execution(
             stateMachineArn=get().workflow_arn, name=name, input=json.dumps(payload)
@@ -30,18 +34,6 @@ def start(task: Task, suffix: str = "") -> None:
     except ClientError as error:
         if error.response["Error"]["Code"] != "ExecutionAlreadyExists":
             raise
-
-
-def polls(task: Task) -> dict[str, float]:
-    """When to ask, in seconds: `first` after the model's known minimum, then every `steady`, and
-    every `slow` when the job is older than `slow_after`. Growing delays would be the wrong shape:
-    the chance that it is done rises with age."""
-    model = providers.get(task.provider).models.get(
-        task.model
-    )  # a deployment may have taken it away meanwhile
-    first, usual = (model.first_seconds, model.usual_seconds) if model else (60, 360)
-    schedule = {"first": first, "steady": 15, "slow": 300, "slow_after": 4 * usual}
-    return {**schedule, **options().polls}
 
 
 def see_that_it_runs(task: Task) -> str:

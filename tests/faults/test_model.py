@@ -79,6 +79,7 @@ def test_the_model_knows_every_kind_of_state_and_nothing_of_them_is_left_out() -
     known = {
         "Type",
         "Next",
+        "End",
         "Resource",
         "Arguments",
         "TimeoutSeconds",

@@ -207,7 +207,10 @@ class Execution:
         except Undefined:
             self._failed(one, "States.QueryEvaluationError")
             return
-        self._go(one["Next"])
+        if one.get("End"):
+            self.status = "SUCCEEDED"
+        else:
+            self._go(one["Next"])
 
     def _task(self, one: dict[str, Any], turn: int) -> None:
         waits = one["Resource"].endswith("waitForTaskToken")

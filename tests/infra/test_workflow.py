@@ -202,6 +202,8 @@ def stamp(at: datetime) -> str:
 def leads_to(state: Json) -> Iterator[str]:
     for place in (state, *state.get("Choices", []), *state.get("Catch", [])):
         yield from (place[word] for word in ("Next", "Default") if word in place)
+    if state.get("End"):
+        yield "Done"
 
 
 def reached(graph: dict[str, set[str]], start: set[str]) -> set[str]:
