@@ -216,13 +216,14 @@ def postpone(task: Task, until: datetime, why: str, *, is_news: bool = False) ->
 def line_up(task: Task, place: int, why: str, *, is_news: bool = False) -> Task:
     """Wait for a turn at the provider, READY, under this place; whoever leaves room calls it.
     Raises ConditionFailed when the row is not where `task` was read."""
-    update = Update(key_of(task.task_id)).set(
+    is_news = is_news and why != task.waits_for
+    update = Update(key_of(task.task_id), is_news=is_news).set(
         waits_place=place,
         waits_for=why,
         due_shard=waiting_shard(task.provider),
         due_at=f"{place:012d}#{task.created_at}",
     )
-    if is_news and why != task.waits_for:
+    if is_news:
         update.set(changed_at=stamp(now())).count_in("entered", f"{Status.READY}#{task.attempt}")
     if task.not_before:
         update.remove("not_before").given("{not_before} = :until", until=task.not_before)
