@@ -57,7 +57,7 @@ def learnt(task: Task) -> dict[str, float]:
 
 def keep(task: Task) -> None:
     """Keep how long the job of this completed task took. One that a query found had ended before
-    it: half a pause before, or, if it was the first query, nobody knows when."""
+    it: half a pause before, or, if it was the first query, it is not known when."""
     if not task.submitted_at or not task.archiving_since or task.adopted_by:
         return
     took = (instant(task.archiving_since) - instant(task.submitted_at)).total_seconds()
