@@ -162,7 +162,8 @@ def _run(bench: Bench, name: str, invocations: int) -> Costs:
     if done.returncode:
         raise SystemExit(f"{name} failed:\n{done.stdout[-2000:]}{done.stderr[-3000:]}")
     costs = json.loads(done.stdout.splitlines()[-1])
-    del costs["answer"]
+    if "itemIdentifier" in costs.pop("answer"):
+        raise SystemExit(f"{name} did not do its work:\n{done.stdout[-3000:]}")
     costs["cold_cpu"] = costs["import_cpu"] + costs["first_cpu"]
     costs["cold_wall"] = costs["import_wall"] + costs["first_wall"]
     return {what: float(value) for what, value in costs.items()}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from functions import links
+from functions.tasks import slots
 from functions.tasks.task import Status, Task, id_of, key_of
 from functions.tasks.values import typed
 
@@ -20,6 +22,8 @@ OBJECTS: Mapping[str, bytes] = {
 KEYS = {"current": "k1", "k1": "0123456789abcdef0123456789abcdef0123456789abcdef"}
 AT = "2026-11-21T10:00:00.000Z"
 VERSION, ETAG = "3HL4kqtJlcpXroDTDmJ", '"5d41402abc4b2a76b9719d911017c592"'
+# No job runs and nobody waits: the first place is free.
+SLOTS = {"pk": typed("slots#kie"), "leases": typed({}), "step": typed("a")}
 STATUSES = {
     "submit": Status.READY,
     "callback": Status.SUBMITTED,
@@ -38,6 +42,12 @@ ARCHIVED: Mapping[str, Any] = {
 
 def task_of(handler: str) -> str:
     return id_of("bench", handler)
+
+
+def slots_with_a_turn() -> dict[str, Any]:
+    """The same after submit's task was given its turn, for now."""
+    lapses = int(1000 * (time.time() + slots.TURN_LAPSES_SECONDS))
+    return {**SLOTS, "leases": typed({f"{task_of('submit')}-1": lapses})}
 
 
 def row(handler: str, origin: str) -> dict[str, Any]:
