@@ -22,7 +22,7 @@ OBJECTS: Mapping[str, bytes] = {
 KEYS = {"current": "k1", "k1": "0123456789abcdef0123456789abcdef0123456789abcdef"}
 AT = "2026-11-21T10:00:00.000Z"
 VERSION, ETAG = "3HL4kqtJlcpXroDTDmJ", '"5d41402abc4b2a76b9719d911017c592"'
-# No job runs and nobody waits: the first place is free.
+# No job runs and no task waits: the first place is free.
 SLOTS = {"pk": typed("slots#kie"), "leases": typed({}), "step": typed("a")}
 STATUSES = {
     "submit": Status.READY,
