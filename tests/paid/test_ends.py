@@ -400,3 +400,10 @@ def test_a_job_that_failed_is_counted(
     task = desk.row(status, intended_at=ago(1) if intended else "")
     announce(desk, record(desk, task))
     assert desk.metrics["JobFailed"] == count
+
+
+def test_where_nothing_is_news_the_bus_is_not_called(desk: Desk) -> None:
+    task = desk.row(Status.SUBMITTED, **desk.sent())
+    announce(desk, record(desk, task, {"polls_done": 3}))
+    announce(desk)
+    assert desk.calls("PutEvents") == []

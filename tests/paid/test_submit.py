@@ -1476,3 +1476,88 @@ def test_a_turn_that_is_under_way_is_not_taken_twice(desk: Desk) -> None:
     desk.wait(11)  # its own invocation must have died
     desk.submit(task)
     assert len(desk.posts) == 1
+
+
+# A clear no that cannot be written.
+
+
+def unwritten(desk: Desk, answer: Any, code: str = DOWN, **more: Any) -> tuple[Task, Any]:
+    """A refused task whose row could not be written then, and the message that keeps the no."""
+    task = desk.row(Status.READY)
+    desk.answers(answer, to=CREATE)
+    claims = []
+
+    def claim_only(given: dict[str, Any]) -> Any:
+        if claims:
+            raise Refused(code, status=500, **more)
+        claims.append(given)
+        return desk.account.really("dynamodb", "TransactWriteItems", given)
+
+    desk.instead("TransactWriteItems", claim_only)
+    after = desk.submit(task)
+    desk.account.instead.clear()
+    assert after.status is Status.SUBMITTING
+    assert len(desk.posts) == 1
+    (kept,) = [one for one in desk.messages() if "refused" in one]
+    assert kept["refused"] == after.owner
+    return after, kept
+
+
+@pytest.mark.parametrize(("code", "more"), [(DOWN, {}), (BUSY, {"CancellationReasons": CONFLICT})])
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        ({"code": 422, "msg": "no"}, Status.FAILED),
+        ({"code": 429, "msg": "slow"}, Status.READY),
+        (UNREACHED, Status.READY),
+    ],
+)
+def test_a_clear_no_that_cannot_be_written_is_kept_by_the_queue(
+    desk: Desk, answer: Any, status: Status, code: str, more: dict[str, Any]
+) -> None:
+    task, kept = unwritten(desk, answer, code, **more)
+    assert desk.message("submit", kept) == []
+    after = desk.task(task.task_id)
+    assert after.status is status
+    assert (after.returns, after.owner != "") == (
+        (0, True) if status is Status.FAILED else (1, False)
+    )
+    desk.message("submit", kept)
+    assert desk.task(task.task_id).history == after.history
+    assert len(desk.posts) == 1
+
+
+@pytest.mark.parametrize("fact", [{"owner": "another"}, {"attempt": 2}])
+def test_a_kept_no_of_another_claim_changes_nothing(desk: Desk, fact: dict[str, Any]) -> None:
+    task, kept = unwritten(desk, {"code": 422, "msg": "no"})
+    desk.note(task.task_id, **fact)
+    assert desk.message("submit", kept) == []
+    assert desk.message("submit", {**kept, "task_id": "b" * 32}) == []
+    assert desk.task(task.task_id).status is Status.SUBMITTING
+
+
+def test_a_kept_no_of_a_task_that_moved_meanwhile_changes_nothing(desk: Desk) -> None:
+    task, kept = unwritten(desk, {"code": 422, "msg": "no"})
+    desk.before("TransactWriteItems", lambda: desk.note(task.task_id, status="HELD"))
+    assert desk.message("submit", kept) == []
+    assert desk.task(task.task_id).status is Status.HELD
+
+
+@pytest.mark.parametrize(("code", "more"), [(DOWN, {}), (BUSY, {"CancellationReasons": CONFLICT})])
+def test_a_kept_no_that_still_cannot_be_written_comes_again(
+    desk: Desk, code: str, more: dict[str, Any]
+) -> None:
+    _, kept = unwritten(desk, {"code": 422, "msg": "no"})
+    desk.refuse("TransactWriteItems", code, **more)
+    assert desk.message("submit", kept) == ["0"]
+
+
+def test_a_no_to_a_claim_that_was_lost_meanwhile_is_not_kept(desk: Desk) -> None:
+    task = desk.row(Status.READY)
+    desk.answers({"code": 422, "msg": "no"}, to=CREATE)
+    desk.before(
+        "TransactWriteItems",
+        lambda: desk.before("TransactWriteItems", lambda: desk.note(task.task_id, owner="x")),
+    )
+    assert desk.message("submit", {"task_id": task.task_id, "turn": ""}) == ["0"]
+    assert [one for one in desk.messages() if "refused" in one] == []

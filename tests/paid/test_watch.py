@@ -1410,6 +1410,8 @@ def test_the_books_are_opened_again_for_a_task_that_had_ended(
     desk.answers(kie_record(task, "success"))
     assert desk.watch(task).status is Status.ARCHIVING
     assert desk.item("budget#2026-03-01").get("spent_usd") == spent
+    booked = ("budget#2026-03-01",) if spent else ()
+    assert desk.task(task.task_id).booked == booked
 
 
 def test_a_second_job_is_looked_at_again_should_no_event_come(desk: Desk) -> None:
@@ -1417,3 +1419,15 @@ def test_a_second_job_is_looked_at_again_should_no_event_come(desk: Desk) -> Non
     desk.answers(kie_record(task, "generating"))
     desk.answers(kie_record(task, "success", OTHER), to=OTHER)
     assert desk.watch(task).due_at == table.later(seconds=600)
+
+
+@pytest.mark.parametrize(("seconds", "is_over"), [(360, False), (361, True)])
+def test_without_a_post_the_hidden_time_counts_from_the_intention(
+    desk: Desk, seconds: float, is_over: bool
+) -> None:
+    task = desk.row(
+        Status.CANCELLED, provider="kling", callbacks_received=1, intended_at=ago(seconds)
+    )
+    nothing_is_found(desk)
+    desk.watch(task)
+    assert bool(desk.woken) == is_over
