@@ -1021,3 +1021,48 @@ def test_a_relay_s_refusal_in_words_is_read_like_its_other_envelope(
     body: dict[str, Any], kind: type[base.ProviderError]
 ) -> None:
     assert type(raised("relay", Wire(answer(400, body)), "submit", request("relay"))) is kind
+
+
+# What the pages say of Kling's avatar, wherever it is served.
+
+
+@pytest.mark.parametrize(("name", "longest"), [("kling", 300), ("relay", 300), ("comet", 60)])
+def test_kling_s_avatar_has_the_limits_of_its_page(name: str, longest: int) -> None:
+    model = providers.get(name).models["avatar"]
+    assert model.limits == base.Limits(
+        image_types=frozenset({"image/png", "image/jpeg"}),
+        audio_types=frozenset({"audio/wav", "audio/aac", "audio/mp4", "audio/mpeg"}),
+        image_bytes=10 * 1024 * 1024,
+        audio_bytes=5 * 1024 * 1024,
+        image_min_pixels=300,
+        image_max_ratio=2.5,
+        audio_min_seconds=2,
+        audio_max_seconds=longest,
+        prompt_characters=2500,
+    )
+    assert (model.usual_seconds, model.first_seconds) == (300, 60)
+
+
+def test_kling_s_settings_are_bounded_as_its_page_says() -> None:
+    settings = providers.get("kling").models["avatar"].settings
+    bounds = {name: (one.least, one.most, one.choices, one.needs) for name, one in settings.items()}
+    assert bounds == {
+        "mode": (None, None, ("std", "pro"), ""),
+        "watermark_info": (None, None, (), ""),
+        "audio_id": (1, 128, (), ""),
+        "text": (1, 1000, (), "voice_id"),
+        "voice_id": (1, 128, (), ""),
+        "voice_language": (None, None, ("zh", "en"), ""),
+        "voice_speed": (0.8, 2.0, (), ""),
+    }
+    for name in ("relay", "comet"):
+        served = providers.get(name).models["avatar"].settings
+        assert {one: settings[one] for one in ("mode", "audio_id")} == dict(served)
+
+
+def test_no_error_repeats_any_secret_of_the_account() -> None:
+    secret = {"api_key": "", "access_key": "canary-access-1", "secret_key": "canary-secret-2"}
+    quoted = {"code": 1201, "message": "key canary-access-1 of canary-secret-2 is odd"}
+    for call, argument in (("submit", request("kling")), ("fetch", JOB)):
+        error = raised("kling", Wire(answer(200, quoted)), call, argument, **secret)
+        assert "canary" not in str(error)
