@@ -1485,7 +1485,7 @@ def unwritten(desk: Desk, answer: Any, code: str = DOWN, **more: Any) -> tuple[T
     """A refused task whose row could not be written then, and the message that keeps the no."""
     task = desk.row(Status.READY)
     desk.answers(answer, to=CREATE)
-    claims = []
+    claims: list[dict[str, Any]] = []
 
     def claim_only(given: dict[str, Any]) -> Any:
         if claims:
