@@ -42,8 +42,8 @@ test: setup-dev ## check, and every test; the template is deployed to the embedd
 	@$(PY) -m vulture
 	@$(PY) -m tests
 
-bench: setup-dev ## what is measured, in short, and how it stands against the goals
-	@$(PY) -m bench
+bench: setup-dev ## what is measured, into docs/performance.md; the last line says how it stands against the goals
+	@$(PY) -m bench --write
 
 bench-archive: setup-dev ## what it costs to bring a film into the archive, against other ways; some ten minutes
 	@$(PY) -m bench.archive --emulator
