@@ -480,10 +480,10 @@ def test_eight_callbacks_are_answered_at_once(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("model", "options", "polls"),
     [
-        ("infinitalk/from-audio", {}, (60, 15, 300, 2400)),
-        ("kling/ai-avatar-pro", {}, (180, 15, 300, 1440)),
-        ("a model that was taken away", {}, (60, 15, 300, 1440)),
-        ("kling/ai-avatar-pro", {"steady": 7}, (180, 7, 300, 1440)),
+        ("infinitalk/from-audio", {}, (600, 60, 300, 2400)),
+        ("kling/ai-avatar-pro", {}, (360, 60, 300, 1440)),
+        ("a model that was taken away", {}, (360, 60, 300, 1440)),
+        ("kling/ai-avatar-pro", {"steady": 7}, (360, 7, 300, 1440)),
         (
             "kling/ai-avatar-pro",
             {"first": 1, "steady": 2, "slow": 3, "slow_after": 4},
@@ -505,3 +505,26 @@ def test_an_execution_knows_its_task_and_when_to_ask(
         "attempt": 3,
         "polls": dict(zip(names, polls, strict=True)),
     }
+
+
+@pytest.mark.parametrize(
+    ("jobs", "by_callback", "options", "polls"),
+    [
+        (29, 29, {}, (600, 60)),
+        (30, 30, {}, (127, 60)),
+        (30, 27, {}, (127, 60)),
+        (30, 26, {}, (101, 20)),
+        (30, 30, {"callbacks": False}, (101, 20)),
+        (0, 0, {"callbacks": False}, (60, 20)),
+    ],
+)
+def test_when_to_ask_is_learnt_from_the_jobs_of_the_model(
+    desk: Desk, jobs: int, by_callback: int, options: dict[str, Any], polls: tuple[int, int]
+) -> None:
+    known = {f"job_{number}": [100 + number, int(number < by_callback)] for number in range(jobs)}
+    desk.put("durations#kie#infinitalk/from-audio", **known)
+    desk.options(**options)
+    desk.call_back(desk.row(Status.SUBMITTED, **desk.sent()), says("success"))
+    (call,) = desk.calls("StartExecution")
+    given = json.loads(call["input"])["polls"]
+    assert (given["first"], given["steady"], given["slow_after"]) == (*polls, 2400)
