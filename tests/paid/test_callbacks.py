@@ -505,26 +505,3 @@ def test_an_execution_knows_its_task_and_when_to_ask(
         "attempt": 3,
         "polls": dict(zip(names, polls, strict=True)),
     }
-
-
-@pytest.mark.parametrize(
-    ("jobs", "by_callback", "options", "polls"),
-    [
-        (29, 29, {}, (600, 60)),
-        (30, 30, {}, (127, 60)),
-        (30, 27, {}, (127, 60)),
-        (30, 26, {}, (101, 20)),
-        (30, 30, {"callbacks": False}, (101, 20)),
-        (0, 0, {"callbacks": False}, (60, 20)),
-    ],
-)
-def test_when_to_ask_is_learnt_from_the_jobs_of_the_model(
-    desk: Desk, jobs: int, by_callback: int, options: dict[str, Any], polls: tuple[int, int]
-) -> None:
-    known = {f"job_{number}": [100 + number, int(number < by_callback)] for number in range(jobs)}
-    desk.put("durations#kie#infinitalk/from-audio", **known)
-    desk.options(**options)
-    desk.call_back(desk.row(Status.SUBMITTED, **desk.sent()), says("success"))
-    (call,) = desk.calls("StartExecution")
-    given = json.loads(call["input"])["polls"]
-    assert (given["first"], given["steady"], given["slow_after"]) == (*polls, 2400)

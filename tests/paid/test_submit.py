@@ -4,6 +4,7 @@ each answer."""
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
@@ -1561,3 +1562,26 @@ def test_a_no_to_a_claim_that_was_lost_meanwhile_is_not_kept(desk: Desk) -> None
     )
     assert desk.message("submit", {"task_id": task.task_id, "turn": ""}) == ["0"]
     assert [one for one in desk.messages() if "refused" in one] == []
+
+
+@pytest.mark.parametrize(
+    ("jobs", "by_callback", "options", "polls"),
+    [
+        (29, 29, {}, (600, 60)),
+        (30, 30, {}, (127, 60)),
+        (30, 27, {}, (127, 60)),
+        (30, 26, {}, (101, 20)),
+        (30, 30, {"callbacks": False}, (101, 20)),
+        (0, 0, {"callbacks": False}, (60, 20)),
+    ],
+)
+def test_when_to_ask_is_learnt_from_the_jobs_of_the_model(
+    desk: Desk, jobs: int, by_callback: int, options: dict[str, Any], polls: tuple[int, int]
+) -> None:
+    known = {f"job_{number}": [100 + number, int(number < by_callback)] for number in range(jobs)}
+    desk.put("durations#kie#infinitalk/from-audio", **known)
+    desk.options(**options)
+    desk.submit(ready(desk))
+    (call,) = desk.calls("StartExecution")
+    given = json.loads(call["input"])["polls"]
+    assert (given["first"], given["steady"], given["slow_after"]) == (*polls, 2400)
