@@ -105,7 +105,7 @@ def _count_invocations(run: Run, counted: Counter[str]) -> None:
 
 
 def count_units(run: Run, counted: Counter[str]) -> None:
-    """Write units of the table and its two indexes: a kilobyte begun each, twice in a
+    """Write units of the table and its four indexes: a kilobyte begun each, twice in a
     transaction."""
     table = run.account.table
     write, transact = table._write, table.transact_write_items
@@ -133,7 +133,13 @@ def count_units(run: Run, counted: Counter[str]) -> None:
 def _index_units(old: Any, new: Any) -> int:
     """An index is written when what it shows changed; twice, when the entry moves."""
     total = 0
-    for keys, shown in ((("status_shard", "created"), LISTED), (("due_shard", "due_at"), ())):
+    indexes = (
+        (("status_shard", "created"), LISTED),
+        (("due_shard", "due_at"), ()),
+        (("list_shard", "created"), ()),
+        (("id_shard", "pk"), ()),
+    )
+    for keys, shown in indexes:
         before, after = (
             {name: item[name] for name in ("pk", *keys, *shown) if name in item}
             for item in (old, new)
