@@ -44,7 +44,11 @@ def seen(plan: Scripted, profile: str = "kie", days: float = 0) -> tuple[Run, Co
     plan.now = lambda: run.clock.now
     if isinstance(plan, GameDay):
         plan.run = run
-    result = run.play(more=lambda run: run.clock.run(START + days * DAY))
+
+    def wait(run: Run) -> None:
+        run.clock.run(START + days * DAY)
+
+    result = run.play(more=wait)
     assert result.broke is None, result.broke
     return run, Counter(entry["DetailType"] for entry in run.account.events)
 
