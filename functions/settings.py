@@ -50,6 +50,8 @@ class Options:
     its lists and lookups know no such job; off, since that Kling refuses an id twice is documented
     and was never seen live. `silent_hold_hours`: how long a provider may say "running", or a video
     may not be archived, before the task is HELD.
+    `long_voice`: "split" cuts a voice that no model takes in one piece and joins the videos,
+    "refuse" refuses it; a task may say it for itself (docs/long-voice.md).
     `row_retention_days`: how long the row of a task that ended is kept, and with it the memory of
     what was paid.
     """
@@ -75,6 +77,7 @@ class Options:
     resend_same_id: bool = False
     ambiguous_hold_hours: float = 6
     silent_hold_hours: float = 24
+    long_voice: str = "refuse"
     sweep_minutes: int = 5
     row_retention_days: int = 400
 
@@ -142,6 +145,7 @@ class Settings:
     submissions_queue_url: str = ""
     dead_letter_urls: str = "{}"
     workflow_arn: str = ""
+    pieces_workflow_arn: str = ""
     callback_base_url: str = ""
     callback_secret: str = ""
     provider_secrets: str = "{}"

@@ -52,6 +52,7 @@ _NOISE = (
     "bin",
     "tests",
 )
+PYAV = "requirements-pyav.txt"
 # Part of the name of what is kept: to be counted up when trimming or compiling changes.
 _RECIPE = "4"
 
@@ -66,35 +67,38 @@ def can_compile(target: Target) -> bool:
     return target == "host" or sys.version_info[1] in LAMBDA_MINORS
 
 
-def code_of_the_bundle(target: Target) -> lambda_.Code:
+def code_of_the_bundle(target: Target, *, with_pyav: bool = False) -> lambda_.Code:
     """The asset. Its hash is that of what lies in it and nothing else, so an unchanged bundle is
-    not uploaded again."""
-    directory = bundle(target)
+    not uploaded again. `with_pyav`: 95 MB more, for the two functions that decode and join."""
+    directory = bundle(target, with_pyav=with_pyav)
     return lambda_.Code.from_asset(str(directory), asset_hash=hash_of(directory))
 
 
-def bundle(target: Target) -> Path:
-    """The directory every Lambda gets."""
-    wheels = _wheels(target)
+def bundle(target: Target, *, with_pyav: bool = False) -> Path:
+    """The directory every Lambda gets, or the one of those with PyAV."""
+    wheels = [_wheels(target), *([_wheels(target, PYAV)] if with_pyav else [])]
+    kind = f"{target}-pyav" if with_pyav else target
     with tempfile.TemporaryDirectory(dir=BUILD) as making:
         new = Path(making) / "bundle"
         # Copied before it is hashed: a file that is saved meanwhile must not end under another
         # content's name.
         ignored = shutil.ignore_patterns(*_NOISE)
         shutil.copytree(ROOT / "functions", new / "functions", ignore=ignored)
-        made = BUILD / f"bundle-{wheels.name.removeprefix('wheels-')}-{hash_of(new)[:12]}"
+        key = "-".join(one.name.rpartition("-")[2] for one in wheels)
+        made = BUILD / f"bundle-{kind}-{key}-{hash_of(new)[:12]}"
         if not made.exists():
             _compile(new, target)
-            shutil.copytree(wheels, new, copy_function=os.link, dirs_exist_ok=True)
+            for one in wheels:
+                shutil.copytree(one, new, copy_function=os.link, dirs_exist_ok=True)
             _put(new, made)
-            _forget_older(made, f"bundle-{target}-*")
+            _forget_older(made, f"bundle-{kind}-[0-9a-f]*")
     return made
 
 
-def _wheels(target: Target) -> Path:
-    """The wheels of functions/requirements.txt, installed, trimmed and compiled; the only step that
+def _wheels(target: Target, name: str = "requirements.txt") -> Path:
+    """The wheels of such a file in functions/, installed, trimmed and compiled; the only step that
     needs a network, and only once."""
-    requirements = ROOT / "functions" / "requirements.txt"
+    requirements = ROOT / "functions" / name
     minor = sys.version_info[1] if target == "host" else lambda_minor()
     platform = sysconfig.get_platform() if target == "host" else "lambda"
     words = f"{platform} {minor} {can_compile(target)} {_RECIPE}"
@@ -107,8 +111,9 @@ def _wheels(target: Target) -> Path:
         new, kept = Path(making) / "wheels", Path(making) / "kept"
         _install(requirements, new, target)
         shutil.copytree(new, kept, ignore=shutil.ignore_patterns(*_NOISE))
-        _trim_botocore(kept)
-        _write_roots(kept)
+        if name != PYAV:
+            _trim_botocore(kept)
+            _write_roots(kept)
         _compile(kept, target)
         _put(kept, made)
     return made
@@ -119,7 +124,9 @@ def _install(requirements: Path, into: Path, target: Target) -> None:
     command += ["--no-compile", "--require-hashes", "--no-deps", "--only-binary", ":all:"]
     command += ["--target", str(into), "--requirement", str(requirements)]
     if target == "aws":
-        command += ["--platform", "manylinux2014_aarch64", "--implementation", "cp"]
+        # The newest that the glibc 2.34 of Lambda's Amazon Linux 2023 runs; PyAV has no older one.
+        command += ["--platform", "manylinux2014_aarch64", "--platform", "manylinux_2_28_aarch64"]
+        command += ["--implementation", "cp"]
         command += ["--python-version", f"3.{lambda_minor()}"]
     # pip's output goes to stderr: stdout is for what was asked for.
     subprocess.run(command, check=True, stdout=sys.stderr)

@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from functions import providers
+from functions.inputs.request import REFUSE, SPLIT
 from functions.settings import Options
 
 LogDays = Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653]
@@ -253,6 +254,8 @@ def _in_one_line(error: Any) -> str:
 
 def _names_what_there_is(options: Options) -> None:
     """Providers, models and media deliveries that exist; ValueError names those there are."""
+    if options.long_voice not in (SPLIT, REFUSE):
+        raise ValueError(f"the option long_voice is {options.long_voice!r}: split or refuse")
     for option in ("default_models", "rate_limits", "media_delivery", "default_provider"):
         named = getattr(options, option)
         for name in [named] if isinstance(named, str) else named:

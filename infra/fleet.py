@@ -17,12 +17,15 @@ ONE_CPU_MIB = 1769
 @dataclass(frozen=True)
 class Lambda:
     """`seconds` is the timeout; `memory_mib` brings a share of a CPU, and importing needs one;
-    `settings` are the fields of `functions.settings.Settings` that it gets besides `options`."""
+    `settings` are the fields of `functions.settings.Settings` that it gets besides `options`;
+    `disk_mib` is what it may write to, and `has_pyav` gives it the bundle with PyAV."""
 
     seconds: int
     memory_mib: int
     settings: tuple[str, ...]
     why: str
+    disk_mib: int = 512
+    has_pyav: bool = False
 
 
 def fleet(options: Options) -> dict[str, Lambda]:
@@ -36,7 +39,7 @@ def fleet(options: Options) -> dict[str, Lambda]:
             29, 512,
             (
                 "table", "inbox", "archive", "uploads_queue_url", "submissions_queue_url",
-                "dead_letter_urls", "workflow_arn",
+                "dead_letter_urls", "workflow_arn", "pieces_workflow_arn",
             ),
             "An HTTP API waits for 30 seconds at most.",
         ),
@@ -44,7 +47,7 @@ def fleet(options: Options) -> dict[str, Lambda]:
             submit_seconds(options), 1024,
             (
                 "table", "inbox", "uploads_queue_url", "submissions_queue_url", "workflow_arn",
-                "callback_base_url", "callback_secret", "provider_secrets",
+                "pieces_workflow_arn", "callback_base_url", "callback_secret", "provider_secrets",
             ),
             "Must end before its lease does; two media of ten megabytes, as base64 and as JSON, "
             "may be in memory at once.",
@@ -67,10 +70,29 @@ def fleet(options: Options) -> dict[str, Lambda]:
             30, 512, ("table", "submissions_queue_url"),
             "One transaction, and the call of the task that waited longest.",
         ),
+        "cut": Lambda(
+            900, ONE_CPU_MIB, ("table", "inbox"),
+            "Decodes a voice twice, an hour of it in 36 seconds of a whole CPU; the voice lies on "
+            "the disk.",
+            disk_mib=1024, has_pyav=True,
+        ),
+        "gather": Lambda(
+            120, 512, ("table", "inbox", "submissions_queue_url"),
+            "Opens hundreds of pieces, a row and a message each, or reads their rows.",
+        ),
+        "join": Lambda(
+            900, ONE_CPU_MIB, ("table", "archive"),
+            "Copies an hour of video in 154 seconds of a whole CPU; all pieces and the joined "
+            "video lie on the disk, twice some gigabytes.",
+            disk_mib=10_240, has_pyav=True,
+        ),
         "announce": Lambda(60, 512, ("table", "bus"), "A batch of records of the table's stream."),
         "sweep": Lambda(
             240, 512,
-            ("table", "inbox", "uploads_queue_url", "submissions_queue_url", "workflow_arn"),
+            (
+                "table", "inbox", "uploads_queue_url", "submissions_queue_url", "workflow_arn",
+                "pieces_workflow_arn",
+            ),
             "Must end before the next run starts, five minutes later.",
         ),
     }  # fmt: skip

@@ -9,10 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from infra.function import Function
     from infra.stack import Talkdrop
 
 # Where intake puts media that a task named by URL, and sends them on their way itself.
 OWN_IMPORTS = "_talkdrop/"
+PIECES = OWN_IMPORTS + "pieces/"  # the pieces of long voices, and their plans
 UPLOADS = OWN_IMPORTS + "uploads/"  # what the API's upload forms may write
 ERROR_NOTES = ".error.json"  # what intake lays beside a refused file
 # What these functions read and write are rows of tasks, never limits, budgets or job ids.
@@ -27,6 +29,9 @@ def grant_all(stack: Talkdrop) -> None:
     _callback(stack)
     _watch(stack)
     _archive(stack)
+    _cut(stack)
+    _gather(stack)
+    _join(stack)
     _announce(stack)
     _sweep(stack)
     if stack.key:
@@ -36,6 +41,8 @@ def grant_all(stack: Talkdrop) -> None:
     _call_the_next(stack)
     answering = (stack.functions[name] for name in ("watch", "callback", "submit", "api"))
     stack.workflow.may_be_answered_by(*answering)
+    gathering = (stack.functions[name] for name in ("gather", "announce", "api"))
+    stack.pieces_workflow.may_be_answered_by(*gathering)
 
 
 def _call_the_next(stack: Talkdrop) -> None:
@@ -92,11 +99,10 @@ def _api(stack: Talkdrop) -> None:
     letters = [queue.queue_arn for queue in stack.dead_letters.values()]
     api.may("sqs:GetQueueAttributes", on=[*queues, *letters])
     # What it signs links for: videos to read, and uploads to write.
-    videos = stack.archived.arn_for_objects("videos/*")
-    api.may("s3:GetObject", "s3:GetObjectVersion", on=[videos])
+    videos = [stack.archived.arn_for_objects(one) for one in ("videos/*", "pieces/*")]
+    api.may("s3:GetObject", "s3:GetObjectVersion", on=videos)
     api.may("s3:PutObject", on=[stack.inbox.arn_for_objects(f"{UPLOADS}*")])
-    api.may("states:StartExecution", on=[stack.workflow.machine_arn])
-    api.may("states:DescribeExecution", on=[stack.workflow.execution_arns])
+    _may_start_both(stack, api)
 
 
 def _submit(stack: Talkdrop) -> None:
@@ -107,7 +113,8 @@ def _submit(stack: Talkdrop) -> None:
     )  # fmt: skip
     keys = [*_provider_keys(stack), stack.callback_secret.secret_arn]
     submit.may("secretsmanager:GetSecretValue", on=keys)
-    submit.may("states:StartExecution", on=[stack.workflow.machine_arn])
+    machines = [stack.workflow.machine_arn, stack.pieces_workflow.machine_arn]
+    submit.may("states:StartExecution", on=machines)
     submit.may("states:DescribeExecution", on=[stack.workflow.execution_arns])
     submit.may("sqs:SendMessage", on=[stack.uploads.queue_arn, stack.submissions.queue_arn])
 
@@ -129,13 +136,51 @@ def _watch(stack: Talkdrop) -> None:
 def _archive(stack: Talkdrop) -> None:
     """Not s3:DeleteObject: nothing of ours can remove a video. No listing of objects either, so a
     missing one is a 403; uploads in parts are listed, to go on with one."""
-    archive, videos = stack.functions["archive"], [stack.archived.arn_for_objects("videos/*")]
+    archive = stack.functions["archive"]
+    videos = [stack.archived.arn_for_objects(one) for one in ("videos/*", "pieces/*")]
     archive.may_on_rows("dynamodb:GetItem", table=stack.tasks, keys=TASK_ROWS)
     archive.may(
         "s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:PutObjectTagging", on=videos
     )
     archive.may("s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", on=videos)
     archive.may("s3:ListBucketMultipartUploads", on=[stack.archived.bucket_arn])
+
+
+def _cut(stack: Talkdrop) -> None:
+    """Not the provider's key and not the archive: it turns a voice of the inbox into pieces of
+    it."""
+    cut = stack.functions["cut"]
+    cut.may("s3:GetObject", "s3:GetObjectVersion", on=[stack.inbox.arn_for_objects("*")])
+    cut.may("s3:PutObject", on=[stack.inbox.arn_for_objects(f"{PIECES}*")])
+    cut.may_on_rows("dynamodb:GetItem", "dynamodb:UpdateItem", table=stack.tasks, keys=TASK_ROWS)
+
+
+def _gather(stack: Talkdrop) -> None:
+    """It reserves the whole quote, so it writes budgets; it never pays."""
+    gather = stack.functions["gather"]
+    plans = stack.inbox.arn_for_objects(f"{PIECES}*")
+    gather.may("s3:GetObject", "s3:GetObjectVersion", on=[plans])
+    gather.may(
+        "dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:UpdateItem",
+        on=[stack.tasks.table_arn],
+    )  # fmt: skip
+    gather.may_on_rows("dynamodb:PutItem", table=stack.tasks, keys=TASK_ROWS)
+    gather.may("sqs:SendMessage", on=[stack.submissions.queue_arn])
+
+
+def _join(stack: Talkdrop) -> None:
+    """It reads the voice and the pieces, and writes the joined video; it tags pieces, so that the
+    archive's lifecycle may take them, and can remove nothing itself."""
+    join = stack.functions["join"]
+    join.may("s3:GetObject", "s3:GetObjectVersion", on=[stack.inbox.arn_for_objects("*")])
+    pieces, videos = (stack.archived.arn_for_objects(one) for one in ("pieces/*", "videos/*"))
+    join.may("s3:GetObject", "s3:GetObjectVersion", on=[pieces, videos])
+    join.may("s3:PutObjectTagging", on=[pieces, videos])
+    join.may("s3:PutObject", on=[videos])
+    join.may_on_rows(
+        "dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:UpdateItem",
+        table=stack.tasks, keys=TASK_ROWS,
+    )  # fmt: skip
 
 
 def _announce(stack: Talkdrop) -> None:
@@ -156,8 +201,13 @@ def _sweep(stack: Talkdrop) -> None:
     sweep.may("dynamodb:Query", on=indexes)
     sweep.may("dynamodb:GetItem", "dynamodb:UpdateItem", on=[stack.tasks.table_arn])
     sweep.may("sqs:SendMessage", on=[stack.uploads.queue_arn, stack.submissions.queue_arn])
-    sweep.may("states:StartExecution", on=[stack.workflow.machine_arn])
-    sweep.may("states:DescribeExecution", on=[stack.workflow.execution_arns])
+    _may_start_both(stack, sweep)
+
+
+def _may_start_both(stack: Talkdrop, function: Function) -> None:
+    workflows = (stack.workflow, stack.pieces_workflow)
+    function.may("states:StartExecution", on=[one.machine_arn for one in workflows])
+    function.may("states:DescribeExecution", on=[one.execution_arns for one in workflows])
 
 
 def _provider_keys(stack: Talkdrop) -> list[str]:

@@ -66,7 +66,7 @@ GAUGES = {
 UNFINISHED = ("Ready", "Submitting", "Submitted", "Archiving")
 # What one repeat mends sets off nothing: three errors within a quarter of an hour do. The other
 # functions' failures end in dead letters, as 5xx or as late events.
-STEPS_WITH_ERRORS = ("submit", "watch", "archive", "settle")
+STEPS_WITH_ERRORS = ("submit", "watch", "archive", "settle", "gather")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aws_cdk import Annotations, CfnOutput, Duration, SecretValue, Stack
+from aws_cdk import Annotations, CfnOutput, Duration, SecretValue, Size, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_lambda as lambda_
@@ -17,7 +17,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from functions.tasks.table import NEWS
-from infra import storage
+from infra import pieces_workflow, storage, workflow
 from infra.bundle import code_of_the_bundle
 from infra.context import Context
 from infra.fleet import fleet
@@ -133,10 +133,15 @@ class Talkdrop(Stack):
         )
 
     def _make_functions(self) -> None:
-        """The workflow calls three of them, and others start the workflow: it lies between."""
+        """The workflows call some of them, and others start the workflows: these lie between."""
         self.code = code_of_the_bundle(self.context.bundle)
-        self.functions = {name: self._function(name) for name in ("watch", "archive", "settle")}
-        self.workflow = Workflow(self, "Workflow", context=self.context, **self.functions)
+        self.code_with_pyav = code_of_the_bundle(self.context.bundle, with_pyav=True)
+        called = ("watch", "archive", "settle", "cut", "gather", "join")
+        self.functions = {name: self._function(name) for name in called}
+        self.workflow = self._workflow("Workflow", workflow.definition(), called[:3])
+        self.pieces_workflow = self._workflow(
+            "PiecesWorkflow", pieces_workflow.definition(), called[2:]
+        )
         more: dict[str, dict[str, Any]] = {
             # A task that must wait goes back to the queue it came from, as often as it must.
             # Lambda would take that for a runaway loop after 16 rounds:
@@ -153,15 +158,20 @@ class Talkdrop(Stack):
         for name in self.fleet.keys() - self.functions.keys():
             self.functions[name] = self._function(name, **more.get(name, {}))
 
+    def _workflow(self, name: str, definition: dict[str, Any], calls: tuple[str, ...]) -> Workflow:
+        steps = {step.capitalize(): self.functions[step] for step in calls}
+        return Workflow(self, name, context=self.context, definition=definition, steps=steps)
+
     def _function(self, name: str, **more: Any) -> Function:
         row = self.fleet[name]
         return Function(
             self,
             name,
-            code=self.code,
+            code=self.code_with_pyav if row.has_pyav else self.code,
             context=self.context,
             timeout=Duration.seconds(row.seconds),
             memory=row.memory_mib,
+            ephemeral_storage_size=Size.mebibytes(row.disk_mib) if row.disk_mib > 512 else None,
             environment={"options": self.context.options_json, **self._settings(row.settings)},
             reserved_concurrent_executions=self.context.reserved_for(name),
             **more,
@@ -180,6 +190,7 @@ class Talkdrop(Stack):
                 {name: queue.queue_url for name, queue in self.dead_letters.items()}
             ),
             "workflow_arn": lambda: self.workflow.machine_arn,
+            "pieces_workflow_arn": lambda: self.pieces_workflow.machine_arn,
             "callback_base_url": lambda: self.http_api.callback_base_url,
             "callback_secret": lambda: self.callback_secret.secret_arn,
             "provider_secrets": lambda: self.to_json_string(
@@ -277,6 +288,7 @@ class Talkdrop(Stack):
             "EventBusName": self.bus.event_bus_name,
             "TaskTableName": self.tasks.table_name,
             "WorkflowArn": self.workflow.machine_arn,
+            "PiecesWorkflowArn": self.pieces_workflow.machine_arn,
             "UploadsQueueUrl": self.uploads.queue_url,
             "SubmissionsQueueUrl": self.submissions.queue_url,
             "CallbackSecret": self.callback_secret.secret_arn,

@@ -15,6 +15,8 @@ from infra.context import Context, Never
 
 Encryption = dynamodb.TableEncryption
 
+PIECES_DAYS = 30  # of a long voice that is joined: its pieces could still be looked at
+
 # What GET /tasks shows of a task. The rest (history, task token, the provider's own link) is left
 # out, so that the index holds nothing secret; DynamoDB takes twenty names at most.
 LISTED = (
@@ -79,6 +81,13 @@ def archive(scope: Construct, context: Context, key: kms.IKey | None) -> s3.Buck
     )
     if context.archive_replica_bucket_arn:
         _may_replicate(more["replication_role"], bucket, context.archive_replica_bucket_arn)
+    # A piece is kept until the join is proved, however long that takes; then it is tagged.
+    bucket.add_lifecycle_rule(
+        id="joined-pieces",
+        prefix="pieces/",
+        tag_filters={"joined": "true"},
+        expiration=Duration.days(PIECES_DAYS),
+    )
     if colder := _transitions(context):
         bucket.add_lifecycle_rule(id="colder", transitions=colder)
     return bucket

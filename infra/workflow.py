@@ -183,8 +183,9 @@ def _settle() -> State:
 
 
 class Workflow(Construct):
-    """The state machine and its role. `machine_arn` is what starts it; `execution_arns` are all of
-    its executions."""
+    """A state machine and its role. `definition` is in the Amazon States Language, `steps` the
+    functions that it calls by these names; `machine_arn` is what starts it, `execution_arns` are
+    all of its executions."""
 
     def __init__(
         self,
@@ -192,16 +193,14 @@ class Workflow(Construct):
         name: str,
         *,
         context: Context,
-        watch: Function,
-        archive: Function,
-        settle: Function,
+        definition: Mapping[str, Any],
+        steps: Mapping[str, Function],
     ) -> None:
         super().__init__(scope, name)
-        steps = {"Watch": watch, "Archive": archive, "Settle": settle}
         machine = sfn.StateMachine(
             self,
             "Machine",
-            definition_body=sfn.DefinitionBody.from_string(json.dumps(definition())),
+            definition_body=sfn.DefinitionBody.from_string(json.dumps(definition)),
             definition_substitutions={
                 "Partition": Aws.PARTITION,
                 **{step: function.function_arn for step, function in steps.items()},
@@ -210,7 +209,7 @@ class Workflow(Construct):
             tracing_enabled=True,
             # Execution data would put task tokens into the log.
             logs=sfn.LogOptions(
-                destination=self._logs(context),
+                destination=self._logs(name, context),
                 level=sfn.LogLevel.ERROR,
                 include_execution_data=False,
             ),
@@ -241,13 +240,13 @@ class Workflow(Construct):
         )
         return role
 
-    def _logs(self, context: Context) -> logs.LogGroup:
+    def _logs(self, name: str, context: Context) -> logs.LogGroup:
         return logs.LogGroup(
             self,
             "Logs",
             # Delivery to a name of this prefix needs no room in the account's log policy:
             # https://docs.aws.amazon.com/step-functions/latest/dg/bp-cwl.html
-            log_group_name=f"/aws/vendedlogs/{context.stack_name}/workflow",
+            log_group_name=f"/aws/vendedlogs/{context.stack_name}/{name.lower()}",
             retention=log_retention(context.log_days),
             removal_policy=RemovalPolicy.DESTROY,
         )

@@ -93,6 +93,8 @@ class Follower:
 
     def _read_row(self) -> Row | None:
         row = self.environment.task(self.task_id) if self.task_id else {}
+        if row and row.get("pieces") != (self.row or {}).get("pieces"):
+            self.screen.say(f"{'':<11} {_pieces(row)}")
         if row and row["status"] != (self.row or {}).get("status"):
             show = self.screen.detail if row["status"] in QUIET else self.screen.say
             show(f"{row['status']:<11} {_remark(row)}".rstrip())
@@ -127,6 +129,8 @@ def _remark(row: Row) -> str:
     match row["status"]:
         case "READY":
             return f"{row['provider']} {row['model']}, {price(row)} by its price list"
+        case "IN_PIECES":
+            return f"{row['model_reason']}; the whole is reserved"
         case "SUBMITTED":
             return f"job {row.get('job_id', '?')}"
         case "COMPLETED":
@@ -135,6 +139,13 @@ def _remark(row: Row) -> str:
             return "for its portrait"
         case _:
             return str(row.get("error", {}).get("message", ""))
+
+
+def _pieces(row: Row) -> str:
+    """How far the pieces of a long voice are."""
+    pieces = row["pieces"]
+    stopped = f", {pieces['stopped']} stopped" if pieces["stopped"] else ""
+    return f"{pieces['done']} of {pieces['all']} pieces made{stopped}"
 
 
 def price(row: Row) -> str:

@@ -133,10 +133,23 @@ def _cost(row: Row) -> str:
 
 def _charged(running: Environment, row: Row) -> str:
     """How often the task was charged, counted in the simulator's own ledger."""
+    if row.get("pieces"):
+        return _charged_in_pieces(running, row)
     times = sum(line["kind"] == "charge" for line in running.charges_of(row))
     if times == 1:
         return "charged once: the simulator's ledger has one line for it"
     return f"charged {times} times by the simulator's ledger, which is a fault of Talkdrop"
+
+
+def _charged_in_pieces(running: Environment, row: Row) -> str:
+    """Every piece once, counted in the simulator's own ledger."""
+    pieces = [one for one in running.tasks() if one.get("parent") == row["task_id"]]
+    times = [
+        sum(line["kind"] == "charge" for line in running.charges_of(piece)) for piece in pieces
+    ]
+    if times == [1] * int(row["pieces"]["all"]):
+        return f"{len(times)} pieces, each charged once by the simulator's ledger"
+    return f"its pieces were charged {times} times, which is a fault of Talkdrop"
 
 
 def _sum_up(screen: Screen, order: Order, cost: str, took: float, video: Path) -> None:

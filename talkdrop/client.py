@@ -136,6 +136,7 @@ class Client:
         settings: Mapping[str, Any] | None = None,
         max_usd: float | Decimal | None = None,
         consent: Mapping[str, Any] | None = None,
+        long_voice: str | None = None,
         idempotency_key: str = "",
         progress: Progress | None = None,
     ) -> TaskView:
@@ -150,6 +151,8 @@ class Client:
             request["max_usd"] = float(max_usd)
         if consent is not None:
             request["consent"] = dict(consent)
+        if long_voice is not None:
+            request["long_voice"] = long_voice
         media = {"portrait": Path(face)} | ({"audio": Path(voice)} if voice else {})
         key = idempotency_key or submission_key(folder, media, request)
         request |= {name: files.upload_key(folder, path.name) for name, path in media.items()}

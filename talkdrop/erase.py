@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError
 from functions.api import lookup
 from functions.inputs import drops
 from functions.settings import aws, get
-from functions.tasks import decisions, queries, table
+from functions.tasks import decisions, plans, queries, table
 from functions.tasks.table import ConditionFailed, Update, now, stamp
 from functions.tasks.task import TERMINAL, Status, Task, job_key, key_of
 from functions.videos import paths
@@ -132,7 +132,8 @@ def carry_out(plan: Plan, who: str, *, bypass_lock: bool = False) -> Receipt:
     return receipt
 
 
-def _plan(tasks: Sequence[Task], more: Sequence[Version] = ()) -> Plan:
+def _plan(found: Sequence[Task], more: Sequence[Version] = ()) -> Plan:
+    tasks = [one for task in found for one in (*_pieces(task), task)]
     busy = [task for task in tasks if task.status not in TERMINAL | _CANCELLABLE]
     if busy:
         names = ", ".join(f"{task.task_id[:8]} is {task.status}" for task in busy)
@@ -144,8 +145,17 @@ def _plan(tasks: Sequence[Task], more: Sequence[Version] = ()) -> Plan:
     return Plan(tuple(tasks), versions, tuple(sorted(kept)))
 
 
+def _pieces(task: Task) -> list[Task]:
+    """The pieces of a long voice go with it, and before it: its row alone names them."""
+    keys = [key_of(task_id) for task_id in plans.ids_ever_made(task)] if task.plan else []
+    return [Task.of(row) for row in queries.read_many(keys).values()]
+
+
 def _of_task(task: Task) -> Iterator[Version]:
     yield from _versions(get().inbox, f"{drops.OURS}{task.task_id}/")
+    if task.is_long:
+        yield from _versions(get().inbox, f"{plans.FOLDER}{task.task_id}/")
+        yield from _versions(get().archive, f"pieces/{task.task_id}/")
     voice = str(task.audio.get("key") or "")
     if voice:
         yield from _exactly(get().inbox, voice)

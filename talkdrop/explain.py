@@ -7,7 +7,7 @@ from typing import Any, assert_never
 
 from functions.providers.base import redact
 from functions.settings import options
-from functions.tasks import books, decisions, executions
+from functions.tasks import books, decisions, executions, pieces
 from functions.tasks.table import now, stamp
 from functions.tasks.task import RESTING, Status, Task
 
@@ -23,6 +23,7 @@ def page(task: Task) -> str:
         _part("Task", _head(task)),
         _part("Files", _files(task)),
         _part("Money", _money(task)),
+        *([_part("Pieces", _pieces(task))] if task.plan or task.parent else []),
         _part("Attempts", _attempts(task)),
         _part("Callbacks", _callbacks(task)),
         _part("Polls", _polls(task)),
@@ -91,6 +92,32 @@ def _money(task: Task) -> Iterator[str]:
         yield "no budget is set: whoever may drop files may spend without limit"
     if task.booked:
         yield f"books still open: {', '.join(task.booked)}"
+
+
+def _pieces(task: Task) -> Iterator[str]:
+    if task.parent and task.segment:
+        yield f"piece {_segment(task)} of the task {task.parent}"
+        return
+    found = pieces.of(task) if task.pieces else []
+    done = sum(one.status is Status.COMPLETED for one in found)
+    count = task.plan["pieces"] if task.plan else 0
+    yield f"{done} of {count} are made; the voice is cut by s3://{_place(task)}"
+    for one in found:
+        if one.status is not Status.COMPLETED:
+            error = f"  {one.error.get('code')}: {one.error.get('message')}" if one.error else ""
+            yield f"piece {_segment(one)}  {one.task_id[:8]}  {one.status}{error}"
+
+
+def _place(task: Task) -> str:
+    return f"{task.plan['bucket']}/{task.plan['key']}" if task.plan else ""
+
+
+def _segment(piece: Task) -> str:
+    """Its number, and which seconds of the voice it is."""
+    if not piece.segment:
+        return "?"
+    start, end = piece.segment["start_seconds"], piece.segment["end_seconds"]
+    return f"{piece.segment['number']} ({start} s to {end} s)"
 
 
 def _attempts(task: Task) -> Iterator[str]:
@@ -190,8 +217,15 @@ def _what_next(task: Task) -> Iterator[str]:
             yield "its media are being fetched"
         case Status.WAITING:
             yield "waits for its portrait, then expires; a portrait revives it"
+        case Status.READY if task.is_long:
+            yield from _ready(task)
+            yield "then it is cut, and the whole quote is reserved before a piece is sent"
         case Status.READY:
             yield from _ready(task)
+        case Status.IN_PIECES:
+            yield "its pieces are made, each by itself; when all are, they are joined and archived"
+        case Status.HELD if task.is_long:
+            yield f"waits for a person: {decisions.doubt_of(task)}"
         case Status.SUBMITTING:
             yield (
                 f"its submit has until {task.lease_until}; then it counts as lost, and its job is "

@@ -36,6 +36,7 @@ class Submission:
     settings: Mapping[str, Any] = field(default_factory=dict)
     max_usd: float | None = None
     consent: Mapping[str, Any] | None = None
+    long_voice: str | None = None
 
     @property
     def name(self) -> str:
@@ -88,7 +89,7 @@ def check(submission: Submission, default_provider: str) -> Validation:
     """What the API will find in these files, found here before anything is uploaded."""
     flat = {**submission.settings, "provider": submission.provider or default_provider}
     flat |= {"model": submission.model, "max_usd": submission.max_usd}
-    flat |= {"consent": submission.consent}
+    flat |= {"consent": submission.consent, "long_voice": submission.long_voice}
     composed: TaskRequest = request.compose(flat, submission.prompt)
     voice = _source(submission.voice) if submission.voice else None
     return validation.validate(composed, _source(submission.face), voice)
@@ -160,6 +161,7 @@ def _submission(
         own,
         flat.get("max_usd"),
         flat.get("consent"),
+        flat.get("long_voice"),
     )
 
 

@@ -30,6 +30,7 @@ _OUTPUTS = {
     "TALKDROP_UPLOADS_QUEUE_URL": "UploadsQueueUrl",
     "TALKDROP_SUBMISSIONS_QUEUE_URL": "SubmissionsQueueUrl",
     "TALKDROP_WORKFLOW_ARN": "WorkflowArn",
+    "TALKDROP_PIECES_WORKFLOW_ARN": "PiecesWorkflowArn",
 }
 _HAS_ALL_OPTIONS = "SweepFunction"
 

@@ -13,7 +13,8 @@ from functions.api.shapes import NewTask, QuoteRequest
 from functions.inputs import consent, drops, limits, request, url_inputs, validation
 from functions.inputs.drops import File
 from functions.inputs.refusals import Refusal
-from functions.inputs.request import AUTO, TaskRequest
+from functions.inputs.request import AUTO, SPLIT, TaskRequest
+from functions.providers.base import Model
 from functions.settings import get
 from functions.tasks.table import now, stamp
 from functions.tasks.task import Status, Task
@@ -34,7 +35,7 @@ class Quote:
 def hash_of(body: NewTask) -> str:
     """What an Idempotency-Key was first sent with. A field that is not given is left out where
     older versions did not know it: their rows hold hashes without it."""
-    later = {"consent"} if body.consent is None else set()
+    later = {name for name in ("consent", "long_voice") if getattr(body, name) is None}
     return hashlib.sha256(body.model_dump_json(exclude=later).encode()).hexdigest()
 
 
@@ -54,7 +55,7 @@ def new_task(body: NewTask, task_id: str) -> Task:
         task_id=task_id, status=Status.WAITING, created_at=stamp(now()), origin="api",
         stem=stem or "video", provider=composed.provider, model=composed.model,
         prompt=composed.prompt, settings=dict(composed.settings),
-        max_usd=composed.max_usd, consent=composed.consent,
+        max_usd=composed.max_usd, consent=composed.consent, long_voice=composed.long_voice,
         request_hash=hash_of(body), imports=urls,
         portrait=files["portrait"].named() if "portrait" in files else {},
         audio=files["audio"].named() if "audio" in files else {},
@@ -102,6 +103,8 @@ def _by_length(composed: TaskRequest, seconds: float) -> Quote:
     models = providers.get(composed.provider).models
     chosen = list(models.values()) if composed.model == AUTO else [models[composed.model]]
     fitting = [model for model in chosen if seconds <= limits.most_seconds(model)]
+    if composed.long_voice == SPLIT and not any(one.limits.audio_max_seconds for one in fitting):
+        return _in_pieces(composed, chosen, seconds)
     if not fitting:
         most = max(limits.most_seconds(model) for model in chosen)
         message = f"{seconds:g} seconds of voice; {composed.provider} takes at most {most:g}"
@@ -111,13 +114,26 @@ def _by_length(composed: TaskRequest, seconds: float) -> Quote:
     return Quote(composed.provider, cheapest, prices[cheapest], seconds)
 
 
+def _in_pieces(composed: TaskRequest, models: list[Model], seconds: float) -> Quote:
+    """About what the pieces of so long a voice cost together. Raises Refused."""
+    if seconds > limits.MOST_SECONDS + limits.SLACK_SECONDS:
+        message = (
+            f"{seconds:g} seconds of voice; at most {limits.MOST_SECONDS:g} are cut and joined"
+        )
+        raise request.Refused(Refusal("AUDIO_TOO_LONG", "audio_seconds", message))
+    prices = {one.id: validation.quote_in_pieces(one, composed, seconds) for one in models}
+    cheapest = min(prices, key=lambda name: prices[name])
+    return Quote(composed.provider, cheapest, prices[cheapest], seconds, "in pieces, about")
+
+
 def composed_of(body: NewTask | QuoteRequest) -> TaskRequest:
     for name in sorted(request.RESERVED & body.settings.keys()):
         message = f"{name} stands beside settings, not in it"
         raise request.Refused(Refusal("INVALID", f"settings.{name}", message))
     max_usd = None if body.max_usd is None else str(body.max_usd)
     reserved: dict[str, object] = {
-        "provider": body.provider, "model": body.model, "max_usd": max_usd
+        "provider": body.provider, "model": body.model, "max_usd": max_usd,
+        "long_voice": body.long_voice,
     }  # fmt: skip
     if isinstance(body, NewTask) and body.consent:
         reserved["consent"] = body.consent.model_dump(exclude_none=True)

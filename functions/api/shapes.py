@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
@@ -45,6 +45,7 @@ class NewTask(Body):
     provider: str | None = None
     model: str | None = None
     max_usd: Decimal | None = Field(None, gt=0)
+    long_voice: Literal["split", "refuse"] | None = None
     settings: dict[str, JsonValue] = Field(default_factory=dict)
     consent: NewConsent | None = None
 
@@ -60,6 +61,7 @@ class QuoteRequest(Body):
     provider: str | None = None
     model: str | None = None
     max_usd: Decimal | None = Field(None, gt=0)
+    long_voice: Literal["split", "refuse"] | None = None
     settings: dict[str, JsonValue] = Field(default_factory=dict)
 
 

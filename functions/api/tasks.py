@@ -172,7 +172,8 @@ def _instant(wanted: Mapping[str, str], name: str) -> str:
 
 
 def _filter(wanted: Mapping[str, str]) -> Filter | None:
-    """What a task must be to be listed: its folder begins with `prefix`, its provider is this one,
+    """What a task must be to be listed: no piece of another (the index of a status has them), its
+    folder begins with `prefix`, its provider is this one,
     and `q` stands in its id, name, prompt or error."""
     prefix, provider = wanted.get("prefix", ""), wanted.get("provider", "")
     text = wanted.get("q", "").casefold()
@@ -181,10 +182,11 @@ def _filter(wanted: Mapping[str, str]) -> Filter | None:
         raise Problem(
             HTTPStatus.BAD_REQUEST, f"there is no provider {provider[:40]!r}: use one of {known}"
         )
-    if not (prefix or provider or text):
-        return None
+    if not (prefix or provider or text or wanted.get("status")):
+        return None  # the index of all tasks holds no piece
     return lambda task: (
-        f"{folder_of(task)}{task.stem}".startswith(prefix)
+        task.origin != "piece"
+        and f"{folder_of(task)}{task.stem}".startswith(prefix)
         and provider in ("", task.provider)
         and (not text or text in _words(task))
     )

@@ -73,11 +73,29 @@ class ConsentView(TypedDict, total=False):
     document_sha256: str
 
 
+class PiecesView(TypedDict):
+    """How far the pieces of a long voice are; `stopped` are those that failed or are held."""
+
+    all: int
+    done: int
+    stopped: int
+
+
+class PieceView(TypedDict):
+    """Which part of its `parent`'s voice a piece is."""
+
+    parent: str
+    number: int
+    start_seconds: float
+    end_seconds: float
+
+
 class TaskView(TypedDict):
     """Money is USD, `_at` an instant in UTC. `folder` and `stem` are the voice's own;
     `watermark`: the provider gave the video with its mark and without, and this one was `kept` or
-    `left`; `actions` are
-    what may be done now, each with its risk in words; `history` comes with a single task only."""
+    `left`; `pieces` where a long voice is made in pieces, `piece` where this is one of them;
+    `actions` are what may be done now, each with its risk in words; `history` comes with a single
+    task only."""
 
     task_id: str
     status: str
@@ -104,6 +122,8 @@ class TaskView(TypedDict):
     not_before: str | None
     waits_for: str | None
     usual_seconds: int | None
+    pieces: PiecesView | None
+    piece: PieceView | None
     actions: dict[str, str]
     history: NotRequired[list[HistoryView]]
 
@@ -117,11 +137,8 @@ class TaskPage(TypedDict):
 
 
 def view(task: Task) -> TaskView:
-    error = task.error
     return {
-        "task_id": task.task_id,
-        "status": task.status,
-        "attempt": task.attempt,
+        "task_id": task.task_id, "status": task.status, "attempt": task.attempt,
         "folder": folder_of(task),
         "stem": task.stem,
         "provider": task.provider,
@@ -134,7 +151,7 @@ def view(task: Task) -> TaskView:
         "portrait": cast(FileView, dict(task.portrait)),
         "audio": cast(FileView, dict(task.audio)),
         "video": cast(VideoView, dict(task.archived)) if task.status is Status.COMPLETED else None,
-        "error": {"code": error["code"], "message": error["message"]} if error else None,
+        "error": _error(task),
         "lookup": _lookup(task),
         "quote_usd": _usd(task.quote_usd),
         "charge_usd": _usd(task.charge_usd),
@@ -144,8 +161,15 @@ def view(task: Task) -> TaskView:
         "not_before": task.not_before or None,
         "waits_for": task.waits_for or None,
         "usual_seconds": decisions.usual_seconds(task),
+        "pieces": _pieces(task),
+        "piece": _piece(task),
         "actions": decisions.possible(task),
-    }
+    }  # fmt: skip
+
+
+def _error(task: Task) -> ErrorView | None:
+    error = task.error
+    return {"code": error["code"], "message": error["message"]} if error else None
 
 
 def _lookup(task: Task) -> LookupView | None:
@@ -153,6 +177,26 @@ def _lookup(task: Task) -> LookupView | None:
     if not named:
         return None
     return {"job_id": named["job_id"], "at": named["at"], "refusal": named.get("refusal")}
+
+
+def _pieces(task: Task) -> PiecesView | None:
+    if not task.pieces:
+        return None
+    counted = task.pieces
+    return PiecesView(
+        all=int(counted["all"]), done=int(counted["done"]), stopped=int(counted["stopped"])
+    )
+
+
+def _piece(task: Task) -> PieceView | None:
+    if not task.segment:
+        return None
+    return {
+        "parent": task.parent,
+        "number": int(task.segment["number"]),
+        "start_seconds": float(task.segment["start_seconds"]),
+        "end_seconds": float(task.segment["end_seconds"]),
+    }
 
 
 def _usd(amount: Decimal | int | None) -> float | None:

@@ -71,11 +71,13 @@ class Fact:
 
 @dataclass(frozen=True)
 class Change:
-    """A record of the stream: a task's row as it is now, and the events that it makes."""
+    """A record of the stream: a task's row as it is now, and the events that it makes. The news of
+    a piece is no event: its whole looks at it."""
 
     record: str
     task: Task
     facts: tuple[Fact, ...]
+    is_news_of_piece: bool = False
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -113,9 +115,10 @@ def _change(record: str, after: Attributes, old: Attributes) -> Change | None:
         Fact(record, task, events.SECOND_CHARGE, events.of_second_job(task, job_id))
         for job_id in _second_jobs_to_publish(task, item, before)
     ]
-    if task.status in events.DETAIL_TYPES and _is_news(task, before):
+    is_news = task.status in events.DETAIL_TYPES and _is_news(task, before)
+    if is_news and not task.parent:
         facts.append(Fact(record, task, events.DETAIL_TYPES[task.status], events.of(task)))
-    return Change(record, task, tuple(facts))
+    return Change(record, task, tuple(facts), is_news and bool(task.parent))
 
 
 def _second_jobs_to_publish(task: Task, after: Item, before: Item) -> list[str]:
@@ -172,6 +175,8 @@ def _is_noted(change: Change) -> bool:
     try:
         for fact in change.facts:
             _note_second_job(fact) if fact.event.second_job else _note(fact)
+        if change.is_news_of_piece:
+            _pass_on(task)
         is_announced = any(not fact.event.second_job for fact in change.facts)
         if not is_announced and task.status in TERMINAL and task.is_unfinished and not task.due_at:
             _have_it_swept(task)
@@ -179,6 +184,15 @@ def _is_noted(change: Change) -> bool:
         logger.exception("a row could not be marked and will come again", record=change.record)
         return False
     return True
+
+
+def _pass_on(piece: Task) -> None:
+    from functions.tasks import pieces
+
+    if piece.status in RESTING or piece.attempt > 1:
+        pieces.wake_parent(piece)
+    if piece.status in RESTING:
+        _mark(piece)
 
 
 def _note_second_job(fact: Fact) -> None:

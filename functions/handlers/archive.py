@@ -24,7 +24,7 @@ from functions.download.connection import LEAST_BYTES_PER_SECOND
 from functions.download.download import Changed, DeadlinePassed, Download, Range, SourceUnreachable
 from functions.tasks import queries
 from functions.tasks.task import ArchivedVideo, Next, Task
-from functions.videos import bucket, manifest, mp4, multipart, paths
+from functions.videos import bucket, facts, manifest, mp4, multipart, paths
 from functions.videos.bucket import (
     AlreadyThere,
     ArchiveUnavailable,
@@ -42,10 +42,6 @@ RESERVE_SECONDS = 20.0  # to complete an upload and to write the manifest
 REREAD_BYTES_PER_SECOND = 40 << 20  # from S3, in its own region: a careful guess
 ESTIMATE_AFTER_SECONDS = 10.0
 MOST_LOOKS = 50
-# Providers add a second or round up (kie: 12.267 s of video for 11.52 s of voice). What is far from
-# the voice is not this task's video.
-_SHORTEST, _LONGEST, _SLACK_SECONDS = 0.5, 2.0, 10.0
-_NOTABLE = 0.1  # of the voice: what differs by more is archived with a warning
 
 logger = Logger()
 
@@ -125,28 +121,11 @@ def _bring(
         sha256, seconds = brought.sha256, brought.seconds
     else:
         sha256, seconds = _reread(task, path, stored, ends_at)
-    video = _facts(path, stored, sha256, seconds)
-    if warning := _duration_warning(seconds, task):
-        logger.warning("duration", task_id=task.task_id, warning=warning)
-        video["warning"] = warning
+    video = facts.of_stored(task, path, stored, sha256, seconds)
+    if "warning" in video:
+        logger.warning("duration", task_id=task.task_id, warning=video["warning"])
     manifest.write(task, path, video, stored)
     return video
-
-
-def _facts(
-    path: ArchivePaths, stored: StoredObject, sha256: bytes, seconds: float
-) -> ArchivedVideo:
-    return {
-        "bucket": path.bucket,
-        "key": path.key,
-        "version_id": stored.version_id,
-        "etag": stored.etag,
-        "sha256": sha256.hex(),
-        "bytes": stored.bytes,
-        "seconds": round(seconds, 3),
-        "manifest_key": path.manifest_key,
-        "ai_generated": True,
-    }
 
 
 def _relay(task: Task, path: ArchivePaths, ends_at: float) -> Brought:
@@ -198,14 +177,14 @@ def _in_one(task: Task, path: ArchivePaths, video: Download, ends_at: float) -> 
             owed = (length - video.position) * spent / video.position
             if spent > ESTIMATE_AFTER_SECONDS and owed > ends_at - time.monotonic() and video.etag:
                 raise TooSlow(f"{video.position} bytes in {spent:.0f} s of {length}")
-        _prove(
+        facts.prove(
             walk, task
         )  # S3 has not had the last word yet: what is no video never becomes visible
         return digest.digest()
 
     bucket.put_stream(path, length, pour, **manifest.object_headers(task))
     sha256 = digest.digest()
-    return Brought(sha256, _prove(walk, task), base64.b64encode(sha256).decode())
+    return Brought(sha256, facts.prove(walk, task), base64.b64encode(sha256).decode())
 
 
 def _in_parts(task: Task, upload: Upload, ends_at: float) -> Brought:
@@ -225,7 +204,7 @@ def _in_parts(task: Task, upload: Upload, ends_at: float) -> Brought:
                 walk.feed(content)
                 digest.update(content)
                 upload.add(content)
-            seconds = _prove(walk, task)
+            seconds = facts.prove(walk, task)
         except DeadlinePassed as reason:
             if len(upload.parts) == before or video.etag is None or is_anew:
                 raise  # to hand over what cannot be gone on from would go on for ever
@@ -295,28 +274,7 @@ def _reread(
         reading.update(piece)
     if not reading.agrees():
         raise ArchiveUnavailable("the archive gives other bytes than S3's checksum is of")
-    return reading.sha256.digest(), _prove(walk, task)
-
-
-def _prove(walk: mp4.Walk, task: Task) -> float:
-    """Its length in seconds, 0 where it does not say. Raises NotAVideo."""
-    seconds = walk.finish()
-    voice = float(task.audio.get("seconds") or 0)
-    # Fragments without an index may be cut between two of them: then only the voice shows it.
-    least = voice * _SHORTEST - 1 if walk.is_proved_whole else voice - 1
-    if seconds and voice and not least <= seconds <= voice * _LONGEST + _SLACK_SECONDS:
-        raise NotAVideo(f"it lasts {seconds:.1f} s for a voice of {voice:.1f} s")
-    return seconds
-
-
-def _duration_warning(seconds: float, task: Task) -> str:
-    """Empty where the video is as long as its voice; a person may want to look at the others."""
-    voice = float(task.audio.get("seconds") or 0)
-    if not seconds or not voice or abs(seconds - voice) <= voice * _NOTABLE:
-        return ""
-    change = "longer" if seconds > voice else "shorter"
-    percent = round(100 * abs(seconds - voice) / voice)
-    return f"the video lasts {seconds:.1f} s, {percent} % {change} than its voice of {voice:.1f} s"
+    return reading.sha256.digest(), facts.prove(walk, task)
 
 
 def _open(task: Task, ends_at: float, **part: Unpack[Range]) -> Download:

@@ -231,6 +231,7 @@ def _as_requested(task: Task, composed: TaskRequest) -> Task:
         settings=dict(composed.settings),
         max_usd=composed.max_usd,
         consent=composed.consent,
+        long_voice=composed.long_voice,
     )
 
 

@@ -11,7 +11,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from functions.tasks import claims, polls, queries, table
+from functions.tasks import claims, pieces, polls, queries, table
 from functions.tasks.table import ConditionFailed, instant, now
 from functions.tasks.task import ArchivedVideo, Next, Task
 
@@ -38,11 +38,13 @@ def handler(event: SettleInput, context: LambdaContext) -> SettleOutput:
     """Raises when the task's row is busy: the workflow repeats it."""
     logger.append_keys(task_id=event["task_id"], attempt=event["attempt"])
     task = queries.load(event["task_id"])
-    is_ours = task is not None and task.wants_its_archive and task.attempt == event["attempt"]
-    if task is None or not is_ours or not event["archived"]:
+    if task is None or task.attempt != event["attempt"] or not event["archived"]:
         return _DONE
+    if not (task.wants_its_archive or pieces.may_join(task)):
+        return _DONE
+    complete = pieces.complete if task.is_long else claims.complete
     try:
-        completed = claims.complete(task, event["archived"])
+        completed = complete(task, event["archived"])
     except ConditionFailed as lost:
         if table.is_busy(lost):
             raise

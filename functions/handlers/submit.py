@@ -59,11 +59,16 @@ def _submit(task_id: str, turn: str, at: int | None) -> None:
         queues.submit(task_id, turn, instant(turn))
         return
     try:
+        if task.is_long:
+            _cut(task)
+            return
         claims.check(task, Decimal(task.quote_usd or 0))
         if taken := turns.take(task, at):
             _use(taken, task)
     except claims.OverBudget as error:
         _end_unclaimed(task, "OVER_BUDGET", str(error))
+    except claims.ParentOver as over:
+        _end_piece(task, str(over))
     except claims.ClaimDeferred as deferred:
         _come_back(task, deferred)
 
@@ -78,7 +83,7 @@ def _use(turn: Turn, task: Task) -> None:
             payment.pay(claims.claim(task, Decimal(task.quote_usd or 0)))
     except claims.AlreadyClaimed:
         logger.info("already claimed, or a callback is not answered yet")
-    except (claims.ClaimDeferred, claims.OverBudget):
+    except (claims.ClaimDeferred, claims.OverBudget, claims.ParentOver):
         turns.give_back(turn)
         raise
     except claims.TurnLapsed:
@@ -116,6 +121,21 @@ def _end_unclaimed(task: Task, code: str, message: str) -> None:
         steps.hold(task, "AMBIGUOUS", f"{message}; an earlier POST of it is in doubt")
     else:
         steps.refuse(task, code, message)
+
+
+def _cut(task: Task) -> None:
+    """A long voice is never sent itself: an execution of its own cuts it, and its pieces come
+    here."""
+    if not withdrawal.is_withdrawn(task):
+        executions.start(task)
+
+
+def _end_piece(task: Task, why: str) -> None:
+    """Its parent ended before it was paid: it is not paid any more."""
+    try:
+        steps.cancel(task, code="PARENT_ENDED", message=f"{why}; nothing was paid")
+    except ConditionFailed:
+        steps.hold(task, "AMBIGUOUS", f"{why}; an earlier POST of it is in doubt")
 
 
 def _come_back(task: Task, deferred: claims.ClaimDeferred) -> None:

@@ -90,7 +90,7 @@ def _push_on(task: Task) -> None:
             _waiting(task)
         case Status.READY:
             _send_to_submit(task)
-        case Status.SUBMITTING | Status.SUBMITTED | Status.ARCHIVING:
+        case Status.IN_PIECES | Status.SUBMITTING | Status.SUBMITTED | Status.ARCHIVING:
             _see_that_it_is_watched(task)
         case Status.HELD:
             _held(task)
@@ -114,8 +114,9 @@ def _send_to_submit(task: Task) -> None:
     queues.submit(
         task.task_id, task.not_before, instant(task.not_before) if task.not_before else None
     )
-    # Nothing is sent before a callback has its answer.
-    revived = executions.see_that_it_runs(task) if task.has_open_callbacks else ""
+    # Nothing is sent before a callback has its answer; a long voice is cut by an execution.
+    watched = task.has_open_callbacks or task.is_long
+    revived = executions.see_that_it_runs(task) if watched else ""
     steps.still_looking(task, seconds=300, revived=revived)
 
 

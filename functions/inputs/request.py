@@ -18,7 +18,8 @@ from functions.tasks.task import Consent
 
 AUTO = "auto"  # the model of a request that leaves the choice to us
 # What stands beside a model's settings, in a settings file as in the API.
-RESERVED = frozenset({"provider", "model", "prompt", "max_usd", "consent"})
+RESERVED = frozenset({"provider", "model", "prompt", "max_usd", "consent", "long_voice"})
+SPLIT, REFUSE = "split", "refuse"  # what becomes of a voice that no model takes in one piece
 
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _HALF_A_LETTER = re.compile("[\ud800-\udfff]")
@@ -28,7 +29,8 @@ _LARGEST, _DEEPEST = 10**38, 16
 @dataclass(frozen=True)
 class TaskRequest:
     """A provider that exists, one of its models or AUTO, a prompt made harmless, and the settings
-    the model is to be given. `max_usd` is what the task may cost where it is not our own limit."""
+    the model is to be given. `max_usd` is what the task may cost where it is not our own limit;
+    `long_voice` what becomes of a voice that no model takes in one piece."""
 
     provider: str
     model: str
@@ -36,6 +38,7 @@ class TaskRequest:
     settings: Mapping[str, object] = field(default_factory=dict)
     max_usd: Decimal | None = None
     consent: Consent = field(default_factory=Consent)
+    long_voice: str = REFUSE
 
     @property
     def text(self) -> str:
@@ -82,8 +85,19 @@ def compose(flat: Mapping[str, object], prompt: str | None = None) -> TaskReques
     settings = {name: value for name, value in flat.items() if name not in RESERVED}
     if options().keep_watermark:
         settings = {**providers.get(provider).watermark_settings, **settings}
-    max_usd = _max_usd(flat.get("max_usd"))
-    return TaskRequest(provider, model, clean(text), settings, max_usd, agreed)
+    max_usd, long_voice = _max_usd(flat.get("max_usd")), _long_voice(flat.get("long_voice"))
+    return TaskRequest(provider, model, clean(text), settings, max_usd, agreed, long_voice)
+
+
+def _long_voice(value: object) -> str:
+    word = options().long_voice if value is None else value
+    if word not in (SPLIT, REFUSE):
+        message = (
+            f'long_voice is {json.dumps(value, default=str)[:60]}: it is "{SPLIT}" (a voice that '
+            f'no model takes in one piece is cut, its videos joined) or "{REFUSE}"'
+        )
+        raise Refused(Refusal("BAD_LONG_VOICE", "long_voice", message))
+    return str(word)
 
 
 def _provider(wanted: object) -> str:

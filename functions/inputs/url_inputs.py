@@ -11,7 +11,7 @@ from functions.download import download
 from functions.inputs import drops, request, validation
 from functions.inputs.drops import File
 from functions.inputs.refusals import MOST_BYTES, Refusal
-from functions.inputs.request import TaskRequest
+from functions.inputs.request import REFUSE, TaskRequest
 from functions.inputs.validation import Validation
 from functions.settings import aws, get
 from functions.tasks import queries, queues, steps
@@ -44,10 +44,7 @@ def check(field: str, url: str) -> Refusal | None:
 
 def validate(task: Task, files: Mapping[str, File]) -> tuple[Task, Validation]:
     """The task READY or FAILED, by what these files are."""
-    wanted = TaskRequest(
-        task.provider, task.model, task.prompt, task.settings,
-        max_usd=None if task.max_usd is None else Decimal(task.max_usd),
-    )  # fmt: skip
+    wanted = _request(task)
     portrait, voice = (
         files[field].source() if field in files else None for field in ("portrait", "audio")
     )
@@ -56,6 +53,14 @@ def validate(task: Task, files: Mapping[str, File]) -> tuple[Task, Validation]:
         task, portrait=files["portrait"].named(), audio=files["audio"].named() if voice else {}
     )
     return validation.apply(with_files, found), found
+
+
+def _request(task: Task) -> TaskRequest:
+    max_usd = None if task.max_usd is None else Decimal(task.max_usd)
+    long_voice = task.long_voice or REFUSE
+    return TaskRequest(
+        task.provider, task.model, task.prompt, task.settings, max_usd, long_voice=long_voice
+    )
 
 
 def _fetch_media(task: Task) -> Task:
@@ -84,7 +89,7 @@ def _file(task: Task, field: str) -> File | None:
 
 def _fetch(task: Task, field: str) -> File:
     url = task.imports[field]
-    most = validation.largest(task.provider, task.model)[field == "audio"]
+    most = validation.largest(_request(task))[field == "audio"]
     try:
         content = download.read(
             url, max_bytes=min(most, MOST_BYTES), deadline_seconds=_SECONDS_EACH

@@ -12,8 +12,8 @@ from functions import providers
 from functions.inputs import limits
 from functions.inputs.audio import Audio, inspect_audio
 from functions.inputs.pictures import Image, inspect_image
-from functions.inputs.refusals import NotMedia, Refusal, listed, sentences
-from functions.inputs.request import AUTO, TaskRequest
+from functions.inputs.refusals import MOST_BYTES, NotMedia, Refusal, listed, sentences
+from functions.inputs.request import AUTO, SPLIT, TaskRequest
 from functions.inputs.source import Source
 from functions.providers import base
 from functions.settings import options
@@ -29,7 +29,8 @@ _VOICES = ("text", "audio_id")
 @dataclass(frozen=True)
 class Validation:
     """What was found in the media, the model that takes them, and every reason against sending
-    them; `quote_usd` where there is none. `model_reason` says why AUTO chose this model."""
+    them; `quote_usd` where there is none. `model_reason` says why AUTO chose this model.
+    `candidates`: the voice is made in pieces, by one of these; what is quoted is an estimate."""
 
     image: Image | None
     audio: Audio | None
@@ -37,6 +38,7 @@ class Validation:
     model: str
     quote_usd: Decimal | None = None
     model_reason: str = ""
+    candidates: tuple[str, ...] = ()
 
 
 def validate(request: TaskRequest, portrait: Source | None, voice: Source | None) -> Validation:
@@ -46,7 +48,13 @@ def validate(request: TaskRequest, portrait: Source | None, voice: Source | None
     image, audio, refusals = _inspect(request, models, portrait, voice)
     fits = [_fit(model, request, image, audio, voice is not None) for model in models]
     best = min(fits, key=lambda fit: fit.rank)
-    refusals += [_with_cure(refusal, request, audio) for refusal in best.refusals]
+    if audio and not refusals and (split := _in_pieces(request, fits, audio)):
+        return _split(request, split, image, audio)
+    refusals += [
+        _with_cure(refusal, request, audio)
+        for refusal in best.refusals
+        if not (_is_beyond_a_cut(request, audio) and refusal.code == "AUDIO_TOO_LARGE")
+    ]
     if not refusals:
         refusals += _too_dear(request, best.model, best.quote_usd, audio)
     if refusals:
@@ -57,9 +65,67 @@ def validate(request: TaskRequest, portrait: Source | None, voice: Source | None
     return Validation(image, audio, (), best.model.id, best.quote_usd, reason)
 
 
+# What a piece of the voice is refused for no more.
+_MENDED_BY_A_CUT = frozenset({"AUDIO_TOO_LONG", "AUDIO_TOO_LARGE", "AUDIO_TYPE"})
+
+
+def _in_pieces(request: TaskRequest, fits: Sequence[_Fit], audio: Audio) -> list[_Fit]:
+    """The models that could make this voice in pieces, and those that may take it whole though no
+    limit of theirs is documented; none where a model takes it whole by its documentation, or the
+    named model does."""
+    whole = [fit for fit in fits if not fit.refusals]
+    is_taken = [fit for fit in whole if fit.model.limits.audio_max_seconds]
+    if request.long_voice != SPLIT or is_taken or (whole and request.model != AUTO):
+        return []
+    if audio.seconds > limits.MOST_SECONDS + limits.SLACK_SECONDS:
+        return []
+    cut = [fit for fit in fits if _is_mended_by_a_cut(fit)]
+    return [*cut, *whole] if cut else []
+
+
+def _is_mended_by_a_cut(fit: _Fit) -> bool:
+    codes = {refusal.code for refusal in fit.refusals}
+    return bool(codes & {"AUDIO_TOO_LONG", "AUDIO_TOO_LARGE"}) and codes <= _MENDED_BY_A_CUT
+
+
+def _split(
+    request: TaskRequest, fits: Sequence[_Fit], image: Image | None, audio: Audio
+) -> Validation:
+    """Where it is cut, and what that costs exactly, is known once the voice is decoded."""
+    best = min(fits, key=lambda fit: fit.quote_usd)
+    if refusals := _too_dear(request, best.model, best.quote_usd, audio):
+        return Validation(image, audio, tuple(refusals), request.model)
+    quote_usd = quote_in_pieces(best.model, request, audio.seconds)
+    reason = f"{_amount(request, audio)}, in pieces: {best.model.id}, about {quote_usd:.2f} USD"
+    names = tuple(fit.model.id for fit in fits)
+    return Validation(image, audio, (), best.model.id, quote_usd, reason, names)
+
+
+# Begun seconds are paid whole: on 20 random voices of 10 minutes up to 1.33 % (docs/long-voice.md).
+_PAID_UNUSED = 1.02
+
+
+def quote_in_pieces(model: base.Model, request: TaskRequest, seconds: float) -> Decimal:
+    """What the pieces of a voice cost together, about."""
+    return model.price(seconds * _PAID_UNUSED, request.settings)
+
+
+def _is_beyond_a_cut(request: TaskRequest, audio: Audio | None) -> bool:
+    """Its length is what stands against it: a cut would mend its size."""
+    longest = limits.MOST_SECONDS + limits.SLACK_SECONDS
+    return request.long_voice == SPLIT and audio is not None and audio.seconds > longest
+
+
 def _with_cure(refusal: Refusal, request: TaskRequest, audio: Audio | None) -> Refusal:
     """A voice that is too long for the model that was named: which of the provider takes it."""
-    if refusal.code != "AUDIO_TOO_LONG" or request.model == AUTO or audio is None:
+    if refusal.code != "AUDIO_TOO_LONG" or audio is None:
+        return refusal
+    if audio.seconds > limits.MOST_SECONDS + limits.SLACK_SECONDS:
+        most = f" Talkdrop cuts voices of at most {limits.MOST_SECONDS:,.0f} s: no longer ones."
+        return replace(refusal, message=refusal.message + most)
+    split = f' Or set "long_voice" to "{SPLIT}": it is cut, and the videos are joined.'
+    refusal = replace(refusal, message=refusal.message + split)
+    if request.model == AUTO:
         return refusal
     everyone = _models(replace(request, model=AUTO))
     longer = [model.id for model in everyone if audio.seconds <= limits.most_seconds(model)]
@@ -81,13 +147,14 @@ def _models(request: TaskRequest) -> list[base.Model]:
     return [limits.lifted(model) for model in chosen]
 
 
-def largest(provider: str, model: str) -> tuple[int, int]:
+def largest(request: TaskRequest) -> tuple[int, int]:
     """The most bytes of a portrait and of a voice that this model, or any that AUTO may choose,
-    takes."""
-    models = _models(TaskRequest(provider, model, ""))
+    takes; a voice that may be split is only as large as can be inspected."""
+    models = _models(request)
+    audio_bytes = max(model.limits.audio_bytes for model in models)
     return (
         max(model.limits.image_bytes for model in models),
-        max(model.limits.audio_bytes for model in models),
+        MOST_BYTES if request.long_voice == SPLIT else audio_bytes,
     )
 
 
@@ -98,7 +165,7 @@ def _inspect(
     image: Image | None = None
     audio: Audio | None = None
     refusals: list[Refusal] = []
-    most_image, most_audio = largest(request.provider, request.model)
+    most_image, most_audio = largest(request)
     who = limits.who(request.provider, models)
     try:
         if portrait:
@@ -234,6 +301,7 @@ def apply(task: Task, validation: Validation) -> Task:
         error={},
         model=validation.model,
         model_reason=validation.model_reason,
+        candidates=validation.candidates,
         quote_usd=validation.quote_usd,
         portrait=portrait,
         audio=audio,

@@ -7,13 +7,14 @@ the attempt: the lease that was its turn (`turns`) is given back, and the next t
 
 from __future__ import annotations
 
+import copy
 import random
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from functions import providers
 from functions.settings import options
-from functions.tasks import balance, queries, table, turns
+from functions.tasks import balance, queries, reserve, table, turns
 from functions.tasks.table import ConditionFailed, Item, Request, Update, instant, later, now, stamp
 from functions.tasks.task import Task
 
@@ -133,6 +134,15 @@ def close(update: Update, task: Task, charge_usd: Decimal | None) -> Task:
     """The step, the lease given back and the quote settled to the charge, in one transaction. A
     charge that is not known is taken to be the quote: a cap must never be passed for want of an
     answer."""
+    try:
+        return _close(copy.deepcopy(update), task, charge_usd)
+    except ConditionFailed:
+        if not task.parent or not reserve.read(task.parent).is_closed:
+            raise
+    return _close(update, task, charge_usd)  # the parent ended meanwhile: into the budgets then
+
+
+def _close(update: Update, task: Task, charge_usd: Decimal | None) -> Task:
     current = queries.load(task.task_id) or task
     quote = Decimal(current.quote_usd or 0)
     charge = quote if charge_usd is None else charge_usd
@@ -144,6 +154,8 @@ def close(update: Update, task: Task, charge_usd: Decimal | None) -> Task:
     for pk in current.booked:
         if pk.startswith("slots#"):
             writes.append(Update(pk).drop_from("leases", current.external_id))
+        elif reserve.is_reserve(pk):
+            writes += _drawn(update, current, charge)
         elif charge != quote:
             writes.append(Update(pk).add(spent_usd=charge - quote))
     if current.job_id and providers.get(current.provider).tells_balance:
@@ -174,3 +186,13 @@ def _late_charge(task: Task, charge_usd: Decimal) -> list[Update]:
         return []
     more = charge_usd - task.counted_usd
     return [Update(f"budget#{period}").add(spent_usd=more) for period in caps()]
+
+
+def _drawn(update: Update, piece: Task, charge: Decimal) -> list[Update]:
+    """What a piece drew from its parent's reserve: all of it goes back if it cost nothing, so that
+    it may be claimed again; what it was charged beside its quote is the budgets'."""
+    quote, whole = Decimal(piece.quote_usd or 0), reserve.read(piece.parent)
+    if charge == 0 and not whole.is_closed:
+        update.set(in_reserve=True)
+        return [reserve.giving_back(piece.parent, quote)]
+    return reserve.correction(whole, charge - quote)

@@ -9,14 +9,14 @@ charge. A lease lapses by itself, so that a crash leaks nothing and nothing can 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from functions import TalkdropError
 from functions.settings import options
-from functions.tasks import books, queries, slots, steps, table, turns
+from functions.tasks import books, queries, reserve, slots, steps, table, turns
 from functions.tasks.table import ConditionFailed, Request, Update, later, now, stamp
 from functions.tasks.task import (
     ArchivedVideo,
@@ -41,6 +41,10 @@ class ClaimDeferred(TalkdropError):
         super().__init__(why)
         self.until = until
         self.is_news = is_news
+
+
+class ParentOver(TalkdropError):
+    """The task that this piece belongs to has ended: nothing more of it is paid."""
 
 
 class OverBudget(TalkdropError):
@@ -69,18 +73,18 @@ def check(task: Task, quote_usd: Decimal) -> None:
             now() + timedelta(minutes=15),
             is_news=True,
         )
-    _fits_the_caps(task, quote_usd)
+    if not task.in_reserve:
+        _fits_the_caps(task, quote_usd)
 
 
 def claim(task: Task, quote_usd: Decimal) -> Claim:
-    """Intend to pay, the task's turn being now. Raises AlreadyClaimed, TurnLapsed, OverBudget, or
-    ClaimDeferred with the time to come back."""
+    """Intend to pay, the task's turn being now. Raises AlreadyClaimed, TurnLapsed, OverBudget,
+    ParentOver, or ClaimDeferred with the time to come back."""
+    if task.is_long:
+        raise AlreadyClaimed(f"{task.task_id} is made in pieces, and never sent itself")
     check(task, quote_usd)
     owner = table.nonce()
-    bookings = {
-        f"budget {period}": books.booking(period, cap, quote_usd)
-        for period, cap in books.caps().items()
-    }
+    bookings = _bookings(task, quote_usd)
     lease = turns.lease(task)
     booked = [booking.pk for booking in bookings.values()]
     if slots.rate_limit_of(task.provider).running is not None:
@@ -89,14 +93,35 @@ def claim(task: Task, quote_usd: Decimal) -> Claim:
         "task": _intent(task, owner, quote_usd).set(booked=booked),
         "turn": lease,
         "breaker": books.breaker_closed(task.provider),
+        **_of_a_parent(task),
         **bookings,
     }
     try:
         table.transact(*writes.values())
     except ConditionFailed as lost:
-        reasons = dict(zip(writes, lost.reasons, strict=False))
-        _explain(task, {name: why for name, why in reasons.items() if why != "None"})
+        _explain(task, table.refused_writes(writes, lost))
     return Claim(task, owner, tuple(booked))
+
+
+def _bookings(task: Task, quote_usd: Decimal) -> dict[str, Update]:
+    """What `books.close` settles when the attempt ends. A piece's quote was booked with the whole,
+    and is drawn from its parent's reserve."""
+    if task.in_reserve:
+        return {"parent": reserve.draw(task.parent, quote_usd)}
+    return budgets(quote_usd)
+
+
+def budgets(quote_usd: Decimal) -> dict[str, Update]:
+    return {
+        f"budget {period}": books.booking(period, cap, quote_usd)
+        for period, cap in books.caps().items()
+    }
+
+
+def _of_a_parent(task: Task) -> dict[str, Update]:
+    """A piece that is paid beside the reserve, too, only while its parent has not ended."""
+    is_beside = task.parent and not task.in_reserve
+    return {"parent": reserve.draw(task.parent, Decimal(0))} if is_beside else {}
 
 
 def _fits_the_caps(task: Task, quote_usd: Decimal) -> None:
@@ -104,7 +129,9 @@ def _fits_the_caps(task: Task, quote_usd: Decimal) -> None:
     caps: dict[str, Decimal | None] = {
         f"the budget of {period}": cap for period, cap in books.caps().items()
     }
-    if task.max_usd is None:
+    if task.parent:
+        pass  # what the whole may cost was asked of the whole
+    elif task.max_usd is None:
         caps["option max_usd_per_task"] = options().max_usd_per_task
     else:
         caps["the task's own max_usd"] = Decimal(task.max_usd)
@@ -135,23 +162,29 @@ def _intent(task: Task, owner: str, quote_usd: Decimal) -> Update:
         most=MOST_RESENDS,
     )
     return intent.remove(
-        "doubt", "doubt_why", "sent_at", "not_before", "waits_for", "counted_usd", "error"
-    )
+        "doubt", "doubt_why", "sent_at", "not_before", "waits_for", "counted_usd", "error",
+        "in_reserve",
+    )  # fmt: skip
 
 
-def _explain(task: Task, failed: Mapping[str, str]) -> None:
-    """Which condition failed, and when to come back; raises AlreadyClaimed, TurnLapsed or
-    ClaimDeferred."""
-    refused = [name for name, why in failed.items() if why == "ConditionalCheckFailed"]
+def _explain(task: Task, refused: Sequence[str]) -> None:
+    """Which condition failed, and when to come back; raises AlreadyClaimed, ParentOver, TurnLapsed
+    or ClaimDeferred."""
     if "task" in refused:
         raise AlreadyClaimed(task.task_id)
+    if "parent" in refused and reserve.read(task.parent).is_closed:
+        raise ParentOver(f"the task {task.parent} that this piece belongs to has ended")
     lasting = _lasting(task.provider, refused)
     if lasting is not None:
         raise lasting
     if "turn" in refused:
         raise TurnLapsed(task.external_id)
+    raise busy()
+
+
+def busy() -> ClaimDeferred:
     soon = now() + timedelta(seconds=random.uniform(1, 4))  # noqa: S311 - spreads, hides nothing
-    raise ClaimDeferred("the provider's counters were busy", soon)
+    return ClaimDeferred("the provider's counters were busy", soon)
 
 
 def _lasting(provider: str, refused: Iterable[str]) -> ClaimDeferred | None:
@@ -159,6 +192,10 @@ def _lasting(provider: str, refused: Iterable[str]) -> ClaimDeferred | None:
     if "breaker" in refused:
         why = f"{provider} is stopped until its account works again"
         return ClaimDeferred(why, books.next_trial(provider), is_news=True)
+    return budget_used_up(refused)
+
+
+def budget_used_up(refused: Iterable[str]) -> ClaimDeferred | None:
     for name in refused:
         if name.startswith("budget"):
             period = name.split()[1]

@@ -11,9 +11,19 @@ from typing import assert_never
 
 from functions import TalkdropError, providers
 from functions.settings import options
-from functions.tasks import adoption, books, claims, queues, steps, table
+from functions.tasks import (
+    adoption,
+    books,
+    claims,
+    executions,
+    pieces,
+    queries,
+    queues,
+    steps,
+    table,
+)
 from functions.tasks.table import ConditionFailed, instant, now
-from functions.tasks.task import LATE, Status, Task
+from functions.tasks.task import LATE, TERMINAL, Next, Status, Task, TaskError
 
 BY_HAND = "FAILED_BY_HAND"
 OVER_BUDGET = "OVER_BUDGET"
@@ -30,6 +40,8 @@ class Refused(TalkdropError):
 
 def possible(task: Task) -> dict[str, str]:
     """The decisions that this task's status allows now, each with its risk in words."""
+    if task.plan and not task.never_intended:
+        return _possible_of_whole(task)
     match task.status:
         case Status.HELD:
             return {"adopt": _ADOPT_RISK, "resubmit": doubt_of(task), "fail": _FAIL_RISK}
@@ -37,10 +49,13 @@ def possible(task: Task) -> dict[str, str]:
             return {"adopt": _ADOPT_RISK, "resubmit": doubt_of(task) or _PAID_ANEW}
         case Status.SUBMITTING if instant(task.lease_until or task.changed_at) <= now():
             return {"adopt": _ADOPT_RISK}
-        case Status.WAITING | Status.READY:
+        case Status.WAITING | Status.READY if not task.parent:
             return {"cancel": _CANCEL_RISK}
         case (
-            Status.SUBMITTING
+            Status.WAITING
+            | Status.READY
+            | Status.IN_PIECES
+            | Status.SUBMITTING
             | Status.SUBMITTED
             | Status.ARCHIVING
             | Status.COMPLETED
@@ -53,10 +68,21 @@ def possible(task: Task) -> dict[str, str]:
             assert_never(task.status)
 
 
+def _possible_of_whole(task: Task) -> dict[str, str]:
+    if task.status not in {Status.IN_PIECES, Status.HELD}:
+        return {}
+    if task.status is Status.IN_PIECES:
+        return {"cancel": _CANCEL_PIECES_RISK}
+    anew = {"resubmit": doubt_of(task)} if task.unfit else {}
+    return {**anew, "fail": _FAIL_PIECES_RISK, "cancel": _CANCEL_PIECES_RISK}
+
+
 _CANCEL_RISK = "nothing was sent and nothing is charged; it cannot be undone"
 _ADOPT_RISK = "the job's video becomes this task's: look at the provider that it is the right job"
 _FAIL_RISK = "a video that comes all the same is still archived; what it was quoted stays spent"
 _PAID_ANEW = "a new attempt is paid anew"
+_CANCEL_PIECES_RISK = "pieces that are not paid yet are never sent; what is paid stays paid"
+_FAIL_PIECES_RISK = f"there will be no video of the whole; {_CANCEL_PIECES_RISK}"
 
 
 def usual_seconds(task: Task) -> int | None:
@@ -81,6 +107,8 @@ def adopt(task: Task, job_id: str, who: str, why: str) -> str:
 
 def check_adoption(task: Task, job_id: str) -> None:
     """Raises Refused where this task cannot take over that job as it stands."""
+    if task.is_long:
+        raise Refused("a long voice has no job of its own: adopt the job for the piece it is of")
     if task.never_intended and (task.status is not Status.READY or options().submit_enabled):
         raise Refused(_NEVER_SENT)
     if task.status is Status.SUBMITTING and instant(task.lease_until) > now():
@@ -119,7 +147,11 @@ def take_over(task: Task) -> Task:
 def cancel(task: Task, who: str, why: str) -> str:
     """Take a task back before anything of it is paid. Again is harmless."""
     if task.status is Status.CANCELLED:
-        return "CANCELLED already; nothing of it was paid"
+        return "CANCELLED already"
+    if task.is_long and task.status in {Status.IN_PIECES, Status.HELD}:
+        return _end_pieces(task, Status.CANCELLED, "CANCELLED", who, f"cancelled: {why}")
+    if task.parent and not _has_ended(task.parent):
+        raise Refused(f"this is a piece of {task.parent}: cancel that task")
     if task.status not in {Status.WAITING, Status.READY}:
         raise Refused(f"the task is {task.status}: only a WAITING or READY one can be cancelled")
     try:
@@ -132,6 +164,11 @@ def cancel(task: Task, who: str, why: str) -> str:
     return "CANCELLED; nothing of it was paid"
 
 
+def _has_ended(task_id: str) -> bool:
+    task = queries.load(task_id)
+    return task is None or task.status in TERMINAL
+
+
 def _why_not_adopted(task: Task, job_id: str, lost: ConditionFailed) -> str:
     if len(lost.reasons) > 1 and lost.reasons[1] == "ConditionalCheckFailed":
         return f"job {job_id} of {task.provider} is another task's"
@@ -141,6 +178,8 @@ def _why_not_adopted(task: Task, job_id: str, lost: ConditionFailed) -> str:
 def resubmit(task: Task, who: str, why: str, *, accepts_a_second_charge: bool) -> str:
     """One more attempt, paid anew. Where the last one may have been paid, only if that is
     accepted."""
+    if task.is_long and not task.never_intended:
+        return _make_piece_anew(task, who, why, accepts_a_second_charge=accepts_a_second_charge)
     if task.status not in {Status.FAILED, Status.HELD}:
         raise Refused(f"the task is {task.status}: only a FAILED or HELD one can be sent again")
     if task.never_intended and task.error.get("code") != OVER_BUDGET:
@@ -159,9 +198,46 @@ def resubmit(task: Task, who: str, why: str, *, accepts_a_second_charge: bool) -
     return f"READY for attempt {ready.attempt}, and in the submissions queue"
 
 
+def _make_piece_anew(task: Task, who: str, why: str, *, accepts_a_second_charge: bool) -> str:
+    """The one decision about a whole that pays: a piece was made and does not fit."""
+    if task.status is not Status.HELD or not task.unfit:
+        raise Refused(
+            f"the task is {task.status}, and made in pieces: resubmit the piece that failed or is "
+            "held, which explain names; the rest goes on by itself"
+        )
+    if not accepts_a_second_charge:
+        raise Refused(f"{doubt_of(task)}. To accept that, add --i-accept-a-second-charge")
+    try:
+        remade = pieces.remake(task, task.unfit, who=who, why=why)
+    except ConditionFailed as lost:
+        raise Refused(_CHANGED) from lost
+    _gather(remade)
+    return f"piece {task.unfit} is made anew; the whole goes on by itself"
+
+
+def _gather(task: Task) -> None:
+    if task.task_token and executions.end_wait(task.task_token, Next.GATHER):
+        return
+    executions.see_that_it_runs(task)
+
+
+def _end_pieces(task: Task, to: Status, code: str, who: str, why: str) -> str:
+    """The whole ends; those of its pieces that are not paid yet end with it."""
+    try:
+        pieces.end(task, to, TaskError(code=code, message=why), who)
+    except ConditionFailed as lost:
+        raise Refused(_CHANGED) from lost
+    cancelled, paid = pieces.cancel_unpaid(task, who)
+    return (
+        f"{to}; {cancelled} pieces were not paid and never will be, {paid} are paid or on their way"
+    )
+
+
 def doubt_of(task: Task) -> str:
     """Why another attempt could be a second charge; empty where the provider itself refused the
     last one."""
+    if task.is_long and task.status is Status.HELD:
+        return _doubt_of_whole(task)
     check = f"look at {task.provider} first"
     if task.status is Status.HELD:
         return (
@@ -184,11 +260,21 @@ def fail(task: Task, who: str, why: str) -> str:
     """Give the task up. A video that comes all the same is still archived."""
     if task.status is not Status.HELD:
         raise Refused(f"the task is {task.status}: only a HELD one waits for this decision")
+    if task.is_long:
+        return _end_pieces(task, Status.FAILED, BY_HAND, who, why)
     try:
         claims.fail(task, BY_HAND, why, come_from=[Status.HELD], who=who)
     except ConditionFailed as lost:
         raise Refused(_CHANGED) from lost
     return "FAILED; what it was quoted stays counted as spent"
+
+
+def _doubt_of_whole(task: Task) -> str:
+    if task.unfit:
+        return (
+            f"piece {task.unfit} was made and paid, and does not fit: to make it anew is paid anew"
+        )
+    return "it goes on by itself once the pieces that stopped are resubmitted, or adopted"
 
 
 def reopen(provider: str, who: str) -> str:

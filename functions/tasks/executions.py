@@ -25,15 +25,21 @@ def start(task: Task, suffix: str = "", *, schedule: Mapping[str, float] | None 
     """Start watching this attempt; `schedule` is when to query, where it is not by the model's own
     numbers. Running already, or run before: fine."""
     name = f"{task.task_id}-{task.attempt}{suffix}"
-    when = dict(schedule or polls.of_its_model(task))
-    payload = {"task_id": task.task_id, "attempt": task.attempt, "polls": when}
+    payload: dict[str, object] = {"task_id": task.task_id, "attempt": task.attempt}
+    if not task.is_long:
+        payload["polls"] = dict(schedule or polls.of_its_model(task))
     try:
         aws("stepfunctions").start_execution(
-            stateMachineArn=get().workflow_arn, name=name, input=json.dumps(payload)
+            stateMachineArn=_machine(task), name=name, input=json.dumps(payload)
         )
     except ClientError as error:
         if error.response["Error"]["Code"] != "ExecutionAlreadyExists":
             raise
+
+
+def _machine(task: Task) -> str:
+    """A long voice has a state machine of its own: cut, gather, join."""
+    return get().pieces_workflow_arn if task.is_long else get().workflow_arn
 
 
 def see_that_it_runs(task: Task) -> str:
@@ -70,13 +76,16 @@ def running(task: Task) -> bool:
 
 
 def may_still_come(task: Task) -> bool:
-    """Would the provider still keep a video of this attempt, if there is one?"""
+    """Would the provider still keep a video of this attempt, if there is one? What a long voice
+    waits for is its pieces, as long as it takes."""
+    if task.is_long:
+        return True
     since = instant(task.submitted_at or task.intended_at or task.created_at)
     return now() - since < timedelta(days=providers.get(task.provider).retention_days)
 
 
 def _status(task: Task, suffix: str) -> str:
-    machine = get().workflow_arn
+    machine = _machine(task)
     arn = (
         f"{machine.replace(':stateMachine:', ':execution:')}:{task.task_id}-{task.attempt}{suffix}"
     )

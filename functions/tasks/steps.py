@@ -1,6 +1,7 @@
 """Every step of a task's way: each is one conditional write whose condition has a name.
 
     WAITING → READY → SUBMITTING → SUBMITTED → ARCHIVING → COMPLETED
+    WAITING → READY → IN_PIECES → COMPLETED          (functions/tasks/pieces.py)
     beside them FAILED · HELD · EXPIRED · CANCELLED
 
 A status never goes back, except: SUBMITTING → READY when it is known that nothing was accepted (or
@@ -44,11 +45,12 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _MOST_HISTORY = 200
 
 
-_ON_ITS_WAY = frozenset({Status.SUBMITTING, Status.SUBMITTED, Status.ARCHIVING})
+_ON_ITS_WAY = frozenset({Status.IN_PIECES, Status.SUBMITTING, Status.SUBMITTED, Status.ARCHIVING})
 
 # When the sweep looks, if nothing else happened by then.
 _DUE_SECONDS = {
     Status.READY: 5 * _MINUTE,
+    Status.IN_PIECES: _HOUR,
     Status.SUBMITTED: _HOUR,
     Status.ARCHIVING: _HOUR,
     Status.HELD: 6 * _HOUR,
@@ -124,9 +126,11 @@ def open_task(task: Task, *, why: str = "") -> Task:
         "booked": [], "step": table.nonce(), "version": 1, "news": table.NEWS,
     }  # fmt: skip
     item |= placed(task.task_id, task.status, due_at)
-    item |= list_attributes(task.task_id)
-    # Counters that are conditions by being absent start absent.
+    item |= list_attributes(task)
+    # Counters that are conditions by being absent start absent, and so does what only long voices
+    # and their pieces have.
     absent = {"hints_dropped", "resends", "archive_verdicts"}
+    absent |= {"candidates", "in_reserve", "pieces_changed", "remade", "unfit"}
     table.put_new(
         {
             name: value
@@ -160,11 +164,11 @@ def revise(task: Task, known: Task, *, why: str) -> Task:
     )
     revised = (
         "provider", "model", "model_reason", "prompt", "settings", "stem", "portrait", "audio",
-        "max_usd", "quote_usd", "consent",
+        "max_usd", "quote_usd", "consent", "long_voice", "candidates",
     )  # fmt: skip
     update.set(**{name: value for name in revised if (value := getattr(task, name)) is not None})
     update.set(error=task.error) if task.error else update.remove("error")
-    update.remove("expires_at", "waits_for")
+    update.remove("expires_at", "waits_for", "plan")
     if not waits:
         update.remove("imports")  # a caller's URL may be signed: it goes when it is done with
     return Task.of(update.run())

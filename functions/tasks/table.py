@@ -265,6 +265,12 @@ def transact(*steps: Update | Request, tries: int = _TRIES) -> None:
     return _transact(steps)
 
 
+def refused_writes(writes: Iterable[str], lost: ConditionFailed) -> list[str]:
+    """Whose conditions failed, of a transaction's writes by name."""
+    reasons = zip(writes, lost.reasons, strict=False)
+    return [name for name, why in reasons if why == "ConditionalCheckFailed"]
+
+
 def delete(update: Update) -> Request:
     """An item's end as a part of a transaction, under the conditions of `update`."""
     request = update.request()

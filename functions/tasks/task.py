@@ -1,6 +1,7 @@
 """A task: its row as the table has it, its statuses, and the names of its keys.
 
 WAITING → READY → SUBMITTING → SUBMITTED → ARCHIVING → COMPLETED
+WAITING → READY → IN_PIECES → COMPLETED          a long voice, whose pieces are tasks of their own
 beside them FAILED · HELD · EXPIRED · CANCELLED
 """
 
@@ -15,16 +16,16 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import NotRequired, TypedDict
 
+from functions.tasks.shares import InPieces, Number
 from functions.tasks.table import TASK_PREFIX, Item
 
 SHARDS = 4
-
-Number = Decimal | int | float
 
 
 class Status(StrEnum):
     WAITING = "WAITING"
     READY = "READY"
+    IN_PIECES = "IN_PIECES"
     SUBMITTING = "SUBMITTING"
     SUBMITTED = "SUBMITTED"
     ARCHIVING = "ARCHIVING"
@@ -36,10 +37,14 @@ class Status(StrEnum):
 
 
 class Next(StrEnum):
-    """What the workflow does next: wait for a callback or the clock, or go on."""
+    """What the workflow does next: wait for a callback or the clock, or go on. CUT, GATHER and JOIN
+    are steps of a long voice."""
 
     WATCH = "watch"
     ARCHIVE = "archive"
+    CUT = "cut"
+    GATHER = "gather"
+    JOIN = "join"
     SETTLE = "settle"
     DONE = "done"
 
@@ -127,7 +132,7 @@ class PastAttempt(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class Task:
+class Task(InPieces):
     """A task as the table has it; what an older row lacks has its default.
 
     `model_reason` says why this model, where the task named none, and `max_usd` the most it may
@@ -222,7 +227,8 @@ class Task:
     def of(cls, item: Item) -> Task:
         known = {f.name: item[f.name] for f in fields(cls) if f.name in item}
         known["status"] = Status(known["status"])
-        for name in ("history", "past", "booked", "second_jobs", "announced_jobs"):
+        lists = ("history", "past", "booked", "second_jobs", "announced_jobs", "candidates")
+        for name in lists:
             known[name] = tuple(known.get(name, ()))
         return cls(**known)
 
@@ -328,10 +334,12 @@ def list_shard(shard: int) -> str:
     return f"tasks#{shard}"
 
 
-def list_attributes(task_id: str) -> dict[str, str]:
-    """The attributes by which the indexes of all tasks and of ids find a task."""
-    shard = zlib.crc32(task_id.encode()) % SHARDS
-    return {"id_shard": id_shard(task_id), "list_shard": list_shard(shard)}
+def list_attributes(task: Task) -> dict[str, str]:
+    """The attributes by which the indexes of all tasks and of ids find a task. A piece is found by
+    its id and is in no list."""
+    shard = zlib.crc32(task.task_id.encode()) % SHARDS
+    lists = {} if task.parent else {"list_shard": list_shard(shard)}
+    return {"id_shard": id_shard(task.task_id), **lists}
 
 
 def job_key(provider: str, job_id: str) -> str:

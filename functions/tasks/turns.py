@@ -217,7 +217,7 @@ def _next_place(task: Task, slots: Slots) -> int:
 
 def _folder_of(task: Task) -> str:
     key = str(task.audio.get("key", ""))
-    return task.origin if key.startswith("_talkdrop/") else key.rpartition("/")[0]
+    return task.parent or task.origin if key.startswith("_talkdrop/") else key.rpartition("/")[0]
 
 
 def _longest_waiting(slots: Slots, most: int) -> list[Task]:

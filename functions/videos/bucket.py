@@ -12,7 +12,7 @@ import base64
 import http.client
 import io
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -122,6 +122,13 @@ def get_small(bucket: str, key: str) -> bytes | None:
         if s3_code_of(error) in _MISSING:
             return None
         raise
+
+
+def tag(bucket: str, key: str, tags: Mapping[str, str]) -> None:
+    """Give the object these tags, and no others."""
+    given = [{"Key": name, "Value": value} for name, value in tags.items()]
+    with refusals():
+        aws("s3").put_object_tagging(Bucket=bucket, Key=key, Tagging={"TagSet": given})  # type: ignore[typeddict-item]
 
 
 def find(path: ArchivePaths) -> StoredObject | None:

@@ -45,12 +45,13 @@ def read(path: ArchivePaths) -> ArchivedVideo | None:
     return video
 
 
-def write(task: Task, path: ArchivePaths, video: ArchivedVideo, stored: StoredObject) -> None:
+def write(
+    task: Task, path: ArchivePaths, video: ArchivedVideo, stored: StoredObject, **more: object
+) -> None:
     """Written once; a second writer leaves it. Written again from the same facts it would be the
-    same."""
-    content = json.dumps(
-        _content(task, video, stored), ensure_ascii=False, indent=1, sort_keys=True, default=float
-    )
+    same. `more`: facts that only some videos have."""
+    facts = {**_content(task, video, stored), **more}
+    content = json.dumps(facts, ensure_ascii=False, indent=1, sort_keys=True, default=float)
     try:
         bucket.put_small(path.bucket, path.manifest_key, content.encode(), "application/json")
     except AlreadyThere:

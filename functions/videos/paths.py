@@ -25,8 +25,11 @@ class ArchivePaths:
 
 
 def of(task: Task) -> ArchivePaths:
-    """`videos/{yyyy}/{mm}/{dd}/{task_id}/{stem}.mp4`, by the UTC day the task was made."""
+    """`videos/{yyyy}/{mm}/{dd}/{task_id}/{stem}.mp4`, by the UTC day the task was made; a piece's
+    is `pieces/{parent}/{task_id}/{stem}.mp4`."""
     folder = f"videos/{task.created_at[:10].replace('-', '/')}/{task.task_id}"
+    if task.parent:  # of use until the whole is joined: apart, where they may expire
+        folder = f"pieces/{task.parent}/{task.task_id}"
     key = f"{folder}/{safe_stem(task.stem)}.mp4"
     return ArchivePaths(get().archive, key, f"{folder}/manifest.json")
 

@@ -128,6 +128,8 @@ def why(task: TaskView) -> str:
             return f"at {task['provider']}{since}{usual}"
         case Status.SUBMITTING:
             return f"being sent to {task['provider']}"
+        case Status.IN_PIECES if task["pieces"]:
+            return f"{task['pieces']['done']} of {task['pieces']['all']} pieces made"
         case Status.ARCHIVING:
             return "its video is being archived"
         case _:

@@ -93,10 +93,12 @@ def submissions(
     else:
         found = files.of_paths(paths[0], paths[1:], folder or "")
     own = pairs(setting or [])
+    long_voice = own.pop("long_voice", None)  # for the task, not for its model
     return [
         Submission(
             one.face, one.voice, one.folder, prompt or one.prompt, provider or one.provider,
             model or one.model, {**one.settings, **own}, one.max_usd, one.consent,
+            long_voice or one.long_voice,
         )
         for one in found
     ]  # fmt: skip
@@ -165,6 +167,7 @@ def _send(talkdrop: Client, given: list[Submission]) -> Iterator[TaskView]:
                 settings=one.settings,
                 max_usd=one.max_usd,
                 consent=one.consent,
+                long_voice=one.long_voice,
                 progress=lambda done, total, bar=bar: bars.update(  # type: ignore[misc]
                     bar, completed=done, total=total
                 ),

@@ -164,9 +164,12 @@ class Workshop:
             "StartAt": "Sleep",
             "States": {"Sleep": {"Type": "Wait", "Seconds": 600, "End": True}},
         }
-        self.workflow = self.states.create_state_machine(
-            name=f"watch-{mark}", definition=json.dumps(asleep), roleArn=role["Role"]["Arn"]
-        )["stateMachineArn"]
+        self.workflow, self.pieces_workflow = (
+            self.states.create_state_machine(
+                name=f"{name}-{mark}", definition=json.dumps(asleep), roleArn=role["Role"]["Arn"]
+            )["stateMachineArn"]
+            for name in ("watch", "pieces")
+        )
 
     def _make_table(self) -> None:
         def indexed(name: str, partition: str, sort: str) -> dict[str, Any]:
@@ -203,6 +206,7 @@ class Workshop:
             "TALKDROP_UPLOADS_QUEUE_URL": self.uploads,
             "TALKDROP_SUBMISSIONS_QUEUE_URL": self.submissions,
             "TALKDROP_WORKFLOW_ARN": self.workflow,
+            "TALKDROP_PIECES_WORKFLOW_ARN": self.pieces_workflow,
             "TALKDROP_CALLBACK_BASE_URL": "https://callbacks.example.test",
             "TALKDROP_CALLBACK_SECRET": self.callback_secret,
             "TALKDROP_PROVIDER_SECRETS": json.dumps({"kie": self.provider_secret}),
@@ -242,11 +246,10 @@ class Workshop:
             UpdateExpression="REMOVE not_before",
         )
 
-    def executions(self) -> list[str]:
-        return sorted(
-            one["name"]
-            for one in self.states.list_executions(stateMachineArn=self.workflow)["executions"]
-        )
+    def executions(self, workflow: str = "") -> list[str]:
+        machine = workflow or self.workflow
+        found = self.states.list_executions(stateMachineArn=machine)["executions"]
+        return sorted(one["name"] for one in found)
 
 
 @pytest.fixture

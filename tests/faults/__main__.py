@@ -2,6 +2,8 @@
 python -m tests.faults singles [--profile kie …]
 python -m tests.faults pairs --runs 2000 [--profile kie …]
 python -m tests.faults unkind --runs 200 [--profile kie …]
+python -m tests.faults long --runs 200              a long voice in pieces, at kie
+python -m tests.faults long-singles --runs N        one of every N of its single faults
 python -m tests.faults replay PROFILE SEED [--model MODEL] [--parts …]    with its trace
 """
 
@@ -13,12 +15,21 @@ import os
 from tests.faults import series
 from tests.faults.replays import Replay
 
+JOBS = {
+    "random": series.randoms,
+    "singles": series.singles,
+    "pairs": series.pairs,
+    "unkind": series.unkinds,
+    "long": series.longs,
+    "long-singles": series.singles_of_long,
+}
+
 
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["random", "singles", "pairs", "unkind", "replay"])
+    parser.add_argument("what", choices=[*JOBS, "replay"])
     parser.add_argument("rest", nargs="*")
     parser.add_argument("--profile", action="append", choices=series.PROFILES)
     parser.add_argument("--runs", type=int, default=1000)
@@ -31,15 +42,11 @@ def main(words: list[str] | None = None) -> int:
         profile, seed = arguments.rest[0], int(arguments.rest[1])
         parts = None if arguments.parts is None else tuple(arguments.parts)
         return series.replay(Replay(profile, seed, arguments.model, parts))
-    jobs = {
-        "random": series.randoms,
-        "singles": series.singles,
-        "pairs": series.pairs,
-        "unkind": series.unkinds,
-    }[arguments.what]
+    jobs = JOBS[arguments.what]
+    profiles = ("kie",) if arguments.what.startswith("long") else series.PROFILES
     broken = 0
     print(series.HEAD)
-    for profile in arguments.profile or series.PROFILES:
+    for profile in arguments.profile or profiles:
         tally = series.play(
             profile, jobs(profile, arguments.runs, arguments.first), arguments.processes
         )

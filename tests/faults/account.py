@@ -174,7 +174,6 @@ class Account:
         if service == "s3":
             return getattr(self.buckets, _snake(operation))(**parameters)
         if service == "stepfunctions":
-            parameters.pop("stateMachineArn", None)
             return getattr(self.workflow, _snake(operation))(**parameters)
         return getattr(self, f"_{_snake(operation)}")(**parameters)
 

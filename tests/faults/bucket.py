@@ -105,6 +105,11 @@ class Buckets:
             "LastModified": stored.modified_at, "ChecksumSHA256": stored.checksum,
         }  # fmt: skip
 
+    def put_object_tagging(self, Bucket: str, Key: str, Tagging: Any, **_: Any) -> dict[str, Any]:
+        if self.latest(Bucket, Key) is None:
+            raise Refused("NoSuchKey", Key, status=404)
+        return {}
+
     def delete_object(self, Bucket: str, Key: str, **_: Any) -> dict[str, Any]:
         if self.latest(Bucket, Key) is not None:
             self.versions[Bucket][Key].append(None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -75,6 +75,17 @@ def bases(profile: str) -> dict[str, Base]:
         "lost answer, no callbacks": Base(unheard, paid=Fault("error-after")),
         "two at once": Base(Scene(profile, ("api", "api"), cap_usd=capped, extras=one_running)),
     }  # fmt: skip
+
+
+def long_bases() -> dict[str, Base]:
+    """The ways of a long voice, in two pieces: at kie, whose model takes 15 seconds."""
+    capped = Decimal(5)
+    whole = Base(Scene("kie", ("long",), cap_usd=capped))
+    return {
+        "long voice": whole,
+        "long voice, a piece fails": replace(whole, script=Script(outcome="fail")),
+        "long voice, over the budget": Base(Scene("kie", ("long",), cap_usd=Decimal("0.3"))),
+    }
 
 
 @dataclass(frozen=True)

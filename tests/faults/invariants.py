@@ -47,6 +47,10 @@ _EDGES = {
     ("WAITING", "CANCELLED"),
     ("CANCELLED", "SUBMITTED"),
     ("CANCELLED", "ARCHIVING"),
+    ("READY", "IN_PIECES"),
+    ("IN_PIECES", "HELD"),
+    ("HELD", "IN_PIECES"),
+    ("IN_PIECES", "COMPLETED"),
 }
 _UNPAID_EDGES = {
     ("READY", "WAITING"),
@@ -106,6 +110,8 @@ class Invariants:
             self._budget_written(pk, new)
         elif pk.startswith("slots#"):
             self._slots_written(pk, new)
+        elif pk.startswith("reserve#") and Decimal(new["left_usd"]["N"]) < 0:
+            raise Broke("a reserve is never negative", f"{pk}: {new['left_usd']['N']}")
 
     def _task_written(self, task_id: str, old: Item | None, new: Item) -> None:
         status, attempt = _text(new, "status"), int(new["attempt"]["N"])
@@ -123,6 +129,8 @@ class Invariants:
             self.held.add(task_id)
         if status == "COMPLETED" and before != "COMPLETED":
             self._object_of(task_id, new)
+        if status == "SUBMITTING" and before == "READY" and _is_piece(new):
+            self._is_reserved(task_id, new)
         if (
             before == "SUBMITTING"
             and status == "READY"
@@ -156,6 +164,15 @@ class Invariants:
             )
         if "archived" in old and old["archived"]["M"] and old["archived"] != new.get("archived"):
             raise Broke("archived is write-once", task_id)
+
+    def _is_reserved(self, task_id: str, item: Item) -> None:
+        """A piece is claimed only while its whole is booked and has not ended."""
+        parent = _text(item, "parent")
+        held = self.account.table.items.get(f"reserve#{parent}")
+        if held is None or "closed" in held:
+            raise Broke("nothing is paid when the whole was refused", f"{task_id} of {parent}")
+        if _text(self.tasks[parent], "status") not in ("IN_PIECES", "HELD"):
+            raise Broke("a piece is paid only for a whole that is on its way", task_id)
 
     def _clocks(self, task_id: str, before: str, status: str, new: Item) -> None:
         if before != status:
@@ -271,6 +288,9 @@ class Invariants:
                 "COMPLETED ⇒ object", f"{task_id} has no video or no manifest in the archive"
             )
         bought = [job.video for job in self.vendor.jobs.values() if job.task_id == task_id]
+        if "plan" in item:
+            self._every_piece_is_made(task_id, item)
+            bought = [stored.body]  # of all their videos; tests/segments holds what is joined
         if (
             _text(archived, "sha256") != hashlib.sha256(stored.body).hexdigest()
             or stored.body not in bought
@@ -279,6 +299,23 @@ class Invariants:
                 "COMPLETED ⇒ the right bytes", f"{task_id}: the archived bytes are not its job's"
             )
         return stored
+
+    def _pieces_of(self, task_id: str) -> dict[str, Item]:
+        return {name: one for name, one in self.tasks.items() if _text(one, "parent") == task_id}
+
+    def _every_piece_is_made(self, task_id: str, item: Item) -> None:
+        """Exactly once each, and the sum of their charges is the whole's."""
+        pieces = self._pieces_of(task_id)
+        numbers = sorted(int(one["segment"]["M"]["number"]["N"]) for one in pieces.values())
+        if numbers != list(range(1, int(item["plan"]["M"]["pieces"]["N"]) + 1)):
+            raise Broke("a whole has each piece once", f"{task_id}: {numbers}")
+        if unmade := [name for name, one in pieces.items() if _text(one, "status") != "COMPLETED"]:
+            raise Broke("a whole is COMPLETED when each piece is", f"{task_id}: {unmade}")
+        charges = [one.get("charge_usd", {}).get("N") for one in pieces.values()]
+        if "charge_usd" in item and None not in charges:
+            charged = sum((Decimal(str(one)) for one in charges), Decimal(0))
+            if charged != Decimal(item["charge_usd"]["N"]):
+                raise Broke("the sum of charges is the whole's", f"{task_id}: {charged}")
 
     # At every event.
 
@@ -289,6 +326,8 @@ class Invariants:
             self._second_job_is_a_fact(task_id, times[0])
             self.event_ids.add(detail["event_id"])
             return
+        if _is_piece(self.tasks[task_id]):
+            raise Broke("a piece is no event", detail["event_id"])
         known = self.entered.get(task_id, {}).get(f"{status}#{attempt}", 0)
         if int(times[0] if times else 1) > known or entry["DetailType"] != f"Task {status.title()}":
             raise Broke("an event is a fact", f"{detail['event_id']} was announced and never was")
@@ -355,12 +394,21 @@ class Invariants:
             raise Broke(
                 "a delivered callback never ends in HELD", f"{task_id}: {item.get('error')}"
             )
+        if "plan" in item and status not in ("READY", "FAILED"):
+            self._whole_ended_well(task_id, status)
+        if _is_piece(item):
+            return
         if status == "COMPLETED" and not self.completed_ids.get(task_id):
             raise Broke("COMPLETED ⇒ event", task_id)
         if status in _ANNOUNCED and not any(
             one.startswith(f"{task_id}#{status}#") for one in self.event_ids
         ):
             raise Broke("every rest is announced", f"{task_id} {status}")
+
+    def _whole_ended_well(self, task_id: str, status: str) -> None:
+        pieces = {_text(one, "status") for one in self._pieces_of(task_id).values()}
+        if (pieces == {"COMPLETED"}) != (status == "COMPLETED"):
+            raise Broke("a whole ends as its pieces do", f"{task_id} is {status}: {pieces}")
 
     def _must_be_kept(self, job: Job, item: Item) -> bool:
         """A success that could be known: not one that flipped, and not one that was denied in sure
@@ -394,7 +442,7 @@ class Invariants:
 
     def _archive_is_explained(self, tasks: dict[str, Item]) -> None:
         for key in self.account.buckets.versions.get(ARCHIVE, {}):
-            task_id = key.split("/")[4]
+            task_id = key.split("/")[2 if key.startswith("pieces/") else 4]
             if len(self.account.buckets.versions[ARCHIVE][key]) > 1:
                 raise Broke("an archived object is written once", key)
             if _text(tasks[task_id], "status") != "COMPLETED":
@@ -406,7 +454,7 @@ class Invariants:
     def _books_are_right(self, tasks: dict[str, Item]) -> None:
         owed: dict[int, Decimal] = {}
         for item in tasks.values():
-            if "intended_at" not in item or _was_free(item):
+            if "intended_at" not in item or "plan" in item or _was_free(item):
                 continue
             open_books = _text(item, "status") == "HELD"
             amount = Decimal(
@@ -419,6 +467,11 @@ class Invariants:
                 for lease in item["leases"]["M"]:
                     if _text(tasks[lease.rpartition("-")[0]], "status") != "HELD":
                         raise Broke("slots return to zero", f"{pk} keeps {lease}")
+        reserved = sum(
+            (Decimal(item["left_usd"]["N"]) for pk, item in self.account.table.items.items()
+             if pk.startswith("reserve#")), Decimal(0),
+        )  # fmt: skip
+        owed = {length: amount + reserved for length, amount in owed.items()}
         for length, amount in owed.items():
             spent = sum(
                 (Decimal(item["spent_usd"]["N"]) for pk, item in self.account.table.items.items()
@@ -428,7 +481,11 @@ class Invariants:
                 raise Broke("the budget adds up", f"booked {spent}, owed {amount}")
 
     def _alarm_was_raised(self, tasks: dict[str, Item]) -> None:
-        held = [task_id for task_id, item in tasks.items() if _text(item, "status") == "HELD"]
+        held = [
+            task_id
+            for task_id, item in tasks.items()
+            if _text(item, "status") == "HELD" and not _is_piece(item)
+        ]
         raised = sum(
             sum(json.loads(line)["TaskHeld"])
             for _, line in self.account.lines
@@ -459,6 +516,10 @@ def _was_free(item: Item) -> bool:
     code = item.get("error", {}).get("M", {}).get("code", {}).get("S", "")
     ended = _text(item, "status") == "CANCELLED" or code in {"OVER_BUDGET", "GAVE_UP"}
     return ended and "job_id" not in item
+
+
+def _is_piece(item: Item) -> bool:
+    return bool(_text(item, "parent"))
 
 
 def _text(item: Item, name: str) -> str:

@@ -18,8 +18,8 @@ SHRINK_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Replay:
-    """`model`: "random", "unkind", or the name of a schedule without faults (`exhaustive.bases`).
-    `parts`: what is not ordinary in it; None for all that the seed draws."""
+    """`model`: "random", "unkind", "long", or the name of a schedule without faults
+    (`exhaustive.bases`). `parts`: what is not ordinary in it; None for all that the seed draws."""
 
     profile: str
     seed: int
@@ -40,7 +40,10 @@ class Replay:
             return runs.harsh(self.profile, self.seed, trace, self.parts)
         if self.model == "unkind":
             return unkind.play(self.profile, self.seed, trace, self.parts)
-        base = exhaustive.bases(self.profile)[self.model]
+        if self.model == "long":
+            return runs.harsh_long(self.seed, trace, self.parts)
+        bases = {**exhaustive.bases(self.profile), **exhaustive.long_bases()}
+        base = bases[self.model]
         calls, deliveries = _strikes(self.parts or ())
         return base.run(calls, deliveries, self.seed, trace)
 

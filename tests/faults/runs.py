@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from tests.faults import wires
+from tests.faults import films, wires
 from tests.faults.account import INBOX, WEBHOOK_KEY, Account
 from tests.faults.clockwork import START, Broke, Clock
 from tests.faults.invariants import Invariants
@@ -45,6 +45,7 @@ def wav(seconds: int = 3) -> bytes:
 
 
 PORTRAIT, VOICE = png(), wav()
+SPLIT = json.dumps({"model": "infinitalk/from-audio", "long_voice": "split"}).encode()
 
 
 @dataclass(frozen=True)
@@ -213,6 +214,8 @@ class Run:
         if door == "text":
             text = {"text": f"take {number}", "voice_id": "v"}
             files[1] = (f"{name}.json", json.dumps(text).encode())
+        if door == "long":
+            files = [(f"{name}.json", SPLIT), files[0], (files[1][0], films.long_wav())]
         if door == "voice-first":
             files.reverse()
         for order, (name, body) in enumerate(files):
@@ -223,7 +226,7 @@ class Run:
         from functions.inputs import drops
 
         stored = self.account.buckets.put(INBOX, name, body)
-        if name.endswith((".wav", ".json")):
+        if name.endswith((".wav", ".json")) and body != SPLIT:
             self.expected.add(drops.task_id_of(INBOX, name, stored.version_id))
             self.waiting -= 1
 
@@ -275,6 +278,22 @@ def harsh_scene(profile: str, seed: int) -> Scene:
         first_alone_seconds=200.0 * used,
         extras=extras,
     )
+
+
+def harsh_long_scene(seed: int) -> Scene:
+    """A long voice, perhaps beside an ordinary one, under a budget that it may not fit."""
+    chance = random.Random(seed * 11 + 5)
+    doors = chance.choice([("long",), ("long",), ("long", "files"), ("api", "long")])
+    cap = chance.choice([None, Decimal("0.9"), Decimal("0.45"), Decimal("0.3")])
+    running = {"submits": 10, "seconds": 10, "running": 1}
+    extras = {"rate_limits": {"kie": running}} if chance.random() < 0.2 else {}
+    return Scene("kie", doors, cap_usd=cap, signs=chance.random() < 0.3, extras=extras)
+
+
+def harsh_long(seed: int, trace: bool = False, only: Collection[str] | None = None) -> Result:
+    """A long voice under every fault at once."""
+    plan = Harsh(seed, calm_seconds=0.0, only=only)
+    return Run(harsh_long_scene(seed), plan, seed, trace).play()
 
 
 def harsh(

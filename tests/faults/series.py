@@ -106,6 +106,23 @@ def _outcome(run: Replay) -> Outcome:
     )
 
 
+def one_long(profile: str, seed: int) -> Outcome:
+    return _outcome(Replay(profile, seed, "long"))
+
+
+def long_singles(part: tuple[int, int] = (0, 1)) -> Iterator[Outcome]:
+    """Single faults at every call and delivery of a long voice's way; of every `part[1]` the one
+    numbered `part[0]`."""
+    from tests.faults import exhaustive
+
+    number = 0
+    for name, base in exhaustive.long_bases().items():
+        for case in exhaustive.singles(name, base):
+            number += 1
+            if number % part[1] == part[0]:
+                yield _outcome(Replay("kie", case.seed, name, (case.part(),)))
+
+
 def all_singles(profile: str, part: tuple[int, int] = (0, 1)) -> Iterator[Outcome]:
     """Of every `part[1]` cases the one numbered `part[0]`."""
     from tests.faults import exhaustive
@@ -170,6 +187,16 @@ def unkinds(profile: str, runs: int, first: int) -> list[Job]:
     return [partial(_unkinds, profile, one, min(10, first + runs - one)) for one in firsts]
 
 
+def longs(profile: str, runs: int, first: int) -> list[Job]:
+    firsts = range(first, first + runs, 10)
+    return [partial(_longs, profile, one, min(10, first + runs - one)) for one in firsts]
+
+
+def singles_of_long(_profile: str, runs: int, first: int) -> list[Job]:
+    """A part of all single faults of a long voice: one of every `runs`, from the `first` on."""
+    return [partial(_long_singles, (first % runs, runs))]
+
+
 def singles(profile: str, _runs: int, _first: int) -> list[Job]:
     return [partial(_singles, profile, part) for part in range(_PARTS)]
 
@@ -184,6 +211,14 @@ def _randoms(profile: str, first: int, count: int) -> list[Outcome]:
 
 def _unkinds(profile: str, first: int, count: int) -> list[Outcome]:
     return _shrink_one([one_unkind(profile, seed) for seed in range(first, first + count)])
+
+
+def _longs(profile: str, first: int, count: int) -> list[Outcome]:
+    return _shrink_one([one_long(profile, seed) for seed in range(first, first + count)])
+
+
+def _long_singles(part: tuple[int, int]) -> list[Outcome]:
+    return _shrink_one(list(long_singles(part)))
 
 
 def _singles(profile: str, part: int) -> list[Outcome]:

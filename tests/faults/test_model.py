@@ -19,6 +19,8 @@ POLLS = {"first": 20, "steady": 7.5, "slow": 600, "slow_after": 1200}
 OUTCOMES = (
     {"next": "watch", "archived": {"key": "v"}},
     {"next": "archive", "archived": {}},
+    {"next": "join", "archived": {}},
+    {"next": "cut", "archived": {}},
 )
 SCOPES: list[dict[str, Any]] = [
     {
@@ -30,6 +32,7 @@ SCOPES: list[dict[str, Any]] = [
         "attempt": 1,
         "soon": soon,
         "archive_error": "LinkDead",
+        "join_error": "Unavailable",
         "states": {
             "errorOutput": {"Error": "NotAVideo"},
             "context": {"State": entered, "Execution": STARTED, "Token": "k"},
@@ -48,6 +51,9 @@ SCOPES: list[dict[str, Any]] = [
 ]
 
 
+WORKFLOWS = ("workflow", "pieces_workflow")
+
+
 def _expressions(value: Any) -> set[str]:
     if isinstance(value, dict):
         return {found for inner in value.values() for found in _expressions(inner)}
@@ -56,7 +62,10 @@ def _expressions(value: Any) -> set[str]:
     return {value} if isinstance(value, str) and value.startswith("{%") else set()
 
 
-@pytest.mark.parametrize("text", sorted(_expressions(workflow.definition())))
+EXPRESSIONS = _expressions([workflow.definition(name) for name in WORKFLOWS])
+
+
+@pytest.mark.parametrize("text", sorted(EXPRESSIONS))
 def test_every_expression_of_the_workflow_means_what_jsonata_says(text: str) -> None:
     for scope in SCOPES:
         real = jsonata.Jsonata(text[2:-2])
@@ -73,8 +82,9 @@ def test_every_expression_of_the_workflow_means_what_jsonata_says(text: str) -> 
         assert workflow.evaluate(text, scope) == json.loads(json.dumps(real.evaluate({})))
 
 
-def test_the_model_knows_every_kind_of_state_and_nothing_of_them_is_left_out() -> None:
-    states = workflow.definition()["States"]
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_the_model_knows_every_kind_of_state_and_nothing_of_them_is_left_out(name: str) -> None:
+    states = workflow.definition(name)["States"]
     assert {one["Type"] for one in states.values()} <= {"Pass", "Task", "Choice", "Wait", "Succeed"}
     known = {
         "Type",

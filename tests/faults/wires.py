@@ -107,6 +107,7 @@ def _set_environment() -> None:
         "UPLOADS_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/000000000000/uploads",
         "SUBMISSIONS_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/000000000000/submissions",
         "WORKFLOW_ARN": "arn:aws:states:eu-west-1:000000000000:stateMachine:talkdrop",
+        "PIECES_WORKFLOW_ARN": "arn:aws:states:eu-west-1:000000000000:stateMachine:talkdrop-pieces",
         "CALLBACK_BASE_URL": DOOR, "CALLBACK_SECRET": "callback-key",
         "PROVIDER_SECRETS": '{"kie":"kie","kling":"kling","comet":"comet","relay":"relay"}',
     }  # fmt: skip

@@ -1,5 +1,5 @@
-"""Step Functions, as far as our own workflow goes: the states are read from infra/workflow.py, not
-written again.
+"""Step Functions, as far as our own workflows go: the states are read from infra/workflow.py and
+infra/pieces_workflow.py, not written again.
 
 Only the few JSONata expressions stand here in Python, by their very text, so that one that changes
 there is missed here at once; test_model.py holds each of them to a real evaluator.
@@ -23,7 +23,8 @@ from tests.faults.dynamo import Refused
 if TYPE_CHECKING:
     from tests.faults.account import Account
 
-_SOURCE = Path(__file__).parents[2] / "infra" / "workflow.py"
+_INFRA = Path(__file__).parents[2] / "infra"
+_JOB, _PIECES = "workflow", "pieces_workflow"  # whose definition is in which file
 _PLAIN = (ast.Assign, ast.AnnAssign, ast.FunctionDef)
 
 
@@ -32,14 +33,16 @@ class Undefined(Exception):
 
 
 @cache
-def definition() -> dict[str, Any]:
-    """The workflow as infra/workflow.py writes it, without the CDK, which its words do not need."""
+def definition(name: str = _JOB) -> dict[str, Any]:
+    """A workflow as its file in infra/ writes it, without the CDK, which its words do not need."""
     from functions.tasks.task import Next  # not at import: a mutant must come before it
 
-    tree = ast.parse(_SOURCE.read_text())
-    tree.body = [node for node in tree.body if isinstance(node, _PLAIN)]
     names: dict[str, Any] = {"Any": Any, "json": json, "Next": Next}
-    exec(compile(tree, str(_SOURCE), "exec"), names)
+    for file in dict.fromkeys((_JOB, name)):  # the second takes constants of the first
+        source = _INFRA / f"{file}.py"
+        tree = ast.parse(source.read_text())
+        tree.body = [node for node in tree.body if isinstance(node, _PLAIN)]
+        exec(compile(tree, str(source), "exec"), names)
     made: dict[str, Any] = names["definition"]()
     return made
 
@@ -51,6 +54,12 @@ def _path(text: str, scope: Mapping[str, Any]) -> Any:
             raise Undefined(text)
         found = found[part]
     return found
+
+
+def _gather_seconds(scope: Mapping[str, Any]) -> int:
+    context = scope["states"]["context"]
+    entered, started = (datetime.fromisoformat(context[name]) for name in ("State", "Execution"))
+    return 3600 if (entered - started).total_seconds() > 86400 else 300
 
 
 def _watch_seconds(scope: Mapping[str, Any]) -> int:
@@ -77,6 +86,9 @@ KNOWN: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     ": ($age > 86400 or $polls_done > 2000) ? 21600 "
     ": $age < $polls.slow_after ? $polls.steady : $polls.slow; "
     "$max([1, $ceil($wait)]) )": _watch_seconds,
+    "( $age := ($toMillis($states.context.State.EnteredTime) - "
+    "$toMillis($states.context.Execution.StartTime)) / 1000; "
+    "$age > 86400 ? 3600 : 300 )": _gather_seconds,
     "$states.result.soon ? $states.result.soon : 0": lambda scope: (
         scope["states"]["result"].get("soon") or 0
     ),
@@ -125,8 +137,11 @@ class Execution:
     """One run. What comes from a state that was left (an old timer, a late answer) is dropped by
     its `turn`."""
 
-    def __init__(self, machine: Workflow, name: str, value: dict[str, Any]) -> None:
+    def __init__(
+        self, machine: Workflow, name: str, value: dict[str, Any], *, in_pieces: bool
+    ) -> None:
         self.machine = machine
+        self.definition = definition(_PIECES if in_pieces else _JOB)
         self.account = machine.account
         self.name = name
         self.input = value
@@ -168,7 +183,7 @@ class Execution:
         if self.status != "RUNNING":
             return
         self.turn += 1
-        turn, one = self.turn, self.machine.states[self.state]
+        turn, one = self.turn, self.definition["States"][self.state]
         self.account.clock.note(f"◇ {self.name[:6]}…{self.name[32:]} {self.state}")
         kind = one["Type"]
         if kind == "Succeed":
@@ -249,7 +264,7 @@ class Execution:
         self.account.clock.after(seconds, lambda: self._if_still(turn, self._begin))
 
     def answered(self, turn: int, value: Any) -> None:
-        self._if_still(turn, lambda: self._leave(self.machine.states[self.state], value))
+        self._if_still(turn, lambda: self._leave(self.definition["States"][self.state], value))
 
     def _failed(self, one: dict[str, Any], error: str) -> None:
         self.account.clock.note(f"◇ {self.name[:6]}… {self.state} failed: {error}")
@@ -278,14 +293,13 @@ class Execution:
 
 
 class Workflow:
-    """The state machine: executions by name, task tokens, and the three calls our functions
+    """The state machines: executions by name, task tokens, and the three calls our functions
     make."""
 
     arn = "arn:aws:states:eu-west-1:000000000000:stateMachine:talkdrop"
 
     def __init__(self, account: Account) -> None:
         self.account = account
-        self.states = definition()["States"]
         self.executions: dict[str, Execution] = {}
         self.inputs: list[str] = []
         self._tokens: dict[str, tuple[Execution, int]] = {}
@@ -296,16 +310,18 @@ class Workflow:
         self._tokens[token] = (execution, turn)
         return token
 
-    def start_execution(self, name: str, input: str, **_: Any) -> dict[str, Any]:
+    def start_execution(self, name: str, input: str, stateMachineArn: str = "") -> dict[str, Any]:
         self.inputs.append(input)
         standing = self.executions.get(name)
         if standing is not None:
             if standing.status == "RUNNING" and standing.input == json.loads(input):
                 return {"executionArn": name}
             raise Refused("ExecutionAlreadyExists", name)
-        execution = Execution(self, name, json.loads(input))
+        in_pieces = stateMachineArn.endswith("-pieces")
+        execution = Execution(self, name, json.loads(input), in_pieces=in_pieces)
         self.executions[name] = execution
-        self.account.clock.after(0.0, lambda: execution.enter(definition()["StartAt"]))
+        start = execution.definition["StartAt"]
+        self.account.clock.after(0.0, lambda: execution.enter(start))
         for _ in self.account.plan.deliveries("execution dies")[1:]:
             self.account.clock.after(self.account.plan.moment(3600), lambda: self.abort(execution))
         return {"executionArn": name}

@@ -13,7 +13,11 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from functions.settings import Options
+from infra.fleet import fleet
+
 ROOT = Path(__file__).parents[2]
+FLEET = fleet(Options())
 OUTSIDE = {"infra", "local", "talkdrop", "tests", "bench"}
 # A dialect is what several providers share; which of them each one speaks.
 DIALECTS = {"_kling_dialect", "_gateway"}
@@ -121,6 +125,7 @@ MAY_IMPORT = {
         "providers",
         "links",
         "secrets",
+        "segments",
         "settings",
     },
     "api": {"inputs", "tasks", "providers", "links", "settings"},
@@ -143,6 +148,21 @@ def test_imports_between_rooms_point_one_way() -> None:
 
 def test_no_module_imports_a_handler() -> None:
     assert [named(path) for path in EVERY if any(".handlers." in name for name in ours(path))] == []
+
+
+def test_only_the_functions_that_ship_pyav_import_what_needs_it() -> None:
+    """Directly or by another module: the others' bundle does not hold it."""
+    ship = {f"functions/handlers/{name}.py" for name, row in FLEET.items() if row.has_pyav}
+    needing = {named(path) for path in FUNCTIONS if "functions.segments" in " ".join(ours(path))}
+    outside = {name for name in needing if not name.startswith("functions/segments/")}
+    assert outside == ship
+    assert {named(path) for path in FUNCTIONS if "av" in tops(path)} <= needing | {
+        "functions/segments/voice.py"
+    }
+
+
+def tops(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in imports(path)}
 
 
 def test_the_bundle_imports_nothing_that_is_not_in_it() -> None:

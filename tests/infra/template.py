@@ -81,10 +81,12 @@ class Template:
                 found[on] |= set(listed(statement["Action"]))
         return dict(found)
 
-    def workflow(self) -> Json:
-        return dict(
-            json.loads(self.the_only("AWS::StepFunctions::StateMachine")["DefinitionString"])
-        )
+    def machine(self, name: str = "Workflow") -> Json:
+        """Properties of a state machine: `Workflow` of a job, `PiecesWorkflow` of a long voice."""
+        return self.of_type("AWS::StepFunctions::StateMachine")[f"{name}Machine"]
+
+    def workflow(self, name: str = "Workflow") -> Json:
+        return dict(json.loads(self.machine(name)["DefinitionString"]))
 
 
 def _keys_of(condition: Any) -> str:

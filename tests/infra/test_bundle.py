@@ -115,3 +115,20 @@ def test_the_hash_knows_names_and_contents_and_not_times(tmp_path: Path) -> None
     assert bundles.hash_of(one) == bundles.hash_of(other)
     (other / "b.py").rename(other / "c.py")
     assert bundles.hash_of(one) != bundles.hash_of(other)
+
+
+def test_the_bundle_with_pyav_is_the_other_and_pyav_for_lambdas_processor(bundle: Path) -> None:
+    more = bundles.bundle("aws", with_pyav=True)
+    assert bundles.bundle("aws", with_pyav=True) == more
+    theirs, ours = (
+        {path.relative_to(one) for path in one.rglob("*") if path.is_file()}
+        for one in (bundle, more)
+    )
+    assert theirs <= ours
+    added = {path.parts[0].partition("-")[0] for path in ours - theirs}
+    assert added == {"av", "av.libs"}
+    native = [path.name for path in (more / "av").rglob("*.so")]
+    assert native
+    assert all("aarch64-linux-gnu" in name or "abi3" in name for name in native)
+    unpacked = sum(path.stat().st_size for path in more.rglob("*") if path.is_file())
+    assert unpacked < 200 << 20  # Lambda unpacks 250 MB at most

@@ -51,10 +51,26 @@ def test_two_functions_may_send_to_the_queue_they_are_fed_by(template: Template)
     assert loops == {name: "Allow" if name in ("submit", "intake") else None for name in NAMES}
 
 
-def test_all_lambdas_run_the_same_bundle(template: Template) -> None:
-    assert (
-        len({json.dumps(one["Code"], sort_keys=True) for one in template.functions().values()}) == 1
-    )
+def test_all_lambdas_run_one_bundle_and_those_that_decode_and_join_the_one_with_pyav(
+    template: Template,
+) -> None:
+    code = {
+        name: json.dumps(one["Code"], sort_keys=True) for name, one in template.functions().items()
+    }
+    with_pyav = {name for name in NAMES if code[name] == code["join"]}
+    assert with_pyav == {name for name in NAMES if FLEET[name].has_pyav} == {"cut", "join"}
+    assert len(set(code.values())) == 2
+
+
+def test_what_decodes_and_joins_has_the_disk_for_it(template: Template) -> None:
+    disks = {
+        name: one.get("EphemeralStorage", {}).get("Size", 512)
+        for name, one in template.functions().items()
+    }
+    assert {name: disk for name, disk in disks.items() if disk != 512} == {
+        "cut": 1024,  # a voice of 128 MB at most
+        "join": 10_240,  # all pieces and the joined video
+    }
 
 
 def test_the_stack_sets_exactly_the_settings_that_the_functions_know(template: Template) -> None:

@@ -12,6 +12,7 @@ from infra.fleet import fleet
 from tests.infra.template import Template
 
 EXECUTIONS = "arn:aws:states:AWS::Region:AWS::AccountId:execution:WorkflowMachine:*"
+EXECUTIONS_IN_PIECES = EXECUTIONS.replace("WorkflowMachine", "PiecesWorkflowMachine")
 MAY = {
     "intake": {
         "Tasks[task#*]": "dynamodb:GetItem dynamodb:PutItem dynamodb:UpdateItem",
@@ -33,6 +34,7 @@ MAY = {
         "Inbox/*": "s3:GetObject s3:GetObjectVersion",
         "Inbox/_talkdrop/uploads/*": "s3:PutObject",
         "Archive/videos/*": "s3:GetObject s3:GetObjectVersion",
+        "Archive/pieces/*": "s3:GetObject s3:GetObjectVersion",
         "Uploads": "sqs:SendMessage sqs:GetQueueAttributes",
         "Submissions": "sqs:SendMessage sqs:GetQueueAttributes",
         **{
@@ -41,6 +43,8 @@ MAY = {
         },
         "WorkflowMachine": "states:StartExecution states:SendTaskSuccess",
         EXECUTIONS: "states:DescribeExecution",
+        "PiecesWorkflowMachine": "states:StartExecution states:SendTaskSuccess",
+        EXECUTIONS_IN_PIECES: "states:DescribeExecution",
     },
     "submit": {
         "Tasks": (
@@ -53,6 +57,7 @@ MAY = {
         "CallbackKey": "secretsmanager:GetSecretValue",
         "WorkflowMachine": "states:StartExecution states:SendTaskSuccess",
         EXECUTIONS: "states:DescribeExecution",
+        "PiecesWorkflowMachine": "states:StartExecution",
         "Uploads": "sqs:SendMessage",
         "Submissions": "sqs:SendMessage CONSUME",
     },
@@ -71,8 +76,29 @@ MAY = {
     "archive": {
         "Tasks[task#*]": "dynamodb:GetItem",
         "Archive": "s3:ListBucketMultipartUploads",
-        "Archive/videos/*": "s3:GetObject s3:GetObjectVersion s3:PutObject s3:PutObjectTagging"
-        " s3:AbortMultipartUpload s3:ListMultipartUploadParts",
+        **dict.fromkeys(
+            ("Archive/videos/*", "Archive/pieces/*"),
+            "s3:GetObject s3:GetObjectVersion s3:PutObject s3:PutObjectTagging"
+            " s3:AbortMultipartUpload s3:ListMultipartUploadParts",
+        ),
+    },
+    "cut": {
+        "Tasks[task#*]": "dynamodb:GetItem dynamodb:UpdateItem",
+        "Inbox/*": "s3:GetObject s3:GetObjectVersion",
+        "Inbox/_talkdrop/pieces/*": "s3:PutObject",
+    },
+    "gather": {
+        "Tasks": "dynamodb:GetItem dynamodb:BatchGetItem dynamodb:UpdateItem",
+        "Tasks[task#*]": "dynamodb:PutItem",
+        "Inbox/_talkdrop/pieces/*": "s3:GetObject s3:GetObjectVersion",
+        "Submissions": "sqs:SendMessage",
+        "PiecesWorkflowMachine": "states:SendTaskSuccess",
+    },
+    "join": {
+        "Tasks[task#*]": "dynamodb:GetItem dynamodb:BatchGetItem dynamodb:UpdateItem",
+        "Inbox/*": "s3:GetObject s3:GetObjectVersion",
+        "Archive/pieces/*": "s3:GetObject s3:GetObjectVersion s3:PutObjectTagging",
+        "Archive/videos/*": ("s3:GetObject s3:GetObjectVersion s3:PutObject s3:PutObjectTagging"),
     },
     "settle": {
         "Tasks": "dynamodb:GetItem dynamodb:UpdateItem dynamodb:BatchGetItem",
@@ -84,6 +110,7 @@ MAY = {
         "Tasks": "dynamodb:DescribeStream dynamodb:GetRecords dynamodb:GetShardIterator",
         "Tasks/stream/*": "dynamodb:ListStreams",
         "Bus": "events:PutEvents",
+        "PiecesWorkflowMachine": "states:SendTaskSuccess",
         "AnnouncementsDeadLetters": "REPORT",
     },
     "sweep": {
@@ -95,6 +122,8 @@ MAY = {
         "Submissions": "sqs:SendMessage",
         "WorkflowMachine": "states:StartExecution",
         EXECUTIONS: "states:DescribeExecution",
+        "PiecesWorkflowMachine": "states:StartExecution",
+        EXECUTIONS_IN_PIECES: "states:DescribeExecution",
         "SweepDeadLetters": "REPORT",
     },
 }
@@ -151,7 +180,10 @@ def test_no_role_has_a_wildcard_action_nor_a_wildcard_resource_where_aws_knows_o
 
 def test_every_role_is_one_functions_own_and_brings_no_managed_policy(template: Template) -> None:
     roles = template.of_type("AWS::IAM::Role")
-    assert set(roles) == {f"{name.capitalize()}Role" for name in MAY} | {"WorkflowRole"}
+    assert set(roles) == {f"{name.capitalize()}Role" for name in MAY} | {
+        "WorkflowRole",
+        "PiecesWorkflowRole",
+    }
     assert not [
         name for name, role in roles.items() if "ManagedPolicyArns" in role or "Policies" in role
     ]
@@ -193,19 +225,22 @@ def test_no_function_can_delete_anything_but_an_error_note(template: Template) -
     assert deletions == {("intake", "Inbox/*.error.json", "s3:DeleteObject")}
 
 
-def test_only_the_archive_function_writes_the_archive(template: Template) -> None:
+def test_only_archive_and_join_write_the_archive(template: Template) -> None:
     assert {
         name
         for name in MAY
         for on, actions in template.grants(f"{name.capitalize()}Role").items()
         if on.startswith("Archive") and not actions <= {"s3:GetObject", "s3:GetObjectVersion"}
-    } == {"archive"}
+    } == {"archive", "join"}
 
 
-def test_the_workflow_may_only_call_its_three_steps(template: Template) -> None:
+def test_each_workflow_may_only_call_its_own_steps(template: Template) -> None:
     granted = template.grants("WorkflowRole")
     calls = {on for on, actions in granted.items() if "lambda:InvokeFunction" in actions}
     assert calls == {"WatchFunction", "ArchiveFunction", "SettleFunction"}
+    granted = template.grants("PiecesWorkflowRole")
+    calls = {on for on, actions in granted.items() if "lambda:InvokeFunction" in actions}
+    assert calls == {f"{name}Function" for name in ("Cut", "Gather", "Join", "Settle")}
     assert set(granted) == calls | {"*"}
 
 

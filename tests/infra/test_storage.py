@@ -57,6 +57,15 @@ def test_an_inbox_expires_and_an_archive_grows_cold_and_neither_keeps_broken_upl
     assert "expiry" not in archive
 
 
+def test_the_pieces_of_a_long_voice_expire_once_they_are_joined_and_never_before(
+    template: Template,
+) -> None:
+    rule = lifecycle(template, "Archive")["joined-pieces"]
+    assert rule["Prefix"] == "pieces/"
+    assert rule["TagFilters"] == [{"Key": "joined", "Value": "true"}]
+    assert rule["ExpirationInDays"] == 30
+
+
 def test_expiry_and_coldness_are_the_customers_choice(for_trying: Template) -> None:
     inbox, archive = lifecycle(for_trying, "Inbox"), lifecycle(for_trying, "Archive")
     assert inbox["expiry"]["ExpirationInDays"] == 10

@@ -21,7 +21,7 @@ KIE = {"first": 60, "steady": 15, "slow": 300, "slow_after": 2400}
 def test_it_is_standard_traced_and_logs_errors_without_what_the_states_carry(
     template: Template,
 ) -> None:
-    machine = template.the_only("AWS::StepFunctions::StateMachine")
+    machine = template.machine()
     assert machine.get("StateMachineType", "STANDARD") == "STANDARD"
     assert machine["TracingConfiguration"] == {"Enabled": True}
     assert machine["LoggingConfiguration"]["Level"] == "ERROR"
@@ -30,7 +30,7 @@ def test_it_is_standard_traced_and_logs_errors_without_what_the_states_carry(
 
 
 def test_it_watches_archives_and_settles_and_never_pays(template: Template) -> None:
-    machine = template.the_only("AWS::StepFunctions::StateMachine")
+    machine = template.machine()
     called = {name: template.text(arn) for name, arn in machine["DefinitionSubstitutions"].items()}
     assert called == {
         "Partition": "aws", "Watch": "WatchFunction", "Archive": "ArchiveFunction",

@@ -11,7 +11,7 @@ import pytest
 
 from functions import settings
 from functions.handlers import intake
-from functions.tasks import queries, table
+from functions.tasks import plans, queries, table
 from functions.tasks.task import Status, Task, job_key
 from tests.doors.conftest import CONTEXT, sqs_event
 from tests.talkdrop.conftest import Account, Person
@@ -71,6 +71,25 @@ def test_a_task_is_erased_with_every_version_of_its_files_and_its_rows(
     assert versions(account, "ArchiveBucket", f"videos/2026/03/01/{task.task_id}") == []
     assert queries.load(task.task_id) is None
     assert table.read(job_key("kie", "job-e1")) is None
+
+
+def test_a_long_voice_is_erased_with_its_pieces(account: Account, person: Person) -> None:
+    inbox, archive = account.outputs["InboxBucket"], account.outputs["ArchiveBucket"]
+    plan = {"bucket": inbox, "key": "plan.json", "version_id": "v", "pieces": 1}
+    whole = made(
+        account, "e9", "e9/", face(account, "e9/"), candidates=("infinitalk/from-audio",),
+        plan=plan, long_voice="split",
+    )  # fmt: skip
+    (piece_id,) = plans.ids_of_pieces(whole)
+    voice = put(account, inbox, f"{plans.FOLDER}{whole.task_id}/1/001.wav", b"a piece")
+    put(account, archive, f"pieces/{whole.task_id}/{piece_id}/e9-001.mp4", VIDEO)
+    account.open(piece_id, status=Status.COMPLETED, parent=whole.task_id, audio=voice)
+    done = person.types("erase", whole.task_id, "--yes")
+    assert done.code == 0, done.err
+    assert versions(account, "InboxBucket", plans.FOLDER + whole.task_id) == []
+    assert versions(account, "ArchiveBucket", f"pieces/{whole.task_id}") == []
+    assert queries.load(piece_id) is None
+    assert queries.load(whole.task_id) is None
 
 
 def test_the_receipt_says_what_went_when_by_whom_and_what_is_out_of_reach(

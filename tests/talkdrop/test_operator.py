@@ -213,7 +213,7 @@ VOICE_PART = "faces/ada.mp3  version v2"
 
 @pytest.mark.parametrize("status", list(Status))
 def test_every_status_is_explained(account: Account, person: Person, status: Status) -> None:
-    task = account.open(f"e{list(Status).index(status)}", status=Status.SUBMITTED)
+    task = account.open(f"5a{list(Status).index(status):02d}", status=Status.SUBMITTED)
     table.Update(key_of(task.task_id)).set(
         status=status.value, lease_until=table.later(seconds=9)
     ).run()
