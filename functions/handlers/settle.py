@@ -50,15 +50,19 @@ def handler(event: SettleInput, context: LambdaContext) -> SettleOutput:
             raise
         logger.info("the task moved meanwhile")
         return _DONE
-    polls.keep(completed)
+    if not completed.is_long:
+        polls.keep(completed)
     _count(completed)
     return _DONE
 
 
 def _count(task: Task) -> None:
+    """A long voice is one video, and its pieces are what was spent on it."""
     seconds = (now() - instant(task.created_at)).total_seconds()
-    metrics.add_metric("Completed", MetricUnit.Count, 1)
-    spent = task.counted_usd if task.counted_usd is not None else task.quote_usd
-    metrics.add_metric("SpentUsd", MetricUnit.NoUnit, float(spent or 0))
-    metrics.add_metric("SecondsToVideo", MetricUnit.Seconds, seconds)
+    if not task.is_long:
+        spent = task.counted_usd if task.counted_usd is not None else task.quote_usd
+        metrics.add_metric("SpentUsd", MetricUnit.NoUnit, float(spent or 0))
+    if not task.parent:
+        metrics.add_metric("Completed", MetricUnit.Count, 1)
+        metrics.add_metric("SecondsToVideo", MetricUnit.Seconds, seconds)
     logger.info("completed", seconds=round(seconds, 3))
