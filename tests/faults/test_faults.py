@@ -39,6 +39,19 @@ def test_everything_at_once_does_not_either(profile: str) -> None:
     _nothing_broke(tally)
 
 
+def test_a_long_voice_is_paid_a_piece_once_and_joined_once_whatever_fails() -> None:
+    """More of it: `python -m tests.faults long --runs 200` and `long-singles --runs 12`."""
+    tally = series.play("kie", series.longs("kie", 20, 0), PROCESSES)
+    assert tally.runs == 20
+    _nothing_broke(tally)
+
+
+def test_a_fault_at_any_call_of_a_long_voice_does_not_either() -> None:
+    tally = series.play("kie", series.singles_of_long("kie", 150, 7), PROCESSES)
+    assert tally.runs > 20
+    _nothing_broke(tally)
+
+
 def test_every_job_of_kling_whose_answer_was_lost_is_found_by_our_id() -> None:
     tally = series.play("kling", series.randoms("kling", 100, 5000), PROCESSES)
     assert tally.held_charged == 0  # what is held was never made: nothing is paid on that inference
