@@ -180,6 +180,10 @@ class Comet(Relay):
         error = {"code": "task_not_exist", "message": "task not found", "type": "comet_api_error"}
         return as_json({"error": error}, 404)
 
+    @property
+    def hides_its_callbacks_jobs(self) -> bool:
+        return not self.plan.traits.finds_upstream_ids
+
     def known_as(self, job_id: str) -> Job | None:
         found = (job for job in self.jobs.values() if job_id in (job.job_id, upstream(job)))
         return next(found, None)

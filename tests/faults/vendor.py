@@ -112,6 +112,11 @@ class Vendor:
         """The account's owner made another key; the old one is refused."""
         self.key = key
 
+    @property
+    def hides_its_callbacks_jobs(self) -> bool:
+        """Its callbacks name jobs by ids that no query of it takes."""
+        return False
+
     # The work.
 
     def shut(self) -> str:
