@@ -55,7 +55,8 @@ class Slots:
 
     @property
     def lapsed(self) -> list[str]:
-        return [name for name, until in self.leases.items() if _seconds(until) < seconds_now()]
+        at = seconds_now()
+        return [name for name, until in self.leases.items() if _seconds(until) < at]
 
     @property
     def room(self) -> int:
@@ -92,7 +93,8 @@ class Slots:
         now_ms = int(seconds_now() * 1000)
         taken = deque(sorted(int(at) for at in self.item.get("sent", [])), maxlen=submits)
         found: list[int] = []
-        while len(found) < min(most, self.room):
+        most = min(most, self.room)
+        while len(found) < most:
             at = max(now_ms, int(taken[0] + span) + 1) if len(taken) == submits else now_ms
             if at > now_ms + min(2 * span, _FURTHEST_SECONDS * 1000):
                 break

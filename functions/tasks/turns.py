@@ -223,7 +223,8 @@ def _folder_of(task: Task) -> str:
 def _longest_waiting(slots: Slots, most: int) -> list[Task]:
     """Those with the lowest places that have no turn. The index lags behind, so their rows are
     read: one may have been claimed a moment ago."""
-    called = {name.rpartition("-")[0] for name in slots.leases if name not in slots.lapsed}
+    live = slots.leases.keys() - set(slots.lapsed)
+    called = {name.rpartition("-")[0] for name in live}
     outstanding = min(len(called), _MOST_OUTSTANDING)
     ids = queries.waiting(slots.provider, most + outstanding + _MOST_CALLED)
     free = [task_id for task_id in ids if task_id not in called]
