@@ -66,7 +66,8 @@ def test_what_was_not_sent_can_be_cancelled(desk: Desk, status: Status) -> None:
     }
     assert (after.waits_for, after.not_before) == ("", "")
     assert after.history[-1]["who"] == "ada"
-    assert decide(desk, task, "cancel") == (200, "CANCELLED already; nothing of it was paid")
+    again = decide(desk, task, "cancel")
+    assert (again[0], again[1][:17]) == (200, "CANCELLED already")
 
 
 @pytest.mark.parametrize(
