@@ -8,6 +8,7 @@ our nonce is a success.
 from __future__ import annotations
 
 import random
+import re
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -274,7 +275,11 @@ def refused_writes(writes: Iterable[str], lost: ConditionFailed) -> list[str]:
 def delete(update: Update) -> Request:
     """An item's end as a part of a transaction, under the conditions of `update`."""
     request = update.request()
-    del request["UpdateExpression"]
+    del request["UpdateExpression"]  # and what only it named: DynamoDB takes no word without a use
+    used = set(re.findall(r"[#:]\w+", request.get("ConditionExpression", "")))
+    for part in ("ExpressionAttributeNames", "ExpressionAttributeValues"):
+        kept = {name: value for name, value in request.pop(part, {}).items() if name in used}
+        request |= {part: kept} if kept else {}
     return {"Delete": request}
 
 
