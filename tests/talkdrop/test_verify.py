@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Any
 
 import botocore.session
 import pytest
@@ -141,8 +142,8 @@ def test_a_copy_that_failed_is_reported(
     """S3 says it in the head of the object; the emulator replicates nothing."""
     task = archived(account, "fe")
 
-    def failed(parsed: dict[str, object], **_: object) -> None:
-        parsed["ReplicationStatus"] = "FAILED"
+    def failed(**answer: Any) -> None:
+        answer["parsed"]["ReplicationStatus"] = "FAILED"
 
     session = botocore.session.get_session()
     session.register("after-call.s3.HeadObject", failed)
