@@ -301,6 +301,7 @@ def test_doctor_asks_the_provider_whether_its_key_works_and_says_what_it_answers
     secrets = account.cloud.client("secretsmanager")
     secret_id = account.outputs["ProviderSecretKie"]
     before = secrets.get_secret_value(SecretId=secret_id)["SecretString"]
+    secrets.put_secret_value(SecretId=secret_id, SecretString=json.dumps({"api_key": ""}))
     assert checks(person)["key of kie"]["detail"] == "none: talkdrop key kie"
     with kie_that_answers({"code": 200, "msg": "success", "data": 100}) as url:
         key = {"api_key": "sk-doctor", "base_url": url}
