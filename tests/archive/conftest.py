@@ -29,7 +29,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 @pytest.fixture
 def flat_memory() -> Iterator[None]:
     """This process grows by no more than 80 MB, whatever earlier tests needed: the kernel's mark is
-    set back. 64 MB were passed by half of one once, in a worker of 563 MB: it is shared with other
+    set back. 64 MB were passed by 92 KB once, in a worker of 563 MB: it is shared with other
     tests, and what they left is not all quiet."""
     mark, process = Path("/proc/self/clear_refs"), Path("/proc/self/status")
     if not mark.exists():
