@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from functions.tasks.task import Next
-from infra.workflow import PATIENT_RETRY, State
+from infra.workflow import LONGEST_SECONDS, State, invocation, route, settle, wait_for_token
 
 # The longest between two looks: what wakes Gather may get lost. After a day a person decides, and
 # the history of an execution stays far from its 25,000 events.
@@ -44,11 +44,11 @@ def definition() -> dict[str, Any]:
             "Cut": _cut(),
             "CutLater": {"Type": "Wait", "Seconds": LATER_SECONDS, "Next": "Cut"},
             "Gather": _gather(),
-            "Route": _route(),
+            "Route": route(Next.CUT, Next.JOIN, Next.SETTLE, Next.DONE, default="Pause"),
             "Pause": {"Type": "Wait", "Seconds": PAUSE_SECONDS, "Next": "Gather"},
             "Join": _join(),
             "JoinLater": {"Type": "Wait", "Seconds": LATER_SECONDS, "Next": "Gather"},
-            "Settle": _settle(),
+            "Settle": settle(),
             "Done": {"Type": "Succeed"},
         },
     }
@@ -73,13 +73,7 @@ def _stumbled(goes_to: str) -> State:
 def _task(name: str, goes_to: str) -> State:
     """A step that runs for minutes and is free to repeat, ever later."""
     return {
-        "Type": "Task",
-        "Resource": "arn:${Partition}:states:::lambda:invoke",
-        "Arguments": {
-            "FunctionName": f"${{{name}}}",
-            "Payload": {"task_id": "{% $task_id %}", "attempt": "{% $attempt %}"},
-        },
-        "TimeoutSeconds": 960,  # the function's own 15 minutes, and a minute for starting it
+        **invocation(name, LONGEST_SECONDS),
         "Catch": [_stumbled(f"{name}Later")],
         "Next": goes_to,
     }
@@ -97,55 +91,13 @@ def _join() -> State:
 def _gather() -> State:
     """Look at the pieces, leave the task token where the next one that ends finds it, sleep."""
     return {
-        "Type": "Task",
-        "Resource": "arn:${Partition}:states:::lambda:invoke.waitForTaskToken",
-        "Arguments": {
-            "FunctionName": "${Gather}",
-            "Payload": {
-                "task_id": "{% $task_id %}",
-                "attempt": "{% $attempt %}",
-                "task_token": "{% $states.context.Task.Token %}",
-                "stumbles": "{% $stumbles %}",
-                "join_error": "{% $join_error %}",
-            },
-        },
-        "TimeoutSeconds": GATHER_SECONDS,
-        "Retry": [{"ErrorEquals": ["States.Timeout"], "MaxAttempts": 0}, PATIENT_RETRY],
+        **wait_for_token(
+            "Gather",
+            GATHER_SECONDS,
+            stumbles="{% $stumbles %}",
+            join_error="{% $join_error %}",
+        ),
         "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Gather"}],
         "Assign": {"outcome": "{% $states.result %}"},
         "Next": "Route",
-    }
-
-
-def _route() -> State:
-    def when(step: Next, goes_to: str) -> dict[str, str]:
-        return {"Condition": f"{{% $outcome.next = '{step}' %}}", "Next": goes_to}
-
-    return {
-        "Type": "Choice",
-        "Choices": [
-            when(Next.CUT, "Cut"),
-            when(Next.JOIN, "Join"),
-            when(Next.SETTLE, "Settle"),
-            when(Next.DONE, "Done"),
-        ],
-        "Default": "Pause",
-    }
-
-
-def _settle() -> State:
-    return {
-        "Type": "Task",
-        "Resource": "arn:${Partition}:states:::lambda:invoke",
-        "Arguments": {
-            "FunctionName": "${Settle}",
-            "Payload": {
-                "task_id": "{% $task_id %}",
-                "attempt": "{% $attempt %}",
-                "archived": "{% $outcome.archived %}",
-            },
-        },
-        "TimeoutSeconds": 120,
-        "Retry": [PATIENT_RETRY],
-        "Next": "Done",
     }

@@ -57,6 +57,9 @@ PATIENT_RETRY = {
 }
 
 
+LONGEST_SECONDS = 960  # a function's own 15 minutes, and a minute for starting it
+
+
 def definition() -> dict[str, Any]:
     """The workflow in the Amazon States Language; `${…}` is filled in by CloudFormation."""
     return {
@@ -68,10 +71,10 @@ def definition() -> dict[str, Any]:
         "States": {
             "Begin": _begin(),
             "Watch": _watch(),
-            "Route": _route(),
+            "Route": route(Next.ARCHIVE, Next.SETTLE, Next.DONE, default="Watch"),
             "Archive": _archive(),
             "ArchiveLater": {"Type": "Wait", "Seconds": ARCHIVE_LATER_SECONDS, "Next": "Watch"},
-            "Settle": _settle(),
+            "Settle": settle(),
             "Done": {"Type": "Succeed"},
         },
     }
@@ -90,21 +93,13 @@ def _watch() -> State:
     """Query, leave the task token where a callback finds it, sleep. A timeout means that the next
     query is due; it is not a failure."""
     return {
-        "Type": "Task",
-        "Resource": "arn:${Partition}:states:::lambda:invoke.waitForTaskToken",
-        "Arguments": {
-            "FunctionName": "${Watch}",
-            "Payload": {
-                "task_id": "{% $task_id %}",
-                "attempt": "{% $attempt %}",
-                "task_token": "{% $states.context.Task.Token %}",
-                "polls_done": "{% $polls_done %}",
-                "stumbles": "{% $stumbles %}",
-                "archive_error": "{% $archive_error %}",
-            },
-        },
-        "TimeoutSeconds": WATCH_SECONDS,
-        "Retry": [{"ErrorEquals": ["States.Timeout"], "MaxAttempts": 0}, PATIENT_RETRY],
+        **wait_for_token(
+            "Watch",
+            WATCH_SECONDS,
+            polls_done="{% $polls_done %}",
+            stumbles="{% $stumbles %}",
+            archive_error="{% $archive_error %}",
+        ),
         "Catch": [
             {
                 "ErrorEquals": ["States.ALL"],
@@ -122,31 +117,40 @@ def _watch() -> State:
     }
 
 
-def _route() -> State:
-    def when(step: Next, goes_to: str) -> dict[str, str]:
-        return {"Condition": f"{{% $outcome.next = '{step}' %}}", "Next": goes_to}
+def route(*steps: Next, default: str) -> State:
+    """To the state named after what the function before wants done next."""
+    choices = [
+        {"Condition": f"{{% $outcome.next = '{step}' %}}", "Next": step.value.capitalize()}
+        for step in steps
+    ]
+    return {"Type": "Choice", "Choices": choices, "Default": default}
 
+
+def invocation(function: str, seconds: Any, **payload: str) -> State:
+    """A function with the task it is about, and how long it may take."""
+    about = {"task_id": "{% $task_id %}", "attempt": "{% $attempt %}"}
     return {
-        "Type": "Choice",
-        "Choices": [
-            when(Next.ARCHIVE, "Archive"),
-            when(Next.SETTLE, "Settle"),
-            when(Next.DONE, "Done"),
-        ],
-        "Default": "Watch",
+        "Type": "Task",
+        "Resource": "arn:${Partition}:states:::lambda:invoke",
+        "Arguments": {"FunctionName": f"${{{function}}}", "Payload": {**about, **payload}},
+        "TimeoutSeconds": seconds,
+    }
+
+
+def wait_for_token(function: str, seconds: str, **payload: str) -> State:
+    """The same for a function that gets a task token: the state lasts until the token is used."""
+    token = {"task_token": "{% $states.context.Task.Token %}"}
+    return {
+        **invocation(function, seconds, **token, **payload),
+        "Resource": "arn:${Partition}:states:::lambda:invoke.waitForTaskToken",
+        "Retry": [{"ErrorEquals": ["States.Timeout"], "MaxAttempts": 0}, PATIENT_RETRY],
     }
 
 
 def _archive() -> State:
     """No Retry: a failed copy may mean a dead link, and only Watch can get a fresh one."""
     return {
-        "Type": "Task",
-        "Resource": "arn:${Partition}:states:::lambda:invoke",
-        "Arguments": {
-            "FunctionName": "${Archive}",
-            "Payload": {"task_id": "{% $task_id %}", "attempt": "{% $attempt %}"},
-        },
-        "TimeoutSeconds": 960,  # the function's own 15 minutes, and a minute for starting it
+        **invocation("Archive", LONGEST_SECONDS),
         "Catch": [
             {
                 "ErrorEquals": ["States.ALL"],
@@ -164,22 +168,10 @@ def _archive() -> State:
     }
 
 
-def _settle() -> State:
-    return {
-        "Type": "Task",
-        "Resource": "arn:${Partition}:states:::lambda:invoke",
-        "Arguments": {
-            "FunctionName": "${Settle}",
-            "Payload": {
-                "task_id": "{% $task_id %}",
-                "attempt": "{% $attempt %}",
-                "archived": "{% $outcome.archived %}",
-            },
-        },
-        "TimeoutSeconds": 120,
-        "Retry": [PATIENT_RETRY],
-        "End": True,
-    }
+def settle() -> State:
+    """The last step, free to repeat."""
+    called = invocation("Settle", 120, archived="{% $outcome.archived %}")
+    return {**called, "Retry": [PATIENT_RETRY], "End": True}
 
 
 class Workflow(Construct):

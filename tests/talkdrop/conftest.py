@@ -174,6 +174,8 @@ def account(running: Account, monkeypatch: pytest.MonkeyPatch) -> Iterator[Accou
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", cloud.KEY)
     monkeypatch.setenv("TALKDROP_TABLE", running.outputs["TaskTableName"])
     stack.enter(STACK)
+    # The messages that a test did not look at are not the next one's.
+    running.cloud.client("sqs").purge_queue(QueueUrl=running.outputs["SubmissionsQueueUrl"])
     yield running
     for name in set(os.environ) - set(known):
         if name.startswith("TALKDROP_"):
