@@ -53,8 +53,9 @@ def _mark(lock: Path) -> str:
 
 
 def _installed() -> dict[str, str]:
-    words = STAMP.read_text().split() if PYTHON.exists() and STAMP.exists() else []
-    return dict(zip(words[::2], words[1::2], strict=True))
+    lines = STAMP.read_text().splitlines() if PYTHON.exists() and STAMP.exists() else []
+    # An older checkout wrote one hash without a name: it counts as nothing installed.
+    return dict(line.split() for line in lines if len(line.split()) == 2)
 
 
 def make_environment() -> None:
