@@ -18,7 +18,7 @@ from typing import Any
 
 import app  # noqa: F401 - finds Node for the CDK, which infra needs
 from functions import providers
-from functions.tasks import values
+from functions.tasks import attributes
 from infra.storage import LISTED
 from tests.faults import workflow
 from tests.faults.plans import Plan, Script
@@ -62,7 +62,7 @@ def _teach(run: Run, median_seconds: float) -> None:
     jobs = {f"job_{at}": [took, 1] for at, took in enumerate(durations(median_seconds))}
     pk = f"durations#kie#{providers.get('kie').default_model}"
     run.account.table.put_item(
-        {name: values.typed(value) for name, value in {"pk": pk, **jobs}.items()}
+        {name: attributes.typed(value) for name, value in {"pk": pk, **jobs}.items()}
     )
 
 

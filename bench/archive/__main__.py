@@ -25,7 +25,7 @@ from pathlib import Path
 
 import boto3
 
-from functions.tasks import values
+from functions.tasks import attributes
 from local.aws import cloud
 from tests.archive.internet import Authority
 
@@ -289,7 +289,7 @@ def _open_task(line: Line, url: str, name: str) -> None:
         "dynamodb", endpoint_url=line.endpoint, verify=line.environment["AWS_CA_BUNDLE"]
     )
     dynamodb.put_item(
-        TableName="tasks", Item={key: values.typed(value) for key, value in task.items()}
+        TableName="tasks", Item={key: attributes.typed(value) for key, value in task.items()}
     )
     if line.endpoint.startswith("http:"):  # the emulator keeps the manifest of the last round
         s3 = session.client("s3", endpoint_url=line.endpoint)

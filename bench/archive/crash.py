@@ -35,7 +35,7 @@ import boto3
 from botocore.config import Config
 
 from bench.archive.film import Film, Source
-from functions.tasks import values
+from functions.tasks import attributes
 from local import environment
 from local.aws import cloud, synthesis
 from local.environment import Environment
@@ -197,7 +197,7 @@ class Trial:
         running = self._worker.running
         running.cloud.client("dynamodb").put_item(
             TableName=running.stack.outputs["TaskTableName"],
-            Item={name: values.typed(value) for name, value in task.items()},
+            Item={name: attributes.typed(value) for name, value in task.items()},
         )
 
 

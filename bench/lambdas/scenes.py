@@ -11,8 +11,8 @@ from typing import Any
 
 from functions import links
 from functions.tasks import slots
+from functions.tasks.attributes import typed
 from functions.tasks.task import Status, Task, id_of, key_of
-from functions.tasks.values import typed
 
 SAMPLES = Path(__file__).parents[2] / "local" / "samples"
 OBJECTS: Mapping[str, bytes] = {

@@ -19,9 +19,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.settings import aws, get
 from functions.tasks import callbacks, events, queues, steps
+from functions.tasks.attributes import Attributes, plain
 from functions.tasks.table import TASK_PREFIX, ConditionFailed, Item
 from functions.tasks.task import RESTING, TERMINAL, Status, Task
-from functions.tasks.values import Attributes, plain
 
 if TYPE_CHECKING:
     from types_boto3_events.type_defs import PutEventsRequestEntryTypeDef

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from functions.settings import aws, get
-from functions.tasks import table, values
+from functions.tasks import attributes, table
 from functions.tasks.table import TASK_PREFIX, ConditionFailed, Item, stamp
 from functions.tasks.task import (
     SHARDS,
@@ -145,7 +145,7 @@ def _read_batch(keys: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[
         RequestItems={name: {"Keys": keys, "ConsistentRead": True}}
     )
     left = answer.get("UnprocessedKeys", {}).get(name, {}).get("Keys", [])
-    return [values.plain(item) for item in answer["Responses"].get(name, [])], list(left)
+    return [attributes.plain(item) for item in answer["Responses"].get(name, [])], list(left)
 
 
 def _query_page(
@@ -165,7 +165,7 @@ def _query_page(
         ScanIndexForward=False,
         Limit=limit + 1,
     )
-    items = [values.plain(item) for item in answer["Items"]]
+    items = [attributes.plain(item) for item in answer["Items"]]
     return [item for item in items if item["created"] != before], "LastEvaluatedKey" in answer
 
 
@@ -208,7 +208,7 @@ def longest_since(status: Status) -> str:
             KeyConditionExpression="status_shard = :shard",
             ExpressionAttributeValues={":shard": {"S": f"{status}#{shard}"}},
         )  # fmt: skip
-        found += [values.plain(item) for item in answer["Items"]]
+        found += [attributes.plain(item) for item in answer["Items"]]
     return min((str(item["changed_at"]) for item in found), default="")
 
 

@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 
 from functions import TalkdropError
 from functions.settings import aws, get
-from functions.tasks.values import plain, typed
+from functions.tasks.attributes import plain, typed
 
 Item = dict[str, Any]  # an item of the table, in plain values
 Request = dict[str, Any]  # what a call of DynamoDB's is given

@@ -16,7 +16,7 @@ import pytest
 from functions import settings
 from functions.download import connection
 from functions.handlers import archive
-from functions.tasks import values
+from functions.tasks import attributes
 from local.aws import cloud
 from tests.archive.internet import Authority, Internet, simulate
 
@@ -115,7 +115,7 @@ class Vault:
             "video_url": url,
             **facts,
         }
-        item = {name: values.typed(value) for name, value in self.task.items()}
+        item = {name: attributes.typed(value) for name, value in self.task.items()}
         settings.aws("dynamodb").put_item(TableName="tasks", Item=item)
 
     def run(self, *, seconds: float = 900.0, attempt: int = 1) -> dict[str, Any]:

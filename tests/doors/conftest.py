@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import pytest
 
 from functions import secrets, settings
-from functions.tasks import values
+from functions.tasks import attributes
 from functions.tasks.task import Task
 from local.aws import cloud
 
@@ -232,7 +232,9 @@ class Workshop:
 
     def all_tasks(self) -> list[Task]:
         rows = self.cloud.client("dynamodb").scan(TableName=self.table)["Items"]
-        return [Task.of(values.plain(row)) for row in rows if row["pk"]["S"].startswith("task#")]
+        return [
+            Task.of(attributes.plain(row)) for row in rows if row["pk"]["S"].startswith("task#")
+        ]
 
     def the_task(self) -> Task:
         (task,) = self.all_tasks()

@@ -9,7 +9,7 @@ import pytest
 
 from functions import settings
 from functions.handlers import announce
-from functions.tasks import callbacks, steps, table, values
+from functions.tasks import attributes, callbacks, steps, table
 from functions.tasks.task import Status, Task, key_of
 from tests.doors.conftest import CONTEXT, Paper, Workshop
 
@@ -38,7 +38,7 @@ def changes(count: int, status: Status = Status.READY) -> dict[str, Any]:
     def image(number: int) -> dict[str, Any]:
         row = {"pk": f"task#{number:032}", "task_id": f"{number:032}", "status": status.value}
         return {
-            name: values.typed(value)
+            name: attributes.typed(value)
             for name, value in {**row, "created_at": AT, "changed_at": AT}.items()
         }
 

@@ -18,7 +18,7 @@ import pytest
 from functions.api.views import view
 from functions.handlers import announce, archive, intake, settle, submit, sweep, watch
 from functions.inputs import drops
-from functions.tasks import events, table, values
+from functions.tasks import attributes, events, table
 from functions.tasks.task import TERMINAL, Status, Task
 from talkdrop import explain
 from tests.archive.films import film
@@ -73,7 +73,7 @@ def test_a_row_of_the_version_before_is_read_shown_explained_and_announced(
     assert task.status in explain.page(task)
     assert events.of(task).status is task.status
     image = {
-        name: values.typed(value)
+        name: attributes.typed(value)
         for name, value in (table.read(f"task#{task.task_id}") or {}).items()
     }
     record = {

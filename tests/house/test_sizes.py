@@ -24,7 +24,7 @@ LONG = {
 # Lines with Any, a folder. What DynamoDB and the vendors send has no type: tasks/table and the
 # providers are left out. Any other line is a shape that was not written down yet.
 MOST_ANY = {"functions": 25, "infra": 20, "local": 160, "talkdrop": 70}
-WIRE = ("functions/tasks/table.py", "functions/tasks/values.py", "functions/providers/")
+WIRE = ("functions/tasks/table.py", "functions/tasks/attributes.py", "functions/providers/")
 # One name, two shapes: the row's, and the same as an event has it.
 TWICE = {"Consent", "Limits", "Refused"}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from functions.tasks import steps, table, values
+from functions.tasks import attributes, steps, table
 from functions.tasks.task import Status, Task
 from tests.paid.desk import JOB, Desk
 
@@ -152,7 +152,7 @@ def record(desk: Desk, task: Task, before: dict[str, Any] | None = None) -> dict
     new = desk.account.table.items[f"task#{task.task_id}"]
     images = {"NewImage": new}
     if before is not None:
-        old = {**new, **{name: values.typed(value) for name, value in before.items()}}
+        old = {**new, **{name: attributes.typed(value) for name, value in before.items()}}
         images["OldImage"] = {name: old[name] for name in old if before.get(name, "") is not None}
     return {
         "eventID": "1", "eventName": "MODIFY", "eventSource": "aws:dynamodb",

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from functions.inputs import drops
-from functions.tasks import table, values
+from functions.tasks import attributes, table
 from functions.tasks.task import Status, Task
 from tests.faults.account import INBOX
 from tests.faults.dynamo import Refused
@@ -53,7 +53,7 @@ def test_the_index_may_lag_and_the_row_decides(desk: Desk) -> None:
         task = due(desk, Status.READY)
         stale = dict(desk.account.table.items[f"task#{task.task_id}"])
         fresh = {name: value for name, value in stale.items() if name != "due_at"}
-        fresh |= {name: values.typed(value) for name, value in facts.items()}
+        fresh |= {name: attributes.typed(value) for name, value in facts.items()}
         _answer_query_with(desk, stale, then=fresh)
         assert desk.sweep()["pushed"] == 0
     assert desk.messages() == []
