@@ -14,6 +14,7 @@ from tests.faults.expressions import Invalid, Item, Scope
 
 KEYS = {"by-status": ("status_shard", "created"), "due": ("due_shard", "due_at")}
 _TOKEN_SECONDS = 600
+_TEXTS = ("ConditionExpression", "UpdateExpression")
 # What the version before this one did not write; this one is deployed at `yesterday_until`.
 _NEW_FIELDS = frozenset({"account", "announced_jobs", "doubt_why", "job_alias", "lookup"})
 
@@ -178,11 +179,15 @@ class Table:
 
     def _scope(self, pk: str, parameters: Mapping[str, Any]) -> Scope:
         names = parameters.get("ExpressionAttributeNames", {})
-        return Scope(self.items.get(pk), names, parameters.get("ExpressionAttributeValues", {}))
+        values = parameters.get("ExpressionAttributeValues", {})
+        texts = tuple(parameters.get(name, "") for name in _TEXTS)
+        if unlike := expressions.mismatch(texts, frozenset(names), frozenset(values)):
+            raise Refused("ValidationException", unlike)
+        return Scope(self.items.get(pk), names, values)
 
     def _require(self, pk: str, parameters: Mapping[str, Any]) -> None:
-        text = parameters.get("ConditionExpression")
-        if text and not expressions.condition(text)(self._scope(pk, parameters)):
+        text, scope = parameters.get("ConditionExpression"), self._scope(pk, parameters)
+        if text and not expressions.condition(text)(scope):
             standing = self.items.get(pk)
             wants_item = (
                 parameters.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD" and standing

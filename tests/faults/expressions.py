@@ -100,6 +100,19 @@ class _Words:
 
 
 @cache
+def mismatch(texts: tuple[str, ...], names: frozenset[str], values: frozenset[str]) -> str:
+    """Why DynamoDB refuses these expressions with the names and values beside them, or "": each
+    must be defined, and each must be used."""
+    words = {word for text in texts for word in _Words(text).words}
+    used = {word for word in words if word[0] in "#:"}
+    if missing := used - names - values:
+        return f"not defined in the expressions' names and values: {sorted(missing)}"
+    if idle := (names | values) - used:
+        return f"value or name unused in expressions: {sorted(idle)}"
+    return ""
+
+
+@cache
 def condition(text: str) -> Callable[[Scope], bool]:
     words = _Words(text)
     parsed = _either(words)

@@ -172,3 +172,21 @@ def test_a_transaction_is_all_or_nothing_and_its_token_makes_it_once() -> None:
     for _ in range(2):
         table.transact_write_items([add], "y")
     assert table.items["a"]["n"] == {"N": "1"}
+
+
+@pytest.mark.parametrize("idle", [{"#idle": "x"}, {":idle": {"N": "1"}}])
+@pytest.mark.parametrize("verb", ["update_item", "transact_write_items"])
+def test_a_name_or_value_that_no_expression_uses_is_refused(
+    verb: str, idle: dict[str, Any]
+) -> None:
+    table = Table(Clock(1, Plan(1)), lambda *_: None)
+    (place,) = idle
+    kind = "ExpressionAttributeNames" if place[0] == "#" else "ExpressionAttributeValues"
+    update: dict[str, Any] = {"Key": {"pk": {"S": "a"}}, "UpdateExpression": "SET #n = :v"}
+    update["ExpressionAttributeNames"] = {"#n": "n"}
+    update["ExpressionAttributeValues"] = {":v": {"N": "1"}}
+    update[kind] |= idle
+    asked = {"TransactItems": [{"Update": update}]} if verb.startswith("transact") else update
+    with pytest.raises(Refused, match="unused"):
+        getattr(table, verb)(**asked)
+    assert table.items == {}
