@@ -9,7 +9,7 @@ from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
 from functions.settings import aws
-from functions.tasks import claims, queues, steps
+from functions.tasks import claims, queries, queues, steps
 from functions.tasks.table import now
 from functions.tasks.task import StoredFile, Task
 
@@ -21,11 +21,18 @@ _LOOK_AGAIN_SECONDS = 60
 def is_withdrawn(task: Task) -> bool:
     """Is the latest version of a medium not the one that the task was made of? What its owner took
     back is not paid."""
-    for name, file in (("voice", task.audio), ("portrait", task.portrait)):
+    # The voice of a piece is a file of ours: its owner's is the whole one. The portrait that a
+    # whole began with stays its face, whatever has replaced it since.
+    whole = queries.load(task.parent) if task.parent else None
+    spoken = whole or task
+    for name, file, origin in (
+        ("voice", spoken.audio, spoken.origin),
+        ("portrait", task.portrait, task.origin),
+    ):
         if not file.get("key") or not file.get("version_id"):
             continue
         latest, etag = _latest_version(file)
-        if latest == file["version_id"] or (latest and task.origin != "files"):
+        if latest == file["version_id"] or (latest and origin != "files"):
             continue  # a task opened by the API names a file as it was then
         if name == "portrait" and etag == file.get("etag"):
             continue  # the same bytes again are the same portrait, to intake too

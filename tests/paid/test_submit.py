@@ -312,6 +312,42 @@ def test_a_portrait_that_was_taken_back_after_a_claim_withdraws_the_task(
     assert after.error["message"].endswith(f"nothing was paid: {cure}")
 
 
+def whole_and_piece(desk: Desk, **facts: Any) -> tuple[Task, Task]:
+    """A long voice whose quote is reserved, and one of its pieces, which is to be sent."""
+    whole = desk.row(Status.IN_PIECES, **facts)
+    desk.put(f"reserve#{whole.task_id}", left_usd=Decimal(5), periods=[])
+    piece = ready(desk, parent=whole.task_id, origin="piece", in_reserve=True)
+    return whole, desk.note(piece.task_id, portrait=whole.portrait)
+
+
+@pytest.mark.parametrize("change", [replace, delete])
+def test_no_piece_is_paid_of_a_long_voice_that_was_taken_back(desk: Desk, change: Any) -> None:
+    whole, piece = whole_and_piece(desk)
+    change(desk, whole.audio)
+    after = desk.submit(piece)
+    assert desk.posts == []
+    assert (after.status, after.error["code"]) == (Status.CANCELLED, "WITHDRAWN")
+    assert after.error["message"].startswith("hello-1.wav was ")
+
+
+def test_a_piece_is_made_of_the_files_that_its_whole_began_with(desk: Desk) -> None:
+    whole, piece = whole_and_piece(desk)
+    replace(desk, whole.portrait)
+    assert desk.submit(piece).status is Status.SUBMITTED
+
+
+def test_a_piece_of_a_voice_named_by_the_api_is_of_that_version(desk: Desk) -> None:
+    whole, piece = whole_and_piece(desk, origin="api")
+    replace(desk, whole.audio)
+    assert desk.submit(piece).status is Status.SUBMITTED
+
+
+def test_no_piece_is_paid_of_a_portrait_that_was_deleted(desk: Desk) -> None:
+    whole, piece = whole_and_piece(desk)
+    delete(desk, whole.portrait)
+    assert (desk.submit(piece).status, desk.posts) == (Status.CANCELLED, [])
+
+
 @pytest.mark.parametrize("missing", ["key", "version_id"])
 def test_a_file_without_a_version_cannot_be_withdrawn(desk: Desk, missing: str) -> None:
     task = ready(desk)
