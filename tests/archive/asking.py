@@ -12,6 +12,10 @@ from tests.archive.internet import Visit
 
 Answer = Callable[[Visit], None]
 
+# How much later than its deadline a call may return on a loaded machine. What the tests stall for
+# lasts longer than this.
+SLACK_SECONDS = 7
+
 URL = "https://files.example.com/out/281e.mp4?X-Amz-Signature=hush"
 
 
