@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from local.aws import runtime
 from local.aws.cloud import Cloud
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 T = TypeVar("T")
 
 

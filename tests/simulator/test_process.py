@@ -47,7 +47,7 @@ def test_it_prints_a_line_for_each_address_with_its_key() -> None:
     assert process.stdout is not None
     lines = [process.stdout.readline() for _ in range(8)]
     process.terminate()
-    process.communicate(timeout=20)
+    process.communicate(timeout=90)
     names = ["kie", "kling", "comet", "relay", "relay-b", "relay-d", "results", "control"]
     assert [line.split()[0] for line in lines] == names
     assert lines[0].rstrip().endswith("key kie-simulated-key")
@@ -57,7 +57,7 @@ def test_a_port_that_is_taken_is_named_and_nothing_starts(client: Client) -> Non
     taken = client.simulator.addresses["kie"].rpartition(":")[2]
     command = [sys.executable, "-m", "local.simulator", "--port", taken]
     done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False
+        command, cwd=ROOT, capture_output=True, text=True, timeout=90, check=False
     )
     assert done.returncode == 1
     assert "choose another --port" in done.stderr
