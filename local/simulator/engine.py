@@ -159,6 +159,10 @@ class Engine:
                 job.flaw, job.flaw_queries = flaw, struck["queries"]
         if self.faults.strike("stuck", job.subject):
             job.flaw = "stuck"
+        if flash := self.faults.strike("flash", job.subject):
+            job.look = f"flash {self._chance.randint(0, flash['surplus'])}"
+        elif self.faults.strike("frozen", job.subject):
+            job.look = "frozen"
 
     # A job lives
 
@@ -168,7 +172,7 @@ class Engine:
         if job.ends_at is not None:
             self.clock.at(job.ends_at, lambda: self._end(job))
             if job.error is None:
-                self.renderer.video(job.portrait, job.voice, job.seconds, job.mode)
+                self.renderer.video(job)
 
     def _begin(self, job: Job) -> None:
         with self.book.together():
@@ -183,7 +187,7 @@ class Engine:
         if job.error is not None:
             self._settle(job, FAILED)
             return
-        video = self.renderer.video(job.portrait, job.voice, job.seconds, job.mode)
+        video = self.renderer.video(job)
         video.add_done_callback(lambda done: self._rendered(job, done))
 
     def _rendered(self, job: Job, video: Future[str]) -> None:

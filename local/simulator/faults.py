@@ -54,6 +54,11 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "wrong_content": ("the link gives html, json, empty, truncated or not_a_video", {"as": "html"}),
     "huge": ("the link gives so many bytes", {"bytes": 6_000_000_000}),
     "drip": ("the link gives so many bytes in a real second", {"bytes_per_second": 100}),
+    "frozen": ("nothing moves in the video", {}),
+    "flash": (
+        "the video flashes where the voice beeps, and is up to so many frames too long",
+        {"surplus": 5},
+    ),
     "redirect": ("the link redirects there", {"to": "http://169.254.169.254/latest/meta-data/"}),
 }
 MANNERS = {

@@ -57,6 +57,9 @@ class Job:
     """Callbacks that shall come after that of the end."""
     flaw: str = ""
     flaw_queries: int | None = None
+    look: str = ""
+    """Of its video: empty is a mouth that moves; "frozen"; or "flash" and how many frames it is
+    too long."""
     charged: bool = False
 
     @property

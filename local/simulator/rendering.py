@@ -9,9 +9,22 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+from local.simulator.jobs import Job
 from local.simulator.media import FFMPEG, Library, Medium
 
 WIDEST, HIGHEST, FRAMES_PER_SECOND = 480, 854, 2
+_FITTED = (
+    f"scale='min({WIDEST},iw)':'min({HIGHEST},ih)':force_original_aspect_ratio=decrease,"
+    "scale='max(2,trunc(iw/2)*2)':'max(2,trunc(ih/2)*2)',format=yuv420p"
+)
+# Open in every other picture, where the mouth of a portrait is.
+_MOUTH = "drawbox=x=iw*0.42:y=ih*0.62:w=iw*0.16:h=ih*0.06:color=black:t=fill:enable='mod(n,2)'"
+# fmt: off
+_ENCODED = (
+    "-c:v", "libx264", "-preset", "ultrafast", "-tune", "stillimage", "-crf", "30", "-g", "300",
+    "-c:a", "aac", "-aac_coder", "fast", "-b:a", "64k",
+)
+# fmt: on
 LETTERS_PER_SECOND = {"en": 14.0, "zh": 4.5}
 
 
@@ -35,14 +48,13 @@ class Renderer:
     def path(self, name: str) -> Path:
         return self._folder / name
 
-    def video(self, portrait: str, voice: str, seconds: float, mode: str) -> Future[str]:
+    def video(self, job: Job) -> Future[str]:
         """The name of the file that will hold it; RenderError if it cannot be made."""
-        name = hashlib.sha256(f"{portrait} {voice} {mode}".encode()).hexdigest()[:32] + ".mp4"
+        seed = f"{job.portrait} {job.voice} {job.mode} {job.look}"
+        name = hashlib.sha256(seed.encode()).hexdigest()[:32] + ".mp4"
         with self._lock:
             if name not in self._ordered:
-                self._ordered[name] = self._pool.submit(
-                    self._render, name, portrait, voice, seconds
-                )
+                self._ordered[name] = self._pool.submit(self._render, name, job)
             return self._ordered[name]
 
     def speech(self, text: str, language: str, rate: float) -> Medium:
@@ -64,43 +76,29 @@ class Renderer:
             self._make(name, ["-f", "lavfi", "-i", source, "-c:a", "libmp3lame", "-b:a", "48k"])
         return self._library.keep(self.path(name).read_bytes())
 
-    def _render(self, name: str, portrait: str, voice: str, seconds: float) -> str:
-        if not self.path(name).exists():
-            size = (
-                f"scale='min({WIDEST},iw)':'min({HIGHEST},ih)':force_original_aspect_ratio=decrease"
-            )
-            # One decoded picture that repeats; `-loop 1` would decode the file for each frame.
-            even = "scale='max(2,trunc(iw/2)*2)':'max(2,trunc(ih/2)*2)'"
-            still = f"{size},{even},format=yuv420p,loop=loop=-1:size=1:start=0"
-            rate = f"setpts=N/{FRAMES_PER_SECOND}/TB,fps={FRAMES_PER_SECOND}"
-            how = ["-i", str(self._library.path(portrait)), "-i", str(self._library.path(voice))]
-            how += ["-filter_complex", f"[0:v:0]{still},{rate}[v]", "-map", "[v]", "-map", "1:a:0"]
-            how += [
-                "-c:v",
-                "libx264",
-                "-preset",
-                "ultrafast",
-                "-tune",
-                "stillimage",
-                "-crf",
-                "30",
-                "-g",
-                "300",
-            ]
-            how += [
-                "-c:a",
-                "aac",
-                "-aac_coder",
-                "fast",
-                "-b:a",
-                "64k",
-                "-t",
-                f"{seconds:.2f}",
-                "-movflags",
-                "+faststart",
-            ]
-            self._make(name, how)
+    def _render(self, name: str, job: Job) -> str:
+        portrait, voice = self._library.path(job.portrait), self._library.path(job.voice)
+        if self.path(name).exists():
+            return name
+        if job.look.startswith("flash"):
+            self._flash(name, voice, surplus=int(job.look.split()[1]))
+            return name
+        # One decoded picture that repeats; `-loop 1` would decode the file for each frame.
+        film = f"{_FITTED},loop=loop=-1:size=1:start=0,setpts=N/{FRAMES_PER_SECOND}/TB"
+        mouth = "" if job.look == "frozen" else f",{_MOUTH}"
+        film = f"[0:v:0]{film},fps={FRAMES_PER_SECOND}{mouth}[v]"
+        how = ["-i", str(portrait), "-i", str(voice), "-filter_complex", film]
+        how += ["-map", "[v]", "-map", "1:a:0", *_ENCODED, "-t", f"{job.seconds:.2f}"]
+        self._make(name, [*how, "-movflags", "+faststart"])
         return name
+
+    def _flash(self, name: str, voice: Path, *, surplus: int) -> None:
+        # PyAV takes 0.2 s to import, and hardly any run wants it.
+        from local.simulator import flashes
+
+        unfinished = self.path(f"{threading.get_ident()}-{name}")
+        flashes.render(voice.read_bytes(), unfinished, surplus=surplus)
+        unfinished.replace(self.path(name))
 
     def _make(self, name: str, how: list[str]) -> None:
         unfinished = self.path(f"{threading.get_ident()}-{name}")
