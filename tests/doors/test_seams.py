@@ -34,7 +34,7 @@ SECONDS = 39.013  # no beep in its last tenth, where it may be cut off
 
 
 @cache
-def said(rate: int) -> tuple[array[int], tuple[float, ...]]:
+def sentences_at(rate: int) -> tuple[array[int], tuple[float, ...]]:
     return sentences(SECONDS, rate, seed=7)
 
 
@@ -92,7 +92,7 @@ def through(shop: Workshop, spoken: Spoken, folder: Path, surplus: tuple[int, ..
 def test_lips_fit_the_voice_at_every_seam_from_the_drop_to_the_archive(
     shop: Workshop, tmp_path: Path, ending: str, rate: int, channels: int
 ) -> None:
-    samples, beeps = said(rate)
+    samples, beeps = sentences_at(rate)
     path = saved(samples, tmp_path, f"talk.{ending}", rate, channels)
     spoken = Spoken(Voice(path, TYPES[ending]), samples, rate, beeps)
     surplus = tuple(random.Random(rate + channels).randint(0, 5) for _ in range(4))
@@ -103,7 +103,7 @@ def test_lips_fit_the_voice_at_every_seam_from_the_drop_to_the_archive(
 def test_pieces_that_are_too_short_move_nothing_from_the_drop_to_the_archive(
     shop: Workshop, tmp_path: Path
 ) -> None:
-    samples, beeps = said(44_100)
+    samples, beeps = sentences_at(44_100)
     path = saved(samples, tmp_path, "talk.mp3", 44_100, 1)
     spoken = Spoken(Voice(path, "audio/mpeg"), samples, 44_100, beeps)
     off = through(shop, spoken, tmp_path, (-2, 5, -4, 0))
