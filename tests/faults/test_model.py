@@ -186,7 +186,7 @@ def test_a_name_or_value_that_no_expression_uses_is_refused(
     update["ExpressionAttributeNames"] = {"#n": "n"}
     update["ExpressionAttributeValues"] = {":v": {"N": "1"}}
     update[kind] |= idle
-    asked = {"TransactItems": [{"Update": update}]} if verb.startswith("transact") else update
+    request = {"TransactItems": [{"Update": update}]} if verb.startswith("transact") else update
     with pytest.raises(Refused, match="unused"):
-        getattr(table, verb)(**asked)
+        getattr(table, verb)(**request)
     assert table.items == {}
