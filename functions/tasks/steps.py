@@ -166,7 +166,8 @@ def revise(task: Task, known: Task, *, why: str) -> Task:
         "provider", "model", "model_reason", "prompt", "settings", "stem", "portrait", "audio",
         "max_usd", "quote_usd", "consent", "long_voice", "candidates",
     )  # fmt: skip
-    update.set(**{name: value for name in revised if (value := getattr(task, name)) is not None})
+    given = {name: value for name in revised if (value := getattr(task, name)) is not None}
+    update.set(**given).remove(*sorted(set(revised) - given.keys()))
     update.set(error=task.error) if task.error else update.remove("error")
     update.remove("expires_at", "waits_for", "plan")
     if not waits:
