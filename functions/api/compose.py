@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from http import HTTPStatus
 
-from functions import providers
 from functions.api.app import Problem
 from functions.api.shapes import NewTask, QuoteRequest
 from functions.inputs import consent, drops, limits, request, url_inputs, validation
 from functions.inputs.drops import File
 from functions.inputs.refusals import Refusal
-from functions.inputs.request import AUTO, SPLIT, TaskRequest
+from functions.inputs.request import SPLIT, TaskRequest
 from functions.providers.base import Model
 from functions.settings import get
 from functions.tasks.table import now, stamp
@@ -100,8 +99,7 @@ def _by_length(composed: TaskRequest, seconds: float) -> Quote:
     """The cheapest of the models that may be chosen and take so long a voice."""
     if refusals := validation.without_media(composed, has_audio=True):
         raise request.Refused(*refusals)
-    models = providers.get(composed.provider).models
-    chosen = list(models.values()) if composed.model == AUTO else [models[composed.model]]
+    chosen = validation.takers(composed)
     fitting = [model for model in chosen if seconds <= limits.most_seconds(model)]
     if composed.long_voice == SPLIT and not any(one.limits.audio_max_seconds for one in fitting):
         return _in_pieces(composed, chosen, seconds)

@@ -141,6 +141,11 @@ def without_media(request: TaskRequest, *, has_audio: bool) -> list[Refusal]:
     return list(min(fits, key=lambda fit: fit.rank).refusals)
 
 
+def takers(request: TaskRequest) -> list[base.Model]:
+    """The models that have nothing against this request and a voice, before the media are seen."""
+    return [one for one in _models(request) if not _fit(one, request, None, None, True).refusals]
+
+
 def _models(request: TaskRequest) -> list[base.Model]:
     models = providers.get(request.provider).models
     chosen = models.values() if request.model == AUTO else [models[request.model]]

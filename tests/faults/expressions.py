@@ -162,6 +162,13 @@ def _term(words: _Words) -> Callable[[Scope], bool]:
             return any(bare(one) == bare(wanted_value(scope)) for one in found.get("L", []))
 
         return contains
+    if words.accept("BEGINS_WITH"):
+        words.expect("(")
+        whole = _operand(words)
+        words.expect(",")
+        start = _operand(words)
+        words.expect(")")
+        return lambda scope: whole(scope)["S"].startswith(start(scope)["S"])
     left = _operand(words)
     if words.accept("IN"):
         words.expect("(")

@@ -159,7 +159,7 @@ class Desk:
     def row(self, status: Status = Status.READY, *, provider: str = "kie", **facts: Any) -> Task:
         """A task in this status, made a moment ago, with its files in the inbox."""
         self._made += 1
-        task_id = f"{self._made:x}".rjust(32, "a")
+        task_id = f"{self._made:04x}".rjust(32, "a")
         usual: dict[str, Any] = {
             "provider": provider,
             "model": providers.get(provider).default_model,

@@ -72,9 +72,35 @@ def looked_at(desk: Desk) -> list[str]:
 
 @pytest.mark.parametrize(
     "extension",
-    ["mp3", "wav", "m4a", "aac", "ogg", "oga", "opus", "flac", "mp2", "wma", "aif", "aiff", "amr"]
-    + ["caf", "m4b", "mp4", "m4v", "mov", "3gp", "webm", "mkv", "avi", "wave", "mpga", "weba"]
-    + ["MP3", "Wav"],
+    [
+        "mp3",
+        "wav",
+        "m4a",
+        "aac",
+        "ogg",
+        "oga",
+        "opus",
+        "flac",
+        "mp2",
+        "wma",
+        "aif",
+        "aiff",
+        "amr",
+        "caf",
+        "m4b",
+        "mp4",
+        "m4v",
+        "mov",
+        "3gp",
+        "webm",
+        "mkv",
+        "avi",
+        "wave",
+        "mpga",
+        "weba",
+        "MP3",
+        "Wav",
+    ],
 )
 def test_every_name_of_a_sound_or_film_is_a_voice_that_deserves_an_answer(
     desk: Desk, extension: str
@@ -422,9 +448,7 @@ def test_a_voice_that_was_deleted_meanwhile_makes_no_task(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("operation", ["HeadObject", "ListObjectsV2", "GetItem", "PutItem"])
-def test_an_account_that_is_unwell_makes_the_message_come_again(
-    desk: Desk, operation: str
-) -> None:
+def test_an_account_that_is_unwell_makes_the_message_come_again(desk: Desk, operation: str) -> None:
     drop(desk, {"hello.wav": VOICE, "hello.png": FACE})
     desk.refuse(operation, status=500)
     assert desk.message("intake", event("in/hello.wav")) == ["0"]
