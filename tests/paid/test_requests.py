@@ -231,7 +231,7 @@ def test_a_body_of_another_shape_is_refused_by_its_field(shop: Desk, body: dict[
     assert f"{answer['errors'][0]['field']}: " in answer["detail"]
 
 
-def test_a_needed_consent_is_asked_for_before_anything_is_looked_at(shop: Desk) -> None:
+def test_a_needed_consent_is_demanded_before_anything_is_looked_at(shop: Desk) -> None:
     shop.options(require_consent=True)
     for body in (BODY, URLS):
         code, answer = opens(shop, body)
@@ -261,7 +261,7 @@ def test_a_body_is_utf_8_and_at_most_256_kib(shop: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "is_asked_for"),
+    ("key", "is_looked_up"),
     [
         ("in/" + "a" * 1021, True), ("in/" + "a" * 1022, False), ("in/" + "é" * 510, True),
         ("in/" + "é" * 511, False), ("in/a\x07b", False), ("in/a\x85b", False),
@@ -270,10 +270,10 @@ def test_a_body_is_utf_8_and_at_most_256_kib(shop: Desk) -> None:
         ("in/\u202f é", True),
     ],
 )  # fmt: skip
-def test_only_what_may_be_a_key_is_asked_for(shop: Desk, key: str, is_asked_for: bool) -> None:
+def test_only_what_may_be_a_key_is_looked_up(shop: Desk, key: str, is_looked_up: bool) -> None:
     code, answer = opens(shop, {**BODY, "audio": key})
     assert (code, refusal(answer)) == (422, ("audio", "NOT_FOUND"))
-    assert (key in [call["Key"] for call in shop.calls("HeadObject")]) is is_asked_for
+    assert (key in [call["Key"] for call in shop.calls("HeadObject")]) is is_looked_up
 
 
 # Quotes.
@@ -306,7 +306,7 @@ def test_a_quote_of_a_text_has_no_length(shop: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "model", "usd"),
+    ("given", "model", "usd"),
     [
         ({"audio_seconds": 15.1}, "infinitalk/from-audio", 0.24),
         ({"audio_seconds": 15.2}, "kling/v1-avatar-standard", 0.64),
@@ -317,15 +317,15 @@ def test_a_quote_of_a_text_has_no_length(shop: Desk) -> None:
     ],
 )
 def test_a_quote_by_length_is_the_cheapest_that_takes_so_much(
-    shop: Desk, asked: dict[str, Any], model: str, usd: float
+    shop: Desk, given: dict[str, Any], model: str, usd: float
 ) -> None:
-    code, found = quotes(shop, **asked)
+    code, found = quotes(shop, **given)
     assert (code, found["model"], found["quote_usd"]) == (200, model, pytest.approx(usd))
-    assert (found["audio_seconds"], found["reason"]) == (asked["audio_seconds"], None)
+    assert (found["audio_seconds"], found["reason"]) == (given["audio_seconds"], None)
 
 
 @pytest.mark.parametrize(
-    ("asked", "field", "code"),
+    ("given", "field", "code"),
     [
         ({"audio_seconds": 3600.2}, "audio_seconds", "AUDIO_TOO_LONG"),
         ({"audio_seconds": 300.2, "model": "kling/ai-avatar-pro"}, "audio_seconds",
@@ -340,15 +340,15 @@ def test_a_quote_by_length_is_the_cheapest_that_takes_so_much(
     ],
 )  # fmt: skip
 def test_what_would_be_refused_is_no_quote(
-    shop: Desk, asked: dict[str, Any], field: str, code: str
+    shop: Desk, given: dict[str, Any], field: str, code: str
 ) -> None:
-    status, answer = quotes(shop, **asked)
+    status, answer = quotes(shop, **given)
     assert (status, refusal(answer)) == (422, (field, code))
 
 
-@pytest.mark.parametrize("asked", [{"audio": URLS["audio"]}, {**BODY, "portrait": "https://a/b"}])
-def test_a_url_is_not_fetched_for_a_quote(shop: Desk, asked: dict[str, Any]) -> None:
-    status, answer = quotes(shop, **asked)
+@pytest.mark.parametrize("given", [{"audio": URLS["audio"]}, {**BODY, "portrait": "https://a/b"}])
+def test_a_url_is_not_fetched_for_a_quote(shop: Desk, given: dict[str, Any]) -> None:
+    status, answer = quotes(shop, **given)
     assert (status, "give audio_seconds instead" in answer["detail"]) == (422, True)
 
 
@@ -358,12 +358,12 @@ def test_a_length_is_within_reason(shop: Desk, seconds: float) -> None:
 
 
 def test_a_quote_in_pieces_is_about_what_they_cost_together(shop: Desk) -> None:
-    asked = {"audio_seconds": 400, "long_voice": "split"}
-    code, found = quotes(shop, **asked)
+    given = {"audio_seconds": 400, "long_voice": "split"}
+    code, found = quotes(shop, **given)
     assert (code, found["model"]) == (200, "infinitalk/from-audio")
     assert found["quote_usd"] == pytest.approx(408 * 0.015)
     assert found["reason"] == "in pieces, about"
-    code, found = quotes(shop, **asked, model="kling/ai-avatar-pro")
+    code, found = quotes(shop, **given, model="kling/ai-avatar-pro")
     assert (code, found["quote_usd"]) == (200, pytest.approx(408 * 0.08))
     code, found = quotes(shop, audio_seconds=10, long_voice="split")
     assert (code, found["reason"], found["quote_usd"]) == (200, None, 0.15)
