@@ -16,6 +16,7 @@ class Draws:
         self.only = None if only is None else frozenset(only)
         self.made: list[str] = []
         self._counts: Counter[str] = Counter()
+        self._once = random.Random(0)
 
     def number(self, name: str) -> str:
         """The name with how often it came: "submit: kie POST #2"."""
@@ -24,6 +25,12 @@ class Draws:
 
     def chance(self, name: str) -> random.Random:
         return random.Random(f"{self.seed} {name}")
+
+    def once(self, name: str) -> random.Random:
+        """The same generator, to be used up before the next draw: to make one costs as much again
+        as to seed it, and there is one for each call to the outside."""
+        self._once.seed(f"{self.seed} {name}")
+        return self._once
 
     def allows(self, departure: str) -> bool:
         if self.only is not None and departure not in self.only:

@@ -203,20 +203,21 @@ class Harsh(Plan):
         return self.draws.allows(f"task {number} by {door}")
 
     def latency(self, site: str) -> float:
-        chance = self.draws.chance(self.draws.number(f"latency {site}"))
+        name = self.draws.number(f"latency {site}")
         if not self._is_uneven:
             return 0.02
+        chance = self.draws.once(name)
         quick = chance.expovariate(1 / 0.02)
         return quick + (chance.expovariate(1 / 3.0) if chance.random() < 0.02 else 0.0)
 
     def moment(self, within: float) -> float:
-        return self.draws.chance(self.draws.number("moment")).random() * within
+        return self.draws.once(self.draws.number("moment")).random() * within
 
     def strike(self, one: Invocation, site: str) -> Fault | None:
         name = self.draws.number(f"{one.name}: {site}")
         if self._is_calm():
             return None
-        fault = self._fault(self.draws.chance(name), site)
+        fault = self._fault(self.draws.once(name), site)
         if fault is None or not self.draws.allows(f"{name} {fault.what}"):
             return None
         return fault
@@ -254,7 +255,7 @@ class Harsh(Plan):
         name = self.draws.number(kind)
         if self._is_calm():
             return [0.0]
-        waits = self._waits(self.draws.chance(name), kind)
+        waits = self._waits(self.draws.once(name), kind)
         how = "lost" if not waits else "late" if len(waits) == 1 else "doubled"
         return waits if waits == [0.0] or self.draws.allows(f"{name} {how}") else [0.0]
 
@@ -280,7 +281,7 @@ class Harsh(Plan):
 
     def refuses_events(self) -> bool:
         name = self.draws.number("events")
-        refused = not self._is_calm() and self.draws.chance(name).random() < 0.05
+        refused = not self._is_calm() and self.draws.once(name).random() < 0.05
         return refused and self.draws.allows(f"{name} refused")
 
     def job(self) -> Script:

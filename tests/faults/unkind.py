@@ -51,31 +51,33 @@ class Unkind(Harsh):
         if service and begin <= self.now() < end and site.startswith(f"{service} "):
             return Fault("error")
         fault = super().strike(one, site)
-        chance = self.draws.chance(self.draws.number(f"throttling {one.name}: {site}"))
+        name = self.draws.number(f"throttling {one.name}: {site}")
         is_aws = site.split()[0] in _SERVICES
         if fault is None and is_aws and self._throttles and not self._is_calm():
-            fault = Fault("throttled") if chance.random() < 0.01 else None
+            fault = Fault("throttled") if self.draws.once(name).random() < 0.01 else None
         return fault or self._stale(one, site)
 
     def _stale(self, one: Invocation, site: str) -> Fault | None:
         """Reads that do not say that they want the newest: what was true a while ago."""
         if not site.endswith(_LAGGING) or not self._is_lagging or self._is_calm():
             return None
-        chance = self.draws.chance(self.draws.number(f"lag {one.name}: {site}"))
+        chance = self.draws.once(self.draws.number(f"lag {one.name}: {site}"))
         return Fault("stale", chance.random() * 30) if chance.random() < 0.2 else None
 
     def sandbox(self, function: str) -> str:
-        chance = self.draws.chance(self.draws.number(f"sandbox of {function}"))
-        return f"{function} {chance.randrange(3)}" if self._has_sandboxes else function
+        name = self.draws.number(f"sandbox of {function}")
+        if not self._has_sandboxes:
+            return function
+        return f"{function} {self.draws.once(name).randrange(3)}"
 
     def link_is_dead(self) -> bool:
         name = self.draws.number("link at the provider")
-        dies = not self._is_calm() and self.draws.chance(name).random() < 0.02
+        dies = not self._is_calm() and self.draws.once(name).random() < 0.02
         return dies and self.draws.allows(f"{name} is dead")
 
     def skew(self) -> float:
-        chance = self.draws.chance(self.draws.number("clock"))
-        return chance.uniform(-120, 120) if self._is_skewed else 0.0
+        name = self.draws.number("clock")
+        return self.draws.once(name).uniform(-120, 120) if self._is_skewed else 0.0
 
     def job(self) -> Script:
         script = super().job()

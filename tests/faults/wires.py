@@ -23,6 +23,7 @@ from typing import Any
 import botocore.client
 import botocore.exceptions
 import httpx
+from aws_lambda_powertools import Metrics
 from botocore.awsrequest import AWSRequest
 
 from tests.faults.account import ARCHIVE, BUS, DOOR, INBOX, Account
@@ -43,7 +44,7 @@ def connect(account: Account, serve: Any, result: Any, seed: int, options: str) 
     settings.get.cache_clear()
     settings.options.cache_clear()
     secrets._known.clear()
-    _metrics().clear()
+    Metrics._metrics.clear()
 
 
 _replaced: list[tuple[Any, str, Any]] = []
@@ -185,14 +186,8 @@ def _take_logs(modules: list[Any]) -> None:
             _replace(handler, "stream", _stdout)
 
 
-def _metrics() -> dict[str, Any]:
-    from aws_lambda_powertools import Metrics
-
-    return Metrics._metrics
-
-
 def _change_sandbox(old: Invocation | None, new: Invocation | None) -> None:
-    kept = _metrics()
+    kept: dict[str, Any] = Metrics._metrics
     if old is not None:
         old.kept = dict(kept) if kept else None
     kept.clear()
@@ -206,15 +201,15 @@ def _change_sandbox(old: Invocation | None, new: Invocation | None) -> None:
 
 
 def _change_secrets(old: Invocation | None, new: Invocation | None) -> None:
-    """Each sandbox keeps the secrets that it read, for as long as it lives."""
-    from functions import secrets
-
+    """Each sandbox keeps the secrets that it read, for as long as it lives. It happens at every
+    call to the outside: so the module is not imported anew, nor what is empty copied."""
+    known = sys.modules["functions.secrets"]._known
     caches = environment.account.secret_caches
     if old is not None:
-        caches[old.sandbox] = dict(secrets._known)
-    secrets._known.clear()
-    if new is not None:
-        secrets._known.update(caches.get(new.sandbox, {}))
+        caches[old.sandbox] = dict(known)
+    known.clear()
+    if new is not None and new.sandbox in caches:
+        known.update(caches[new.sandbox])
 
 
 # AWS.
