@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 if TYPE_CHECKING:
+    from botocore.session import Session
     from types_boto3_dynamodb import DynamoDBClient
     from types_boto3_events import EventBridgeClient
     from types_boto3_s3 import S3Client
@@ -188,10 +189,17 @@ _REGIONAL: Any = {"addressing_style": "virtual", "us_east_1_regional_endpoint": 
 
 
 @cache
-def _client(service: Any) -> Any:
-    # botocore and not boto3: the same client, without the resources that nothing here uses.
-    from botocore.config import Config
+def _session() -> Session:
+    # botocore and not boto3: the same client, without the resources that nothing here uses. One
+    # session for all clients: each reads the table of endpoints anew, and where it may find models.
     from botocore.session import get_session
+
+    return get_session()
+
+
+@cache
+def _client(service: Any) -> Any:
+    from botocore.config import Config
 
     # SigV4, the regional host and the bucket in its name are set explicitly: without them botocore
     # presigns for the global host, and S3 answers with a redirect while a bucket is new and, in
@@ -204,7 +212,7 @@ def _client(service: Any) -> Any:
         signature_version="s3v4" if service == "s3" else None,
         s3=_REGIONAL if service == "s3" else None,
     )
-    return get_session().create_client(service, config=config, verify=ca_bundle())
+    return _session().create_client(service, config=config, verify=ca_bundle())
 
 
 def ca_bundle() -> str | None:
@@ -225,3 +233,4 @@ def forget() -> None:
     get.cache_clear()
     options.cache_clear()
     _client.cache_clear()
+    _session.cache_clear()

