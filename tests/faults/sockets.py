@@ -16,6 +16,7 @@ import httpx
 from tests.faults.account import Account
 
 RESULTS_HOST = "results.sim:8080"
+FILES_HOST = "files.example.com"  # a customer's own, by https
 S3_HOST = "s3.sim"
 
 
@@ -49,10 +50,13 @@ def _broken(_: bool) -> Exception:
     return ConnectionResetError("the connection was reset")
 
 
+_ADDRESSES = {RESULTS_HOST.split(":")[0]: "10.0.0.9", FILES_HOST: "93.184.216.34"}
+
+
 def getaddrinfo(host: str, port: int, **_: Any) -> list[Any]:
-    if host != RESULTS_HOST.split(":")[0]:
+    if host not in _ADDRESSES:
         raise OSError("no such host")
-    return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.9", port))]
+    return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (_ADDRESSES[host], port))]
 
 
 class ResultSocket(_Socket):

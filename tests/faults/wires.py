@@ -12,6 +12,7 @@ import os
 import pkgutil
 import random
 import socket
+import ssl
 import sys
 import time
 import uuid
@@ -60,6 +61,7 @@ def release() -> None:
         os.environ.clear()
         os.environ.update(_environment)
         _environment.clear()
+    importlib.import_module("functions.download.connection")._tls.cache_clear()
 
 
 def _replace(place: Any, name: str, new: Any) -> None:
@@ -94,12 +96,22 @@ def _install() -> None:
         getaddrinfo=getaddrinfo, socket=ResultSocket, SOCK_STREAM=socket.SOCK_STREAM
     )
     _replace(wire, "socket", sockets)
+    # No TLS either: what is wrapped stays as it is.
+    plain = SimpleNamespace(create_default_context=_PlainContext, SSLSocket=ssl.SSLSocket)
+    _replace(wire, "ssl", plain)
+    wire._tls.cache_clear()
     real = socket.create_connection
 
     def create_connection(address: Any, *rest: Any, **named: Any) -> Any:
         return PutSocket() if address[0] == S3_HOST else real(address, *rest, **named)
 
     _replace(socket, "create_connection", create_connection)
+
+
+class _PlainContext:
+    def set_alpn_protocols(self, _: list[str]) -> None: ...
+    def wrap_socket(self, connection: Any, **_: Any) -> Any:
+        return connection
 
 
 def _set_environment() -> None:
