@@ -15,7 +15,7 @@ from tests.faults.runs import png, wav
 from tests.paid.desk import Desk
 
 FACE = {"portrait": "in/face.png"}
-INFINITALK = {"model": "infinitalk/from-audio"}
+INFINITALK: dict[str, Any] = {"model": "infinitalk/from-audio"}
 
 
 @pytest.fixture
@@ -24,27 +24,27 @@ def shop(desk: Desk) -> Desk:
     return desk
 
 
-def says(desk: Desk, seconds: int = 3, voice: bytes | None = None, **body: Any) -> tuple[int, Any]:
+def post(desk: Desk, seconds: int = 3, voice: bytes | None = None, **body: Any) -> tuple[int, Any]:
     """POST /tasks with a voice of so many seconds."""
     desk.account.buckets.put(INBOX, "in/voice.wav", voice or wav(seconds))
     return desk.api("POST", "/tasks", {**FACE, "audio": "in/voice.wav", **body})
 
 
 def taken(desk: Desk, seconds: int = 3, **body: Any) -> Task:
-    code, shown = says(desk, seconds, **body)
+    code, shown = post(desk, seconds, **body)
     assert code == 201, shown
     return desk.task(shown["task_id"])
 
 
 def refused(desk: Desk, seconds: int = 3, **body: Any) -> list[tuple[str, str]]:
     """Field and code of every reason."""
-    code, problem = says(desk, seconds, **body)
+    code, problem = post(desk, seconds, **body)
     assert code == 422, problem
     return [(one["field"], one["code"]) for one in problem["errors"]]
 
 
 def message(desk: Desk, seconds: int = 3, **body: Any) -> str:
-    code, problem = says(desk, seconds, **body)
+    code, problem = post(desk, seconds, **body)
     assert (code, len(problem["errors"])) == (422, 1), problem
     return str(problem["errors"][0]["message"])
 
@@ -288,7 +288,7 @@ def test_a_face_and_a_voice_that_are_swapped_are_one_reason(shop: Desk) -> None:
 # Voices that no model takes whole.
 
 
-def test_a_voice_that_is_too_long_is_told_every_cure(shop: Desk) -> None:
+def test_a_voice_that_is_too_long_comes_with_every_cure(shop: Desk) -> None:
     longer = (
         'Or set "model" to "auto", or to kling/v1-avatar-standard, kling/ai-avatar-standard, '
         "kling/ai-avatar-pro, kling/v1-avatar-pro or kling/ai-avatar-v1-pro, which takes so much."

@@ -143,7 +143,7 @@ def test_a_file_is_kept_under_its_own_name_or_its_field_s(desk: Desk, path: str,
     assert after.portrait["key"] == f"_talkdrop/{after.task_id}/{name}"
 
 
-def test_all_that_could_not_be_fetched_is_told_without_what_is_secret(desk: Desk) -> None:
+def test_all_that_could_not_be_fetched_is_named_without_what_is_secret(desk: Desk) -> None:
     task = opened(desk, audio="https://nowhere.example/voice.wav?sig=hush")
     after = fetch(desk, task)
     assert (after.status, after.error["code"]) == (Status.FAILED, "REFUSED_URL")
@@ -191,7 +191,7 @@ def test_what_was_fetched_is_held_against_the_request(desk: Desk) -> None:
     assert (split.status, split.candidates) == (Status.READY, ("infinitalk/from-audio",))
 
 
-def test_what_is_deleted_right_after_it_was_fetched_is_told(desk: Desk) -> None:
+def test_what_is_deleted_right_after_it_was_fetched_is_named(desk: Desk) -> None:
     serve(desk, portrait=png(), audio=wav(3))
     task = opened(desk)
     key = f"_talkdrop/{task.task_id}/portrait-face.png"
