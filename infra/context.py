@@ -61,6 +61,7 @@ class Context(BaseModel):
     held. `jwt_issuer` and `jwt_audience`: the API takes tokens of this OpenID Connect issuer, made
     for one of these audiences, instead of IAM's signatures (docs/security.md). `options`: what the
     functions themselves may be given, see `functions/settings.py`.
+    `page`: the page at an address of its own, for people who sign in (docs/page.md).
     `bundle`: `aws` ships wheels for Lambda; `host` (or TALKDROP_BUNDLE=host) those of this machine,
     for the embedded run.
     """
@@ -91,6 +92,7 @@ class Context(BaseModel):
     providers: tuple[str, ...] = ()
     lambda_quota: int | None = Field(None, ge=10)
     kms_key_arn: str | None = Field(None, pattern=r"^arn:aws[a-z-]*:kms:[^:]+:[0-9]{12}:key/\S+$")
+    page: bool = False
     options: Mapping[str, Any] = {}
     bundle: Literal["aws", "host"] = "aws"
 
@@ -156,6 +158,15 @@ class Context(BaseModel):
             raise ValueError(
                 "jwt_issuer and jwt_audience go together: whose tokens the API takes, and made for "
                 "whom"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _the_page_signs(self) -> Self:
+        if self.page and self.jwt_issuer:
+            raise ValueError(
+                "page and jwt_issuer do not go together: the page signs with IAM, and with an "
+                "issuer the API takes its tokens alone"
             )
         return self
 

