@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypedDict
+from urllib.parse import quote
 
 from functions.settings import aws, get, options
 
@@ -34,9 +35,16 @@ class CallbackRef:
     attempt: int
 
 
-def presign(bucket: str, key: str, version_id: str | None, *, seconds: int | None = None) -> str:
+def presign(
+    bucket: str,
+    key: str,
+    version_id: str | None,
+    *,
+    seconds: int | None = None,
+    save_as: str | None = None,
+) -> str:
     """A URL by which a stranger may read exactly this version of this object, for
-    `options().link_hours`.
+    `options().link_hours`; a browser saves it under the name `save_as`.
 
     A presigned URL dies with the credentials that signed it, whatever its own expiry says
     (https://docs.aws.amazon.com/AmazonS3/latest/userguide/ShareObjectPreSignedURL.html), so these
@@ -56,6 +64,8 @@ def presign(bucket: str, key: str, version_id: str | None, *, seconds: int | Non
             "media"
         )
     target = {"Bucket": bucket, "Key": key} | ({"VersionId": version_id} if version_id else {})
+    if save_as:
+        target["ResponseContentDisposition"] = f"attachment; filename*=UTF-8''{quote(save_as, '')}"
     return s3.generate_presigned_url("get_object", Params=target, ExpiresIn=lifetime)
 
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import models_json_schema
 from typing_extensions import TypedDict
 
-from functions.api import health, offers, routes, shapes, views
+from functions.api import health, offers, routes, shapes, tasks, views
 from functions.providers import NAMES
 from functions.tasks.task import Status
 from talkdrop import reference
@@ -85,7 +85,13 @@ _INSTANT: Schema = {
     "pattern": shapes.INSTANT,
     "examples": ["2026-11-21", "2026-11-21T09:30:00Z"],
 }
-_LINK = {302: None}
+_LINK: dict[int, Any] = {302: None, 200: views.LinkView}
+_AS: dict[str, tuple[Schema, str]] = {
+    "as": (
+        {"type": "string", "enum": [*tasks.LINK_SHAPES], "default": "redirect"},
+        "redirect, or the link as JSON; an attachment is saved by a browser and not shown",
+    )
+}
 _LIST: dict[str, tuple[Schema, str]] = {
     "status": ({"type": "string", "enum": [*Status, ""]}, "only tasks in this status"),
     "since": (_INSTANT, "opened at or after this day or instant, UTC"),
@@ -120,16 +126,16 @@ OPERATIONS: dict[str, Operation] = {
         "showTask", "One task with its history", {200: views.TaskView}, problems=(404, 409)
     ),
     "GET /tasks/{task_id}/video": Operation(
-        "video", "A short presigned link to the video", _LINK, problems=(404, 409)
+        "video", "A short presigned link to the video", _LINK, query=_AS, problems=(400, 404, 409)
     ),
     "GET /tasks/{task_id}/portrait": Operation(
-        "portrait", "A short presigned link to the portrait", _LINK, problems=(404, 409)
+        "portrait", "A short presigned link to the portrait", _LINK, query=_AS, problems=(400, 404, 409)
     ),
     "GET /tasks/{task_id}/voice": Operation(
-        "voice", "A short presigned link to the voice", _LINK, problems=(404, 409)
+        "voice", "A short presigned link to the voice", _LINK, query=_AS, problems=(400, 404, 409)
     ),
     "GET /tasks/{task_id}/manifest": Operation(
-        "manifest", "A short presigned link to the manifest", _LINK, problems=(404, 409)
+        "manifest", "A short presigned link to the manifest", _LINK, query=_AS, problems=(400, 404, 409)
     ),
     "POST /tasks/{task_id}/cancel": Operation(
         "cancelTask", "Cancel what was not sent yet", {200: Decision},

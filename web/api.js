@@ -1,26 +1,25 @@
 // The tasks API. Nothing else of the page speaks to a server.
 
-export class Problem extends Error {
-  constructor(status, message, errors = []) {
-    super(message);
-    this.status = status;
-    this.errors = errors;
-  }
-}
-
-const GONE = "The server behind this page does not answer. Is “talkdrop page” still running?";
+import * as home from "./home.js";
+import { Problem } from "./problem.js";
 
 const reached = (trouble) => dispatchEvent(new CustomEvent("reached", { detail: trouble }));
 
-async function send(path, options = {}) {
-  let answer;
+/** What came of a request; where no server was reached, the page says so at its top. */
+async function outcome(request) {
   try {
-    answer = await fetch(path, options);
-  } catch {
-    reached(GONE);
-    throw new Problem(0, GONE);
+    const found = await request;
+    reached("");
+    return found;
+  } catch (error) {
+    if (error instanceof Problem) throw error;
+    reached(home.gone());
+    throw new Problem(0, home.gone());
   }
-  reached("");
+}
+
+async function checked(request) {
+  const answer = await outcome(request);
   if (answer.ok) return answer;
   const body = await answer.json().catch(() => ({}));
   throw new Problem(
@@ -30,6 +29,8 @@ async function send(path, options = {}) {
   );
 }
 
+const send = (path, options) => checked(fetch(path, options));
+const call = (path, options) => checked(home.call(path, options));
 const json = (answer) => (answer.status === 204 ? null : answer.json());
 const body = (value, headers = {}) => ({
   method: "POST",
@@ -37,41 +38,38 @@ const body = (value, headers = {}) => ({
   body: JSON.stringify(value),
 });
 
-export const config = () => send("config.json").then(json);
-export const health = () => send("api/health").then(json);
-export const task = (id) => send(`api/tasks/${encodeURIComponent(id)}`).then(json);
-export const decide = (id, what, given) => send(`api/tasks/${id}/${what}`, body(given)).then(json);
-export const cancelFolder = (given) => send("api/cancel", body(given)).then(json);
-export const quote = (request) => send("api/quote", body(request)).then(json);
-export const manifest = (id) => send(`api/tasks/${id}/manifest`).then(json);
+export const config = () => outcome(home.open());
+export const health = () => call("health").then(json);
+export const task = (id) => call(`tasks/${encodeURIComponent(id)}`).then(json);
+export const decide = (id, what, given) => call(`tasks/${id}/${what}`, body(given)).then(json);
+export const cancelFolder = (given) => call("cancel", body(given)).then(json);
+export const quote = (request) => call("quote", body(request)).then(json);
+export const manifest = (id) => outcome(home.manifest(id));
 export const submit = (request, key) =>
-  send("api/tasks", body(request, { "Idempotency-Key": key })).then(async (answer) => ({
+  call("tasks", body(request, { "Idempotency-Key": key })).then(async (answer) => ({
     task: await answer.json(),
     isNew: answer.status === 201,
   }));
 
 /** One page of the list; filters that are empty are left out. */
 export function page(filters) {
-  const given = Object.entries(filters).filter(([, value]) => value);
-  return send(`api/tasks?${new URLSearchParams(given)}`).then(json);
+  const query = Object.fromEntries(Object.entries(filters).filter(([, value]) => value));
+  return call("tasks", { query }).then(json);
 }
 
 let known = null;
 /** Prices and limits; asked for once. */
 export function models() {
-  known ||= send("api/models").then(json).catch((error) => {
+  known ||= call("models").then(json).catch((error) => {
     known = null;
     throw error;
   });
   return known;
 }
 
-/** Where a task's video, portrait or voice is to be had. */
-export const file = (id, what) => `api/tasks/${id}/${what}`;
-
 /** Puts a file into the inbox; answers its key. It makes no task. */
 export async function upload(blob, fileName, folder, type) {
-  const form = await send("api/uploads", body({
+  const form = await call("uploads", body({
     name: fileName, folder, content_type: type, bytes: blob.size,
   })).then(json);
   const fields = new FormData();

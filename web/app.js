@@ -1,7 +1,8 @@
 // Which view is shown: the part of the address behind its # names it.
 
 import * as api from "./api.js";
-import { announce, h, setText, every } from "./dom.js";
+import { announce, every, h, heading, setText, trouble } from "./dom.js";
+import * as home from "./home.js";
 import { usd } from "./words.js";
 import * as list from "./list.js";
 import * as task from "./task.js";
@@ -72,19 +73,28 @@ function notice(text) {
   setText(place, text);
 }
 
+/** Who acts here, and the way out; the API's reference needs a signature, which no link carries. */
+function signedIn(person) {
+  if (!person) return;
+  document.getElementById("reference").replaceWith(h("span", {}, person.name, person.group && `, ${person.group}`, " · ",
+    h("button", { type: "button", class: "quiet-button", onclick: home.signOut }, "Sign out")));
+}
+
 async function start() {
   addEventListener("reached", (event) => notice(event.detail));
   try {
     config = await api.config();
   } catch (error) {
-    notice(error.message);
+    main.replaceChildren(heading("Talkdrop"), trouble(error, () => location.reload()));
     return;
   }
-  const links = LINKS.filter(([to]) => to !== "#/rehearsal" || config.rehearsal);
+  const hidden = { "#/rehearsal": !config.rehearsal, "#/new": !home.may("make") };
+  const links = LINKS.filter(([to]) => !hidden[to]);
   document.getElementById("nav").append(...links.map(([to, text]) => h("a", { href: to }, text)));
   setText(document.getElementById("where"), config.embedded
     ? "Embedded run on this machine, simulated providers"
     : `${config.stack} in ${config.region}`);
+  signedIn(home.person());
   addEventListener("hashchange", show);
   addEventListener("keydown", (event) => {
     if (event.key === "Escape" && opened.startsWith("tasks/") && !document.querySelector("dialog[open]")) {

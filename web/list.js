@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { announce, every, h, heading, name, setText, sync, trouble } from "./dom.js";
 import { cancelFolder } from "./decide.js";
+import * as home from "./home.js";
 import * as words from "./words.js";
 
 const PAGE = 50;
@@ -40,7 +41,7 @@ class List {
     this.folder = h("p", { class: "folder-bar", hidden: true },
       h("button", { type: "button", class: "button", onclick: () => this.cancel() }, "Cancel what was not sent"));
     main.append(
-      h("div", { class: "head" }, heading("Videos"), h("a", { class: "button primary", href: "#/new" }, "New video")),
+      h("div", { class: "head" }, heading("Videos"), home.may("make") && h("a", { class: "button primary", href: "#/new" }, "New video")),
       this.form,
       this.folder,
       this.attention,
@@ -153,7 +154,7 @@ class List {
     sync(this.rows, below, (one) => one.task_id, (one) => row(one, this.models));
     this.attention.hidden = !first.length;
     setText(this.attention.firstChild, first.length === 1 ? "One needs a look" : `${first.length} need a look`);
-    this.folder.hidden = !(this.query.get("prefix") && below.some((one) => ["WAITING", "READY"].includes(one.status)));
+    this.folder.hidden = !(home.may("decide") && this.query.get("prefix") && below.some((one) => ["WAITING", "READY"].includes(one.status)));
     this.more.hidden = !this.cursor;
     setText(this.more, below.length ? "Show older" : "Search further back");
     this.empty(below.length + first.length);
@@ -227,7 +228,8 @@ function row(first, models) {
 }
 
 function portrait(task) {
-  const image = h("img", { src: api.file(task.task_id, "portrait"), alt: "", loading: "lazy", decoding: "async", width: 56, height: 56 });
+  const image = h("img", { alt: "", loading: "lazy", decoding: "async", width: 56, height: 56 });
+  home.show(image, "src", task.task_id, "portrait");
   image.addEventListener("error", () => image.remove());
   return image;
 }
@@ -243,8 +245,8 @@ function welcome(config) {
   return h("div", { class: "empty" },
     h("img", { src: "icon.svg", alt: "", width: 64, height: 64 }),
     h("p", { class: "empty-title" }, "No videos yet"),
-    h("p", {}, "Drop a face and a voice, see the price, and press the button."),
-    h("a", { class: "button primary", href: "#/new" }, config.samples ? "Make the first, with a sample or your own files" : "Make the first"));
+    h("p", {}, home.may("make") ? "Drop a face and a voice, see the price, and press the button." : "They are shown here when a maker has made some."),
+    home.may("make") && h("a", { class: "button primary", href: "#/new" }, config.samples ? "Make the first, with a sample or your own files" : "Make the first"));
 }
 
 /** The arrow keys move from line to line. */

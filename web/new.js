@@ -3,12 +3,18 @@
 import * as api from "./api.js";
 import { announce, h, heading, name, setText, trouble } from "./dom.js";
 import * as drop from "./drop.js";
+import * as home from "./home.js";
 import { span, usd } from "./words.js";
 
 const AT_ONCE = 3; // uploads beside each other
 const RESERVED = ["provider", "model", "max_usd", "prompt"];
 
 export async function show({ main, config }) {
+  if (!home.may("make")) {
+    main.append(heading("New video"), h("div", { class: "empty" }, h("p", { class: "empty-title" }, "Your group only looks"),
+      h("p", {}, "Makers and approvers make videos; who runs Talkdrop can put you among them.")));
+    return null;
+  }
   const view = new New(main, config);
   await view.open();
   return () => view.close();

@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { announce, every, h, heading, name, setText, sync, trouble } from "./dom.js";
 import { decide } from "./decide.js";
+import * as home from "./home.js";
 import * as words from "./words.js";
 
 const REFRESH_SECONDS = 2;
@@ -100,17 +101,18 @@ class View {
       this.stage.dataset.kind = kind;
       this.stage.replaceChildren(stage(kind, id, words.title(this.task)));
       this.links.replaceChildren(...(video ? [
-        h("a", { class: "button primary", href: api.file(id, "video"), download: `${words.title(this.task)}.mp4` }, `Download, ${words.bytes(video.bytes)}`),
+        home.saves(h("a", { class: "button primary", download: `${words.title(this.task)}.mp4` }, `Download, ${words.bytes(video.bytes)}`), id, "video"),
       ] : []));
     }
     if (audio?.key && !this.voice.firstChild) {
-      this.voice.append(h("h2", { class: "section" }, "The voice"),
-        h("audio", { controls: true, preload: "none", src: api.file(id, "voice"), "aria-label": "The voice" }));
+      const player = h("audio", { controls: true, preload: "none", "aria-label": "The voice" });
+      home.show(player, "src", id, "voice");
+      this.voice.append(h("h2", { class: "section" }, "The voice"), player);
     }
   }
 
   drawVerbs() {
-    const allowed = Object.entries(this.task.actions);
+    const allowed = home.may("decide") ? Object.entries(this.task.actions) : [];
     this.actions.hidden = !allowed.length;
     sync(this.verbs, allowed, ([verb]) => verb, ([verb]) => {
       const risk = h("span", { class: "risk" });
@@ -193,9 +195,16 @@ function facts(list, lines) {
 
 function stage(kind, id, title) {
   if (kind === "video") {
-    return h("video", { controls: true, playsinline: true, preload: "metadata", poster: api.file(id, "portrait"), src: api.file(id, "video"), "aria-label": `Video: ${title}` });
+    const player = h("video", { controls: true, playsinline: true, preload: "metadata", "aria-label": `Video: ${title}` });
+    home.show(player, "poster", id, "portrait");
+    home.show(player, "src", id, "video");
+    return player;
   }
-  if (kind === "portrait") return h("img", { src: api.file(id, "portrait"), alt: "The portrait" });
+  if (kind === "portrait") {
+    const picture = h("img", { alt: "The portrait" });
+    home.show(picture, "src", id, "portrait");
+    return picture;
+  }
   return h("p", { class: "quiet" }, "No portrait yet");
 }
 

@@ -20,6 +20,9 @@ from functions.inputs.refusals import Refusal
 app = APIGatewayHttpResolver()
 
 MOST_BODY_BYTES = 256 << 10
+# Between the user pool and the person's `sub`, in the references of a Cognito identity:
+# https://docs.aws.amazon.com/cognito/latest/developerguide/role-based-access-control.html
+_SIGNED_IN = ":CognitoSignIn:"
 _MOST_REASONS_IN_DETAIL = 5
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -70,11 +73,15 @@ def query() -> Mapping[str, str]:
 
 
 def caller() -> str:
-    """Who acts, for the task's history: the IAM identity that signed, or the subject of a token."""
+    """Who acts, for the task's history: the IAM identity that signed, or the subject of a token. A
+    group of the page is one role, so its person is named by Cognito's id (`sub`) as well."""
     context = app.current_event.raw_event.get("requestContext") or {}
     authorizer = context.get("authorizer") or {}
     claims = (authorizer.get("jwt") or {}).get("claims") or {}
-    identity = (authorizer.get("iam") or {}).get("userArn")
+    iam = authorizer.get("iam") or {}
+    references = (iam.get("cognitoIdentity") or {}).get("amr") or []
+    people = [one.rpartition(_SIGNED_IN)[2] for one in references if _SIGNED_IN in one]
+    identity = " ".join([*people, iam.get("userArn") or ""]).strip()
     return str(identity or claims.get("email") or claims.get("sub") or "the API")[:256]
 
 

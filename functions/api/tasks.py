@@ -18,7 +18,7 @@ from functions import links, providers
 from functions.api import compose, lookup
 from functions.api.app import Problem, answer, app, body_as, query, redirect
 from functions.api.shapes import INSTANT, NewTask
-from functions.api.views import TaskView, folder_of, view
+from functions.api.views import LinkView, TaskView, folder_of, view
 from functions.inputs.refusals import Refusal
 from functions.tasks import queries, queues, steps
 from functions.tasks.table import ConditionFailed, stamp
@@ -32,6 +32,7 @@ _CURSOR = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]{8,15}Z#[0-9a-f]{32}", re.ASCII)
 # An instant of the table is compared as text; this stands behind every id of the same millisecond.
 _AFTER_EVERY_ID = "#~"
 _LINK_SECONDS = 900
+LINK_SHAPES = ("redirect", "link", "attachment")
 
 Filter = Callable[[Task], bool]
 
@@ -219,7 +220,7 @@ def video(task_id: str) -> Response[str]:
     if task.status is not Status.COMPLETED:
         raise _no_file(task, "video", "it comes when the task is COMPLETED")
     stored = task.archived
-    return _link(stored["bucket"], stored["key"], stored.get("version_id"))
+    return _link(stored["bucket"], stored["key"], stored.get("version_id"), f"{task.stem}.mp4")
 
 
 @app.get("/tasks/<task_id>/manifest")
@@ -246,8 +247,19 @@ def voice(task_id: str) -> Response[str]:
     return _link(task.audio["bucket"], task.audio["key"], task.audio.get("version_id"))
 
 
-def _link(bucket: str, key: str, version_id: str | None) -> Response[str]:
-    return redirect(links.presign(bucket, key, version_id, seconds=_LINK_SECONDS))
+def _link(bucket: str, key: str, version_id: str | None, name: str | None = None) -> Response[str]:
+    """A redirect, or the link itself: a page of another origin cannot follow the redirect of a
+    signed request, since S3 would see no origin that it could allow. `name` is the file's own
+    where it is not the key's."""
+    shape = query().get("as", "redirect")
+    if shape not in LINK_SHAPES:
+        message = f"as is {shape[:40]!r}: use {', '.join(LINK_SHAPES)}"
+        raise Problem(HTTPStatus.BAD_REQUEST, message)
+    saved = (name or key.rpartition("/")[2]) if shape == "attachment" else None
+    url = links.presign(bucket, key, version_id, seconds=_LINK_SECONDS, save_as=saved)
+    if shape == "redirect":
+        return redirect(url)
+    return answer(HTTPStatus.OK, LinkView(url=url, seconds=_LINK_SECONDS))
 
 
 def _no_file(task: Task, what: str, why: str) -> Problem:

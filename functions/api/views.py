@@ -128,6 +128,13 @@ class TaskView(TypedDict):
     history: NotRequired[list[HistoryView]]
 
 
+class LinkView(TypedDict):
+    """A presigned link, and for how many seconds it lives."""
+
+    url: str
+    seconds: int
+
+
 class TaskPage(TypedDict):
     """A page, newest first. `cursor` asks for the next one; null on the last. A page may be empty
     and still have a cursor: it looks at a bounded number of tasks."""

@@ -25,6 +25,7 @@ def call(
     encoded: bool = False,
     key: str = "",
     query: str = "",
+    identity: dict[str, Any] | None = None,
 ) -> Any:
     headers = {"content-type": "application/json"} | ({"idempotency-key": key} if key else {})
     event = {
@@ -32,7 +33,7 @@ def call(
         "queryStringParameters": dict(parse_qsl(query, keep_blank_values=True)) or None,
         "requestContext": {
             "http": {"method": method, "path": path}, "stage": "$default",
-            "authorizer": {"iam": {"userArn": ADA}},
+            "authorizer": {"iam": {"userArn": ADA} | (identity or {})},
         },
         "body": raw if raw is not None else (None if body is None else json.dumps(body)),
         "isBase64Encoded": encoded,

@@ -155,6 +155,17 @@ def test_what_was_not_sent_is_cancelled_with_who_and_why(shop: Workshop) -> None
     assert call("POST", f"/tasks/{task_id}/cancel")[0] == 200  # again: it is so already
 
 
+def test_a_decision_on_the_page_names_its_person_and_not_the_group_alone(shop: Workshop) -> None:
+    role = "arn:aws:sts::000000000000:assumed-role/Approver/CognitoIdentityCredentials"
+    pool = "cognito-idp.eu-central-1.amazonaws.com/eu-central-1_pool"
+    references = ["authenticated", pool, f"{pool}:CognitoSignIn:9f1c-ada"]
+    identity = {"userArn": role, "cognitoIdentity": {"amr": references, "identityId": "x:y"}}
+    task_id = task_in(Status.READY)
+    call("POST", f"/tasks/{task_id}/cancel", {"why": "typo"}, identity=identity)
+    last = call("GET", f"/tasks/{task_id}")[1]["history"][-1]
+    assert last["who"] == f"9f1c-ada {role}"
+
+
 @pytest.mark.parametrize("status", [Status.SUBMITTED, Status.COMPLETED, Status.HELD])
 def test_what_may_be_paid_is_not_cancelled(shop: Workshop, status: Status) -> None:
     task_id = task_in(status, intended_at="2026-11-21T09:00:00.000Z")

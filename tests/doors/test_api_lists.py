@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, urlsplit
 
 import httpx
 import pytest
@@ -139,6 +139,25 @@ def test_files_are_short_links_that_take_ranges(shop: Workshop) -> None:
         assert (got.status_code, got.content) == (206, content[10:20])
     status, problem, _ = call("GET", f"/tasks/{task_id}/video")
     assert (status, "COMPLETED" in problem["detail"]) == (404, True)
+
+
+def test_a_link_is_answered_as_json_where_a_page_cannot_follow_a_redirect(
+    shop: Workshop,
+) -> None:
+    shop.drop("in/hällo.mp3", VOICE)
+    shop.drop("in/hällo.png", PORTRAIT)
+    intake.handler(sqs_event(dropped(shop.inbox, "in/hällo.mp3")), CONTEXT)
+    voice = f"/tasks/{shop.the_task().task_id}/voice"
+    status, link, _ = call("GET", voice, query="as=link")
+    assert (status, link["seconds"]) == (200, 900)
+    assert httpx.get(link["url"]).content == VOICE
+    _, link, _ = call("GET", voice, query="as=attachment")
+    signed = dict(parse_qsl(urlsplit(link["url"]).query))
+    saved = signed["response-content-disposition"]  # S3's part, which the emulator leaves out
+    assert saved == "attachment; filename*=UTF-8''h%C3%A4llo.mp3"
+    assert call("GET", voice, query="as=redirect")[0] == 302
+    status, problem, _ = call("GET", voice, query="as=file")
+    assert (status, "use redirect, link, attachment" in problem["detail"]) == (400, True)
 
 
 def test_a_completed_task_has_a_video_and_a_manifest(shop: Workshop) -> None:
