@@ -63,10 +63,16 @@ def presign(
             f"the signing credentials end in {int(left)} s, before the provider would fetch the "
             "media"
         )
+    target = _target(bucket, key, version_id, save_as)
+    return s3.generate_presigned_url("get_object", Params=target, ExpiresIn=lifetime)
+
+
+def _target(bucket: str, key: str, version_id: str | None, save_as: str | None) -> dict[str, str]:
     target = {"Bucket": bucket, "Key": key} | ({"VersionId": version_id} if version_id else {})
     if save_as:
-        target["ResponseContentDisposition"] = f"attachment; filename*=UTF-8''{quote(save_as, '')}"
-    return s3.generate_presigned_url("get_object", Params=target, ExpiresIn=lifetime)
+        name = f"filename*=UTF-8''{quote(save_as, safe='')}"
+        target["ResponseContentDisposition"] = f"attachment; {name}"
+    return target
 
 
 class UploadForm(TypedDict):

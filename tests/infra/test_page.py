@@ -32,7 +32,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Template:
     return template_in(tmp_path_factory.mktemp("page"), page=True)
 
 
-def test_nothing_of_it_is_there_unless_it_is_asked_for(template: Template, page: Template) -> None:
+def test_nothing_of_it_is_there_unless_it_is_chosen(template: Template, page: Template) -> None:
     assert not [one for one in template.resources.values() if one["Type"].startswith(KINDS)]
     assert set(page.json["Outputs"]) - set(template.json["Outputs"]) == {
         "PageUrl", "PageFirstPerson",

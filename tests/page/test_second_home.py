@@ -235,7 +235,7 @@ def bad(line: Any) -> bool:
     return line.type == "error" and "Failed to load resource" not in line.text
 
 
-def test_a_person_signs_in_by_code_with_pkce_and_comes_back_to_what_was_asked_for(
+def test_a_person_signs_in_by_code_with_pkce_and_comes_back_to_the_view_they_wanted(
     chrome: Any, cloud: Cloud
 ) -> None:
     with opened(chrome, cloud, "health") as tab:
@@ -287,7 +287,7 @@ def test_a_request_that_aws_refuses_says_what_may_be_wrong(chrome: Any, cloud: C
     ("group", "makes", "decides"),
     [("viewer", 0, 0), ("maker", 1, 0), ("approver", 1, 1)],
 )
-def test_a_group_sees_the_verbs_it_may_use_and_no_other(
+def test_a_group_sees_the_actions_it_may_use_and_no_other(
     chrome: Any, cloud: Cloud, group: str, makes: int, decides: int
 ) -> None:
     cloud.group = group
