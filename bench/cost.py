@@ -132,7 +132,7 @@ def _fixed() -> None:
     )
     parts = {
         "2 secrets": 2 * SECRET_MONTH,
-        "27 metrics in alarms, 10 of them free": 17 * ALARM_MONTH,
+        "26 metrics in alarms, 10 of them free": 16 * ALARM_MONTH,
         f"sweep every {options.sweep_minutes} min": sweeping,
     }
     for name, cost in {**parts, "all": sum(parts.values())}.items():

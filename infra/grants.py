@@ -40,9 +40,12 @@ def grant_all(stack: Talkdrop) -> None:
     stack.functions["settle"].may("dynamodb:GetItem", "dynamodb:UpdateItem", on=[row])
     _call_the_next(stack)
     answering = (stack.functions[name] for name in ("watch", "callback", "submit", "api"))
-    stack.workflow.may_be_answered_by(*answering)
+    # A result where there is a video, an error where there is none. Who only wakes uses the error,
+    # and the result as long as executions of before 2026-11-21 may run.
+    by_either = ["states:SendTaskSuccess", "states:SendTaskFailure"]
+    stack.workflow.may_be_answered_by(*answering, actions=by_either)
     gathering = (stack.functions[name] for name in ("gather", "announce", "api"))
-    stack.pieces_workflow.may_be_answered_by(*gathering)
+    stack.pieces_workflow.may_be_answered_by(*gathering, actions=["states:SendTaskSuccess"])
 
 
 def _call_the_next(stack: Talkdrop) -> None:

@@ -65,8 +65,9 @@ GAUGES = {
 }
 UNFINISHED = ("Ready", "Submitting", "Submitted", "Archiving")
 # What one repeat mends sets off nothing: three errors within a quarter of an hour do. The other
-# functions' failures end in dead letters, as 5xx or as late events.
-STEPS_WITH_ERRORS = ("submit", "watch", "archive", "settle", "gather")
+# functions' failures end in dead letters, as 5xx or as late events; a copy that fails for the third
+# time is ArchiveFailed, and one that is handed over to another invocation is an error by its form.
+STEPS_WITH_ERRORS = ("submit", "watch", "settle", "gather")
 
 
 @dataclass(frozen=True)

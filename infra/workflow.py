@@ -1,10 +1,15 @@
 """The workflow: watch, archive, settle. It owns time; the table owns truth, so an execution may die
 and be replaced.
 
-    Begin → Watch ⟲ ──▶ Route ──archive──▶ Archive ──▶ Route ──settle──▶ Settle
-              ▲                               │ failed
-              │                               ▼
-              └──────────────────────── ArchiveLater
+    First ──▶ Watch ⟲ ──▶ Archive ⟲ ──▶ Settle
+      └─────────▲────────▶    │ failed
+                │             ▼
+                └─────── ArchiveLater
+
+A state costs money each time it is entered, so none only routes. The one usual result of a state
+leads to the next; what is rarer is an error of its name, and a Catch says where to: `Interrupt`
+(functions/tasks/task.py) of a wait that ends without a video, `HandOver` of a copy that another
+invocation goes on with.
 
 Input: {"task_id", "attempt", "polls": {"first", "steady", "slow", "slow_after"}}, seconds.
 """
@@ -12,7 +17,7 @@ Input: {"task_id", "attempt", "polls": {"first", "steady", "slow", "slow_after"}
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aws_cdk import ArnFormat, Aws, RemovalPolicy, Stack
@@ -21,7 +26,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from functions.tasks.task import Next
+from functions.tasks.task import Interrupt, Next
 from infra.context import Context
 from infra.function import Function, log_retention
 
@@ -35,12 +40,13 @@ WATCH_SECONDS = """{% (
     $age := ($toMillis($states.context.State.EnteredTime)
         - $toMillis($states.context.Execution.StartTime)) / 1000;
     $wait := $soon > 0 ? $soon
-        : $polls_done = 0 ? $polls.first
         : ($age > 86400 or $polls_done > 2000) ? 21600
         : $age < $polls.slow_after ? $polls.steady
         : $polls.slow;
     $max([1, $ceil($wait)])
 ) %}"""
+
+FIRST_SECONDS = "{% $max([1, $ceil($states.input.polls.first)]) %}"
 
 # 30 s, 1 min, 2 min … at most an hour: the link or the provider may be back at any time, and stays
 # for days.
@@ -57,6 +63,10 @@ PATIENT_RETRY = {
 }
 
 
+# Which contract of results and errors an execution speaks: its definition is that of its start, and
+# it may outlive the functions of that day.
+DEFINITION = 2
+
 LONGEST_SECONDS = 960  # a function's own 15 minutes, and a minute for starting it
 
 
@@ -65,13 +75,12 @@ def definition() -> dict[str, Any]:
     return {
         "Comment": "Watch a job until it is done, archive its video, settle its task",
         "QueryLanguage": "JSONata",
-        "StartAt": "Begin",
+        "StartAt": "First",
         # Longer than any provider keeps a video. What is not settled by then is found by the sweep.
         "TimeoutSeconds": 31 * 86400,
         "States": {
-            "Begin": _begin(),
+            "First": _first(),
             "Watch": _watch(),
-            "Route": route(Next.ARCHIVE, Next.SETTLE, Next.DONE, default="Watch"),
             "Archive": _archive(),
             "ArchiveLater": {"Type": "Wait", "Seconds": ARCHIVE_LATER_SECONDS, "Next": "Watch"},
             "Settle": settle(),
@@ -80,41 +89,48 @@ def definition() -> dict[str, Any]:
     }
 
 
-def _begin() -> State:
-    given = {name: f"{{% $states.input.{name} %}}" for name in ("task_id", "attempt", "polls")}
-    return {
-        "Type": "Pass",
-        "Assign": {**given, "polls_done": 0, "stumbles": 0, "soon": 0, "archive_error": ""},
-        "Next": "Watch",
-    }
+def _first() -> State:
+    """The first wait, until a query may find the job done, or a callback comes. It also keeps what
+    the execution was started with."""
+    names = ("task_id", "attempt", "polls")
+    given = {name: f"{{% $states.input.{name} %}}" for name in names}
+    waiting = wait_for_token(
+        "Watch",
+        FIRST_SECONDS,
+        task_id=given["task_id"],
+        attempt=given["attempt"],
+        definition=DEFINITION,
+        polls_done=0,
+    )
+    return {**waiting, **_after_a_wait(**given, polls_done=1, stumbles=0)}
 
 
 def _watch() -> State:
     """Query, leave the task token where a callback finds it, sleep. A timeout means that the next
     query is due; it is not a failure."""
-    return {
-        **wait_for_token(
-            "Watch",
-            WATCH_SECONDS,
-            polls_done="{% $polls_done %}",
-            stumbles="{% $stumbles %}",
-            archive_error="{% $archive_error %}",
-        ),
-        "Catch": [
-            {
-                "ErrorEquals": ["States.ALL"],
-                "Assign": {"polls_done": "{% $polls_done + 1 %}", "soon": 0, "archive_error": ""},
-                "Next": "Watch",
-            }
-        ],
-        "Assign": {
-            "polls_done": "{% $polls_done + 1 %}",
-            "outcome": "{% $states.result %}",
-            "soon": "{% $states.result.soon ? $states.result.soon : 0 %}",
-            "archive_error": "",
-        },
-        "Next": "Route",
-    }
+    waiting = wait_for_token(
+        "Watch",
+        WATCH_SECONDS,
+        definition=DEFINITION,
+        polls_done="{% $polls_done %}",
+        stumbles="{% $stumbles %}",
+        archive_error="{% $archive_error %}",
+    )
+    return {**waiting, **_after_a_wait(polls_done="{% $polls_done + 1 %}")}
+
+
+def _after_a_wait(**kept: str | int) -> State:
+    """A video to archive; another look, at once or `soon`; nothing more to do. Everything else, a
+    timeout first of all, is the next look by the schedule."""
+    kept |= {"soon": 0, "archive_error": ""}
+    hurried: dict[str, str | int] = {**kept, "soon": "{% $number($states.errorOutput.Cause) %}"}
+    ways: list[tuple[str, dict[str, str | int], str]] = [
+        (Interrupt.LOOK_AGAIN.value, hurried, "Watch"),
+        (Interrupt.OVER.value, {}, "Done"),
+        ("States.ALL", kept, "Watch"),
+    ]
+    catch = [{"ErrorEquals": [name], "Assign": keeps, "Next": to} for name, keeps, to in ways]
+    return {"Catch": catch, "Assign": kept, "Next": "Archive"}
 
 
 def route(*steps: Next, default: str) -> State:
@@ -126,7 +142,7 @@ def route(*steps: Next, default: str) -> State:
     return {"Type": "Choice", "Choices": choices, "Default": default}
 
 
-def invocation(function: str, seconds: Any, **payload: str) -> State:
+def invocation(function: str, seconds: Any, **payload: str | int) -> State:
     """A function with the task it is about, and how long it may take."""
     about = {"task_id": "{% $task_id %}", "attempt": "{% $attempt %}"}
     return {
@@ -137,13 +153,14 @@ def invocation(function: str, seconds: Any, **payload: str) -> State:
     }
 
 
-def wait_for_token(function: str, seconds: str, **payload: str) -> State:
+def wait_for_token(function: str, seconds: str, **payload: str | int) -> State:
     """The same for a function that gets a task token: the state lasts until the token is used."""
     token = {"task_token": "{% $states.context.Task.Token %}"}
+    ends = ["States.Timeout", *(one.value for one in Interrupt)]
     return {
         **invocation(function, seconds, **token, **payload),
         "Resource": "arn:${Partition}:states:::lambda:invoke.waitForTaskToken",
-        "Retry": [{"ErrorEquals": ["States.Timeout"], "MaxAttempts": 0}, PATIENT_RETRY],
+        "Retry": [{"ErrorEquals": ends, "MaxAttempts": 0}, PATIENT_RETRY],
     }
 
 
@@ -152,6 +169,7 @@ def _archive() -> State:
     return {
         **invocation("Archive", LONGEST_SECONDS),
         "Catch": [
+            {"ErrorEquals": ["HandOver"], "Next": "Archive"},
             {
                 "ErrorEquals": ["States.ALL"],
                 "Assign": {
@@ -161,10 +179,10 @@ def _archive() -> State:
                     "polls_done": "{% $polls_done + 1 %}",
                 },
                 "Next": "ArchiveLater",
-            }
+            },
         ],
         "Assign": {"outcome": "{% $states.result.Payload %}"},
-        "Next": "Route",
+        "Next": "Settle",
     }
 
 
@@ -243,17 +261,13 @@ class Workflow(Construct):
             removal_policy=RemovalPolicy.DESTROY,
         )
 
-    def may_be_answered_by(self, *functions: Function) -> None:
-        """Let them use a task token. A policy beside the role and not in it: a function waits for
-        its role's own policies, and the machine waits for the function, so there it would be a
-        circle."""
+    def may_be_answered_by(self, *functions: Function, actions: Sequence[str]) -> None:
+        """Let them use a task token in these ways. A policy beside the role and not in it: a
+        function waits for its role's own policies, and the machine waits for the function, so there
+        it would be a circle."""
         iam.Policy(
             self,
             "TaskTokens",
-            statements=[
-                iam.PolicyStatement(
-                    actions=["states:SendTaskSuccess"], resources=[self.machine_arn]
-                )
-            ],
+            statements=[iam.PolicyStatement(actions=list(actions), resources=[self.machine_arn])],
             roles=[function.role for function in functions if function.role],
         )

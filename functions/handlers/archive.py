@@ -14,7 +14,7 @@ import hashlib
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import NotRequired, TypedDict, Unpack
+from typing import TypedDict, Unpack
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -23,7 +23,7 @@ from functions.download import download
 from functions.download.connection import LEAST_BYTES_PER_SECOND
 from functions.download.download import Changed, DeadlinePassed, Download, Range, SourceUnreachable
 from functions.tasks import queries
-from functions.tasks.task import ArchivedVideo, Next, Task
+from functions.tasks.task import ArchivedVideo, Next, Status, Task
 from functions.videos import bucket, facts, manifest, mp4, multipart, paths
 from functions.videos.bucket import (
     AlreadyThere,
@@ -51,7 +51,13 @@ class TooSlow(Exception):
 
 
 class HandOver(Exception):
-    """The time of this invocation is over; another one continues the upload."""
+    """The time of this invocation is over; another one continues the upload. The workflow catches
+    it by this name."""
+
+
+class NotDone(Exception):
+    """No video is known yet: only Watch can find one. A function of the previous version ended a
+    wait in the way of its own."""
 
 
 class ArchiveInput(TypedDict):
@@ -60,16 +66,18 @@ class ArchiveInput(TypedDict):
 
 
 class ArchiveOutput(TypedDict):
-    """`archived` is what settle is given; it is not there where another invocation goes on."""
+    """`archived` is what settle is given; `next` is for executions of the previous definition."""
 
     next: Next
-    archived: NotRequired[ArchivedVideo]
+    archived: ArchivedVideo
 
 
 def handler(event: ArchiveInput, context: LambdaContext) -> ArchiveOutput:
     """Run twice, it answers the same."""
     task = queries.load(event["task_id"])
     if task is None or not task.wants_its_archive or task.attempt != event["attempt"]:
+        if task and task.status is Status.SUBMITTED and task.attempt == event["attempt"]:
+            raise NotDone(f"the job of task {task.task_id} has not ended")
         return {"next": Next.SETTLE, "archived": {}}  # settle sees the same, and ends it
     path = paths.of(task)
     stored = bucket.find(path)
@@ -80,7 +88,7 @@ def handler(event: ArchiveInput, context: LambdaContext) -> ArchiveOutput:
             archived = _bring(task, path, stored, ends_at)
         except HandOver as reason:
             logger.info("handing over", task_id=task.task_id, reason=str(reason))
-            return {"next": Next.ARCHIVE}
+            raise
     logger.info("archived", task_id=task.task_id, bytes=archived["bytes"], key=archived["key"])
     return {"next": Next.SETTLE, "archived": archived}
 

@@ -22,7 +22,7 @@ from functions import links, providers, secrets
 from functions.providers.base import Hint
 from functions.tasks import callbacks, executions
 from functions.tasks.table import ConditionFailed, instant, now
-from functions.tasks.task import Next, Status, Task
+from functions.tasks.task import Status, Task
 
 logger = Logger()
 metrics = Metrics()
@@ -138,7 +138,7 @@ def _resume(task: Task) -> None:
             callbacks.plan_soon_query(task, task.query_pause_seconds)
         except ConditionFailed:
             return  # one is planned, and answers this callback too
-    if task.task_token and executions.end_wait(task.task_token, Next.WATCH, soon_seconds=soon):
+    if executions.wake(task, soon_seconds=soon):
         return
     # No execution waits: it is still starting, was never started, or ended. Starting twice is
     # harmless.

@@ -35,7 +35,7 @@ from functions.jobs.follow import Look
 from functions.providers import base
 from functions.tasks import books, callbacks, executions, queries, table
 from functions.tasks.table import ConditionFailed, instant, now
-from functions.tasks.task import Next, Status, Task
+from functions.tasks.task import Interrupt, Next, Status, Task
 
 logger = Logger()
 metrics = Metrics()
@@ -48,6 +48,7 @@ class WatchInput(TypedDict):
     polls_done: int  # queries made by this execution so far
     stumbles: NotRequired[int]  # copies that failed in this execution
     archive_error: NotRequired[str]  # the exception of the copy that has just failed
+    definition: NotRequired[int]  # from 2 on it catches `Interrupt`; without, it reads `next`
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -57,7 +58,7 @@ def handler(event: WatchInput, context: LambdaContext) -> None:
     logger.append_keys(task_id=event["task_id"], attempt=event["attempt"])
     task = queries.load(event["task_id"])
     if task is None or task.attempt != event["attempt"] or _is_over(task):
-        executions.end_wait(event["task_token"], Next.DONE)
+        _end(event, Next.DONE)
         return
     if task.status is Status.ARCHIVING:
         task = holds.hold_unarchived(task, event.get("archive_error", ""), event.get("stumbles", 0))
@@ -65,9 +66,19 @@ def handler(event: WatchInput, context: LambdaContext) -> None:
     look = _look(task) if queried else Look(Next.WATCH)
     if look.next is not Next.WATCH:
         _keep_answers(task, look)
-        executions.end_wait(event["task_token"], look.next)
+        _end(event, look.next)
         return
-    _sleep(task, event["task_token"], look, queried=queried)
+    _sleep(task, event, look, queried=queried)
+
+
+def _end(event: WatchInput, next: Next, *, soon_seconds: float = 0) -> None:
+    """End the wait of this state, in the way that its execution knows."""
+    token = event["task_token"]
+    if next is Next.ARCHIVE or "definition" not in event:
+        executions.end_wait(token, next, soon_seconds=soon_seconds)
+        return
+    why = Interrupt.LOOK_AGAIN if next is Next.WATCH else Interrupt.OVER
+    executions.interrupt(token, why, soon_seconds=soon_seconds)
 
 
 def _is_over(task: Task) -> bool:
@@ -89,17 +100,18 @@ def _is_due(task: Task, event: WatchInput) -> bool:
     return event["polls_done"] > 0 or task.has_open_callbacks or bool(task.doubt)
 
 
-def _sleep(task: Task, task_token: str, look: Look, *, queried: bool) -> None:
+def _sleep(task: Task, event: WatchInput, look: Look, *, queried: bool) -> None:
+    token = event["task_token"]
     try:
         after = callbacks.leave_token(
-            task, task_token, queried=queried, is_answered=look.is_answered, done=look.done
+            task, token, queried=queried, is_answered=look.is_answered, done=look.done
         )
     except ConditionFailed:
-        executions.end_wait(task_token, Next.DONE)
+        _end(event, Next.DONE)
         return
     if after.callbacks_received > task.callbacks_received:
         # A callback came during the query, and found no token or an old one.
-        executions.end_wait(task_token, Next.WATCH, soon_seconds=after.query_pause_seconds)
+        _end(event, Next.WATCH, soon_seconds=after.query_pause_seconds)
 
 
 def _keep_answers(task: Task, look: Look) -> None:

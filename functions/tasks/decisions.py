@@ -23,7 +23,7 @@ from functions.tasks import (
     table,
 )
 from functions.tasks.table import ConditionFailed, instant, now
-from functions.tasks.task import LATE, TERMINAL, Next, Status, Task, TaskError
+from functions.tasks.task import LATE, TERMINAL, Status, Task, TaskError
 
 BY_HAND = "FAILED_BY_HAND"
 OVER_BUDGET = "OVER_BUDGET"
@@ -216,9 +216,7 @@ def _make_piece_anew(task: Task, who: str, why: str, *, accepts_a_second_charge:
 
 
 def _gather(task: Task) -> None:
-    if task.task_token and executions.end_wait(task.task_token, Next.GATHER):
-        return
-    executions.see_that_it_runs(task)
+    executions.resume(task)
 
 
 def _end_pieces(task: Task, to: Status, code: str, who: str, why: str) -> str:

@@ -4,7 +4,7 @@ task token."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from botocore.exceptions import ClientError
@@ -13,7 +13,7 @@ from functions import providers
 from functions.settings import aws, get
 from functions.tasks import polls
 from functions.tasks.table import instant, now
-from functions.tasks.task import Next, Task
+from functions.tasks.task import Interrupt, Next, Task
 
 # A task token that is not waited for any more: timed out, used, or of an execution that is gone.
 # The callback was noted in the table, so the next query answers it.
@@ -58,8 +58,18 @@ def see_that_it_runs(task: Task) -> str:
 
 def resume(task: Task) -> None:
     """See that it is watched now: by the execution that waits, or by another."""
-    if not (task.task_token and end_wait(task.task_token, Next.WATCH)):
+    if not wake(task):
         see_that_it_runs(task)
+
+
+def wake(task: Task, *, soon_seconds: float = 0) -> bool:
+    """Have the execution that waits look again: at once, or in so many seconds where that is sooner
+    than its schedule. False if none waits."""
+    if not task.task_token:
+        return False
+    if task.is_long:
+        return end_wait(task.task_token, Next.GATHER)
+    return interrupt(task.task_token, Interrupt.LOOK_AGAIN, soon_seconds=soon_seconds)
 
 
 def late(task: Task) -> str:
@@ -101,8 +111,20 @@ def end_wait(task_token: str, next: Next, *, soon_seconds: float = 0) -> bool:
     """Answer the workflow's task token. `soon_seconds`: when the next look is due, where that is
     sooner than the schedule says. False if the token is stale."""
     output = {"next": next.value} | ({"soon": soon_seconds} if soon_seconds else {})
+    send = aws("stepfunctions").send_task_success
+    return _is_taken(send, taskToken=task_token, output=json.dumps(output))
+
+
+def interrupt(task_token: str, why: Interrupt, *, soon_seconds: float = 0) -> bool:
+    """The same, by an error that a Catch routes. An execution of before these errors repeats the
+    state by its Retry, within seconds, and looks then."""
+    send = aws("stepfunctions").send_task_failure
+    return _is_taken(send, taskToken=task_token, error=why.value, cause=str(soon_seconds))
+
+
+def _is_taken(send: Callable[..., object], **answer: str) -> bool:
     try:
-        aws("stepfunctions").send_task_success(taskToken=task_token, output=json.dumps(output))
+        send(**answer)
     except ClientError as error:
         if error.response["Error"]["Code"] not in _STALE_TOKEN:
             raise

@@ -16,7 +16,7 @@ from functions.tasks import claims, executions, queries, queues, reserve, steps,
 from functions.tasks.plans import PiecePlan, PlannedPiece, id_of_piece, ids_of_pieces
 from functions.tasks.shares import PlanFile, Progress
 from functions.tasks.table import ConditionFailed, Request, Update, now, stamp
-from functions.tasks.task import ArchivedVideo, Next, Status, Task, TaskError, key_of
+from functions.tasks.task import ArchivedVideo, Status, Task, TaskError, key_of
 
 _TRIES = 3
 # A piece in one of these goes no further by itself.
@@ -245,5 +245,4 @@ def wake_parent(piece: Task) -> None:
         parent = Task.of(update.given("attribute_exists({pk})").run())
     except ConditionFailed:
         return
-    if parent.task_token:
-        executions.end_wait(parent.task_token, Next.GATHER)
+    executions.wake(parent)

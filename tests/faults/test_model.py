@@ -34,9 +34,9 @@ SCOPES: list[dict[str, Any]] = [
         "archive_error": "LinkDead",
         "join_error": "Unavailable",
         "states": {
-            "errorOutput": {"Error": "NotAVideo"},
+            "errorOutput": {"Error": "NotAVideo", "Cause": "7.5"},
             "context": {"State": entered, "Execution": STARTED, "Token": "k"},
-            "input": {"task_id": "t", "attempt": 1, "polls": {}},
+            "input": {"task_id": "t", "attempt": 1, "polls": POLLS},
             "result": {"Payload": {"next": "settle"}} | ({"soon": soon} if soon else {}),
         },
     }
@@ -51,7 +51,7 @@ SCOPES: list[dict[str, Any]] = [
 ]
 
 
-WORKFLOWS = ("workflow", "pieces_workflow")
+WORKFLOWS = ("workflow", "pieces_workflow", workflow.BEFORE)
 
 
 def _expressions(value: Any) -> set[str]:

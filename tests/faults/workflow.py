@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _INFRA = Path(__file__).parents[2] / "infra"
 _JOB, _PIECES = "workflow", "pieces_workflow"  # whose definition is in which file
+# As it was until 2026-11-21, kept for ever: an execution goes on by the definition of its start.
+BEFORE = "workflow_1"
 _PLAIN = (ast.Assign, ast.AnnAssign, ast.FunctionDef)
 
 
@@ -35,9 +37,12 @@ class Undefined(Exception):
 @cache
 def definition(name: str = _JOB) -> dict[str, Any]:
     """A workflow as its file in infra/ writes it, without the CDK, which its words do not need."""
-    from functions.tasks.task import Next  # not at import: a mutant must come before it
+    if name == BEFORE:
+        kept: dict[str, Any] = json.loads(Path(__file__).with_name(f"{BEFORE}.json").read_text())
+        return kept
+    from functions.tasks.task import Interrupt, Next  # not at import: a mutant must come before it
 
-    names: dict[str, Any] = {"Any": Any, "json": json, "Next": Next}
+    names: dict[str, Any] = {"Any": Any, "json": json, "Next": Next, "Interrupt": Interrupt}
     for file in dict.fromkeys((_JOB, name)):  # the second takes constants of the first
         source = _INFRA / f"{file}.py"
         tree = ast.parse(source.read_text())
@@ -63,18 +68,21 @@ def _gather_seconds(scope: Mapping[str, Any]) -> int:
 
 
 def _watch_seconds(scope: Mapping[str, Any]) -> int:
-    context, polls, polls_done = scope["states"]["context"], scope["polls"], scope["polls_done"]
+    context, polls = scope["states"]["context"], scope["polls"]
     entered, started = (datetime.fromisoformat(context[name]) for name in ("State", "Execution"))
     age = (entered - started).total_seconds()
     if scope["soon"] > 0:
         wait: float = scope["soon"]
-    elif polls_done == 0:
-        wait = polls["first"]
-    elif age > 86400 or polls_done > 2000:
+    elif age > 86400 or scope["polls_done"] > 2000:
         wait = 21600
     else:
         wait = polls["steady"] if age < polls["slow_after"] else polls["slow"]
     return max(1, math.ceil(wait))
+
+
+def _watch_seconds_before(scope: Mapping[str, Any]) -> int:
+    is_first = scope["polls_done"] == 0 and not scope["soon"]
+    return max(1, math.ceil(scope["polls"]["first"])) if is_first else _watch_seconds(scope)
 
 
 # Expressions that are more than a name, a sum or a comparison of words: the text, white space made
@@ -82,15 +90,26 @@ def _watch_seconds(scope: Mapping[str, Any]) -> int:
 KNOWN: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "( $age := ($toMillis($states.context.State.EnteredTime) - "
     "$toMillis($states.context.Execution.StartTime)) / 1000; "
-    "$wait := $soon > 0 ? $soon : $polls_done = 0 ? $polls.first "
-    ": ($age > 86400 or $polls_done > 2000) ? 21600 "
+    "$wait := $soon > 0 ? $soon : ($age > 86400 or $polls_done > 2000) ? 21600 "
     ": $age < $polls.slow_after ? $polls.steady : $polls.slow; "
     "$max([1, $ceil($wait)]) )": _watch_seconds,
     "( $age := ($toMillis($states.context.State.EnteredTime) - "
     "$toMillis($states.context.Execution.StartTime)) / 1000; "
     "$age > 86400 ? 3600 : 300 )": _gather_seconds,
+    "( $age := ($toMillis($states.context.State.EnteredTime) - "
+    "$toMillis($states.context.Execution.StartTime)) / 1000; "
+    "$wait := $soon > 0 ? $soon : $polls_done = 0 ? $polls.first "
+    ": ($age > 86400 or $polls_done > 2000) ? 21600 "
+    ": $age < $polls.slow_after ? $polls.steady : $polls.slow; "
+    "$max([1, $ceil($wait)]) )": _watch_seconds_before,
     "$states.result.soon ? $states.result.soon : 0": lambda scope: (
         scope["states"]["result"].get("soon") or 0
+    ),
+    "$max([1, $ceil($states.input.polls.first)])": lambda scope: max(
+        1, math.ceil(scope["states"]["input"]["polls"]["first"])
+    ),
+    "$number($states.errorOutput.Cause)": lambda scope: float(
+        scope["states"]["errorOutput"]["Cause"]
     ),
     "$min([3600, 30 * $power(2, $min([$stumbles - 1, 7]))])": lambda scope: min(
         3600, 30 * 2 ** min(scope["stumbles"] - 1, 7)
@@ -141,7 +160,7 @@ class Execution:
         self, machine: Workflow, name: str, value: dict[str, Any], *, in_pieces: bool
     ) -> None:
         self.machine = machine
-        self.definition = definition(_PIECES if in_pieces else _JOB)
+        self.definition = definition(_PIECES if in_pieces else machine.current)
         self.account = machine.account
         self.name = name
         self.input = value
@@ -266,7 +285,11 @@ class Execution:
     def answered(self, turn: int, value: Any) -> None:
         self._if_still(turn, lambda: self._leave(self.definition["States"][self.state], value))
 
-    def _failed(self, one: dict[str, Any], error: str) -> None:
+    def interrupted(self, turn: int, error: str, cause: str) -> None:
+        one = self.definition["States"][self.state]
+        self._if_still(turn, lambda: self._failed(one, error, cause))
+
+    def _failed(self, one: dict[str, Any], error: str, cause: str = "") -> None:
         self.account.clock.note(f"◇ {self.name[:6]}… {self.state} failed: {error}")
         self.turn += 1
         for number, retrier in enumerate(one.get("Retry", [])):
@@ -285,7 +308,8 @@ class Execution:
         for catcher in one.get("Catch", []):
             if {error, "States.ALL"} & set(catcher["ErrorEquals"]):
                 self.variables |= evaluate(
-                    catcher.get("Assign", {}), self.scope(errorOutput={"Error": error})
+                    catcher.get("Assign", {}),
+                    self.scope(errorOutput={"Error": error, "Cause": cause}),
                 )
                 self._go(catcher["Next"])
                 return
@@ -300,6 +324,7 @@ class Workflow:
 
     def __init__(self, account: Account) -> None:
         self.account = account
+        self.current = _JOB  # which definition an execution starts with
         self.executions: dict[str, Execution] = {}
         self.inputs: list[str] = []
         self._tokens: dict[str, tuple[Execution, int]] = {}
@@ -341,13 +366,21 @@ class Workflow:
         return {"status": status}
 
     def send_task_success(self, taskToken: str, output: str) -> dict[str, Any]:
-        if taskToken not in self._tokens:
-            raise Refused("InvalidToken", taskToken)
-        execution, turn = self._tokens[taskToken]
-        if execution.status != "RUNNING" or execution.turn != turn:
-            raise Refused("TaskTimedOut", taskToken)
         value = json.loads(output)
-        execution.turn += 1
-        now = execution.turn
-        self.account.clock.after(0.0, lambda: execution.answered(now, value))
+        execution, turn = self._use(taskToken)
+        self.account.clock.after(0.0, lambda: execution.answered(turn, value))
         return {}
+
+    def send_task_failure(self, taskToken: str, error: str, cause: str) -> dict[str, Any]:
+        execution, turn = self._use(taskToken)
+        self.account.clock.after(0.0, lambda: execution.interrupted(turn, error, cause))
+        return {}
+
+    def _use(self, task_token: str) -> tuple[Execution, int]:
+        if task_token not in self._tokens:
+            raise Refused("InvalidToken", task_token)
+        execution, turn = self._tokens[task_token]
+        if execution.status != "RUNNING" or execution.turn != turn:
+            raise Refused("TaskTimedOut", task_token)
+        execution.turn += 1
+        return execution, execution.turn

@@ -41,7 +41,7 @@ MAY = {
             f"{name}DeadLetters": "sqs:GetQueueAttributes"
             for name in ("Uploads", "Submissions", "Announcements", "Sweep")
         },
-        "WorkflowMachine": "states:StartExecution states:SendTaskSuccess",
+        "WorkflowMachine": "states:StartExecution states:SendTaskSuccess states:SendTaskFailure",
         EXECUTIONS: "states:DescribeExecution",
         "PiecesWorkflowMachine": "states:StartExecution states:SendTaskSuccess",
         EXECUTIONS_IN_PIECES: "states:DescribeExecution",
@@ -55,7 +55,7 @@ MAY = {
         "Inbox/*": "s3:GetObject s3:GetObjectVersion",
         "PROVIDER KEYS": "secretsmanager:GetSecretValue",
         "CallbackKey": "secretsmanager:GetSecretValue",
-        "WorkflowMachine": "states:StartExecution states:SendTaskSuccess",
+        "WorkflowMachine": "states:StartExecution states:SendTaskSuccess states:SendTaskFailure",
         EXECUTIONS: "states:DescribeExecution",
         "PiecesWorkflowMachine": "states:StartExecution",
         "Uploads": "sqs:SendMessage",
@@ -64,14 +64,14 @@ MAY = {
     "callback": {
         "Tasks[task#*]": "dynamodb:UpdateItem",
         "CallbackKey": "secretsmanager:GetSecretValue",
-        "WorkflowMachine": "states:StartExecution states:SendTaskSuccess",
+        "WorkflowMachine": "states:StartExecution states:SendTaskSuccess states:SendTaskFailure",
     },
     "watch": {
         "Tasks": "dynamodb:GetItem dynamodb:UpdateItem dynamodb:BatchGetItem",
         "Tasks/index/due": "dynamodb:Query",
         "PROVIDER KEYS": "secretsmanager:GetSecretValue",
         "Submissions": "sqs:SendMessage",
-        "WorkflowMachine": "states:SendTaskSuccess",
+        "WorkflowMachine": "states:SendTaskSuccess states:SendTaskFailure",
     },
     "archive": {
         "Tasks[task#*]": "dynamodb:GetItem",

@@ -98,6 +98,16 @@ def test_a_sweep_that_stops_sets_off_an_alarm_and_one_that_never_ran_does_not(
         assert alarm["TreatMissingData"] == "ignore"
 
 
+def test_alarms_cost_no_more_than_bench_cost_reckons(template: Template) -> None:
+    """Each metric that an alarm watches is paid for; ten are free."""
+    assert sum(_metrics(alarm) for alarm in alarms(template).values()) == 26
+
+
+def _metrics(alarm: Json) -> int:
+    parts = alarm.get("Metrics", [{"MetricStat": {}}])
+    return sum("MetricStat" in one or "SELECT" in one["Expression"] for one in parts)
+
+
 def test_a_budget_sets_off_an_alarm_before_its_end_and_at_it(template: Template) -> None:
     found = alarms(template)
     for name, percent in (("BudgetNearlyUsed", 80), ("BudgetUsedUp", 99)):

@@ -38,16 +38,33 @@ def test_it_watches_archives_and_settles_and_never_pays(template: Template) -> N
     }  # fmt: skip
     states = template.workflow()["States"]
     assert {name for name, state in states.items() if state["Type"] == "Task"} == {
+        "First",
         "Watch",
         "Archive",
         "Settle",
     }
+    assert states["First"]["Arguments"]["FunctionName"] == "${Watch}"
+
+
+def test_no_state_of_a_task_that_goes_well_is_plumbing(template: Template) -> None:
+    """By callback: the first wait, the query, the archive, the settling; each is paid for."""
+    states = template.workflow()["States"]
+    way = ["First", _caught(states["First"], "LookAgain")["Next"]]
+    while not states[way[-1]].get("End"):
+        way.append(states[way[-1]]["Next"])
+    assert way == ["First", "Watch", "Archive", "Settle"]
 
 
 def test_only_what_is_free_to_repeat_is_repeated(template: Template) -> None:
     states = template.workflow()["States"]
-    assert {name for name, state in states.items() if "Retry" in state} == {"Watch", "Settle"}
-    assert states["Watch"]["Retry"][0] == {"ErrorEquals": ["States.Timeout"], "MaxAttempts": 0}
+    assert {name for name, state in states.items() if "Retry" in state} == {
+        "First",
+        "Watch",
+        "Settle",
+    }
+    ends = ["States.Timeout", "LookAgain", "Over"]
+    for name in ("First", "Watch"):
+        assert states[name]["Retry"][0] == {"ErrorEquals": ends, "MaxAttempts": 0}
 
 
 def test_every_state_can_be_reached_and_leads_to_the_end(template: Template) -> None:
@@ -70,25 +87,27 @@ def test_every_expression_is_jsonata(template: Template) -> None:
 @pytest.mark.parametrize(
     ("polls_done", "age_seconds", "waits"),
     [
-        (0, 0, 60),
         (1, 60, 15),
         (100, 2399, 15),
         (101, 2400, 300),
         (200, 86_399, 300),
         (200, 86_401, 21_600),
         (2001, 3000, 21_600),
-        (0, 200_000, 60),
     ],
 )
-def test_it_asks_first_after_the_models_minimum_then_steadily_then_slowly(
+def test_it_asks_steadily_then_slowly(
     template: Template, polls_done: int, age_seconds: int, waits: int
 ) -> None:
     assert wait_seconds(template.workflow(), KIE, polls_done, age_seconds) == waits
 
 
-def test_a_wait_is_a_whole_number_of_seconds_and_at_least_one(template: Template) -> None:
+def test_it_first_waits_the_models_minimum_and_any_wait_is_whole_seconds_and_at_least_one(
+    template: Template,
+) -> None:
     workflow = template.workflow()
-    assert wait_seconds(workflow, KIE | {"first": 0.2}, 0, 0) == 1
+    first = compiled(workflow["States"]["First"]["TimeoutSeconds"])
+    for given, waits in ((0.2, 1), (60, 60), (60.5, 61)):
+        assert first(states={"input": {"polls": KIE | {"first": given}}}) == waits
     assert wait_seconds(workflow, KIE | {"steady": 2.5}, 1, 10) == 3
     assert isinstance(wait_seconds(workflow, KIE | {"steady": 2.5}, 1, 10), int)
 
@@ -103,7 +122,7 @@ def test_a_job_that_never_ends_does_not_fill_the_history(template: Template, pol
     wait = compiled(workflow["States"]["Watch"]["TimeoutSeconds"])
     polls_done, age = 0, 0.0
     while age < workflow["TimeoutSeconds"]:
-        age += wait(polls=polls, polls_done=polls_done, states=at(age))
+        age += wait(polls=polls, polls_done=polls_done, soon=0, states=at(age))
         polls_done += 1
     assert (
         polls_done * EVENTS_AN_ASK < HISTORY_EVENTS * 0.6
@@ -120,39 +139,65 @@ def test_a_failed_copy_waits_longer_each_time_and_then_asks_for_a_fresh_link(
     template: Template, stumbles: int, waits: int
 ) -> None:
     states = template.workflow()["States"]
-    assert states["Archive"]["Catch"][0]["Next"] == "ArchiveLater"
+    assert _caught(states["Archive"], "LinkDead")["Next"] == "ArchiveLater"
     assert states["ArchiveLater"]["Next"] == "Watch"
     assert compiled(states["ArchiveLater"]["Seconds"])(stumbles=stumbles) == waits
 
 
+@pytest.mark.parametrize("state", ["First", "Watch"])
 @pytest.mark.parametrize(
-    ("outcome", "next_state"),
+    ("error", "next_state"),
     [
-        ({"next": "watch"}, "Watch"),
-        ({"next": "archive"}, "Archive"),
-        ({"next": "settle", "archived": {"key": "a"}}, "Settle"),
-        ({"next": "done"}, "Done"),
-        ({}, "Watch"),
+        ("LookAgain", "Watch"),
+        ("Over", "Done"),
+        ("States.Timeout", "Watch"),
+        ("Lambda.TooManyRequestsException", "Watch"),
     ],
 )
-def test_it_goes_where_a_step_says(template: Template, outcome: Json, next_state: str) -> None:
-    route = template.workflow()["States"]["Route"]
-    for choice in route["Choices"]:
-        met = compiled(choice["Condition"])(outcome=outcome)
-        assert isinstance(met, bool)  # anything else fails the execution
-        if met:
-            assert choice["Next"] == next_state
-            return
-    assert route["Default"] == next_state
+def test_a_wait_that_ends_without_a_video_goes_where_its_error_says(
+    template: Template, state: str, error: str, next_state: str
+) -> None:
+    waiting = template.workflow()["States"][state]
+    assert waiting["Next"] == "Archive"
+    assert _caught(waiting, error)["Next"] == next_state
+
+
+def test_a_look_that_is_asked_for_soon_waits_that_long_and_the_next_one_does_not(
+    template: Template,
+) -> None:
+    watch = template.workflow()["States"]["Watch"]
+    soon = compiled(_caught(watch, "LookAgain")["Assign"]["soon"])
+    for cause, waits in (("7.5", 7.5), ("0", 0), ("0.0", 0)):
+        assert soon(states={"errorOutput": {"Error": "LookAgain", "Cause": cause}}) == waits
+    assert _caught(watch, "States.Timeout")["Assign"]["soon"] == 0
+    assert compiled(watch["TimeoutSeconds"])(
+        polls=KIE, polls_done=3, soon=7.5, states=at(100)
+    ) == 8  # fmt: skip
+
+
+def test_a_copy_that_is_handed_over_goes_on_at_once(template: Template) -> None:
+    archive = template.workflow()["States"]["Archive"]
+    assert _caught(archive, "HandOver") == {"ErrorEquals": ["HandOver"], "Next": "Archive"}
+
+
+def _caught(state: Json, error: str) -> Json:
+    """What a state does about an error: the first of its catchers that names it."""
+    found: Json = next(
+        one for one in state["Catch"] if {error, "States.ALL"} & set(one["ErrorEquals"])
+    )
+    return found
 
 
 def test_a_step_is_given_what_it_needs(template: Template) -> None:
     states = template.workflow()["States"]
     given = {
-        name: set(states[name]["Arguments"]["Payload"]) for name in ("Watch", "Archive", "Settle")
+        name: set(states[name]["Arguments"]["Payload"])
+        for name in ("First", "Watch", "Archive", "Settle")
     }
     assert given == {
+        "First": {"task_id", "attempt", "task_token", "definition", "polls_done"},
         "Watch": {
+            "definition",
             "task_id",
             "attempt",
             "task_token",
@@ -181,7 +226,7 @@ def compiled(text: str) -> Any:
 
 def wait_seconds(workflow: Json, polls: Json, polls_done: int, age_seconds: float) -> Any:
     return compiled(workflow["States"]["Watch"]["TimeoutSeconds"])(
-        polls=polls, polls_done=polls_done, states=at(age_seconds)
+        polls=polls, polls_done=polls_done, soon=0, states=at(age_seconds)
     )
 
 

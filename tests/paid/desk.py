@@ -25,7 +25,7 @@ import pytest
 from functions import links, providers, secrets, settings
 from functions.tasks import queries, steps, table
 from functions.tasks.table import Item, Update
-from functions.tasks.task import Status, Task, key_of
+from functions.tasks.task import Interrupt, Status, Task, key_of
 from tests.faults import wires
 from tests.faults.account import INBOX, Account
 from tests.faults.clockwork import Clock
@@ -277,7 +277,7 @@ class Desk:
             "watch",
             {
                 "task_id": task.task_id, "attempt": task.attempt, "task_token": "the workflow's",
-                "polls_done": polls_done, **more,
+                "polls_done": polls_done, "definition": 2, **more,
             },
         )  # fmt: skip
         return self.task(task.task_id)
@@ -348,8 +348,13 @@ class Desk:
 
     @property
     def woken(self) -> list[dict[str, Any]]:
-        """What the workflow was answered, by its task token."""
-        return [json.loads(call["output"]) for call in self.calls("SendTaskSuccess")]
+        """What the workflow was answered, by its task token: a result, or an error that leads to
+        another state."""
+        return [
+            _answer_to_workflow(call.given)
+            for call in self.account.calls
+            if call.operation in {"SendTaskSuccess", "SendTaskFailure"}
+        ]
 
     @property
     def started(self) -> list[str]:
@@ -359,6 +364,14 @@ class Desk:
     def messages(self, queue: str = "submissions") -> list[dict[str, Any]]:
         sent = self.account.submissions if queue == "submissions" else self.account.uploads
         return [json.loads(body) for body in sent.sent]
+
+
+def _answer_to_workflow(given: Mapping[str, str]) -> dict[str, Any]:
+    if "output" in given:
+        return dict(json.loads(given["output"]))
+    next = {Interrupt.LOOK_AGAIN: "watch", Interrupt.OVER: "done"}[Interrupt(given["error"])]
+    soon = float(given["cause"])
+    return {"next": next} | ({"soon": soon} if soon else {})
 
 
 class _Chance(random.Random):

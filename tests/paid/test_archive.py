@@ -62,7 +62,6 @@ def test_a_video_is_archived_with_what_is_known_of_it(desk: Desk, status: Status
 @pytest.mark.parametrize(
     "facts",
     [
-        {"status": Status.SUBMITTED},
         {"status": Status.COMPLETED},
         {"status": Status.FAILED},
         {"status": Status.HELD, "video_url": ""},
@@ -72,6 +71,14 @@ def test_a_video_is_archived_with_what_is_known_of_it(desk: Desk, status: Status
 def test_a_task_that_wants_no_archive_has_none(desk: Desk, facts: dict[str, Any]) -> None:
     assert archive(desk, archiving(desk, **facts)) == NOTHING
     assert desk.calls("HeadObject") == []
+
+
+def test_a_task_whose_job_runs_is_given_back_to_be_watched(desk: Desk) -> None:
+    """A function of the version before ended the wait in the way of its own."""
+    task = archiving(desk, status=Status.SUBMITTED)
+    with pytest.raises(Exception, match="has not ended"):
+        archive(desk, task)
+    assert archive(desk, task, attempt=task.attempt + 1) == NOTHING
 
 
 def test_another_attempt_and_a_task_that_is_gone_have_none(desk: Desk) -> None:

@@ -330,7 +330,7 @@ def test_an_execution_that_waits_is_woken_and_no_other_is_started(desk: Desk) ->
 @pytest.mark.parametrize("code", ["TaskTimedOut", "TaskDoesNotExist", "InvalidToken"])
 def test_a_stale_task_token_is_no_failure(desk: Desk, code: str) -> None:
     task = desk.row(Status.SUBMITTED, **desk.sent(task_token="t"))
-    desk.refuse("SendTaskSuccess", code)
+    desk.refuse("SendTaskFailure", code)
     assert desk.call_back(task, says("success")) == 200
     assert desk.started == ["-1"]
 
@@ -342,10 +342,10 @@ def test_what_was_started_before_is_not_started_again(desk: Desk) -> None:
     assert desk.started == ["-1"]
 
 
-@pytest.mark.parametrize("operation", ["UpdateItem", "SendTaskSuccess", "StartExecution"])
+@pytest.mark.parametrize("operation", ["UpdateItem", "SendTaskFailure", "StartExecution"])
 def test_what_cannot_be_recorded_is_sent_again(desk: Desk, operation: str) -> None:
     task = desk.row(Status.SUBMITTED, **desk.sent(task_token="t"))
-    desk.refuse("SendTaskSuccess", "TaskTimedOut")
+    desk.refuse("SendTaskFailure", "TaskTimedOut")
     desk.refuse(operation)
     assert desk.call_back(task, says("success")) == 503
 
@@ -360,7 +360,7 @@ def test_a_table_that_cannot_be_reached_has_the_callback_sent_again(desk: Desk) 
     assert desk.call_back(task, says("success")) == 503
 
 
-@pytest.mark.parametrize("operation", ["UpdateItem", "SendTaskSuccess", "StartExecution"])
+@pytest.mark.parametrize("operation", ["UpdateItem", "SendTaskFailure", "StartExecution"])
 def test_what_no_repeat_can_mend_is_an_error_and_no_503(desk: Desk, operation: str) -> None:
     task = desk.row(Status.SUBMITTED, **desk.sent(task_token="t"))
 
@@ -368,7 +368,7 @@ def test_what_no_repeat_can_mend_is_an_error_and_no_503(desk: Desk, operation: s
         raise ZeroDivisionError
 
     if operation == "StartExecution":
-        desk.refuse("SendTaskSuccess", "TaskTimedOut")
+        desk.refuse("SendTaskFailure", "TaskTimedOut")
     desk.instead(operation, broken)
     with pytest.raises(ZeroDivisionError):
         desk.call_back(task, says("success"))

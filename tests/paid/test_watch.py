@@ -99,6 +99,26 @@ def test_another_attempt_and_a_task_that_is_gone_end_the_execution(desk: Desk) -
     assert desk.task(task.task_id) == task
 
 
+@pytest.mark.parametrize("received", [0, 8])
+def test_an_execution_of_before_is_answered_with_results_alone(desk: Desk, received: int) -> None:
+    task = submitted(desk, callbacks_received=received, callbacks_handled=received)
+    event = {"task_id": task.task_id, "attempt": 1, "task_token": "t", "polls_done": 1}
+    desk.answers(kie_record(task, "generating"))
+    desk.meanwhile = lambda: desk.note(task.task_id, callbacks_received=received + 1)
+    desk.invoke("watch", event)
+    desk.invoke("watch", {**event, "attempt": 2})
+    soon = {"soon": 10} if received else {}
+    assert desk.woken == [{"next": "watch"} | soon, {"next": "done"}]
+    assert desk.calls("SendTaskFailure") == []
+
+
+def test_a_wait_without_a_video_ends_by_an_error_that_a_state_catches(desk: Desk) -> None:
+    task = submitted(desk, Status.EXPIRED)
+    desk.watch(task)
+    (sent,) = desk.calls("SendTaskFailure")
+    assert (sent["error"], desk.calls("SendTaskSuccess")) == ("Over", [])
+
+
 def test_an_attempt_that_ends_during_the_query_ends_its_execution(desk: Desk) -> None:
     task = submitted(desk)
     desk.answers(kie_record(task, "generating"))
