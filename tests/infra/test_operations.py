@@ -64,7 +64,7 @@ def test_one_stage_does_not_set_off_anothers_alarm(for_trying: Template) -> None
         assert 'FROM "Talkdrop-dev"' in alarms(for_trying)[name]["Metrics"][0]["Expression"]
 
 
-@pytest.mark.parametrize("name", ["submit", "watch", "archive", "settle"])
+@pytest.mark.parametrize("name", ["submit", "watch", "settle", "gather"])
 def test_a_step_that_goes_on_failing_sets_off_an_alarm(template: Template, name: str) -> None:
     alarm = alarms(template)[f"{name.capitalize()}Errors"]
     assert (alarm["MetricName"], alarm["Threshold"], alarm["Period"]) == ("Errors", 3, 900)
