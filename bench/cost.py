@@ -36,6 +36,7 @@ SECRET_MONTH, ALARM_MONTH = 0.40, 0.10
 BILLED = {"submit": 1.5, "watch": 0.6, "archive": 3.0}
 BILLED_OTHERS = 0.1
 QUEUE_CALLS_A_MESSAGE = 3  # sent, received, deleted
+STEADY_SECONDS = 18  # between two queries where no callback comes: functions/tasks/polls.py
 SERVICES = ("lambda", "states", "table", "events", "queues", "s3", "http")
 
 
@@ -78,8 +79,10 @@ def _queries(median_seconds: float) -> None:
     took = durations(median_seconds)
     early, late = (took[int(share * (len(took) - 1))] for share in (0.05, 0.95))
     by_callback = [1 + max(0, math.ceil((job - late) / 60)) for job in took]
-    by_poll = [1 + max(0, math.ceil((job - early) / 20)) for job in took]
-    delays = [early + 20 * (times - 1) - job for job, times in zip(took, by_poll, strict=True)]
+    by_poll = [1 + max(0, math.ceil((job - early) / STEADY_SECONDS)) for job in took]
+    delays = [
+        early + STEADY_SECONDS * (times - 1) - job for job, times in zip(took, by_poll, strict=True)
+    ]
     print(
         f"queries a task: by callback {mean(by_callback):.2f}, by poll {mean(by_poll):.1f} with a "
         f"mean delay of {mean(delays):.1f} s"

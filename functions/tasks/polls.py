@@ -2,7 +2,7 @@
 stack saw end.
 
 Where callbacks come, a query is insurance: the first when 95 of 100 jobs have ended, then one a
-minute. Where none come, the first when 5 of 100 have, then every 20 s. Growing delays would be the
+minute. Where none come, the first when 5 of 100 have, then every 18 s. Growing delays would be the
 wrong shape: the chance that it is done rises with age. Until 30 jobs are known, the model's own
 numbers stand in.
 
@@ -28,7 +28,7 @@ logger = Logger(child=True)
 _KEPT = 64
 _ENOUGH = 30
 _INSURANCE_SECONDS = 60
-_STEADY_SECONDS = 20
+_STEADY_SECONDS = 18
 _CALLBACKS_COME = 0.9  # of the jobs; below that they are not relied on
 
 
