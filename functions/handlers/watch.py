@@ -34,8 +34,9 @@ from functions.jobs import follow, holds, reconcile
 from functions.jobs.follow import Look
 from functions.providers import base
 from functions.tasks import books, callbacks, executions, queries, table
+from functions.tasks.executions import Interrupt
 from functions.tasks.table import ConditionFailed, instant, now
-from functions.tasks.task import Interrupt, Next, Status, Task
+from functions.tasks.task import Next, Status, Task
 
 logger = Logger()
 metrics = Metrics()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from enum import StrEnum
 
 from botocore.exceptions import ClientError
 
@@ -13,12 +14,20 @@ from functions import providers
 from functions.settings import aws, get
 from functions.tasks import polls
 from functions.tasks.table import instant, now
-from functions.tasks.task import Interrupt, Next, Task
+from functions.tasks.task import Next, Task
 
 # A task token that is not waited for any more: timed out, used, or of an execution that is gone.
 # The callback was noted in the table, so the next query answers it.
 _STALE_TOKEN = frozenset({"TaskTimedOut", "TaskDoesNotExist", "InvalidToken"})
 _MOST_LATE = 50
+
+
+class Interrupt(StrEnum):
+    """Errors by which a wait for a job ends without a video to archive. A Catch of the workflow
+    routes them, since a Choice state would be one more that is paid for."""
+
+    LOOK_AGAIN = "LookAgain"
+    OVER = "Over"
 
 
 def start(task: Task, suffix: str = "", *, schedule: Mapping[str, float] | None = None) -> None:

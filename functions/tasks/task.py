@@ -49,14 +49,6 @@ class Next(StrEnum):
     DONE = "done"
 
 
-class Interrupt(StrEnum):
-    """Errors by which a wait for a job ends without a video to archive. A Catch of the workflow
-    routes them, since a Choice state would be one more that is paid for."""
-
-    LOOK_AGAIN = "LookAgain"
-    OVER = "Over"
-
-
 TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.EXPIRED, Status.CANCELLED})
 RESTING = TERMINAL | {Status.HELD, Status.WAITING}
 # A job that the provider proves to be this attempt's is taken over from these: what is paid counts.

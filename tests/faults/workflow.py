@@ -40,7 +40,8 @@ def definition(name: str = _JOB) -> dict[str, Any]:
     if name == BEFORE:
         kept: dict[str, Any] = json.loads(Path(__file__).with_name(f"{BEFORE}.json").read_text())
         return kept
-    from functions.tasks.task import Interrupt, Next  # not at import: a mutant must come before it
+    from functions.tasks.executions import Interrupt  # not at import: a mutant must come first
+    from functions.tasks.task import Next
 
     names: dict[str, Any] = {"Any": Any, "json": json, "Next": Next, "Interrupt": Interrupt}
     for file in dict.fromkeys((_JOB, name)):  # the second takes constants of the first

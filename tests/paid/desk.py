@@ -24,8 +24,9 @@ import pytest
 
 from functions import links, providers, secrets, settings
 from functions.tasks import queries, steps, table
+from functions.tasks.executions import Interrupt
 from functions.tasks.table import Item, Update
-from functions.tasks.task import Interrupt, Status, Task, key_of
+from functions.tasks.task import Status, Task, key_of
 from tests.faults import wires
 from tests.faults.account import INBOX, Account
 from tests.faults.clockwork import Clock
