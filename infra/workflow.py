@@ -8,7 +8,7 @@ and be replaced.
 
 A state costs money each time it is entered, so none only routes. The one usual result of a state
 leads to the next; what is rarer is an error of its name, and a Catch says where to: `Interrupt`
-(functions/tasks/executions.py) of a wait that ends without a video, `HandOver` of a copy that another
+(functions/tasks/executions.py) of a wait without a video, `HandOver` of a copy that another
 invocation goes on with.
 
 Input: {"task_id", "attempt", "polls": {"first", "steady", "slow", "slow_after"}}, seconds.

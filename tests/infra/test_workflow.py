@@ -162,7 +162,7 @@ def test_a_wait_that_ends_without_a_video_goes_where_its_error_says(
     assert _caught(waiting, error)["Next"] == next_state
 
 
-def test_a_look_that_is_asked_for_soon_waits_that_long_and_the_next_one_does_not(
+def test_a_look_that_is_due_soon_waits_that_long_and_the_next_one_does_not(
     template: Template,
 ) -> None:
     watch = template.workflow()["States"]["Watch"]
