@@ -1606,9 +1606,9 @@ def test_a_no_to_a_claim_that_was_lost_meanwhile_is_not_kept(desk: Desk) -> None
         (29, 29, {}, (600, 60)),
         (30, 30, {}, (127, 60)),
         (30, 27, {}, (127, 60)),
-        (30, 26, {}, (101, 20)),
-        (30, 30, {"callbacks": False}, (101, 20)),
-        (0, 0, {"callbacks": False}, (60, 20)),
+        (30, 26, {}, (101, 18)),
+        (30, 30, {"callbacks": False}, (101, 18)),
+        (0, 0, {"callbacks": False}, (60, 18)),
     ],
 )
 def test_when_to_ask_is_learnt_from_the_jobs_of_the_model(
