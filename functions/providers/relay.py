@@ -146,11 +146,14 @@ def _normal(records: list[JsonObject], states: Mapping[str, JobStatus]) -> JsonO
     link to the video first, since the gateway's own may want a key."""
     words = [str(one.get("task_status") or one.get("status")) for one in records]
     infos = [one["task_info"] for one in reversed(records) if one.get("task_info")]
+    made = [one["created_at"] for one in reversed(records) if one.get("created_at")]
     return {
         "task_status": next((one for one in words if one in states), words[0]),
         "task_status_msg": _reason(records),
         "task_result": {"videos": [{"url": _video(records)}]},
         "task_info": next(iter(infos), {}),
+        # The vendor's own where it is there: it is the same by whichever id the job was found.
+        "created_at": next(iter(made), None),
     }
 
 

@@ -1451,3 +1451,32 @@ def test_without_a_post_the_hidden_time_counts_from_the_intention(
     nothing_is_found(desk)
     desk.watch(task)
     assert bool(desk.woken) == is_over
+
+
+OTHER_JOB = "880000000500000001"
+
+
+def record_of_a_relay(job_id: str, made_at: int | None) -> Any:
+    """The gateway's layer, which has its own time in seconds, round Kling's."""
+    inner = {"task_id": job_id, "task_status": "processing"}
+    inner |= {"created_at": made_at} if made_at else {}
+    outer = {"task_id": job_id, "status": "IN_PROGRESS", "created_at": 1790000000, "data": inner}
+    return {"code": "success", "message": "", "data": outer}
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "is_second"),
+    [(1790000000123, 1790000001123, True), (1790000000123, 1790000000123, False)],
+)
+def test_two_ids_at_a_relay_are_one_job_if_the_vendor_made_it_at_one_time(
+    desk: Desk, own: int, other: int, is_second: bool
+) -> None:
+    task = desk.row(
+        Status.SUBMITTED, provider="relay", callbacks_received=1, job_hints={OTHER_JOB: ago(1)},
+        **desk.sent(),
+    )  # fmt: skip
+    desk.answers(record_of_a_relay(JOB, own), to=JOB)
+    desk.answers(record_of_a_relay(OTHER_JOB, other), to=OTHER_JOB)
+    after = desk.watch(task)
+    assert list(after.second_jobs) == ([OTHER_JOB] if is_second else [])
+    assert after.job_alias == ("" if is_second else OTHER_JOB)
