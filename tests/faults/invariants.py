@@ -142,7 +142,10 @@ class Invariants:
                 f"{task_id} is READY again although a job was accepted",
             )
         announced = new.get("announced", {}).get("S", "").split("#")[1:3] == [status, str(attempt)]
-        is_seen_to = status == "HELD" or "due_at" not in new
+        # An ended task is looked after until its callbacks have an answer, which such a gateway
+        # never gives: until it keeps nothing any more.
+        is_looked_after = self.vendor.hides_its_callbacks_jobs and "job_hints" in new
+        is_seen_to = status == "HELD" or "due_at" not in new or is_looked_after
         if status in _AT_REST and announced and is_seen_to:
             self.unrested.discard(task_id)
         else:
