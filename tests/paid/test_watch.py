@@ -1456,11 +1456,16 @@ def test_without_a_post_the_hidden_time_counts_from_the_intention(
 OTHER_JOB = "880000000500000001"
 
 
-def record_of_a_relay(job_id: str, made_at: int | None) -> Any:
+def record_of_a_relay(job_id: str, made_at: int) -> Any:
     """The gateway's layer, which has its own time in seconds, round Kling's."""
-    inner = {"task_id": job_id, "task_status": "processing"}
-    inner |= {"created_at": made_at} if made_at else {}
-    outer = {"task_id": job_id, "status": "IN_PROGRESS", "created_at": 1790000000, "data": inner}
+    inner: dict[str, Any] = {"task_id": job_id, "task_status": "processing"}
+    inner |= {"created_at": made_at}
+    outer: dict[str, Any] = {
+        "task_id": job_id,
+        "status": "IN_PROGRESS",
+        "created_at": 1790000000,
+        "data": inner,
+    }
     return {"code": "success", "message": "", "data": outer}
 
 
