@@ -1,0 +1,234 @@
+"""Turns at a provider: who waits, in which place, and who is called when room is free."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from functions.tasks import table
+from functions.tasks.task import Status, Task
+from tests.faults.runs import wav
+from tests.paid.desk import ACCEPTED_BY_KIE, Desk
+
+LIMIT = {"submits": 100, "seconds": 10}
+
+
+def ms(seconds: float = 0) -> int:
+    return round(table.now().timestamp() * 1000 + seconds * 1000)
+
+
+def full(desk: Desk, running: int = 1) -> None:
+    """No room: another job runs for an hour."""
+    desk.options(rate_limits={"kie": {**LIMIT, "running": running}})
+    desk.put("slots#kie", leases={f"other{number}-1": ms(3600) for number in range(running)})
+
+
+def free(desk: Desk, running: int = 100) -> None:
+    desk.options(rate_limits={"kie": {**LIMIT, "running": running}})
+    desk.put("slots#kie", leases={})
+
+
+def of_folder(desk: Desk, folder: str, **facts: Any) -> Task:
+    return desk.row(audio=desk.file(f"{folder}/x.wav", wav(), "audio/wav"), **facts)
+
+
+def called(desk: Desk, since: int = 0) -> list[str]:
+    """The tasks that were called, in the order of their messages."""
+    return [one["task_id"] for one in desk.messages()[since:] if "at" in one]
+
+
+def waits(desk: Desk, task: Task) -> Task:
+    after = desk.submit(task)
+    assert (after.status, after.is_waiting) == (Status.READY, True)
+    return after
+
+
+def test_folders_take_turns_and_each_keeps_its_order(desk: Desk) -> None:
+    full(desk)
+    many = [waits(desk, of_folder(desk, "many")) for _ in range(3)]
+    few = [waits(desk, of_folder(desk, "few")) for _ in range(2)]
+    assert [one.waits_place for one in (*many, *few)] == [1, 2, 3, 1, 2]
+    free(desk)
+    desk.sweep()
+    order = called(desk)
+    assert set(order[:2]) == {many[0].task_id, few[0].task_id}
+    assert set(order[2:4]) == {many[1].task_id, few[1].task_id}
+    assert order[4:] == [many[2].task_id]
+
+
+def test_who_is_called_has_a_lease_and_a_time_and_a_message(desk: Desk) -> None:
+    full(desk)
+    task = waits(desk, of_folder(desk, "in"))
+    desk.put("slots#kie", leases={}, sent=[])
+    desk.sweep()
+    assert desk.messages()[-1] == {"task_id": task.task_id, "turn": "", "at": ms()}
+    item = desk.item("slots#kie")
+    assert item["leases"] == {task.external_id: ms(120)}
+    assert (item["given"], item["place"]) == (1, 1)
+    assert item["sent"] == [ms(0.404)]  # a tenth of 4.04 s, in which forty may leave
+    desk.answers(ACCEPTED_BY_KIE)
+    assert desk.message("submit", desk.messages()[-1]) == []
+    assert desk.task(task.task_id).status is Status.SUBMITTED
+    assert desk.item("slots#kie")["leases"] == {task.external_id: ms(6 * 3600)}
+
+
+def test_a_folder_that_comes_late_begins_where_the_others_are(desk: Desk) -> None:
+    full(desk)
+    desk.put("slots#kie", place=40)
+    first, second = (waits(desk, of_folder(desk, "late")) for _ in range(2))
+    assert (first.waits_place, second.waits_place) == (41, 42)
+
+
+def test_a_task_that_comes_back_unaccepted_stands_in_front(desk: Desk) -> None:
+    full(desk)
+    desk.put("slots#kie", place=40)
+    assert waits(desk, of_folder(desk, "in", returns=1)).waits_place == 40
+    desk.put("slots#kie", place=0)
+    assert waits(desk, of_folder(desk, "in", returns=1)).waits_place == 1
+
+
+def test_a_place_is_kept_while_a_task_waits(desk: Desk) -> None:
+    full(desk)
+    task = waits(desk, of_folder(desk, "in"))
+    writes = len(desk.calls("UpdateItem"))
+    assert waits(desk, task) == task
+    assert len(desk.calls("UpdateItem")) == writes
+    desk.put("breaker#kie", open=True, why="no credits", trial_at=table.later(seconds=999))
+    stopped = waits(desk, task)
+    assert stopped.waits_for == "kie is stopped until its account works again"
+    assert stopped.waits_place == task.waits_place
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        ({"key": "a/1.wav"}, {"key": "a/2.wav"}, True),
+        ({"key": "a/1.wav"}, {"key": "b/1.wav"}, False),
+        ({"key": "a/1.wav"}, {"key": "a/b/1.wav"}, False),
+        ({"key": "_talkdrop/uploads/a/1.wav", "origin": "api"},
+         {"key": "_talkdrop/uploads/b/1.wav", "origin": "api"}, True),
+        ({"key": "_talkdrop/pieces/a/1.wav", "origin": "piece", "parent": "p"},
+         {"key": "_talkdrop/pieces/a/2.wav", "origin": "piece", "parent": "p"}, True),
+        ({"key": "_talkdrop/pieces/a/1.wav", "origin": "piece", "parent": "p"},
+         {"key": "_talkdrop/pieces/a/2.wav", "origin": "piece", "parent": "q"}, False),
+        ({"key": "\u00e9/1.wav"}, {"key": "\u00e9/2.wav"}, True),
+    ],
+)  # fmt: skip
+def test_a_folder_an_api_and_a_long_voice_share_one_row_of_places_each(
+    desk: Desk, one: dict[str, str], other: dict[str, str], is_same: bool
+) -> None:
+    full(desk)
+    places = []
+    for facts in (one, other):
+        given = dict(facts)
+        audio = desk.file(given.pop("key"), wav(), "audio/wav")
+        row = desk.row(audio=audio)
+        row = desk.note(row.task_id, **given)
+        if "parent" in given:
+            desk.put(f"reserve#{given['parent']}", left_usd=1, periods=[])
+        places.append(waits(desk, row).waits_place)
+    assert places == ([1, 2] if is_same else [1, 1])
+
+
+def test_the_places_of_a_folder_are_forgotten_after_a_month(desk: Desk) -> None:
+    full(desk)
+    waits(desk, of_folder(desk, "in"))
+    (share,) = (pk for pk in desk.account.table.items if pk.startswith("share#kie#"))
+    assert desk.item(share)["expires_at"] == ms() // 1000 + 30 * 86400
+
+
+def test_ten_are_called_at_a_time_and_no_more_than_there_is_room_for(desk: Desk) -> None:
+    full(desk)
+    for _ in range(13):
+        waits(desk, of_folder(desk, "in"))
+    free(desk, running=12)
+    desk.sweep()
+    first = called(desk)
+    assert len(first) == len(set(first)) == 10
+    desk.wait(300)  # none of them came
+    desk.sweep()
+    assert len(called(desk)) == 20
+    desk.put("slots#kie", leases={f"other{number}-1": ms(3600) for number in range(10)})
+    before = len(called(desk))
+    desk.sweep()
+    assert len(called(desk)) == before + 2
+
+
+def test_who_has_a_turn_already_is_not_called_again(desk: Desk) -> None:
+    full(desk)
+    made = [waits(desk, of_folder(desk, "in")) for _ in range(3)]
+    free(desk)
+    desk.sweep()
+    assert len(called(desk)) == 3
+    desk.sweep()
+    assert len(called(desk)) == 3
+    assert len(desk.item("slots#kie")["leases"]) == len(made)
+
+
+def test_who_was_claimed_a_moment_ago_is_not_called(desk: Desk) -> None:
+    full(desk)
+    first, second = (waits(desk, of_folder(desk, "in")) for _ in range(2))
+    free(desk)
+    desk.note(first.task_id, status="SUBMITTED")  # its index row lags behind
+    desk.sweep()
+    assert called(desk) == [second.task_id]
+
+
+def test_a_stopped_provider_calls_nobody(desk: Desk) -> None:
+    full(desk)
+    waits(desk, of_folder(desk, "in"))
+    free(desk)
+    desk.put("breaker#kie", open=True, why="x", trial_at=table.later(seconds=999))
+    desk.sweep()
+    assert called(desk) == []
+
+
+def test_turns_that_another_gave_meanwhile_are_counted(desk: Desk) -> None:
+    full(desk)
+    first, second = (waits(desk, of_folder(desk, "in")) for _ in range(2))
+    free(desk, running=1)
+
+    def other() -> None:
+        desk.put("slots#kie", leases={first.external_id: ms(120)}, given=7)
+
+    desk.account.calls.clear()
+    desk.before("UpdateItem", other)
+    desk.sweep()
+    assert second.task_id not in called(desk)
+    assert set(desk.item("slots#kie")["leases"]) == {first.external_id}
+
+
+@pytest.mark.parametrize(("seconds", "is_noted"), [(89, True), (91, False)])
+def test_that_tasks_wait_is_forgotten_once_the_index_must_know(
+    desk: Desk, seconds: float, is_noted: bool
+) -> None:
+    full(desk)
+    task = waits(desk, of_folder(desk, "in"))
+    free(desk)
+    desk.note(task.task_id, status="CANCELLED", due_shard="elsewhere")
+    assert "waiting_at" in desk.item("slots#kie")
+    desk.wait(seconds)
+    desk.sweep()
+    assert ("waiting_at" in desk.item("slots#kie")) is is_noted
+
+
+def test_who_comes_while_others_wait_stands_behind_them(desk: Desk) -> None:
+    full(desk)
+    first = waits(desk, of_folder(desk, "in"))
+    free(desk)
+    second = of_folder(desk, "in")
+    desk.answers(ACCEPTED_BY_KIE)
+    desk.submit(second)
+    assert desk.posts == []
+    assert called(desk)[0] == first.task_id
+
+
+def test_a_lapsed_lease_is_dropped_when_the_next_turn_is_given(desk: Desk) -> None:
+    desk.options(rate_limits={"kie": {**LIMIT, "running": 3}})
+    leases = {f"dead{number}-1": ms(-1) for number in range(2)} | {"alive-1": ms(1)}
+    desk.put("slots#kie", leases=leases)
+    desk.answers(ACCEPTED_BY_KIE)
+    task = desk.submit(of_folder(desk, "in"))
+    assert task.status is Status.SUBMITTED
+    assert set(desk.item("slots#kie")["leases"]) == {"alive-1", task.external_id}
