@@ -86,7 +86,7 @@ def test_what_is_no_option_is_refused_with_those_that_are(desk: Desk) -> None:
 def test_a_client_gives_up_in_time_and_presigns_for_the_region_s_own_host(desk: Desk) -> None:
     del desk
     for service in ("s3", "sqs"):
-        config: Any = settings.aws(service).meta.config  # type: ignore[call-overload]
+        config: Any = settings.aws(service).meta.config
         assert (config.connect_timeout, config.read_timeout) == (3, 20)
         assert config.retries == {"mode": "standard", "total_max_attempts": 5}
         assert (config.signature_version == "s3v4") is (service == "s3")
