@@ -338,3 +338,11 @@ def test_an_ogg_without_its_end_is_cut_off(sound: Make) -> None:
 def test_the_size_of_an_rf64_is_that_of_its_own_chunk(sound: Make) -> None:
     whole = sound("huge.wav", "-rf64", "always")
     assert "cut off" in refused("a.wav", whole[: len(whole) // 2])
+
+
+def test_a_scan_reads_ahead_further_each_time_up_to_four_mebibytes() -> None:
+    frame = b"\xff\xfb\x90\x00" + bytes(413)  # 128 kbit/s at 44.1 kHz
+    file = Ledger("a.mp3", (frame + frame[:2] + b"\x92\x00" + bytes(414)) * 20_000)
+    audio.inspect_audio(file.source)
+    assert max(file.read_sizes) == 4 << 20
+    assert len(file.read_sizes) <= 9

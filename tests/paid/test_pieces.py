@@ -583,6 +583,15 @@ def test_a_whole_has_no_job_to_adopt_and_nothing_to_send_again(desk: Desk, what:
     )
 
 
+def test_a_whole_that_no_budget_allowed_is_sent_again_without_a_risk(desk: Desk) -> None:
+    desk.options(budget_usd_per_day=0.1)
+    task = look(desk, long(desk))
+    assert (task.status, task.error["code"]) == (Status.FAILED, "OVER_BUDGET")
+    assert decide(desk, task, "resubmit") == (
+        200, "READY for attempt 2, and in the submissions queue",
+    )  # fmt: skip
+
+
 def test_a_piece_that_does_not_fit_is_made_anew_beside_the_reserve(desk: Desk) -> None:
     task = taken(desk)
     all_in(desk, task)

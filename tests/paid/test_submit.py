@@ -241,6 +241,13 @@ def test_a_voice_that_was_deleted_is_not_paid(desk: Desk, origin: str) -> None:
     assert (after.waits_for, after.not_before) == ("", "")
 
 
+def test_what_was_withdrawn_is_not_even_claimed(desk: Desk) -> None:
+    task = desk.row(Status.READY)
+    desk.account.buckets.remove(INBOX, str(task.audio["key"]), whole=False)
+    desk.submit(task)
+    assert (desk.requests, desk.calls("TransactWriteItems")) == ([], [])
+
+
 def test_a_voice_that_was_replaced_is_not_paid(desk: Desk) -> None:
     task = ready(desk)
     replace(desk, task.audio)

@@ -1485,3 +1485,16 @@ def test_two_ids_at_a_relay_are_one_job_if_the_vendor_made_it_at_one_time(
     after = desk.watch(task)
     assert list(after.second_jobs) == ([OTHER_JOB] if is_second else [])
     assert after.job_alias == ("" if is_second else OTHER_JOB)
+
+
+@pytest.mark.parametrize(
+    ("status", "news"),
+    [(Status.SUBMITTED, "no"), (Status.FAILED, "yes"), (Status.COMPLETED, "yes")],
+)
+def test_a_poll_is_news_only_of_a_task_that_has_ended(
+    desk: Desk, status: Status, news: str
+) -> None:
+    task = desk.row(status, **desk.sent(callbacks_received=1))
+    desk.answers(kie_record(task, "generating"))
+    desk.watch(task)
+    assert desk.item(f"task#{task.task_id}")["news"] == news
