@@ -1,6 +1,8 @@
 # Everything needs Python 3.11 or newer and nothing else; name another one with PYTHON=….
 PYTHON ?= python3
 PY := .venv/bin/python
+# Many an image of a container sets it, and then each of some hundred processes compiles every module it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run up setup setup-dev deploy audit format check test bench bench-archive faults mutants fuzz clean
 

@@ -200,7 +200,8 @@ def _compile(directory: Path, target: Target) -> None:
             file=sys.stderr,
         )
         return
-    environment = {**os.environ, "PYTHONHASHSEED": "0"}
+    # With a prefix of the builder's own, the byte code would lie elsewhere and not be shipped.
+    environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONPYCACHEPREFIX": ""}
     command = [sys.executable, "-c", _COMPILER, str(directory)]
     subprocess.run(command, check=True, env=environment, stdout=sys.stderr)
 

@@ -2,7 +2,8 @@
 
     types     mypy
     units     all tests but the two below, shared out over pytest-xdist's workers, a file each
-    faults    the fault model, in processes of its own: it replaces AWS, the wire and the clock
+    faults    the fault model, in processes of its own: it replaces AWS, the wire and the clock.
+              Its longest tests are the first, and a worker that has none left takes of another's
     journeys  the deployed template, in three embedded clouds side by side; they mostly wait, so
               they have the right of way and the others are `nice`
 
@@ -23,18 +24,23 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 LOGS = ROOT / "build" / "tests"
 PYTEST = ("-m", "pytest", "--durations", "8")
+CORES = str(os.cpu_count() or 2)
 # Twice the cores: many a test waits for a simulator, an emulator or a child process.
-WORKERS = str(2 * (os.cpu_count() or 2))
+WORKERS = str(2 * int(CORES))
 PARTS: Mapping[str, tuple[str, ...]] = {
     "journeys": (*PYTEST, "-n", "3", "--dist", "loadgroup", "tests/journey"),
     "units": (
         *(*PYTEST, "-n", WORKERS, "--dist", "loadgroup"),
         *("--ignore", "tests/journey", "--ignore", "tests/faults"),
     ),
-    "faults": (*PYTEST, "tests/faults"),
+    "faults": (*PYTEST, "-n", CORES, "--dist", "worksteal", "tests/faults"),
     "types": ("-m", "mypy"),
 }
 FIRST = "journeys"
+# They come to all modules at the same moment: in a clean clone each of their workers would compile
+# every one. So one process does, while these two parts wait.
+COMPILED = ("units", "faults")
+COLLECT = (*PYTEST, "--collect-only", "--ignore", "tests/journey")
 
 
 @dataclass
@@ -75,8 +81,11 @@ def main() -> int:
     parser.add_argument("part", nargs="*", choices=[*PARTS, []], help="all without a name")
     names = parser.parse_args().part or list(PARTS)
     LOGS.mkdir(parents=True, exist_ok=True)
-    parts = [Part(name) for name in names]
+    parts = [Part(name) for name in names if name not in COMPILED]
     try:
+        if waiting := [name for name in names if name in COMPILED]:
+            _compile()
+            parts += [Part(name) for name in waiting]
         while sum(part.ended() for part in parts) < len(parts):
             time.sleep(0.2)
     finally:
@@ -84,6 +93,13 @@ def main() -> int:
             part.process.terminate()
             part.process.wait()
     return _summary(parts)
+
+
+def _compile() -> None:
+    """What fails here fails again in the parts, which say so."""
+    if not list((ROOT / "tests" / "__pycache__").glob("*pytest*")):
+        command = [sys.executable, *COLLECT]
+        subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False)
 
 
 def _summary(parts: list[Part]) -> int:

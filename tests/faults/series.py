@@ -163,12 +163,20 @@ _PARTS = 16
 
 
 def play(profile: str, jobs: list[Job], processes: int) -> Tally:
+    """`processes`: 1 plays them here."""
     tally, began = Tally(profile), time.monotonic()
-    for done in as_completed([_pool(processes).submit(job) for job in jobs]):
-        for outcome in done.result():
+    for outcomes in _played(jobs, processes):
+        for outcome in outcomes:
             tally.add(outcome)
     tally.seconds = time.monotonic() - began
     return tally
+
+
+def _played(jobs: list[Job], processes: int) -> Iterator[list[Outcome]]:
+    if processes == 1:
+        return (job() for job in jobs)
+    dealt = [_pool(processes).submit(job) for job in jobs]
+    return (done.result() for done in as_completed(dealt))
 
 
 @cache
