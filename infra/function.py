@@ -55,11 +55,12 @@ class Function(lambda_.Function):
         """Grant exactly these actions on exactly these ARNs."""
         self.add_to_role_policy(iam.PolicyStatement(actions=list(actions), resources=list(on)))
 
-    def may_on_rows(self, *actions: str, table: dynamodb.ITable, keys: str) -> None:
-        """Grant these actions on the items whose partition key matches `keys`.
+    def may_on_rows(self, *actions: str, table: dynamodb.ITable, keys: str | list[str]) -> None:
+        """Grant these actions on the items whose partition key matches one of `keys`.
         https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/specifying-conditions.html
         """
-        of_these_keys = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": [keys]}}
+        leading = [keys] if isinstance(keys, str) else keys
+        of_these_keys = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": leading}}
         statement = iam.PolicyStatement(
             actions=list(actions), resources=[table.table_arn], conditions=of_these_keys
         )

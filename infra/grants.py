@@ -19,6 +19,7 @@ UPLOADS = OWN_IMPORTS + "uploads/"  # what the API's upload forms may write
 ERROR_NOTES = ".error.json"  # what intake lays beside a refused file
 # What these functions read and write are rows of tasks, never limits, budgets or job ids.
 TASK_ROWS = "task#*"
+MONEY_ROWS = ("budget#*", "reserve#*")
 
 
 def grant_all(stack: Talkdrop) -> None:
@@ -163,11 +164,11 @@ def _gather(stack: Talkdrop) -> None:
     gather = stack.functions["gather"]
     plans = stack.inbox.arn_for_objects(f"{PIECES}*")
     gather.may("s3:GetObject", "s3:GetObjectVersion", on=[plans])
-    gather.may(
-        "dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:UpdateItem",
-        on=[stack.tasks.table_arn],
-    )  # fmt: skip
-    gather.may_on_rows("dynamodb:PutItem", table=stack.tasks, keys=TASK_ROWS)
+    tasks = stack.tasks
+    gather.may_on_rows(
+        "dynamodb:GetItem", "dynamodb:UpdateItem", table=tasks, keys=[TASK_ROWS, *MONEY_ROWS]
+    )
+    gather.may_on_rows("dynamodb:BatchGetItem", "dynamodb:PutItem", table=tasks, keys=TASK_ROWS)
     gather.may("sqs:SendMessage", on=[stack.submissions.queue_arn])
 
 

@@ -63,7 +63,7 @@ GAUGES = {
         "the status; explain its oldest task.",
     ),
 }
-UNFINISHED = ("Ready", "Submitting", "Submitted", "Archiving")
+UNFINISHED = ("Ready", "Submitting", "Submitted", "Archiving", "InPieces")
 # What one repeat mends sets off nothing: three errors within a quarter of an hour do. The other
 # functions' failures end in dead letters, as 5xx or as late events; a copy that fails for the third
 # time is ArchiveFailed, and one that is handed over to another invocation is an error by its form.

@@ -124,7 +124,7 @@ def _gather(task: Task, event: GatherInput) -> Next:
         task = pieces.go_on(task, "no piece is stopped any more")
     if not all(one.status is Status.COMPLETED for one in found):
         return Next.GATHER
-    if task.error.get("code") == pieces.UNFIT:
+    if task.error.get("code") in {pieces.UNFIT, pieces.TOO_LARGE}:
         return Next.GATHER
     if event.get("stumbles", 0) >= _MOST_STUMBLES and event.get("join_error"):
         why = f"the pieces could not be joined ({event['join_error']}): see the log of join; "

@@ -19,6 +19,7 @@ from typing import NotRequired, TypedDict
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from functions import TalkdropError
 from functions.segments import join
 from functions.segments.cut import Limits, Plan, Segment
 from functions.segments.join import Joined, Made, Unjoinable
@@ -35,6 +36,13 @@ from functions.videos.paths import ArchivePaths
 logger = Logger()
 
 _BUFFER_BYTES = 1 << 20
+# What one PutObject takes, and half of the largest disk that a Lambda has: the pieces lie on it
+# beside their whole. https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+MOST_BYTES = 5 << 30
+
+
+class TooLarge(TalkdropError):
+    """The pieces are all made, and too much for one video: a person must decide."""
 
 
 class JoinInput(TypedDict):
@@ -65,6 +73,9 @@ def handler(event: JoinInput, context: LambdaContext) -> JoinOutput:
         except Unjoinable as unfit:
             _hold(task, unfit)
             return {"next": Next.GATHER}
+        except TooLarge as error:
+            _hold_whole(task, str(error))
+            return {"next": Next.GATHER}
     return {"next": Next.SETTLE, "archived": found}
 
 
@@ -82,9 +93,18 @@ def _hold(task: Task, unfit: Unjoinable) -> None:
         logger.info("the task moved meanwhile")
 
 
+def _hold_whole(task: Task, message: str) -> None:
+    logger.error("held", code=pieces.TOO_LARGE, reason=message)
+    try:
+        pieces.too_large(task, message)
+    except ConditionFailed:
+        logger.info("the task moved meanwhile")
+
+
 def _join(task: Task, path: ArchivePaths, made: Sequence[Task]) -> ArchivedVideo:
     if task.plan is None:
         raise ValueError(f"task {task.task_id} has no plan")
+    _check_size(made)
     plan = plans.read(task.plan)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -100,6 +120,16 @@ def _join(task: Task, path: ArchivePaths, made: Sequence[Task]) -> ArchivedVideo
     _let_expire(made)
     logger.info("joined", pieces=len(made), bytes=stored.bytes, reencoded=len(joined.reencoded))
     return video
+
+
+def _check_size(made: Sequence[Task]) -> None:
+    total = sum(int(one.archived["bytes"]) for one in made)
+    if total > MOST_BYTES:
+        raise TooLarge(
+            f"the {len(made)} pieces have {total / 1e9:.1f} GB, and at most {MOST_BYTES / 1e9:.1f} "
+            "are joined here: they stay in the archive below pieces/, to be joined elsewhere. "
+            "Then fail the task"
+        )
 
 
 def _joined(task: Task, plan: PiecePlan, made: Sequence[Task], folder: Path) -> Joined:

@@ -21,6 +21,8 @@ _LONGEST_SECONDS = {
     Status.SUBMITTING: _HOUR,
     Status.SUBMITTED: 30 * _HOUR,
     Status.ARCHIVING: 6 * _HOUR,
+    # Each piece may be as long in the others as they allow; one that stops holds the whole.
+    Status.IN_PIECES: (24 + 30 + 6) * _HOUR,
 }
 
 
@@ -38,9 +40,13 @@ def emit() -> None:
         metrics.add_metric("BudgetUsedPercent", MetricUnit.Percent, float(used))
 
 
+def _camel(status: Status) -> str:
+    return status.title().replace("_", "")
+
+
 def _oldest(status: Status) -> float:
     """How long the oldest task has been in this status, in seconds; 0 where there is none."""
     since = queries.longest_since(status)
     seconds = (now() - instant(since)).total_seconds() if since else 0.0
-    metrics.add_metric(f"Oldest{status.title()}Seconds", MetricUnit.Seconds, seconds)
+    metrics.add_metric(f"Oldest{_camel(status)}Seconds", MetricUnit.Seconds, seconds)
     return seconds

@@ -23,6 +23,7 @@ _TRIES = 3
 STOPPED = frozenset({Status.HELD, Status.FAILED, Status.EXPIRED, Status.CANCELLED})
 UNFIT = "PIECE_UNFIT"
 PIECE_HELD = "PIECE_HELD"
+TOO_LARGE = "JOIN_TOO_LARGE"
 
 
 def planned(parent: Task, file: PlanFile, plan: PiecePlan) -> Task:
@@ -139,6 +140,12 @@ def unfit(parent: Task, message: str, number: int) -> Task:
     return Task.of(update.set(unfit=number, error=TaskError(code=UNFIT, message=message)).run())
 
 
+def too_large(parent: Task, message: str) -> Task:
+    """Every piece is made, and they cannot be one video. Raises ConditionFailed."""
+    update = steps.step(parent, Status.HELD, come_from=[Status.IN_PIECES], why=message)
+    return Task.of(update.set(error=TaskError(code=TOO_LARGE, message=message)).run())
+
+
 def go_on(parent: Task, why: str, who: str = "talkdrop") -> Task:
     """No piece is stopped any more. Raises ConditionFailed."""
     update = steps.step(parent, Status.IN_PIECES, come_from=[Status.HELD], why=why, who=who)
@@ -199,6 +206,8 @@ def _end(
         seen = reserve.read(parent.task_id)
         if seen.is_closed:
             raise ConditionFailed
+        if error is not None:  # of the pieces that are paid, or on their way
+            update.set(quote_usd=Decimal(parent.quote_usd or 0) - seen.left_usd)
         writes: list[Update | Request] = [update, *reserve.closing(parent.task_id, seen)]
         try:
             table.transact(*writes)

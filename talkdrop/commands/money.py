@@ -118,6 +118,8 @@ def spend(
 
 def _spent(task: TaskView) -> float:
     """Nothing for what was never sent; the charge, or the quote where no charge is known."""
+    if task["pieces"]:
+        return screen.cost(task) or 0.0
     unsent = (Status.WAITING, Status.READY, Status.CANCELLED, Status.EXPIRED)
     if task["status"] in unsent or (task["status"] == Status.FAILED and not task["submitted_at"]):
         return task["charge_usd"] or 0.0

@@ -96,8 +96,9 @@ def name_of(task: TaskView) -> str:
 
 
 def cost(task: TaskView) -> float | None:
-    """What it was charged, else what it was quoted; nothing if it was never paid."""
-    if task["status"] in (Status.CANCELLED, Status.EXPIRED):
+    """What it was charged, else what it was quoted; nothing if it was never paid. Of a long voice
+    that ended before it was joined, the quote is that of the pieces that were paid."""
+    if task["status"] in (Status.CANCELLED, Status.EXPIRED) and not task["pieces"]:
         return None
     charge = task["charge_usd"]
     return charge if charge is not None else task["quote_usd"]

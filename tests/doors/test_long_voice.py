@@ -15,6 +15,7 @@ import pytest
 
 from functions.handlers import announce, cut, gather, intake, join, settle, submit
 from functions.tasks import decisions, plans, queries, reserve, table
+from functions.tasks.pieces import charge_of
 from functions.tasks.plans import PiecePlan
 from functions.tasks.table import Update, now
 from functions.tasks.task import Status, Task, key_of
@@ -306,7 +307,7 @@ def test_a_cancelled_whole_takes_back_what_nobody_has_paid_for(
     assert "1 are paid or on their way" in result
     statuses = [one.status for one in pieces_of(task)]
     assert statuses == [Status.SUBMITTED, *[Status.CANCELLED] * (len(statuses) - 1)]
-    assert spent() == paid.quote_usd
+    assert spent() == paid.quote_usd == fresh(task).quote_usd
     assert reserve.read(task.task_id).is_closed
 
 
@@ -447,3 +448,29 @@ def test_a_task_of_the_api_may_be_split_too(shop: Workshop) -> None:
     assert (status, task["status"]) == (201, "READY")
     status, quote, _ = call("POST", "/quote", {**media, "long_voice": "split"})
     assert (status, quote["model"]) == (200, "infinitalk/from-audio")
+
+
+def test_pieces_too_large_for_one_video_hold_the_whole_and_are_kept(shop: Workshop) -> None:
+    task = made(shop)
+    second = pieces_of(task)[1]
+    grown = {**second.archived, "bytes": 6 << 30}
+    Update(key_of(second.task_id)).set(archived=grown).run()
+    assert join.handler(named(task), LAMBDA) == {"next": "gather"}
+    task = look(task)
+    assert (task.status, task.error["code"]) == (Status.HELD, "JOIN_TOO_LARGE")
+    assert "6.4 GB" in task.error["message"]
+    assert [one.status for one in pieces_of(task)] == [Status.COMPLETED] * 2
+    decisions.fail(task, "ada", "joined elsewhere")
+    assert fresh(task).status is Status.FAILED
+
+
+def test_what_a_piece_was_charged_is_unknown_of_the_whole_where_it_is_unknown_of_a_piece(
+    shop: Workshop,
+) -> None:
+    task = made(shop)
+    Update(key_of(pieces_of(task)[0].task_id)).remove("charge_usd").run()
+    join.handler(named(task), LAMBDA)
+    path = paths.of(task)
+    written = json.loads(bucket.get_small(path.bucket, path.manifest_key) or b"")
+    assert [line["charge_usd"] is None for line in written["pieces"]] == [True, False]
+    assert charge_of(pieces_of(task)) is None

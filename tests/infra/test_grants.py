@@ -88,8 +88,8 @@ MAY = {
         "Inbox/_talkdrop/pieces/*": "s3:PutObject",
     },
     "gather": {
-        "Tasks": "dynamodb:GetItem dynamodb:BatchGetItem dynamodb:UpdateItem",
-        "Tasks[task#*]": "dynamodb:PutItem",
+        "Tasks[task#*, budget#*, reserve#*]": "dynamodb:GetItem dynamodb:UpdateItem",
+        "Tasks[task#*]": "dynamodb:BatchGetItem dynamodb:PutItem",
         "Inbox/_talkdrop/pieces/*": "s3:GetObject s3:GetObjectVersion",
         "Submissions": "sqs:SendMessage",
         "PiecesWorkflowMachine": "states:SendTaskSuccess",

@@ -236,6 +236,19 @@ def test_spend_is_summed_by_folder_day_and_provider(account: Account, person: Pe
     assert [row["usd"] for row in by_folder] == [0.5, 0.25]
 
 
+def test_a_long_voice_that_was_cancelled_is_counted_for_the_pieces_that_were_paid(
+    account: Account, person: Person
+) -> None:
+    day = "2020-01-03"
+    account.open(
+        "9f1", created_at=f"{day}T10:00:00.000Z", status=Status.CANCELLED,
+        quote_usd=Decimal("0.5"), pieces={"all": 4, "done": 1, "stopped": 3},
+        audio={"bucket": "b", "key": "lectures/1.mp3"},
+    )  # fmt: skip
+    shown = person.types("spend", "--since", day, "--until", day, "--json").out
+    assert json.loads(shown) == [{"day": day, "tasks": 1, "usd": 0.5}]
+
+
 def test_models_and_quotes_are_shown(account: Account, person: Person) -> None:
     assert "default provider: kie" in person.types("models").out
     assert "USD" in person.types("quote", "--seconds", "7.3").out
