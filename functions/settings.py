@@ -78,7 +78,7 @@ class Options:
     resend_same_id: bool = False
     ambiguous_hold_hours: float = 6
     silent_hold_hours: float = 24
-    long_voice: str = "refuse"
+    long_voice: str = "split"
     sweep_minutes: int = 5
     row_retention_days: int = 400
 

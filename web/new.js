@@ -7,7 +7,10 @@ import * as home from "./home.js";
 import { span, usd } from "./words.js";
 
 const AT_ONCE = 3; // uploads beside each other
-const RESERVED = ["provider", "model", "max_usd", "prompt"];
+/** What the video may cost. Where a long voice is cut is known after it was sent: a begun second of
+ * each piece is paid whole, so a tenth more than the estimate. */
+const most = (quote) => (quote.pieces ? Math.ceil(quote.quote_usd * 110) / 100 : quote.quote_usd);
+const RESERVED = ["provider", "model", "max_usd", "prompt", "long_voice"];
 
 export async function show({ main, config }) {
   if (!home.may("make")) {
@@ -230,7 +233,9 @@ class Row {
       this.quote = quote;
       this.price.textContent = usd(quote.quote_usd);
       this.model.textContent = quote.model;
-      this.show("ready", `${quote.audio_seconds ? `${span(quote.audio_seconds)} of voice, ` : ""}usually takes ${span(quote.usual_seconds)}`);
+      const length = quote.audio_seconds ? `${span(quote.audio_seconds)} of voice, ` : "";
+      const pieces = quote.pieces ? `in about ${quote.pieces} pieces, at most ${usd(most(quote))}, ` : "";
+      this.show("ready", `${length}${pieces}usually takes ${span(quote.usual_seconds)}`);
     } catch (error) {
       if (round !== this.round) return;
       const reasons = error.errors?.map((one) => one.message) || [];
@@ -262,6 +267,7 @@ class Row {
     return {
       ...this.keys, provider, model, settings, prompt: this.video.prompt || chosen.prompt,
       ...(own.max_usd ? { max_usd: own.max_usd } : {}),
+      ...(own.long_voice ? { long_voice: own.long_voice } : {}),
     };
   }
 
@@ -286,8 +292,8 @@ class Row {
     try {
       const request = this.request();
       const key = await keyOf(this.video, this.folder(), request, this.copy);
-      const most = this.quote.quote_usd > 0 ? { max_usd: this.quote.quote_usd } : {};
-      const { task, isNew } = await api.submit({ ...most, ...request }, key);
+      const cap = this.quote.quote_usd > 0 ? { max_usd: most(this.quote) } : {};
+      const { task, isNew } = await api.submit({ ...cap, ...request }, key);
       this.sent = task;
       this.show("sent", isNew ? "on its way" : "it was made before and is not charged again");
       this.remove.replaceWith(h("a", { href: `#/tasks/${task.task_id}` }, "Look"));

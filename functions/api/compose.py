@@ -29,6 +29,7 @@ class Quote:
     quote_usd: Decimal | None
     seconds: float | None
     reason: str = ""
+    pieces: int = 0
 
 
 def hash_of(body: NewTask) -> str:
@@ -92,7 +93,8 @@ def quote(body: QuoteRequest) -> Quote:
     if found.refusals:
         raise request.Refused(*found.refusals)
     seconds = float(found.audio.seconds) if found.audio else None
-    return Quote(composed.provider, found.model, found.quote_usd, seconds, found.model_reason)
+    reason, pieces = found.model_reason, found.pieces
+    return Quote(composed.provider, found.model, found.quote_usd, seconds, reason, pieces)
 
 
 def _by_length(composed: TaskRequest, seconds: float) -> Quote:
@@ -120,8 +122,10 @@ def _in_pieces(composed: TaskRequest, models: list[Model], seconds: float) -> Qu
         )
         raise request.Refused(Refusal("AUDIO_TOO_LONG", "audio_seconds", message))
     prices = {one.id: validation.quote_in_pieces(one, composed, seconds) for one in models}
-    cheapest = min(prices, key=lambda name: prices[name])
-    return Quote(composed.provider, cheapest, prices[cheapest], seconds, "in pieces, about")
+    cheapest = min(models, key=lambda one: prices[one.id])
+    count, price = validation.about_pieces(cheapest, seconds), prices[cheapest.id]
+    reason = validation.in_words(f"{seconds:g} s of voice", cheapest, count, price)
+    return Quote(composed.provider, cheapest.id, price, seconds, reason, count)
 
 
 def composed_of(body: NewTask | QuoteRequest) -> TaskRequest:

@@ -76,11 +76,13 @@ class Models(TypedDict):
 
 
 class QuoteView(TypedDict):
-    """What it would cost, by the provider's price list; nothing is opened and nothing is spent."""
+    """What it would cost, by the provider's price list; nothing is opened and nothing is spent.
+    `pieces`: the voice is cut into about so many, and `quote_usd` is an estimate until it is."""
 
     provider: str
     model: str
     reason: str | None
+    pieces: int | None
     quote_usd: float | None
     audio_seconds: float | None
     usual_seconds: int
@@ -161,6 +163,7 @@ def quote() -> Response[str]:
         "provider": found.provider,
         "model": found.model,
         "reason": found.reason or None,
+        "pieces": found.pieces or None,
         "quote_usd": None if found.quote_usd is None else float(found.quote_usd),
         "audio_seconds": found.seconds,
         "usual_seconds": providers.get(found.provider).models[found.model].usual_seconds,

@@ -3,6 +3,7 @@ is chosen, and its price."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
@@ -30,7 +31,8 @@ _VOICES = ("text", "audio_id")
 class Validation:
     """What was found in the media, the model that takes them, and every reason against sending
     them; `quote_usd` where there is none. `model_reason` says why AUTO chose this model.
-    `candidates`: the voice is made in pieces, by one of these; what is quoted is an estimate."""
+    `candidates`: the voice is made in about so many `pieces`, by one of these; what is quoted is
+    an estimate."""
 
     image: Image | None
     audio: Audio | None
@@ -39,6 +41,7 @@ class Validation:
     quote_usd: Decimal | None = None
     model_reason: str = ""
     candidates: tuple[str, ...] = ()
+    pieces: int = 0
 
 
 def validate(request: TaskRequest, portrait: Source | None, voice: Source | None) -> Validation:
@@ -93,12 +96,27 @@ def _split(
 ) -> Validation:
     """Where it is cut, and what that costs exactly, is known once the voice is decoded."""
     best = min(fits, key=lambda fit: fit.quote_usd)
-    if refusals := _too_dear(request, best.model, best.quote_usd, audio):
-        return Validation(image, audio, tuple(refusals), request.model)
     quote_usd = quote_in_pieces(best.model, request, audio.seconds)
-    reason = f"{_amount(request, audio)}, in pieces: {best.model.id}, about {quote_usd:.2f} USD"
+    if refusals := _too_dear(request, best.model, quote_usd, audio):
+        return Validation(image, audio, tuple(refusals), request.model)
+    count = about_pieces(best.model, audio.seconds)
+    reason = in_words(_amount(request, audio), best.model, count, quote_usd)
     names = tuple(fit.model.id for fit in fits)
-    return Validation(image, audio, (), best.model.id, quote_usd, reason, names)
+    return Validation(image, audio, (), best.model.id, quote_usd, reason, names, count)
+
+
+def in_words(amount: str, model: base.Model, pieces: int, quote_usd: Decimal) -> str:
+    return f"{amount}, in about {pieces} pieces: {model.id}, about {quote_usd:.2f} USD"
+
+
+# A cut stands at the best pause in the second half of the limit: so much of it is used (600 s in
+# 45 pieces of at most 14.5 s, by `bench.long_voice`).
+_USED_OF_A_PIECE = 0.92
+
+
+def about_pieces(model: base.Model, seconds: float) -> int:
+    most, _ = limits.piece_seconds(model)
+    return max(2, math.ceil(seconds / (most * _USED_OF_A_PIECE)))
 
 
 # Begun seconds are paid whole: on 20 random voices of 10 minutes up to 1.33 % (docs/long-voice.md).

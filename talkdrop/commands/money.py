@@ -48,7 +48,8 @@ def quote(
     else:
         usual = f"usually {found['usual_seconds'] / 60:.0f} min"
         price = screen.money(found["quote_usd"])
-        screen.line(f"{found['provider']} {found['model']}: {price}, {usual}")
+        pieces = f" in about {found['pieces']} pieces" if found["pieces"] else ""
+        screen.line(f"{found['provider']} {found['model']}{pieces}: {price}, {usual}")
 
 
 @app.command()

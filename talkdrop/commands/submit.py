@@ -133,7 +133,8 @@ def check_all(talkdrop: Client, given: list[Submission], *, quiet: bool) -> floa
         if found.quote_usd is not None:
             total += float(found.quote_usd)
             seconds = f"{float(found.audio.seconds):.1f}" if found.audio else ""
-            rows.append((one.name, found.model, seconds, f"{found.quote_usd:.2f}"))
+            model = f"{found.model} in about {found.pieces} pieces" if found.pieces else found.model
+            rows.append((one.name, model, seconds, f"{found.quote_usd:.2f}"))
     if reasons:
         raise Declined("nothing was sent:\n" + "\n".join(f"  {reason}" for reason in reasons))
     if not quiet:

@@ -110,8 +110,13 @@ def archived(shop: Workshop, piece: Task, film: bytes) -> None:
 # What is refused, and what is cut.
 
 
-def test_a_long_voice_is_refused_by_default_and_the_refusal_names_the_cure(shop: Workshop) -> None:
-    task = drop(shop, speech(15.2), {"model": "infinitalk/from-audio"})
+@pytest.mark.parametrize("named_by", ["option", "task"])
+def test_a_long_voice_is_refused_where_that_is_wanted_and_the_refusal_names_the_cure(
+    shop: Workshop, with_options: Any, named_by: str
+) -> None:
+    with_options(**({"long_voice": "refuse"} if named_by == "option" else {}))
+    word = {"long_voice": "refuse"} if named_by == "task" else {}
+    task = drop(shop, speech(15.2), {"model": "infinitalk/from-audio", **word})
     assert (task.status, task.error["code"]) == (Status.FAILED, "AUDIO_TOO_LONG")
     assert 'set "long_voice" to "split"' in task.error["message"]
 
@@ -164,9 +169,17 @@ def test_another_word_than_split_or_refuse_is_refused(shop: Workshop, word: Any)
     assert (task.status, task.error["code"]) == (Status.FAILED, "BAD_LONG_VOICE")
 
 
-def test_the_option_is_the_word_of_a_task_that_says_none(shop: Workshop, with_options: Any) -> None:
-    with_options(long_voice="split")
-    assert drop(shop, speech(16), {"model": "infinitalk/from-audio"}).is_long
+def test_a_long_voice_is_cut_by_default(shop: Workshop) -> None:
+    task = drop(shop, speech(16), {"model": "infinitalk/from-audio"})
+    assert (task.is_long, task.status) == (True, Status.READY)
+    assert task.model_reason == (
+        "16 s of voice, in about 2 pieces: infinitalk/from-audio, about 0.26 USD"
+    )
+
+
+def test_a_task_may_want_it_cut_where_the_option_refuses(shop: Workshop, with_options: Any) -> None:
+    with_options(long_voice="refuse")
+    assert drop(shop, speech(16)).is_long
 
 
 def test_a_voice_that_some_model_takes_by_its_documentation_is_not_cut(shop: Workshop) -> None:
@@ -218,6 +231,18 @@ def test_a_whole_that_no_budget_allows_is_refused_and_no_piece_is_opened(
     assert (task.status, task.error["code"]) == (Status.FAILED, "OVER_BUDGET")
     assert shop.all_tasks() == [task]
     assert shop.messages(shop.submissions) == []
+
+
+def test_a_whole_whose_exact_quote_is_over_its_own_max_usd_is_refused_and_nothing_is_paid(
+    shop: Workshop,
+) -> None:
+    task = drop(shop, speech(29.2, pauses=False), {**SPLIT, "max_usd": "0.45"})
+    plan = cut_it(task)
+    assert plan.quote_usd > Decimal("0.45") >= Decimal(task.quote_usd or 0)
+    task = look(task)
+    assert (task.status, task.error["code"]) == (Status.FAILED, "OVER_BUDGET")
+    assert "the task's own max_usd is 0.45 USD" in task.error["message"]
+    assert shop.all_tasks() == [task]
 
 
 def test_a_whole_waits_where_the_budget_is_used_up_and_no_piece_is_opened(
@@ -443,11 +468,11 @@ def test_a_task_of_the_api_may_be_split_too(shop: Workshop) -> None:
     shop.drop("in/face.png", PORTRAIT)
     shop.drop("in/voice.wav", speech(16))
     media = {"portrait": "in/face.png", "audio": "in/voice.wav", "model": "infinitalk/from-audio"}
-    assert call("POST", "/tasks", media, key="1")[0] == 422
-    status, task, _ = call("POST", "/tasks", {**media, "long_voice": "split"}, key="2")
-    assert (status, task["status"]) == (201, "READY")
-    status, quote, _ = call("POST", "/quote", {**media, "long_voice": "split"})
-    assert (status, quote["model"]) == (200, "infinitalk/from-audio")
+    assert call("POST", "/tasks", {**media, "long_voice": "refuse"}, key="1")[0] == 422
+    status, quote, _ = call("POST", "/quote", media)
+    assert (status, quote["model"], quote["pieces"]) == (200, "infinitalk/from-audio", 2)
+    status, task, _ = call("POST", "/tasks", media, key="2")
+    assert (status, task["status"], task["quote_usd"]) == (201, "READY", quote["quote_usd"])
 
 
 def test_pieces_too_large_for_one_video_hold_the_whole_and_are_kept(shop: Workshop) -> None:

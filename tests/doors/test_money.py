@@ -46,8 +46,9 @@ def test_the_option_raises_what_a_task_may_cost_or_lifts_it(
 
 
 def test_a_voice_past_a_reported_limit_is_refused_with_its_source_and_every_cure(
-    shop: Workshop,
+    shop: Workshop, with_options: Any
 ) -> None:
+    with_options(long_voice="refuse")
     drop(shop, LONG_VOICE, INFINITALK)
     error = shop.the_task().error
     assert error["code"] == "AUDIO_TOO_LONG"
@@ -78,7 +79,7 @@ def test_a_reported_limit_that_is_lifted_refuses_nothing_and_others_still_hold(
 
 
 def test_a_documented_limit_cannot_be_lifted(shop: Workshop, with_options: Any) -> None:
-    with_options(lift_limits={"kling/ai-avatar-standard": True})
+    with_options(lift_limits={"kling/ai-avatar-standard": True}, long_voice="refuse")
     drop(shop, VOICE * 42, b'{"model": "kling/ai-avatar-standard"}')
     assert shop.the_task().error["code"] == "AUDIO_TOO_LONG"
 

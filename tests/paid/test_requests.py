@@ -289,6 +289,7 @@ def test_a_quote_by_files_is_that_of_the_task(shop: Desk) -> None:
         {
             "provider": "kie", "model": "infinitalk/from-audio", "audio_seconds": 3.0,
             "reason": "3.0 s of voice: infinitalk/from-audio, 0.18 USD", "quote_usd": 0.18,
+            "pieces": None,
             "usual_seconds": providers.get("kie").models["infinitalk/from-audio"].usual_seconds,
         },
     )  # fmt: skip
@@ -310,7 +311,7 @@ def test_a_quote_of_a_text_has_no_length(shop: Desk) -> None:
     [
         ({"audio_seconds": 15.1}, "infinitalk/from-audio", 0.24),
         ({"audio_seconds": 15.2}, "kling/v1-avatar-standard", 0.64),
-        ({"audio_seconds": 301}, "kling/v1-avatar-standard", 12.04),
+        ({"audio_seconds": 301, "long_voice": "refuse"}, "kling/v1-avatar-standard", 12.04),
         ({"audio_seconds": 300.1, "model": "kling/ai-avatar-pro"}, "kling/ai-avatar-pro", 24.08),
         ({"audio_seconds": 10, "settings": {"resolution": "720p"}}, "infinitalk/from-audio", 0.6),
         ({"audio_seconds": 10, "provider": "kling", "settings": {"mode": "pro"}}, "avatar", 1.12),
@@ -328,9 +329,9 @@ def test_a_quote_by_length_is_the_cheapest_that_takes_so_much(
     ("given", "field", "code"),
     [
         ({"audio_seconds": 3600.2}, "audio_seconds", "AUDIO_TOO_LONG"),
-        ({"audio_seconds": 300.2, "model": "kling/ai-avatar-pro"}, "audio_seconds",
-         "AUDIO_TOO_LONG"),
-        ({"audio_seconds": 3600.2, "long_voice": "split"}, "audio_seconds", "AUDIO_TOO_LONG"),
+        ({"audio_seconds": 300.2, "model": "kling/ai-avatar-pro", "long_voice": "refuse"},
+         "audio_seconds", "AUDIO_TOO_LONG"),
+        ({"audio_seconds": 3600.2, "long_voice": "refuse"}, "audio_seconds", "AUDIO_TOO_LONG"),
         ({"audio_seconds": 10, "settings": {"colour": 1}}, "settings.colour", "UNKNOWN_SETTING"),
         ({"audio_seconds": 10, "provider": "kling", "settings": SPOKEN}, "audio", "ONE_VOICE"),
         ({"portrait": "in/face.png"}, "audio", "NO_VOICE"),
@@ -358,15 +359,17 @@ def test_a_length_is_within_reason(shop: Desk, seconds: float) -> None:
 
 
 def test_a_quote_in_pieces_is_about_what_they_cost_together(shop: Desk) -> None:
-    given = {"audio_seconds": 400, "long_voice": "split"}
+    given = {"audio_seconds": 400}
     code, found = quotes(shop, **given)
     assert (code, found["model"]) == (200, "infinitalk/from-audio")
     assert found["quote_usd"] == pytest.approx(408 * 0.015)
-    assert found["reason"] == "in pieces, about"
+    words = "400 s of voice, in about 30 pieces: infinitalk/from-audio, about 6.12 USD"
+    assert (found["reason"], found["pieces"]) == (words, 30)
     code, found = quotes(shop, **given, model="kling/ai-avatar-pro")
-    assert (code, found["quote_usd"]) == (200, pytest.approx(408 * 0.08))
-    code, found = quotes(shop, audio_seconds=10, long_voice="split")
+    assert (code, found["quote_usd"], found["pieces"]) == (200, pytest.approx(408 * 0.08), 2)
+    code, found = quotes(shop, audio_seconds=10)
     assert (code, found["reason"], found["quote_usd"]) == (200, None, 0.15)
+    assert found["pieces"] is None
 
 
 # Lists.
