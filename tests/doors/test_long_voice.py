@@ -233,16 +233,21 @@ def test_a_whole_that_no_budget_allows_is_refused_and_no_piece_is_opened(
     assert shop.messages(shop.submissions) == []
 
 
-def test_a_whole_whose_exact_quote_is_over_its_own_max_usd_is_refused_and_nothing_is_paid(
-    shop: Workshop,
+def test_a_whole_whose_exact_quote_is_over_what_a_task_may_cost_is_refused_and_nothing_is_paid(
+    shop: Workshop, with_options: Any
 ) -> None:
-    task = drop(shop, speech(29.2, pauses=False), {**SPLIT, "max_usd": "0.45"})
-    plan = cut_it(task)
-    assert plan.quote_usd > Decimal("0.45") >= Decimal(task.quote_usd or 0)
+    task = drop(shop, speech(28))
+    cut_it(task)
+    with_options(max_usd_per_task="0.4")
     task = look(task)
     assert (task.status, task.error["code"]) == (Status.FAILED, "OVER_BUDGET")
-    assert "the task's own max_usd is 0.45 USD" in task.error["message"]
+    assert "option max_usd_per_task is 0.4 USD" in task.error["message"]
     assert shop.all_tasks() == [task]
+
+
+def test_an_estimate_over_its_own_max_usd_is_refused_at_once(shop: Workshop) -> None:
+    task = drop(shop, speech(28), {**SPLIT, "max_usd": "0.43"})
+    assert (task.status, task.error["code"]) == (Status.FAILED, "TOO_DEAR")
 
 
 def test_a_whole_waits_where_the_budget_is_used_up_and_no_piece_is_opened(
