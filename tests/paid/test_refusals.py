@@ -154,13 +154,14 @@ def test_a_prompt_is_composed_and_without_control_characters(shop: Desk) -> None
 def test_auto_takes_the_cheapest_that_takes_all(shop: Desk) -> None:
     assert taken(shop, 15).model == "infinitalk/from-audio"
     assert taken(shop, 16).model == "kling/ai-avatar-standard"
-    assert taken(shop, 301).model == "kling/v1-avatar-standard"
+    assert taken(shop, 301, long_voice="refuse").model == "kling/v1-avatar-standard"
     assert taken(shop, 3, settings={"resolution": "720p"}).model == "infinitalk/from-audio"
 
 
 def test_where_none_takes_all_the_reasons_are_those_of_the_one_that_refuses_least(
     shop: Desk,
 ) -> None:
+    shop.options(long_voice="refuse")
     alike = refused(shop, 16, settings={"resolution": "720p"})
     assert alike == [("settings.resolution", "UNKNOWN_SETTING")]  # the one that takes most
     assert refused(shop, 3601, model="kling/ai-avatar-pro", prompt="a" * 5001) == [
@@ -251,6 +252,7 @@ def test_a_video_has_exactly_one_voice(shop: Desk, body: dict[str, Any], words: 
 def test_a_file_that_is_too_large_is_refused_unread(
     shop: Desk, name: str, most: int, body: dict[str, Any]
 ) -> None:
+    shop.options(long_voice="refuse")
     for size in (most, most + 1):
         shop.account.calls.clear()
         files = {"face.png": png(), "voice.wav": wav(3), name: bytes(size)}
@@ -289,6 +291,7 @@ def test_a_face_and_a_voice_that_are_swapped_are_one_reason(shop: Desk) -> None:
 
 
 def test_a_voice_that_is_too_long_comes_with_every_cure(shop: Desk) -> None:
+    shop.options(long_voice="refuse")
     longer = (
         'Or set "model" to "auto", or to kling/v1-avatar-standard, kling/ai-avatar-standard, '
         "kling/ai-avatar-pro, kling/v1-avatar-pro or kling/ai-avatar-v1-pro, which takes so much."
@@ -316,14 +319,18 @@ def test_a_voice_is_split_where_that_is_wanted_and_none_takes_it_whole(shop: Des
     cut = taken(shop, 16, **INFINITALK, **split)
     assert cut.candidates == ("infinitalk/from-audio",)
     assert cut.quote_usd == Decimal("0.255")  # two hundredths more, and begun seconds whole
-    assert cut.model_reason == "16 s of voice, in pieces: infinitalk/from-audio, about 0.26 USD"
+    assert cut.model_reason == (
+        "16 s of voice, in about 2 pieces: infinitalk/from-audio, about 0.26 USD"
+    )
     auto = taken(shop, 16, **split)
     assert (auto.candidates, auto.model) == ((), "kling/ai-avatar-standard")
     kling = taken(shop, 301, provider="kling", max_usd=100, **split)
     assert (kling.candidates, kling.model) == (("avatar",), "avatar")
-    shop.options(long_voice="split")
     assert taken(shop, 16, **INFINITALK).candidates == ("infinitalk/from-audio",)
-    assert refused(shop, 16, **INFINITALK, long_voice="refuse") == [("audio", "AUDIO_TOO_LONG")]
+    refuse = [("audio", "AUDIO_TOO_LONG")]
+    assert refused(shop, 16, **INFINITALK, long_voice="refuse") == refuse
+    shop.options(long_voice="refuse")
+    assert refused(shop, 16, **INFINITALK) == refuse
 
 
 def test_beyond_what_the_models_document_auto_weighs_pieces_against_the_one_without_a_limit(
@@ -365,7 +372,7 @@ def test_a_voice_beyond_an_hour_is_refused_for_its_length_alone(shop: Desk) -> N
 def test_a_limit_that_is_only_reported_can_be_lifted(shop: Desk) -> None:
     shop.options(lift_limits={"infinitalk/from-audio": True})
     assert taken(shop, 16, **INFINITALK).candidates == ()
-    shop.options(lift_limits={"infinitalk/from-audio": False})
+    shop.options(lift_limits={"infinitalk/from-audio": False}, long_voice="refuse")
     assert refused(shop, 16, **INFINITALK) == [("audio", "AUDIO_TOO_LONG")]
 
 
