@@ -20,7 +20,7 @@ DEFAULTS: dict[str, Any] = {
     "keep_watermark": False, "lift_limits": {}, "budget_usd_per_day": None,
     "budget_usd_per_month": None, "rate_limits": {}, "polls": {}, "media_delivery": {},
     "resend_same_id": False, "ambiguous_hold_hours": 6, "silent_hold_hours": 24,
-    "long_voice": "refuse", "sweep_minutes": 5, "row_retention_days": 400,
+    "long_voice": "split", "sweep_minutes": 5, "row_retention_days": 400,
 }  # fmt: skip
 
 
