@@ -119,9 +119,9 @@ def budgets(quote_usd: Decimal) -> dict[str, Update]:
 
 
 def _of_a_parent(task: Task) -> dict[str, Update]:
-    """A piece that is paid beside the reserve, too, only while its parent has not ended."""
-    is_beside = task.parent and not task.in_reserve
-    return {"parent": reserve.draw(task.parent, Decimal(0))} if is_beside else {}
+    """A piece is paid only while its parent has not ended. Where its quote is reserved, the draw of
+    it says so too, and takes the place of this one."""
+    return {"parent": reserve.draw(task.parent, Decimal(0))} if task.parent else {}
 
 
 def _fits_the_caps(task: Task, quote_usd: Decimal) -> None:

@@ -344,6 +344,17 @@ def test_a_piece_that_ends_during_the_look_is_looked_at_at_once(desk: Desk) -> N
     assert answers(desk) == ["gather"]
 
 
+def test_how_far_the_pieces_are_is_no_news(desk: Desk) -> None:
+    task = taken(desk)
+    desk.note(task.task_id, task_token="t")
+    desk.note(pieces_of(desk, task)[0].task_id, status="COMPLETED")
+    desk.refuse("UpdateItem", after=1)  # its token cannot be left: the note is the last write
+    with pytest.raises(Exception, match="InternalServerError"):
+        look(desk, task)
+    item = desk.item(f"task#{task.task_id}")
+    assert (item["pieces"]["done"], item["news"]) == (1, "no")
+
+
 def test_a_busy_table_is_an_error_of_the_look(desk: Desk) -> None:
     task = taken(desk)
     desk.note(pieces_of(desk, task)[0].task_id, status="FAILED")
@@ -422,6 +433,16 @@ def test_a_piece_is_no_completed_video_of_its_own(desk: Desk) -> None:
 def test_a_piece_whose_whole_has_ended_is_not_paid_any_more(desk: Desk) -> None:
     task = taken(desk)
     first = pieces_of(desk, task)[0]
+    decide(desk, task, "cancel")
+    desk.note(first.task_id, status="READY")
+    desk.answers(ACCEPTED_BY_KIE)
+    assert desk.submit(first).status is Status.CANCELLED
+    assert desk.posts == []
+
+
+def test_a_piece_made_anew_is_not_paid_either_once_its_whole_has_ended(desk: Desk) -> None:
+    task = taken(desk)
+    first = desk.note(pieces_of(desk, task)[0].task_id, in_reserve=False)
     decide(desk, task, "cancel")
     desk.note(first.task_id, status="READY")
     desk.answers(ACCEPTED_BY_KIE)

@@ -1596,6 +1596,20 @@ def test_a_kept_no_that_still_cannot_be_written_comes_again(
     assert desk.message("submit", kept) == ["0"]
 
 
+def test_a_kept_no_sends_no_message_before_the_row_says_when(desk: Desk) -> None:
+    _, kept = unwritten(desk, {"code": 429, "msg": "slow"})
+    sent = len(desk.messages())
+    desk.refuse("TransactWriteItems")
+    assert desk.message("submit", kept) == ["0"]
+    assert len(desk.messages()) == sent
+
+
+def test_an_acceptance_needs_no_reason_in_the_history(desk: Desk) -> None:
+    desk.answers(ACCEPTED_BY_KIE, to=CREATE)
+    after = desk.submit(ready(desk))
+    assert after.history[-1].get("why") == JOB
+
+
 def test_a_no_to_a_claim_that_was_lost_meanwhile_is_not_kept(desk: Desk) -> None:
     task = desk.row(Status.READY)
     desk.answers({"code": 422, "msg": "no"}, to=CREATE)

@@ -172,6 +172,17 @@ def test_a_held_task_is_watched_while_the_provider_keeps_its_video(
     assert desk.metrics["AnnouncedLate"] == 0
 
 
+@pytest.mark.parametrize("provider", ["comet", "kling", "relay"])
+@pytest.mark.parametrize(("days", "is_watched"), [(29.999, True), (30, False)])
+def test_the_others_keep_it_for_thirty_days(
+    desk: Desk, provider: str, days: float, is_watched: bool
+) -> None:
+    held = due(desk, Status.HELD, provider=provider, **desk.sent())
+    desk.clock.now = table.instant(announced(desk, held).submitted_at).timestamp() + days * DAY
+    desk.sweep()
+    assert bool(desk.started) == is_watched
+
+
 @pytest.mark.parametrize(
     "since",
     [

@@ -232,3 +232,27 @@ def test_a_lapsed_lease_is_dropped_when_the_next_turn_is_given(desk: Desk) -> No
     task = desk.submit(of_folder(desk, "in"))
     assert task.status is Status.SUBMITTED
     assert set(desk.item("slots#kie")["leases"]) == {"alive-1", task.external_id}
+
+
+def accepted(desk: Desk, number: int) -> Task:
+    job = {**ACCEPTED_BY_KIE, "data": {"taskId": f"job-{number}"}}
+    desk.answers(job, to="createTask")
+    return desk.submit(of_folder(desk, "in"))
+
+
+def test_turns_are_given_two_spans_ahead_and_no_further(desk: Desk) -> None:
+    desk.options(rate_limits={"kie": {"submits": 1, "seconds": 10, "running": 100}})
+    sent = [accepted(desk, number) for number in range(4)]
+    assert sent[0].status is Status.SUBMITTED
+    assert [one.is_waiting for one in sent[1:]] == [False, True, True]
+    (later,) = [one["at"] for one in desk.messages() if "at" in one]
+    assert later == ms(1 + 10.1) + 1  # the first may be on its way for a second
+
+
+def test_what_leaves_within_a_second_is_counted_as_late_as_it_may_leave(desk: Desk) -> None:
+    desk.options(rate_limits={"kie": {"submits": 1, "seconds": 1, "running": 100}})
+    accepted(desk, 1)
+    assert desk.item("slots#kie")["sent"] == [ms(0.101)]
+    desk.wait(1.05)
+    accepted(desk, 2)
+    assert desk.item("slots#kie")["sent"][-1] == ms(0.101)
