@@ -32,6 +32,7 @@ class FileView(TypedDict, total=False):
     key: str
     version_id: str
     etag: str
+    checksum: str
     content_type: str
     bytes: int
     width: int

@@ -90,7 +90,7 @@ def handler(event: ArchiveInput, context: LambdaContext) -> ArchiveOutput:
             logger.info("handing over", task_id=task.task_id, reason=str(reason))
             raise
     logger.info("archived", task_id=task.task_id, bytes=archived["bytes"], key=archived["key"])
-    return {"next": Next.SETTLE, "archived": archived}
+    return {"next": Next.SETTLE, "archived": {**archived, "job_id": task.job_id}}
 
 
 def _manifest_of(path: ArchivePaths) -> ArchivedVideo | None:

@@ -174,7 +174,9 @@ def _is_same(task: Task, row: Task) -> bool:
 
 
 def _same_file(new: StoredFile, old: StoredFile) -> bool:
-    return _plain({**new, "version_id": ""}) == _plain({**old, "version_id": ""})
+    # A listing shows no checksum; the ETag tells another content.
+    not_compared = {"version_id": "", "checksum": ""}
+    return _plain({**new, **not_compared}) == _plain({**old, **not_compared})
 
 
 def _plain(value: object) -> str:

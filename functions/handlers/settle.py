@@ -42,9 +42,13 @@ def handler(event: SettleInput, context: LambdaContext) -> SettleOutput:
         return _DONE
     if not (task.wants_its_archive or pieces.may_join(task)):
         return _DONE
+    archived = event["archived"].copy()
+    if archived.pop("job_id", task.job_id) != task.job_id:
+        logger.warning("a copy of another job than the task's: it was corrected meanwhile")
+        return _DONE
     complete = pieces.complete if task.is_long else claims.complete
     try:
-        completed = complete(task, event["archived"])
+        completed = complete(task, archived)
     except ConditionFailed as lost:
         if table.is_busy(lost):
             raise

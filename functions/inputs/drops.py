@@ -13,7 +13,7 @@ consistent (https://aws.amazon.com/s3/consistency/). Two portraits for one voice
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -57,6 +57,7 @@ class File:
     version_id: str
     size: int
     etag: str
+    checksum: str = ""  # as a task's row has it; only where the object itself was looked at
 
     @property
     def name(self) -> str:
@@ -64,12 +65,13 @@ class File:
 
     def named(self) -> StoredFile:
         """As a task's row names it."""
-        return {
+        named: StoredFile = {
             "bucket": self.bucket,
             "key": self.key,
             "version_id": self.version_id,
             "etag": self.etag,
         }
+        return {**named, "checksum": self.checksum} if self.checksum else named
 
     def source(self, name: str = "") -> source.Source:
         """To look into it, piece by piece; `name` is what messages call it."""
@@ -261,14 +263,26 @@ def head(bucket: str, key: str) -> File | None:
     """The object as it is now, None if there is none."""
     s3 = aws("s3")
     try:
-        found = s3.head_object(Bucket=bucket, Key=key)
+        found = s3.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
     except s3.exceptions.ClientError as error:
         if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
             raise
         return None
     return File(
-        bucket, key, found.get("VersionId", ""), found["ContentLength"], found["ETag"].strip('"')
-    )
+        bucket, key, found.get("VersionId", ""), found["ContentLength"], found["ETag"].strip('"'),
+        _checksum(found),
+    )  # fmt: skip
+
+
+def _checksum(found: Mapping[str, object]) -> str:
+    """What S3 itself reckoned of the object, the strongest first: its bytes are not read whole
+    here. One of the parts' checksums says nothing of the file.
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html"""
+    for name in ("SHA256", "SHA1", "CRC64NVME", "CRC32C", "CRC32"):
+        value = str(found.get(f"Checksum{name}") or "")
+        if value and "-" not in value:
+            return f"{name.lower()}:{value}"
+    return ""
 
 
 def read_text(file: File, *, most_bytes: int = 64 << 10) -> str:

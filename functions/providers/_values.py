@@ -37,13 +37,19 @@ def objects(value: object) -> list[JsonObject]:
 def amount(value: object) -> Decimal | None:
     """A number of units or credits as the provider wrote it (3, 3.5, "3.5"), if it is one and not
     negative."""
+    number = balance(value)
+    return number if number is not None and number >= 0 else None
+
+
+def balance(value: object) -> Decimal | None:
+    """The same of what lies on an account, which may be overdrawn: then it is negative."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
         number = Decimal(str(value))
     except InvalidOperation:
         return None
-    return number if number.is_finite() and number >= 0 else None
+    return number if number.is_finite() else None
 
 
 def link(value: object) -> str | None:

@@ -40,6 +40,7 @@ from functions.providers._redact import redact, secrets_of
 from functions.providers._values import (
     JsonObject,
     amount,
+    balance,
     json_object,
     link,
     moment,
@@ -81,6 +82,7 @@ __all__ = [
     "Unavailable",
     "amount",
     "ask",
+    "balance",
     "call",
     "header",
     "is_fresh",

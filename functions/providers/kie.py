@@ -163,7 +163,7 @@ class Kie(base.Provider):
 
     def balance_usd(self) -> Decimal | None:
         answer = base.ask(self.client, f"{self.base_url}/api/v1/chat/credit", headers=self.bearer())
-        credits = base.amount(answer.body.get("data"))
+        credits = base.balance(answer.body.get("data"))
         if _code(answer) != 200:
             raise self._query_error(answer)
         return None if credits is None else credits * USD_PER_CREDIT

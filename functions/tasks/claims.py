@@ -235,8 +235,12 @@ def hand_back(
 
 def _ready_again(task: Task, until: datetime, why: str) -> Update:
     due_at = stamp(until + timedelta(minutes=5))
-    update = steps.step(task, Status.READY, come_from=[Status.SUBMITTING], why=why, due_at=due_at)
-    update.set(not_before=stamp(until), waits_for=why).remove(
+    # A refusal that is repeated word for word is no news: it was announced the first time.
+    update = steps.step(
+        task, Status.READY, come_from=[Status.SUBMITTING], why=why, due_at=due_at,
+        is_news=why != task.returned_why,
+    )  # fmt: skip
+    update.set(not_before=stamp(until), waits_for=why, returned_why=why).remove(
         "owner", "lease_until", "lookup", "doubt"
     )
     return update.remove("sent_at", "doubt_why", "speech_intended_at")
@@ -306,12 +310,13 @@ def _next_attempt(task: Task, who: str, why: str) -> Update:
     return update.remove(*_OF_ONE_ATTEMPT)
 
 
-# The settings stay, and with them a speech that was bought: it is the voice of every attempt.
+# The settings stay, and with them a speech that was bought: it is the voice of every attempt. So do
+# second jobs: what was perhaps charged twice stays to be looked at.
 _OF_ONE_ATTEMPT = (
-    "account", "adopted_by", "announced_jobs", "archive_tried_at", "archive_verdicts",
+    "account", "adopted_by", "archive_tried_at", "archive_verdicts",
     "archiving_since", "charge_usd", "counted_usd", "doubt", "doubt_why", "error", "expires_at",
     "first_sent_at", "hints_dropped", "job_alias", "job_hint", "job_id", "last_callback_at",
-    "last_query_at", "lease_until", "not_before", "owner", "resends", "revived", "second_jobs",
+    "last_query_at", "lease_until", "not_before", "owner", "resends", "returned_why", "revived",
     "sent_at", "soon_until", "speech_intended_at", "submitted_at", "task_token", "trusted_host",
     "video_url", "waits_for", "waits_place",
 )  # fmt: skip

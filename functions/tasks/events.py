@@ -30,11 +30,14 @@ SECOND_CHARGE = "Possible Second Charge"
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
-    """An object of the inbox, by bucket, key and version."""
+    """An object of the inbox, by bucket, key and version. `etag` and `checksum` are S3's: the
+    checksum of the whole object with its algorithm before it, in base64, where S3 has one."""
 
     bucket: str
     key: str
     version_id: str | None = None
+    etag: str | None = None
+    checksum: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +146,13 @@ def _amount(usd: Decimal | int | None) -> str | None:
 def _input(file: StoredFile) -> Input | None:
     if not file.get("key"):
         return None
-    return Input(bucket=file["bucket"], key=file["key"], version_id=file.get("version_id"))
+    return Input(
+        bucket=file["bucket"],
+        key=file["key"],
+        version_id=file.get("version_id"),
+        etag=file.get("etag"),
+        checksum=file.get("checksum"),
+    )
 
 
 def _video(archived: ArchivedVideo) -> Video:

@@ -97,12 +97,13 @@ def step(
     due_at: str | None = None,
     why: str = "",
     who: str = "talkdrop",
+    is_news: bool = True,
 ) -> Update:
     """The step of this attempt to a status, for the caller to add to and run; it holds only coming
-    from one of `come_from`."""
+    from one of `come_from`. `is_news`: it is announced, where its status is."""
     due_at = due_at or later(seconds=_DUE_SECONDS[to])
     update = (
-        Update(key_of(task.task_id))
+        Update(key_of(task.task_id), is_news=is_news)
         .set(**placed(task.task_id, to, due_at), changed_at=stamp(now()))
         .count_in("entered", f"{to}#{task.attempt}")
         .given_in("status", [status.value for status in come_from])

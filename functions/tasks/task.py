@@ -62,6 +62,7 @@ class StoredFile(TypedDict, total=False):
     key: str
     version_id: str
     etag: str
+    checksum: str  # S3's own of the whole object, "sha256:…" in base64, where it has one
     content_type: str
     bytes: int
     width: int
@@ -82,6 +83,7 @@ class ArchivedVideo(TypedDict, total=False):
     manifest_key: str
     ai_generated: bool
     warning: str
+    job_id: str  # on the way from the archive to the settling only
 
 
 class Consent(TypedDict, total=False):
@@ -141,12 +143,12 @@ class Task(InPieces):
     `first_sent_at` the same of its first POST, kept while it may have made a job; `resends` how
     often the same id was sent again in that doubt; `account` a fingerprint of the provider's
     account that it was sent to; `doubt` since when its answer counts as lost, and `doubt_why`.
-    `counted_usd` is what its closed books were settled to; `returns` how often it came back unsent;
-    `waits_for` why it waits, and `waits_place` its place among those that wait for a turn at the
-    provider. `callbacks_received` counts genuine callbacks and `callbacks_handled`
+    `counted_usd` is what its closed books were settled to; `returns` how often it came back unsent
+    and `returned_why`; `waits_for` why it waits, and `waits_place` its place among those that wait
+    for a turn at the provider. `callbacks_received` counts genuine callbacks, `callbacks_handled`
     those that have a definite answer; `job_hints` are the jobs that they named and nothing is known
     of yet, `hints_dropped` how many found no room; `second_jobs` those proved to be one more of
-    this attempt, `announced_jobs` those of them whose event is out; `job_alias` another name of the
+    an attempt, `announced_jobs` those of them whose event is out; `job_alias` another name of the
     task's own job, as the vendor behind a gateway calls it. `speech_intended_at`: the paid POST of
     its speech was about to leave, and what it brought is not known. `watermark`: of a video that
     the provider gives with its mark and without, the one with it was `kept` or `left`. `archived`
@@ -189,6 +191,7 @@ class Task(InPieces):
     waits_for: str = ""
     waits_place: int = 0
     returns: int = 0
+    returned_why: str = ""
     doubt: str = ""
     doubt_why: str = ""
     job_id: str = ""

@@ -24,7 +24,9 @@ AI_MARKS = {
 FACTS = ("bucket", "key", "version_id", "etag", "sha256", "bytes", "seconds", "manifest_key")
 _TAG_CHARACTERS = 256  # of S3
 _NO_TAG = re.compile(r"[^\w +\-=.:/@]", re.ASCII)
-_OF_AN_INPUT = ("bucket", "key", "version_id", "etag", "sha256", "bytes", "content_type", "seconds")
+_OF_AN_INPUT = (
+    "bucket", "key", "version_id", "etag", "checksum", "bytes", "content_type", "seconds",
+)  # fmt: skip
 
 
 class ManifestDamaged(Exception):

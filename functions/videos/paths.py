@@ -3,6 +3,7 @@ same."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 
@@ -25,13 +26,23 @@ class ArchivePaths:
 
 
 def of(task: Task) -> ArchivePaths:
-    """`videos/{yyyy}/{mm}/{dd}/{task_id}/{stem}.mp4`, by the UTC day the task was made; a piece's
+    """`videos/{yyyy}/{mm}/{dd}/{task_id}/{stem}.mp4`, by the UTC day the task was made, with a mark
+    behind the stem where it is of a later attempt or of a job that a person named; a piece's
     is `pieces/{parent}/{task_id}/{stem}.mp4`."""
     folder = f"videos/{task.created_at[:10].replace('-', '/')}/{task.task_id}"
     if task.parent:  # of use until the whole is joined: apart, where they may expire
         folder = f"pieces/{task.parent}/{task.task_id}"
-    key = f"{folder}/{safe_stem(task.stem)}.mp4"
-    return ArchivePaths(get().archive, key, f"{folder}/manifest.json")
+    mark = _mark(task)
+    key = f"{folder}/{safe_stem(task.stem)}{mark}.mp4"
+    return ArchivePaths(get().archive, key, f"{folder}/manifest{mark}.json")
+
+
+def _mark(task: Task) -> str:
+    """A later attempt, and a job that a person named, have objects of their own: what a copy of the
+    job before leaves must not pass for their video."""
+    if task.attempt == 1 and not task.adopted_by:
+        return ""
+    return f"-{hashlib.sha256(f'{task.attempt}#{task.job_id}'.encode()).hexdigest()[:8]}"
 
 
 def safe_stem(stem: str) -> str:

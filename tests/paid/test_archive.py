@@ -73,6 +73,37 @@ def test_a_task_that_wants_no_archive_has_none(desk: Desk, facts: dict[str, Any]
     assert desk.calls("HeadObject") == []
 
 
+def test_a_copy_of_a_job_that_was_corrected_meanwhile_does_not_complete_the_task(
+    desk: Desk,
+) -> None:
+    """It lay in the archive, or was still being written, when a person named the right job."""
+    wrong = archiving(desk, status=Status.HELD, adopted_by="ada")
+    stale = archive(desk, wrong)["archived"]
+    desk.videos[PATH] = mp4(b"the right film", 12)
+    task = desk.note(wrong.task_id, job_id="the-right-one", status=Status.ARCHIVING.value)
+    event = {"task_id": task.task_id, "attempt": 1, "archived": stale}
+    assert desk.invoke("settle", event) == {"next": "done"}
+    assert desk.task(task.task_id).status is Status.ARCHIVING
+    right = archive(desk, task)["archived"]
+    assert right["key"] != stale["key"]
+    desk.invoke("settle", {**event, "archived": right})
+    after = desk.task(task.task_id)
+    assert (after.status, after.archived["key"]) == (Status.COMPLETED, right["key"])
+    assert "job_id" not in after.archived
+    stored = desk.account.buckets.latest(ARCHIVE, right["key"])
+    assert stored is not None
+    assert stored.body == desk.videos[PATH]
+
+
+def test_a_later_attempt_does_not_take_the_video_of_the_one_before(desk: Desk) -> None:
+    first = archiving(desk, status=Status.HELD)
+    stale = archive(desk, first)["archived"]
+    second = desk.note(first.task_id, attempt=2, job_id="the-second")
+    found = archive(desk, second)["archived"]
+    assert found["key"] != stale["key"]
+    assert found["manifest_key"] != stale["manifest_key"]
+
+
 def test_a_task_whose_job_runs_is_given_back_to_be_watched(desk: Desk) -> None:
     """A function of the version before ended the wait in the way of its own."""
     task = archiving(desk, status=Status.SUBMITTED)

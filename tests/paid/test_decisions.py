@@ -465,8 +465,9 @@ def test_another_attempt_has_nothing_of_the_last_one_but_its_trace(desk: Desk) -
         "archiving_since": at, "charge_usd": Decimal("0.2"), "counted_usd": Decimal("0.2"),
         "doubt": at, "doubt_why": "w", "first_sent_at": at, "hints_dropped": 1, "job_hint": JOB,
         "job_id": JOB, "last_callback_at": at, "last_query_at": at, "lease_until": at,
-        "not_before": at, "owner": "o", "resends": 1, "revived": "-x", "second_jobs": (OTHER,),
-        "sent_at": at, "speech_intended_at": at, "submitted_at": at, "task_token": "t",
+        "not_before": at, "owner": "o", "resends": 1, "revived": "-x",
+        "returned_why": "w", "sent_at": at, "speech_intended_at": at, "submitted_at": at,
+        "task_token": "t",
         "trusted_host": "h", "video_url": "https://x/y", "waits_for": "w",
     }  # fmt: skip
     counted: dict[str, Any] = {
@@ -477,9 +478,11 @@ def test_another_attempt_has_nothing_of_the_last_one_but_its_trace(desk: Desk) -
     task = desk.note(
         task.task_id, booked=["slots#kie", "budget#2026-03-01"], expires_at=1, soon_until=at
     )
+    desk.note(task.task_id, second_jobs=[OTHER])
     desk.put("slots#kie", leases={task.external_id: at, "another-1": at})
     desk.put("budget#2026-03-01", spent_usd=1)
     assert decide(desk, task, "resubmit", SURE)[0] == 200
+    assert desk.task(task.task_id).second_jobs == (OTHER,)  # perhaps charged: still to be looked at
     item = desk.item(f"task#{task.task_id}")
     assert not (set(of_one) | {"error", "expires_at", "soon_until"}) & set(item)
     assert {name: item[name] for name in counted} == {**dict.fromkeys(counted, 0), "job_hints": {}}

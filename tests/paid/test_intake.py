@@ -203,7 +203,8 @@ def test_the_files_are_named_by_bucket_key_version_and_etag(desk: Desk) -> None:
         assert stored is not None
         assert dict(file) == {
             "bucket": INBOX, "key": name, "version_id": stored.version_id,
-            "etag": stored.etag.strip('"'), "bytes": len(stored.body), **content,
+            "etag": stored.etag.strip('"'), "checksum": f"sha256:{stored.checksum}",
+            "bytes": len(stored.body), **content,
         }  # fmt: skip
 
 

@@ -932,6 +932,18 @@ def test_what_never_left_comes_again_later_each_time(
     assert desk.item("slots#kie")["leases"] == {}
 
 
+def test_a_refusal_is_announced_when_it_is_news_and_not_at_each_try(desk: Desk) -> None:
+    task = ready(desk)
+    news = []
+    for message in ("too fast", "too fast", "too fast", "maintenance"):
+        desk.answers({"code": 429, "msg": message}, to=CREATE)
+        task = desk.submit(task)
+        assert task.status is Status.READY
+        news.append(desk.item(f"task#{task.task_id}")["news"] == table.NEWS)
+        desk.wait(in_seconds(task.not_before))
+    assert news == [True, False, False, True]
+
+
 def test_after_two_hundred_returns_a_task_is_given_up(desk: Desk) -> None:
     task = ready(desk, returns=200)
     desk.answers(UNREACHED, to=CREATE)

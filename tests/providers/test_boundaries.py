@@ -660,6 +660,15 @@ def test_an_odd_amount_is_not_known(credits: Any) -> None:
     assert client("kie", Wire(kie(200, record))).fetch(JOB).charge_usd is None
 
 
+@pytest.mark.parametrize(
+    ("credits", "usd"),
+    [(-40, "-0.20"), ("-40", "-0.20"), (0, "0.00"), ("nan", None), (None, None), (True, None)],
+)
+def test_an_overdrawn_account_is_shown_as_such(credits: Any, usd: str | None) -> None:
+    answer = client("kie", Wire(kie(200, credits))).balance_usd()
+    assert answer == (None if usd is None else Decimal(usd))
+
+
 @pytest.mark.parametrize(("times", "is_read"), [(0, True), (1, True), (2, True), (3, False)])
 def test_an_object_is_read_through_two_encodings(times: int, is_read: bool) -> None:
     value: Any = {"resultUrls": [LINK]}
