@@ -23,6 +23,7 @@ from typing import Any
 
 import botocore.client
 import botocore.exceptions
+import botocore.hooks
 import httpx
 from aws_lambda_powertools import Metrics
 from botocore.awsrequest import AWSRequest
@@ -86,6 +87,7 @@ def _install() -> None:
         _put_clock_in(module)
     _take_logs(modules)
     _replace(botocore.client.BaseClient, "_make_api_call", _make_api_call)
+    _replace(botocore.hooks.HierarchicalEmitter, "register", _register)
     _replace(httpx.HTTPTransport, "handle_request", _handle_request)
     # An SSL context takes longer than a whole task does here, and nothing here is encrypted.
     context = httpx.create_ssl_context()
@@ -285,24 +287,32 @@ def _failure(client: Any, operation: str, after: bool) -> Exception:
     return botocore.exceptions.EndpointConnectionError(endpoint_url="https://aws.sim")
 
 
+# What sends the body, by the invocation that sends it: on AWS each has a process of its own, and so
+# a client; here they share one, and one would send another's body.
+_senders: dict[int, Callable[..., Any]] = {}
+_really_register = botocore.hooks.HierarchicalEmitter.register
+
+
+def _register(hooks: Any, event_name: str, handler: Any, *rest: Any, **named: Any) -> None:
+    one = environment.account.clock.current
+    if event_name == "before-send.s3.PutObject" and one is not None:
+        _senders[id(one)] = handler
+    _really_register(hooks, event_name, handler, *rest, **named)
+
+
 def _put_streamed(client: Any, parameters: dict[str, Any]) -> Any:
     """PutObject of what is carried by hand: botocore asks its before-send hooks to send the
     request, and so do we."""
-    hooks = client.meta.events
     url = f"http://{S3_HOST}/{parameters['Bucket']}/{parameters['Key']}"
     request = AWSRequest(
         "PUT", url, headers={"if-none-match": parameters.get("IfNoneMatch", "")}
     ).prepare()
-    answers = [
-        answer
-        for _, answer in hooks.emit("before-send.s3.PutObject", request=request)
-        if answer is not None
-    ]
-    status = answers[0].status_code
+    answer = _senders[id(environment.account.clock.current)](request=request)
+    status = answer.status_code
     if status >= 300:
         code = "PreconditionFailed" if status == 412 else "InternalError"
         raise _client_error(client, "PutObject", Refused(code, status=status))
-    return {"ETag": answers[0].headers.get("etag")}
+    return {"ETag": answer.headers.get("etag")}
 
 
 # The providers, and our own presigned links.
