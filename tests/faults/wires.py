@@ -294,9 +294,8 @@ _really_register = botocore.hooks.HierarchicalEmitter.register
 
 
 def _register(hooks: Any, event_name: str, handler: Any, *rest: Any, **named: Any) -> None:
-    one = environment.account.clock.current
-    if event_name == "before-send.s3.PutObject" and one is not None:
-        _senders[id(one)] = handler
+    if event_name == "before-send.s3.PutObject":
+        _senders[id(environment.account.clock.current)] = handler
     _really_register(hooks, event_name, handler, *rest, **named)
 
 
