@@ -6,7 +6,7 @@ import base64
 import hashlib
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,6 +22,7 @@ class Stored:
     version_id: str
     body: bytes
     at: float
+    composite: str = ""  # the checksum of one that was made of parts
 
     @property
     def etag(self) -> str:
@@ -33,7 +34,21 @@ class Stored:
 
     @property
     def checksum(self) -> str:
-        return base64.b64encode(hashlib.sha256(self.body).digest()).decode()
+        return self.composite or checksum_of(self.body)
+
+
+def checksum_of(content: bytes) -> str:
+    return base64.b64encode(hashlib.sha256(content).digest()).decode()
+
+
+@dataclass
+class Upload:
+    """An upload in parts that is open, its parts by their numbers."""
+
+    bucket: str
+    key: str
+    at: float
+    parts: dict[int, bytes] = field(default_factory=dict)
 
 
 class Buckets:
@@ -43,15 +58,16 @@ class Buckets:
         self.clock = clock
         self.on_object = on_object
         self.versions: dict[str, dict[str, list[Stored | None]]] = {}  # None: a delete marker
+        self.uploads: dict[str, Upload] = {}
         self._count = 0
 
     def latest(self, bucket: str, key: str) -> Stored | None:
         versions = self.versions.get(bucket, {}).get(key)
         return versions[-1] if versions else None
 
-    def put(self, bucket: str, key: str, body: bytes) -> Stored:
+    def put(self, bucket: str, key: str, body: bytes, composite: str = "") -> Stored:
         self._count += 1
-        stored = Stored(key, f"v{self._count:06}", body, self.clock.now)
+        stored = Stored(key, f"v{self._count:06}", body, self.clock.now, composite)
         self.versions.setdefault(bucket, {}).setdefault(key, []).append(stored)
         self.on_object(bucket, stored)
         return stored
@@ -163,5 +179,68 @@ class Buckets:
         ]
         return {"Versions": found, "IsTruncated": False}
 
-    def list_multipart_uploads(self, **_: Any) -> dict[str, Any]:
-        return {"Uploads": [], "IsTruncated": False}
+    # Uploads in parts.
+
+    def list_multipart_uploads(self, Bucket: str, Prefix: str = "", **_: Any) -> dict[str, Any]:
+        found = [
+            {
+                "Key": one.key,
+                "UploadId": upload_id,
+                "Initiated": datetime.fromtimestamp(one.at, UTC),
+            }
+            for upload_id, one in self.uploads.items()
+            if one.bucket == Bucket and one.key.startswith(Prefix)
+        ]
+        return {"Uploads": found, "IsTruncated": False}
+
+    def create_multipart_upload(self, Bucket: str, Key: str, **_: Any) -> dict[str, Any]:
+        self._count += 1
+        self.uploads[f"u{self._count}"] = Upload(Bucket, Key, self.clock.now)
+        return {"UploadId": f"u{self._count}"}
+
+    def _upload(self, upload_id: str) -> Upload:
+        if upload_id not in self.uploads:
+            raise Refused("NoSuchUpload", upload_id, status=404)
+        return self.uploads[upload_id]
+
+    def upload_part(
+        self, UploadId: str, PartNumber: int, Body: bytes, ChecksumSHA256: str = "", **_: Any
+    ) -> dict[str, Any]:
+        content = bytes(Body)
+        if ChecksumSHA256 != checksum_of(content):
+            raise Refused("BadDigest", UploadId)
+        self._upload(UploadId).parts[PartNumber] = content
+        return {"ETag": f'"p{PartNumber}"', "ChecksumSHA256": ChecksumSHA256}
+
+    def list_parts(self, UploadId: str, **_: Any) -> dict[str, Any]:
+        parts = [
+            {
+                "PartNumber": number,
+                "Size": len(content),
+                "ETag": f'"p{number}"',
+                "ChecksumSHA256": checksum_of(content),
+            }
+            for number, content in sorted(self._upload(UploadId).parts.items())
+        ]
+        return {"Parts": parts, "IsTruncated": False}
+
+    def complete_multipart_upload(
+        self, UploadId: str, MultipartUpload: Any, IfNoneMatch: str, MpuObjectSize: int, **_: Any
+    ) -> dict[str, Any]:
+        one = self._upload(UploadId)
+        parts = [one.parts[part["PartNumber"]] for part in MultipartUpload["Parts"]]
+        checksums = [part["ChecksumSHA256"] for part in MultipartUpload["Parts"]]
+        if sum(map(len, parts)) != MpuObjectSize or checksums != [checksum_of(p) for p in parts]:
+            raise Refused("InvalidRequest", UploadId)
+        if IfNoneMatch == "*" and self.latest(one.bucket, one.key) is not None:
+            raise Refused("PreconditionFailed", status=412)
+        del self.uploads[UploadId]
+        digests = b"".join(hashlib.sha256(part).digest() for part in parts)
+        composite = f"{checksum_of(digests)}-{len(parts)}"
+        stored = self.put(one.bucket, one.key, b"".join(parts), composite)
+        return {"ETag": stored.etag, "VersionId": stored.version_id}
+
+    def abort_multipart_upload(self, UploadId: str, **_: Any) -> dict[str, Any]:
+        self._upload(UploadId)
+        del self.uploads[UploadId]
+        return {}

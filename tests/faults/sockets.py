@@ -7,6 +7,7 @@ import base64
 import hashlib
 import io
 import random
+import re
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -27,6 +28,11 @@ class Environment:
     serve: Callable[[httpx.Request], httpx.Response]
     result: Callable[[str], bytes | None]
     random: random.Random
+    # Of the result host: the strong ETag that it gives, if any, with which it takes ranges; how
+    # many bytes a second it sends, 0 for at once; and whether it says no length.
+    etag: str = ""
+    speed: float = 0
+    is_chunked: bool = False
 
 
 environment = Environment()
@@ -44,6 +50,11 @@ class _Socket:
     def close(self) -> None: ...
     def sendall(self, data: Any) -> None:
         self.sent += data
+
+
+def _length(content: bytes) -> str:
+    coding = "Transfer-Encoding: chunked\r\n"
+    return coding if environment.is_chunked else f"Content-Length: {len(content)}\r\n"
 
 
 def _broken(_: bool) -> Exception:
@@ -77,18 +88,36 @@ class ResultSocket(_Socket):
                 self._answer = io.BytesIO(whole)
         if self._answer is None:
             raise ConnectionResetError("the connection was reset")
-        piece = self._answer.read(len(buffer))
+        piece = self._answer.read(min(len(buffer), 1 << 16) if environment.speed else len(buffer))
         if not piece and self._breaks:
             raise ConnectionResetError("the connection was reset")
         buffer[: len(piece)] = piece
+        if environment.speed:
+            environment.account.clock.now += len(piece) / environment.speed
         return len(piece)
 
     def _whole(self, path: str) -> bytes:
         body = environment.result(path)
         if body is None:
             return b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
-        head = f"HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\nContent-Length: {len(body)}\r\n\r\n"
-        return head.encode() + body
+        status, content, more = "200 OK", body, ""
+        if environment.etag:
+            more = f"ETag: {environment.etag}\r\n"
+            wanted = re.search(rb"Range: bytes=(\d+)-(\d*)", self.sent)
+            if wanted and f"If-Range: {environment.etag}".encode() in self._with_validator():
+                first, last = int(wanted[1]), min(int(wanted[2] or len(body)), len(body) - 1)
+                status, content = "206 Partial Content", body[first : last + 1]
+                more += f"Content-Range: bytes {first}-{last}/{len(body)}\r\n"
+        more += _length(content)
+        head = f"HTTP/1.1 {status}\r\nContent-Type: video/mp4\r\n{more}\r\n"
+        if environment.is_chunked:
+            content = f"{len(content):x}\r\n".encode() + content + b"\r\n0\r\n\r\n"
+        return head.encode() + content
+
+    def _with_validator(self) -> bytes:
+        """The request; one without a validator takes whatever file there is."""
+        sent = bytes(self.sent)
+        return sent if b"If-Range" in sent else sent + f"If-Range: {environment.etag}".encode()
 
     def _broken_off(self, after: bool) -> Exception:
         if after:

@@ -106,6 +106,7 @@ class Desk:
         self.meanwhile: Callable[[], object] = lambda: None
         self.share = 0.0
         self.videos: dict[str, bytes] = {}
+        self.source()
         self._chance = _Chance(self)
         self._answers: dict[str, list[Answer]] = {"/chat/credit": [credits(1000)]}
         self._made = 0
@@ -141,6 +142,12 @@ class Desk:
         return httpx.Response(
             status, headers={"content-type": "application/json"}, content=raw, request=request
         )
+
+    def source(self, *, etag: str = "", speed: float = 0, is_chunked: bool = False) -> None:
+        """How the result host serves: with an ETag that takes ranges, so many bytes a second,
+        without a length."""
+        environment.etag, environment.speed = etag, speed
+        environment.is_chunked = is_chunked
 
     def _video(self, path: str) -> bytes | None:
         return self.videos.get(path)
