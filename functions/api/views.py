@@ -40,9 +40,17 @@ class FileView(TypedDict, total=False):
     seconds: float
 
 
+class MotionView(TypedDict):
+    """The mean difference between pictures 0.12 s apart, in steps of 255 from black to white."""
+
+    whole: float
+    mouth: float
+
+
 class VideoView(TypedDict, total=False):
     """Where the finished video lies, and what it is: `sha256` in hex, `seconds` of play. `warning`:
-    it is notably longer or shorter than its voice."""
+    it is notably longer or shorter than its voice, or (STILL) nothing moves in it; `motion` was
+    measured of a video that was joined."""
 
     bucket: str
     key: str
@@ -53,6 +61,7 @@ class VideoView(TypedDict, total=False):
     seconds: float
     manifest_key: str
     ai_generated: bool
+    motion: MotionView
     warning: str
 
 

@@ -20,13 +20,15 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions import TalkdropError
-from functions.segments import join
+from functions.segments import join, motion
 from functions.segments.cut import Limits, Plan, Segment
 from functions.segments.join import Joined, Made, Unjoinable
+from functions.segments.motion import Motion
 from functions.segments.voice import Voice
 from functions.settings import aws
 from functions.tasks import pieces, plans, queries
 from functions.tasks.plans import PiecePlan, PlannedPiece
+from functions.tasks.shares import MotionFacts
 from functions.tasks.table import ConditionFailed
 from functions.tasks.task import ArchivedVideo, Next, Status, StoredFile, Task
 from functions.videos import bucket, facts, manifest, mp4, paths
@@ -110,12 +112,14 @@ def _join(task: Task, path: ArchivePaths, made: Sequence[Task]) -> ArchivedVideo
         folder = Path(name)
         joined = _joined(task, plan, made, folder)
         length, sha256, seconds = _proved(task, folder / "joined.mp4")
+        seen = motion.measure(folder / "joined.mp4")
         with suppress(AlreadyThere):  # another run was faster
             _upload(task, path, folder / "joined.mp4", length)
     stored = bucket.look(path)
     if stored.checksum != base64.b64encode(sha256).decode():
         sha256, seconds = _read_back(task, path, stored)
-    video = facts.of_stored(task, path, stored, sha256, seconds)
+    moved = MotionFacts(whole=seen.whole, mouth=seen.mouth)
+    video = facts.of_stored(task, path, stored, sha256, seconds, moved, _warning(seen))
     manifest.write(task, path, video, stored, pieces=_lines(plan, made, joined))
     _let_expire(made)
     logger.info("joined", pieces=len(made), bytes=stored.bytes, reencoded=len(joined.reencoded))
@@ -130,6 +134,15 @@ def _check_size(made: Sequence[Task]) -> None:
             "are joined here: they stay in the archive below pieces/, to be joined elsewhere. "
             "Then fail the task"
         )
+
+
+def _warning(seen: Motion) -> str:
+    if not seen.is_still:
+        return ""
+    return (
+        f"STILL: nothing moves where a mouth is ({seen.mouth:g}; one that speaks has over "
+        f"{motion.STILL:g}): look at it"
+    )
 
 
 def _joined(task: Task, plan: PiecePlan, made: Sequence[Task], folder: Path) -> Joined:

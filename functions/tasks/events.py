@@ -9,7 +9,14 @@ from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from typing import Literal
 
-from functions.tasks.task import ArchivedVideo, Status, StoredFile, Task, TaskError
+from functions.tasks.shares import MotionFacts
+from functions.tasks.task import (
+    ArchivedVideo,
+    Status,
+    StoredFile,
+    Task,
+    TaskError,
+)
 from functions.tasks.task import Consent as GivenConsent
 
 SOURCE = "talkdrop"
@@ -41,9 +48,19 @@ class Input:
 
 
 @dataclass(frozen=True, kw_only=True)
+class VideoMotion:
+    """The mean difference between pictures 0.12 s apart, in steps of 255 from black to white: of
+    the whole picture, and of where a portrait's mouth is."""
+
+    whole: float
+    mouth: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Video:
     """Where the finished video lies, and what it is: `sha256` in hex, `seconds` of play.
-    `warning`: it is notably longer or shorter than its voice."""
+    `warning`: it is notably longer or shorter than its voice, or (STILL) nothing moves in it;
+    `motion` was measured of a video that was joined."""
 
     bucket: str
     key: str
@@ -53,6 +70,7 @@ class Video:
     bytes: int
     seconds: float
     ai_generated: bool | None = None
+    motion: VideoMotion | None = None
     warning: str | None = None
 
 
@@ -165,8 +183,15 @@ def _video(archived: ArchivedVideo) -> Video:
         bytes=int(archived["bytes"]),
         seconds=float(archived["seconds"]),
         ai_generated=archived.get("ai_generated"),
+        motion=_motion(archived.get("motion")),
         warning=archived.get("warning"),
     )
+
+
+def _motion(measured: MotionFacts | None) -> VideoMotion | None:
+    if measured is None:
+        return None
+    return VideoMotion(whole=float(measured["whole"]), mouth=float(measured["mouth"]))
 
 
 def _consent(given: GivenConsent) -> Consent | None:

@@ -36,6 +36,14 @@ class SegmentFacts(TypedDict):
     end_seconds: Number
 
 
+class MotionFacts(TypedDict):
+    """Of a joined video: the mean difference between pictures 0.12 s apart, in steps of 255 from
+    black to white, of the whole picture and of where a portrait's mouth is."""
+
+    whole: Number
+    mouth: Number
+
+
 @dataclass(frozen=True, kw_only=True)
 class InPieces:
     """`long_voice` is what the task wants of a voice that no model takes whole, "split" or

@@ -16,7 +16,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import NotRequired, TypedDict
 
-from functions.tasks.shares import InPieces, Number
+from functions.tasks.shares import InPieces, MotionFacts, Number
 from functions.tasks.table import TASK_PREFIX, Item
 
 SHARDS = 4
@@ -82,6 +82,7 @@ class ArchivedVideo(TypedDict, total=False):
     seconds: Number
     manifest_key: str
     ai_generated: bool
+    motion: MotionFacts
     warning: str
     job_id: str  # on the way from the archive to the settling only
 

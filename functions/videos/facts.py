@@ -3,6 +3,7 @@ fetched and for one that was joined."""
 
 from __future__ import annotations
 
+from functions.tasks.shares import MotionFacts
 from functions.tasks.task import ArchivedVideo, Task
 from functions.videos import mp4
 from functions.videos.bucket import StoredObject
@@ -16,9 +17,16 @@ _NOTABLE = 0.1  # of the voice: what differs by more is archived with a warning
 
 
 def of_stored(
-    task: Task, path: ArchivePaths, stored: StoredObject, sha256: bytes, seconds: float
+    task: Task,
+    path: ArchivePaths,
+    stored: StoredObject,
+    sha256: bytes,
+    seconds: float,
+    motion: MotionFacts | None = None,
+    still: str = "",
 ) -> ArchivedVideo:
-    """The facts of its manifest, its row and its event."""
+    """The facts of its manifest, its row and its event. `still` warns of a video in which nothing
+    moves."""
     video: ArchivedVideo = {
         "bucket": path.bucket,
         "key": path.key,
@@ -30,8 +38,10 @@ def of_stored(
         "manifest_key": path.manifest_key,
         "ai_generated": True,
     }
-    if warning := _duration_warning(seconds, task):
-        video["warning"] = warning
+    if motion is not None:
+        video["motion"] = motion
+    if warnings := [one for one in (_duration_warning(seconds, task), still) if one]:
+        video["warning"] = "; ".join(warnings)
     return video
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from functions.handlers import announce, cut, gather, intake, join, settle, submit
-from functions.tasks import decisions, plans, queries, reserve, table
+from functions.tasks import decisions, events, plans, queries, reserve, table
 from functions.tasks.pieces import charge_of
 from functions.tasks.plans import PiecePlan
 from functions.tasks.table import Update, now
@@ -494,6 +494,15 @@ def test_pieces_too_large_for_one_video_hold_the_whole_and_are_kept(shop: Worksh
     assert fresh(task).status is Status.FAILED
 
 
+def test_what_an_earlier_attempt_of_a_piece_was_charged_is_in_the_charge_of_the_whole(
+    shop: Workshop,
+) -> None:
+    task = made(shop)
+    past = [{"attempt": 1, "job_id": "earlier", "charge_usd": Decimal("0.1"), "error": {}}]
+    Update(key_of(pieces_of(task)[0].task_id)).set(past=past).run()
+    assert look(task).charge_usd == Decimal(task.quote_usd or 0) + Decimal("0.1")
+
+
 def test_what_a_piece_was_charged_is_unknown_of_the_whole_where_it_is_unknown_of_a_piece(
     shop: Workshop,
 ) -> None:
@@ -504,3 +513,23 @@ def test_what_a_piece_was_charged_is_unknown_of_the_whole_where_it_is_unknown_of
     written = json.loads(bucket.get_small(path.bucket, path.manifest_key) or b"")
     assert [line["charge_usd"] is None for line in written["pieces"]] == [True, False]
     assert charge_of(pieces_of(task)) is None
+
+
+@pytest.mark.parametrize("is_still", [True, False])
+def test_a_joined_video_in_which_nothing_moves_is_archived_with_a_warning(
+    shop: Workshop, is_still: bool
+) -> None:
+    task = made(shop, [films.still() if is_still else films.film()] * 2)
+    video = join.handler(named(task), LAMBDA)["archived"]
+    assert (video["motion"]["mouth"] < 0.1) is is_still
+    assert video.get("warning", "").startswith("STILL: nothing moves") is is_still
+    settle.handler({**named(task), "archived": video}, LAMBDA)
+    task = fresh(task)
+    assert task.status is Status.COMPLETED
+    announced = events.of(task).video
+    assert announced is not None
+    measured = {name: float(str(score)) for name, score in video["motion"].items()}
+    assert announced.motion == events.VideoMotion(**measured)
+    path = paths.of(task)
+    written = json.loads(bucket.get_small(path.bucket, path.manifest_key) or b"")
+    assert written["video"]["motion"] == video["motion"]
