@@ -402,6 +402,13 @@ def test_the_pieces_are_joined_into_one_video_and_the_whole_is_completed(shop: W
     assert {line["job_id"] for line in written["pieces"]} == {JOB}
 
 
+def test_a_join_that_begins_before_every_piece_is_made_joins_nothing(shop: Workshop) -> None:
+    task = in_pieces(shop)
+    archived(shop, pieces_of(task)[0], films.film())
+    assert join.handler(named(task), LAMBDA) == {"next": "gather"}
+    assert bucket.find(paths.of(task)) is None
+
+
 def test_the_pieces_may_expire_once_the_join_is_proved(shop: Workshop) -> None:
     task = made(shop)
     join.handler(named(task), LAMBDA)
