@@ -6,6 +6,7 @@ API cannot be reached; 130 interrupted.
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from collections.abc import Sequence
@@ -31,6 +32,19 @@ app = typer.Typer(
 )
 for group in (submit, tasks, money, operator, erase, page, doctor):
     app.registered_commands += group.app.registered_commands
+
+
+def _with_its_examples(text: str) -> str:
+    """Click fills paragraphs, but for those that begin so: an example stays a line of its own.
+    https://click.palletsprojects.com/en/stable/documentation/#preventing-rewrapping"""
+    return "\n\n".join(
+        f"\b\n{paragraph}" if paragraph.startswith(("talkdrop ", "eval ")) else paragraph
+        for paragraph in text.split("\n\n")
+    )
+
+
+for command in app.registered_commands:
+    command.help = _with_its_examples(inspect.getdoc(command.callback) or "")
 
 
 def _version(wanted: bool) -> None:

@@ -132,10 +132,8 @@ def _attempts(task: Task) -> Iterator[str]:
         yield "nothing was sent yet"
         return
     job = f"job {task.job_id} since {task.submitted_at}" if task.job_id else "no job id"
-    yield (
-        f"{task.attempt}: {job}; last claimed at {task.intended_at}; came back unsent "
-        f"{task.returns} times"
-    )
+    unsent = f"; came back unsent {task.returns} times" if task.returns else ""
+    yield f"{task.attempt}: {job}; last claimed at {task.intended_at}{unsent}"
     if task.doubt:
         yield f"its answer was lost at {task.doubt}: {task.doubt_why or 'no reason kept'}"
     if task.resends:
@@ -164,8 +162,7 @@ def _polls(task: Task) -> Iterator[str]:
         yield "none yet"
         return
     yield f"{task.polls_done} queries that found it unfinished"
-    running = executions.running(task)
-    yield f"watched by the execution {running}" if running else "watched by no execution now"
+    yield f"watched by {'its' if executions.running(task) else 'no'} execution now"
 
 
 def _archive(task: Task) -> Iterator[str]:

@@ -42,7 +42,7 @@ _REDRIVEN = {
 def explain(context: typer.Context, task: TaskName) -> None:
     """Everything that is known of one task, on one page, and what comes next."""
     stack.enter(context.obj)
-    sys.stdout.write(explanation.page(lookup.find(task)) + "\n")
+    sys.stdout.write(screen.filled(explanation.page(lookup.find(task))) + "\n")
 
 
 @app.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -37,7 +38,27 @@ def printable(text: str) -> str:
 
 
 def line(text: str) -> None:
-    console().print(printable(text), soft_wrap=True)
+    console().print(filled(printable(text)), soft_wrap=True)
+
+
+def filled(text: str) -> str:
+    """On a terminal lines are broken between words and go on indented; paths and ids stay whole, as
+    does everything that goes into a pipe."""
+    if not sys.stdout.isatty():
+        return text
+    width = console().width
+    return "\n".join(_filled(one, width) for one in text.split("\n"))
+
+
+def _filled(one: str, width: int) -> str:
+    margin = len(one) - len(one.lstrip()) + 4
+    return textwrap.fill(
+        one,
+        width,
+        subsequent_indent=" " * margin,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def note(text: str) -> None:

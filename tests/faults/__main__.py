@@ -2,6 +2,7 @@
 python -m tests.faults singles [--profile kie …]
 python -m tests.faults pairs --runs 2000 [--profile kie …]
 python -m tests.faults unkind --runs 200 [--profile kie …]
+python -m tests.faults cancels --runs 200 [--profile kie …]    unkind, and all is cancelled at once
 python -m tests.faults long --runs 200              a long voice in pieces, at kie
 python -m tests.faults long-singles --runs N        one of every N of its single faults
 python -m tests.faults replay PROFILE SEED [--model MODEL] [--parts …]    with its trace
@@ -20,6 +21,7 @@ JOBS = {
     "singles": series.singles,
     "pairs": series.pairs,
     "unkind": series.unkinds,
+    "cancels": series.cancels,
     "long": series.longs,
     "long-singles": series.singles_of_long,
 }
@@ -34,7 +36,9 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--profile", action="append", choices=series.PROFILES)
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--model", default="random", help="random, unkind, or a base schedule")
+    parser.add_argument(
+        "--model", default="random", help="random, unkind, cancels, or a base schedule"
+    )
     parser.add_argument("--parts", nargs="*", help="what is not ordinary in the run; all of it")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 2)
     arguments = parser.parse_args(words)

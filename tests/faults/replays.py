@@ -18,7 +18,7 @@ SHRINK_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Replay:
-    """`model`: "random", "unkind", "long", or the name of a schedule without faults
+    """`model`: "random", "unkind", "cancels", "long", or the name of a schedule without faults
     (`exhaustive.bases`). `parts`: what is not ordinary in it; None for all that the seed draws."""
 
     profile: str
@@ -38,8 +38,9 @@ class Replay:
 
         if self.model == "random":
             return runs.harsh(self.profile, self.seed, trace, self.parts)
-        if self.model == "unkind":
-            return unkind.play(self.profile, self.seed, trace, self.parts)
+        if self.model in ("unkind", "cancels"):
+            cancels = self.model == "cancels"
+            return unkind.play(self.profile, self.seed, trace, self.parts, cancels=cancels)
         if self.model == "long":
             return runs.harsh_long(self.seed, trace, self.parts)
         bases = {**exhaustive.bases(self.profile), **exhaustive.long_bases()}

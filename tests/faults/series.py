@@ -92,6 +92,10 @@ def one_unkind(profile: str, seed: int) -> Outcome:
     return _outcome(Replay(profile, seed, "unkind"))
 
 
+def one_cancelled(profile: str, seed: int) -> Outcome:
+    return _outcome(Replay(profile, seed, "cancels"))
+
+
 def _outcome(run: Replay) -> Outcome:
     result: Result = run.play()
     return Outcome(
@@ -195,6 +199,11 @@ def unkinds(profile: str, runs: int, first: int) -> list[Job]:
     return [partial(_unkinds, profile, one, min(10, first + runs - one)) for one in firsts]
 
 
+def cancels(profile: str, runs: int, first: int) -> list[Job]:
+    firsts = range(first, first + runs, 10)
+    return [partial(_cancels, profile, one, min(10, first + runs - one)) for one in firsts]
+
+
 def longs(profile: str, runs: int, first: int) -> list[Job]:
     firsts = range(first, first + runs, 10)
     return [partial(_longs, profile, one, min(10, first + runs - one)) for one in firsts]
@@ -219,6 +228,10 @@ def _randoms(profile: str, first: int, count: int) -> list[Outcome]:
 
 def _unkinds(profile: str, first: int, count: int) -> list[Outcome]:
     return _shrink_one([one_unkind(profile, seed) for seed in range(first, first + count)])
+
+
+def _cancels(profile: str, first: int, count: int) -> list[Outcome]:
+    return _shrink_one([one_cancelled(profile, seed) for seed in range(first, first + count)])
 
 
 def _longs(profile: str, first: int, count: int) -> list[Outcome]:

@@ -240,6 +240,13 @@ def test_nine_forged_callbacks_do_not_crowd_out_the_genuine_one(profile: str) ->
     assert came.jobs == 1
 
 
+@pytest.mark.parametrize("profile", series.PROFILES)
+def test_what_is_cancelled_while_all_else_goes_wrong_is_never_paid_then(profile: str) -> None:
+    tally = series.play(profile, series.cancels(profile, 20, 0), PROCESSES)
+    assert not tally.broken, tally.shown
+    assert tally.statuses["CANCELLED"] > 5
+
+
 def test_a_task_cancelled_at_any_moment_is_paid_or_cancelled_and_never_both() -> None:
     def cancelled(run: Run) -> None:
         for number in range(12):

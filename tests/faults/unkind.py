@@ -121,14 +121,23 @@ class Unkind(Harsh):
 
 
 def play(
-    profile: str, seed: int, trace: bool = False, only: Collection[str] | None = None
+    profile: str,
+    seed: int,
+    trace: bool = False,
+    only: Collection[str] | None = None,
+    *,
+    cancels: bool = False,
 ) -> Result:
+    """`cancels`: each task there is is cancelled again and again in its first minutes, while it is
+    claimed, returned, or its files come."""
     scene = _behind_a_gateway(harsh_scene(profile, seed), Draws(seed, only))
     plan = Unkind(seed, scene.first_alone_seconds, only)
     run = Run(_with_options(scene, plan.draws), plan, seed, trace)
     run.invariants.is_unkind = True
     for at, chance in plan.persons():
         run.clock.after(at, lambda chance=chance: person(run, chance))
+    for at in _moments(plan.draws) if cancels else ():
+        run.clock.after(at, lambda: _cancel_all(run))
     run.clock.after(HOUR, lambda: _look_hourly(run))
     _draw_changes(run, plan.draws)
     return run.play()
@@ -196,6 +205,23 @@ def person(run: Run, chance: random.Random) -> None:
     run.clock.invoke("person", act, {"task_id": task_id}, 600, lambda _result, _error: None)
 
 
+def _moments(draws: Draws) -> list[float]:
+    """Most of them while the first tasks are claimed, some while they wait or come back."""
+    chance = draws.chance("cancels")
+    early = [chance.random() * 8 for _ in range(chance.randrange(4, 17))]
+    return early + [chance.random() * 1800 for _ in range(chance.randrange(4))]
+
+
+def _cancel_all(run: Run) -> None:
+    for task_id in sorted(run.invariants.tasks):
+
+        def act(_event: dict[str, Any], _context: Any, task_id: str = task_id) -> None:
+            _decide(run, task_id, "cancel")
+
+        run.clock.note(f"a person: cancel {task_id[:6]}")
+        run.clock.invoke("person", act, {"task_id": task_id}, 600, lambda _result, _error: None)
+
+
 def _decide(run: Run, task_id: str, word: str) -> None:
     from functions.tasks import decisions, queries
 
@@ -214,7 +240,7 @@ def _decide(run: Run, task_id: str, word: str) -> None:
         elif word == "fail":
             run.invariants.given_up.add(task_id)
             decisions.fail(task, "p", "not wanted any more")
-        elif word == "cancel" and hasattr(decisions, "cancel"):
+        elif word == "cancel":
             decisions.cancel(task, "p", "not wanted any more")
     except decisions.Refused as refused:
         run.clock.note(f"refused: {refused}")

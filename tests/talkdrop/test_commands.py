@@ -381,3 +381,16 @@ def test_a_task_and_a_folder_are_cancelled_and_what_is_sent_is_not(
     assert (done.code, len(json.loads(done.out)["cancelled"])) == (0, 1)
     states = {task["task_id"][:3]: task["status"] for task in listed(person, "unwanted/")}
     assert states == {"9a1": "CANCELLED", "9a2": "CANCELLED", "9a3": "SUBMITTED"}
+
+
+def test_an_example_in_the_help_stays_a_line_of_its_own(
+    account: Account, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for command, example in (
+        ("submit", "talkdrop submit episodes/ --max-usd 5 --yes"),
+        ("quote", "talkdrop quote --seconds 90 --provider kling"),
+        ("cancel", "talkdrop cancel episodes/"),
+    ):
+        lines = person.types(command, "--help").out.splitlines()
+        assert example in [line.strip() for line in lines]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from decimal import Decimal
 
 import pytest
@@ -189,6 +190,19 @@ def test_everything_known_of_a_task_is_on_one_page(account: Account, person: Per
     ):
         assert words in done.out
     assert "\x1b" not in done.out
+
+
+def test_on_a_terminal_lines_break_between_words_and_paths_stay_whole(
+    account: Account, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = account.open("ce3", error=HELD)
+    piped = person.types("explain", task.task_id).out
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    shown = person.types("explain", task.task_id).out
+    assert max(map(len, piped.splitlines())) > 80
+    assert [line for line in shown.splitlines() if len(line) > 80 and " " in line.strip()] == []
+    assert shown.split() == piped.split()
 
 
 def test_the_money_of_a_task_is_explained(account: Account, person: Person) -> None:
