@@ -30,6 +30,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "herd": ("bench.herd", "100"),
     "archive": ("bench.archive", "--sizes", "10,200", "--rounds", "3"),
     "burst": ("bench.burst", "20"),
+    "archived": ("bench.archived", "1", "10", "100"),
 }
 
 
@@ -83,6 +84,7 @@ GOALS = (
     Goal("herd", "allowance used, %", r"allowance used while a task waits +(\d+)", at_least=95),
     Goal("archive", "archive's CPU ÷ C", r"against C .*? and ([\d.]+) of", at_most=1.25),
     Goal("burst", "dead letters", r"dead letters +(\d+)", at_most=0),
+    Goal("archived", "done to COMPLETED, warm, s", r"\| 1, warm \| \d+ \| ([\d.]+)", at_most=1),
 )
 
 

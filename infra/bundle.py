@@ -15,7 +15,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,8 +28,29 @@ BUILD = ROOT / "build"
 # https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html, seen 2026-11-21
 LAMBDA_MINORS = range(11, 15)
 NEWEST_KNOWN_GOOD = 13
-# The services that `functions.settings.aws` has clients for; botocore brings the data of 400.
-SERVICES = frozenset({"dynamodb", "events", "s3", "secretsmanager", "sqs", "stepfunctions"})
+# What botocore calls by itself: the host of an upload form is that of CreateBucket, and an answer
+# from another region is looked into with HeadBucket.
+BOTOCORES_OWN = {
+    "dynamodb": ("DescribeEndpoints",),
+    "s3": ("CreateBucket", "CreateSession", "HeadBucket"),
+}
+# The services that `functions.settings.aws` has clients for, and what is called of them: botocore
+# brings the data of 400, and reads that of a service whole for each client.
+OPERATIONS: Mapping[str, tuple[str, ...]] = {
+    "dynamodb": ("BatchGetItem", "GetItem", "PutItem", "Query", "TransactWriteItems", "UpdateItem"),
+    "events": ("PutEvents",),
+    "s3": (
+        *("AbortMultipartUpload", "CompleteMultipartUpload", "CreateMultipartUpload"),
+        *("DeleteObject", "GetObject", "HeadObject", "ListMultipartUploads", "ListObjectVersions"),
+        *("ListObjectsV2", "ListParts", "PutObject", "PutObjectTagging", "UploadPart"),
+    ),
+    "secretsmanager": ("GetSecretValue",),
+    "sqs": ("ChangeMessageVisibility", "GetQueueAttributes", "SendMessage", "SendMessageBatch"),
+    "stepfunctions": (
+        *("DescribeExecution", "SendTaskFailure", "SendTaskSuccess", "StartExecution"),
+    ),
+}
+SERVICES = frozenset(OPERATIONS)
 # As their hosts are called; the security token service's is looked up by botocore itself.
 ENDPOINTS = SERVICES - {"stepfunctions"} | {"states", "sts"}
 # https://www.amazontrust.com/repository/
@@ -54,7 +75,7 @@ _NOISE = (
 )
 PYAV = "requirements-pyav.txt"
 # Part of the name of what is kept: to be counted up when trimming or compiling changes.
-_RECIPE = "4"
+_RECIPE = "5"
 
 
 def lambda_minor() -> int:
@@ -141,6 +162,8 @@ def _trim_botocore(directory: Path) -> None:
             shutil.rmtree(place)
     for packed in data.rglob("*.json.gz"):
         described = json.loads(gzip.decompress(packed.read_bytes()))
+        if packed.name == "service-2.json.gz":
+            _keep_what_is_called(described, packed.relative_to(data).parts[0])
         _write_json(packed.with_suffix(""), _undocumented(described))
         packed.unlink()
     endpoints = json.loads((data / "endpoints.json").read_text())
@@ -148,6 +171,30 @@ def _trim_botocore(directory: Path) -> None:
         kept = partition["services"].items()
         partition["services"] = {name: one for name, one in kept if name in ENDPOINTS}
     _write_json(data / "endpoints.json", endpoints)
+
+
+def _keep_what_is_called(model: dict[str, Any], service: str) -> None:
+    """Of a service its operations in OPERATIONS, and the shapes that these refer to."""
+    called = {*OPERATIONS[service], *BOTOCORES_OWN.get(service, ())}
+    operations = {name: one for name, one in model["operations"].items() if name in called}
+    known: set[str] = set()
+    wanted = set(_shapes_of(operations))
+    while wanted:
+        known |= wanted
+        wanted = {one for name in wanted for one in _shapes_of(model["shapes"][name])} - known
+    shapes = {name: one for name, one in model["shapes"].items() if name in known}
+    model |= {"operations": operations, "shapes": shapes}
+
+
+def _shapes_of(described: Any) -> Iterator[str]:
+    """The names of the shapes that a part of a model refers to."""
+    if isinstance(described, list):
+        for one in described:
+            yield from _shapes_of(one)
+    if isinstance(described, dict):
+        if isinstance(name := described.get("shape"), str):
+            yield name
+        yield from _shapes_of(list(described.values()))
 
 
 def _undocumented(described: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from botocore import xform_name
 
 from functions import settings
 from infra import bundle as bundles
@@ -18,6 +20,9 @@ from tests.infra.conftest import ROOT
 from tests.infra.template import Template
 
 MINOR = bundles.lambda_minor()
+# Methods of a client that name their operation, and those that are none.
+NAMING = ("get_paginator", "generate_presigned_url")
+NO_OPERATIONS = {"exceptions", "generate_presigned_post", "meta"}
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +77,32 @@ def test_botocore_brings_the_data_of_the_services_that_are_used_and_no_others(
     assert {path.name for path in data.iterdir() if path.is_dir()} == used == bundles.SERVICES
     assert (data / "endpoints.json").exists()
     assert (data / "partitions.json").exists()
+
+
+def test_botocore_brings_the_operations_that_are_called_and_no_others(bundle: Path) -> None:
+    for service, called in _called().items():
+        own = bundles.BOTOCORES_OWN.get(service, ())
+        names = {xform_name(name): name for name in (*bundles.OPERATIONS[service], *own)}
+        assert called == {xform_name(name) for name in bundles.OPERATIONS[service]}, service
+        (newest,) = sorted((bundle / "botocore" / "data" / service).glob("*/service-2.json"))[-1:]
+        model = json.loads(newest.read_text())
+        assert set(model["operations"]) == set(names.values()), service
+
+
+def _called() -> dict[str, set[str]]:
+    """By service the methods of its client in functions/: of `aws("s3")` itself, or of the name it
+    is given; and what its paginators and its links are for."""
+    found: dict[str, set[str]] = {service: set() for service in bundles.SERVICES}
+    for path in (ROOT / "functions").rglob("*.py"):
+        text = path.read_text()
+        clients = {re.escape(f'aws("{service}")'): service for service in found}
+        clients |= {
+            rf"\b{name}": one for name, one in re.findall(r'(\w+) = aws\("(\w+)"\)\n', text)
+        }
+        for client, service in clients.items():
+            calls = re.findall(rf'{client}\s*\.(\w+)(?:\(\s*"(\w+)")?', text)
+            found[service] |= {named if method in NAMING else method for method, named in calls}
+    return {service: methods - NO_OPERATIONS for service, methods in found.items()}
 
 
 def test_amazons_own_roots_are_beside_the_functions(bundle: Path) -> None:
