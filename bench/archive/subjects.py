@@ -15,6 +15,7 @@ import resource
 import socket
 import sys
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,8 @@ def upload_fileobj(url: str) -> None:
     import urllib.request
 
     with urllib.request.urlopen(url) as response:
-        _s3().upload_fileobj(response, BUCKET, KEY, ExtraArgs={"ChecksumAlgorithm": "SHA256"})
+        client = _s3_of_boto3()
+        client.upload_fileobj(response, BUCKET, KEY, ExtraArgs={"ChecksumAlgorithm": "SHA256"})
 
 
 def download_by_fetch(url: str) -> None:
@@ -95,9 +97,21 @@ def _s3() -> Any:
     return aws("s3")
 
 
+@cache
+def _s3_of_boto3() -> Any:
+    """With the same settings: the bundle has botocore alone, which uploads no streams in parts."""
+    import boto3
+
+    from functions.settings import aws, ca_bundle
+
+    return boto3.client("s3", config=aws("s3").meta.config, verify=ca_bundle())
+
+
 def warm(name: str) -> None:
     """What a Lambda's sandbox has done before its second task: imports, clients, certificates."""
-    if name in ("archive", "put_object", "upload_fileobj"):
+    if name == "upload_fileobj":
+        _s3_of_boto3()
+    if name in ("archive", "put_object"):
         from functions.settings import aws
 
         aws("s3")
