@@ -173,7 +173,7 @@ def _trim_botocore(directory: Path) -> None:
     _write_json(data / "endpoints.json", endpoints)
 
 
-def _keep_what_is_called(model: dict[str, Any], service: str) -> None:
+def _keep_what_is_called(model: dict[str, dict[str, object]], service: str) -> None:
     """Of a service its operations in OPERATIONS, and the shapes that these refer to."""
     called = {*OPERATIONS[service], *BOTOCORES_OWN.get(service, ())}
     operations = {name: one for name, one in model["operations"].items() if name in called}
@@ -186,7 +186,7 @@ def _keep_what_is_called(model: dict[str, Any], service: str) -> None:
     model |= {"operations": operations, "shapes": shapes}
 
 
-def _shapes_of(described: Any) -> Iterator[str]:
+def _shapes_of(described: object) -> Iterator[str]:
     """The names of the shapes that a part of a model refers to."""
     if isinstance(described, list):
         for one in described:
