@@ -35,7 +35,7 @@ from tests.archive.internet import Authority
 ROOT = Path(__file__).parent.parent
 LAMBDAS = Path(__file__).parent / "lambdas"
 INSTALLED = Path(boto3.__file__).parents[1]
-# Once a long voice, two of them in a bundle of their own: nobody waits for their start.
+# Once a long voice, two of them in a bundle of their own: their start is not what is waited for.
 NOT_MEASURED = {"__init__", "cut", "gather", "join"}
 HANDLERS = sorted(
     path.stem
