@@ -44,7 +44,7 @@ ADDRESSES = {
 JOB = "9f2c6a1e0b7d4c5f8a3e2d1c0b9a8f7e"
 VIDEO_URL = "https://results.example.test/video.mp4"
 DOWN = "InternalServerError"  # what AWS answers when it is unwell, after all of botocore's retries
-Answer = Any  # JSON, (status, JSON or bytes), or an exception of httpx to raise
+Answer = Any  # JSON, (status, JSON, bytes or a stream), or an exception of httpx to raise
 
 
 @dataclass(frozen=True)
@@ -138,10 +138,11 @@ class Desk:
         if isinstance(answer, Exception):
             raise answer
         status, content = answer if isinstance(answer, tuple) else (200, answer)
+        headers = {"content-type": "application/json"}
+        if isinstance(content, httpx.SyncByteStream):
+            return httpx.Response(status, headers=headers, stream=content, request=request)
         raw = content if isinstance(content, bytes) else json.dumps(content).encode()
-        return httpx.Response(
-            status, headers={"content-type": "application/json"}, content=raw, request=request
-        )
+        return httpx.Response(status, headers=headers, content=raw, request=request)
 
     def source(self, *, etag: str = "", speed: float = 0, is_chunked: bool = False) -> None:
         """How the result host serves: with an ETag that takes ranges, so many bytes a second,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from functions import settings
+from functions import secrets, settings
 from functions.settings import Options
 from functions.tasks.task import Status
 from tests.paid.desk import Desk
@@ -111,3 +111,11 @@ def test_a_secret_that_is_no_object_is_an_error_that_does_not_quote_it(desk: Des
     task = desk.row(Status.READY)
     with pytest.raises(TypeError, match="the secret callback-key must be a JSON object"):
         desk.api("GET", "/models") and desk.call_back(task)
+
+
+def test_what_is_forgotten_is_made_anew(desk: Desk) -> None:
+    del desk
+    before = secrets.wire()
+    secrets.forget()
+    assert before.is_closed
+    assert secrets.wire() is not before

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -1614,6 +1614,30 @@ def test_a_kept_no_sends_no_message_before_the_row_says_when(desk: Desk) -> None
     desk.refuse("TransactWriteItems")
     assert desk.message("submit", kept) == ["0"]
     assert len(desk.messages()) == sent
+
+
+class Dripping(httpx.SyncByteStream):
+    """An acceptance that pauses for so many seconds on its way."""
+
+    def __init__(self, desk: Desk, seconds: float) -> None:
+        self._desk, self._seconds = desk, seconds
+
+    def __iter__(self) -> Iterator[bytes]:
+        content = json.dumps(ACCEPTED_BY_KIE).encode()
+        yield content[:20]
+        self._desk.wait(self._seconds)
+        yield content[20:25]
+        yield content[25:]
+
+
+@pytest.mark.parametrize(("seconds", "is_read"), [(90, True), (90.1, False)])
+def test_an_answer_that_drips_is_read_for_ninety_seconds(
+    desk: Desk, seconds: float, is_read: bool
+) -> None:
+    task = ready(desk)
+    desk.answers((200, Dripping(desk, seconds)), to=CREATE)
+    after = desk.submit(task)
+    assert (after.job_id == JOB, bool(after.doubt)) == (is_read, not is_read)
 
 
 def test_an_acceptance_needs_no_reason_in_the_history(desk: Desk) -> None:
