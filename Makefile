@@ -29,7 +29,7 @@ format: setup-dev ## format the code, and mend what the linter can
 	@$(PY) -m ruff check --fix-only --quiet .
 	@$(PY) -m ruff format --quiet .
 
-audit: setup-dev ## template and code against the rules of cdk-nag, checkov, cfn-lint and bandit
+audit: setup-dev ## template and code against the rules of cdk-nag, cfn-guard, checkov, cfn-lint and bandit
 	@$(PY) -m infra.audit
 
 check: setup-dev ## format, lint, dead code, types
