@@ -256,6 +256,25 @@ def handler(event, context):
     check(observe, stock, patched, as_it_comes=1, as_on_aws=3)
 
 
+def test_who_may_send_a_message_may_send_a_batch(stock: Cloud, patched: Cloud) -> None:
+    source = """
+import boto3
+def handler(event, context):
+    boto3.client("sqs").send_message_batch(
+        QueueUrl=event["queue"], Entries=[{"Id": "0", "MessageBody": "one"}]
+    )
+"""
+
+    def observe(cloud: Cloud) -> bool:
+        url = cloud.client("sqs").create_queue(QueueName=probe.unique("queue"))["QueueUrl"]
+        name = probe.function(cloud, source, allow={"sqs:SendMessage": "*"})
+        payload = json.dumps({"queue": url})
+        answer = cloud.client("lambda").invoke(FunctionName=name, Payload=payload)
+        return "AccessDenied" not in answer["Payload"].read().decode()
+
+    check(observe, stock, patched, as_it_comes=False, as_on_aws=True)
+
+
 def test_a_grant_on_the_state_machine_covers_its_tokens(stock: Cloud, patched: Cloud) -> None:
     source = """
 import boto3

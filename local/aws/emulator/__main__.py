@@ -29,6 +29,7 @@ PATCHES = (
     events.name_the_version,
     events.read_a_range_of_a_version,
     events.invoke_rules_lambda_with_retries,
+    events.authorize_batches_as_single_messages,
     events.authorize_task_tokens_by_their_machine,
     outages.fail_during_an_outage,
 )

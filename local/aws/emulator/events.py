@@ -81,6 +81,22 @@ def invoke_rules_lambda_with_retries() -> None:
     eventbridge._dispatch_to_lambda = invoke
 
 
+def authorize_batches_as_single_messages() -> None:
+    """Gap: `SendMessageBatch` is authorized as an action of its own, which AWS does not have.
+
+    AWS authorizes a batch of SQS as the single call.
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-api-permissions-reference.html
+    """
+    extract: Callable[..., str | None] = iam_actions.extract_iam_action
+
+    def extract_single(*request: Any) -> str | None:
+        action = extract(*request)
+        is_batch = action is not None and action.startswith("sqs:") and action.endswith("Batch")
+        return action.removesuffix("Batch") if action and is_batch else action
+
+    iam_actions.extract_iam_action = extract_single
+
+
 def authorize_task_tokens_by_their_machine() -> None:
     """Gap: `states:SendTask*` is authorized on the resource `*`, which a grant on the state machine
     does not cover.
