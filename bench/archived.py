@@ -5,7 +5,7 @@ on the embedded run, with callbacks.
 
 So many tasks are in flight at once; nothing limits our submits, and the simulator's clock is this
 machine's. Of each task: from the job's end to ARCHIVING (the callback, the query, the row), and
-from there to COMPLETED (the copy of a film of some 50 KB, its manifest, the settlement). The first
+from there to COMPLETED (the copy of a film of 265 KB, its manifest, the settlement). The first
 task finds every function cold; it is shown by itself. The embedded run has up to three processes a
 function, all on this machine: what AWS would run side by side queues here.
 """
