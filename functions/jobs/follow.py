@@ -93,7 +93,7 @@ def _failed(task: Task, client: base.Provider, job: Job, is_answered: bool) -> N
         holds.hold(task, "FAILED_AFTER_SUCCESS", f"{message}: look there whether it was charged")
         return Next.WATCH
     if task.archiving_since:  # HELD, and for a person to decide
-        return holds.overdue(task)
+        return _look_at_the_archive(task)
     if task.status in {Status.SUBMITTED, Status.HELD}:
         code, message = job.error_code or "JOB_FAILED", job.error or "no reason given"
         claims.fail(
@@ -102,6 +102,23 @@ def _failed(task: Task, client: base.Provider, job: Job, is_answered: bool) -> N
             is_answered=is_answered,
         )  # fmt: skip
     return Next.DONE
+
+
+def _look_at_the_archive(task: Task) -> Next:
+    """A copy that was cut off may lie there whole, whatever the provider says now: looked for once
+    the task is HELD, and again as long as the provider might change its mind."""
+    next = holds.overdue(task)
+    is_new = task.archive_tried_at < task.changed_at
+    is_due = task.wants_its_archive and (is_new or _may_be_tried_again(task))
+    if next is not Next.WATCH or not is_due:
+        return next
+    link = steps.VideoLink(task.video_url, task.trusted_host, task.watermark)
+    steps.archive_held(task, link, charge_usd=None).run()
+    return Next.ARCHIVE
+
+
+def _may_be_tried_again(task: Task) -> bool:
+    return holds.hours_since(task.archive_tried_at) >= _TRY_HELD_AGAIN_HOURS
 
 
 def _charge_of_failed(client: base.Provider, job: Job) -> Decimal | None:
@@ -118,7 +135,7 @@ def _archive(task: Task, client: base.Provider, job: Job) -> Next:
             holds.hold(task, "NOT_ARCHIVED", message)
         return Next.DONE
     is_held = task.status is Status.HELD and bool(task.archiving_since)
-    if is_held and holds.hours_since(task.archive_tried_at) < _TRY_HELD_AGAIN_HOURS:
+    if is_held and not _may_be_tried_again(task):
         return Next.WATCH
     keep_mark = bool(job.marked_url) and options().keep_watermark
     url = str(job.marked_url if keep_mark else job.video_url)

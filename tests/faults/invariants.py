@@ -449,8 +449,12 @@ class Invariants:
             task_id = key.split("/")[2 if key.startswith("pieces/") else 4]
             if len(self.account.buckets.versions[ARCHIVE][key]) > 1:
                 raise Broke("an archived object is written once", key)
-            if _text(tasks[task_id], "status") != "COMPLETED":
-                raise Broke("object ⇒ COMPLETED", f"{key}: {_text(tasks[task_id], 'status')}")
+            item = tasks[task_id]
+            # What is HELD with a link is looked for in the archive again after six hours, which no
+            # run waits for.
+            is_looked_for = _text(item, "status") == "HELD" and bool(_text(item, "video_url"))
+            if _text(item, "status") != "COMPLETED" and not is_looked_for:
+                raise Broke("object ⇒ COMPLETED", f"{key}: {_text(item, 'status')}")
         for task_id, item in tasks.items():
             if _text(item, "status") == "COMPLETED":
                 self._object_of(task_id, item)

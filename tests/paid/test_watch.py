@@ -247,9 +247,26 @@ def test_a_success_that_later_says_failed_is_held(desk: Desk) -> None:
     after = desk.watch(task)
     assert (after.status, after.error["code"]) == (Status.HELD, "FAILED_AFTER_SUCCESS")
     assert desk.woken == []
-    # A person decides: it does not become FAILED by itself.
-    again = desk.watch(after)
-    assert (again.status, again.error["code"]) == (Status.HELD, "FAILED_AFTER_SUCCESS")
+    # A person decides: it does not become FAILED by itself. But a copy may lie there whole.
+    for _ in range(2):
+        desk.wait(60)
+        again = desk.watch(desk.task(task.task_id))
+        assert (again.status, again.error["code"]) == (Status.HELD, "FAILED_AFTER_SUCCESS")
+        assert desk.woken == [{"next": "archive"}]
+
+
+@pytest.mark.parametrize(("hours", "is_tried"), [(5.99, False), (6.01, True)])
+def test_a_held_copy_of_a_success_that_was_taken_back_is_looked_for_again(
+    desk: Desk, hours: float, is_tried: bool
+) -> None:
+    held = {"archiving_since": ago(7 * HOUR), "archive_tried_at": ago(hours * HOUR)}
+    task = submitted(desk, Status.HELD, video_url=VIDEO_URL, **held)
+    task = desk.note(task.task_id, changed_at=ago(6.5 * HOUR))
+    desk.answers(kie_record(task, "fail"))
+    after = desk.watch(task)
+    assert desk.woken == ([{"next": "archive"}] if is_tried else [])
+    assert (after.status, after.video_url) == (Status.HELD, VIDEO_URL)
+    assert (after.archive_tried_at == ago(0)) == is_tried
 
 
 @pytest.mark.parametrize("status", [Status.HELD, Status.FAILED, Status.CANCELLED])
