@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from functions.videos.paths import safe_stem
 from local.aws.synthesis import ROOT
 from local.environment import Environment
 from local.screen import Screen
@@ -160,7 +161,7 @@ def copy_out(environment: Environment, event: Event, folder: Path | None = None)
     folder = folder or OUT / event["detail"]["task_id"]
     folder.mkdir(parents=True, exist_ok=True)
     s3 = environment.cloud.client("s3")
-    copied: Path = folder / Path(video["key"]).name
+    copied: Path = folder / f"{safe_stem(event['detail']['stem'])}.mp4"
     s3.download_file(video["bucket"], video["key"], str(copied))
     s3.download_file(video["bucket"], video["manifest_key"], str(folder / "manifest.json"))
     return copied

@@ -217,7 +217,7 @@ def _archived() -> Iterator[tuple[str, list[Version]]]:
 def _input_of(found: list[Version]) -> Any:
     """The portrait that the manifest among these versions names; nothing where none can be read."""
     for version in found:
-        if version.key.endswith("/manifest.json") and version.etag:
+        if paths.is_manifest(version.key) and version.etag:
             try:
                 return json.loads(_read(version))["inputs"]["portrait"]
             except (ValueError, KeyError, TypeError):

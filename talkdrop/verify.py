@@ -9,8 +9,8 @@ from typing import Any
 
 from functions.settings import aws, get
 from functions.tasks import queries
-from functions.tasks.task import Status, Task
-from functions.videos import bucket, manifest
+from functions.tasks.task import ArchivedVideo, Status, Task
+from functions.videos import bucket, manifest, paths
 from functions.videos.bucket import ArchiveUnavailable
 from functions.videos.multipart import Reading
 from functions.videos.paths import ArchivePaths
@@ -76,30 +76,36 @@ def disagreements(task: Task) -> Iterator[str]:
 def _unseen(folder: str, keys: list[str]) -> Iterator[tuple[str, list[str]]]:
     task = queries.load(folder.rpartition("/")[2])
     if task is None or (task.status is Status.COMPLETED and _folder(task) != folder):
-        yield folder, list(_without_row(folder, keys))
+        yield folder, list(_without_row(keys))
     elif task.status is Status.COMPLETED:  # since we asked
         yield task.task_id, list(disagreements(task))
 
 
-def _without_row(folder: str, keys: list[str]) -> Iterator[str]:
-    path = ArchivePaths(get().archive, "", f"{folder}/manifest.json")
-    try:
-        facts = manifest.read(path)
-    except manifest.ManifestDamaged as error:
-        yield f"the manifest is damaged: {error}"
-        return
-    except ArchiveUnavailable as error:
-        yield f"the manifest cannot be read: {error}"
-        return
-    if facts is None:
+def _without_row(keys: list[str]) -> Iterator[str]:
+    """A later attempt, and a job that a person named, have a manifest of their own."""
+    manifests = [key for key in keys if paths.is_manifest(key)]
+    named = set(manifests)
+    for key in manifests:
+        facts, trouble = _facts_of(ArchivePaths(get().archive, "", key))
+        if facts is None:
+            yield trouble
+            return
+        named.add(str(facts["key"]))
+        yield from _video(ArchivePaths(get().archive, str(facts["key"]), key), facts, "manifest")
+    if not manifests:
         yield f"neither a row nor a manifest names {', '.join(keys)}"
         return
-    yield from (
-        f"nothing names {key}" for key in keys if key not in (path.manifest_key, facts["key"])
-    )
-    yield from _video(
-        ArchivePaths(path.bucket, str(facts["key"]), path.manifest_key), facts, "manifest"
-    )
+    yield from (f"nothing names {key}" for key in keys if key not in named)
+
+
+def _facts_of(path: ArchivePaths) -> tuple[ArchivedVideo | None, str]:
+    """What the manifest says, or why it says nothing."""
+    try:
+        return manifest.read(path), "the manifest is gone"
+    except manifest.ManifestDamaged as error:
+        return None, f"the manifest is damaged: {error}"
+    except ArchiveUnavailable as error:
+        return None, f"the manifest cannot be read: {error}"
 
 
 def _video(path: ArchivePaths, facts: Mapping[str, object], source: str) -> Iterator[str]:

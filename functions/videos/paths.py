@@ -45,6 +45,11 @@ def _mark(task: Task) -> str:
     return f"-{hashlib.sha256(f'{task.attempt}#{task.job_id}'.encode()).hexdigest()[:8]}"
 
 
+def is_manifest(key: str) -> bool:
+    name = key.rpartition("/")[2]
+    return name.startswith("manifest") and name.endswith(".json")
+
+
 def safe_stem(stem: str) -> str:
     """The stem without what S3 advises against in keys, and short enough; letters of any script
     stay."""

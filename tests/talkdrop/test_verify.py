@@ -123,6 +123,24 @@ def test_a_video_that_nothing_names_is_reported(account: Account, person: Person
     assert f"{folder_of('fa')}: nothing names {folder_of('fa')}/bob.mp4" in done.out
 
 
+def test_a_later_attempt_without_a_row_is_checked_by_its_own_manifest(
+    account: Account, person: Person
+) -> None:
+    task = archived(account, "fz")
+    manifest = account.cloud.client("s3").get_object(
+        Bucket=account.outputs["ArchiveBucket"], Key=task.archived["manifest_key"]
+    )
+    later = json.loads(manifest["Body"].read())
+    later["video"] |= {"key": f"{folder_of('fz')}/ada-0a1b2c3d.mp4", "sha256": "0" * 64}
+    later["video"]["version_id"] = ""
+    put(account, later["video"]["key"], VIDEO)
+    put(account, f"{folder_of('fz')}/manifest-0a1b2c3d.json", json.dumps(later).encode())
+    forget_row(task)
+    done = person.types("verify")
+    assert f"{folder_of('fz')}: the video's sha256 is" in done.out
+    assert f"{folder_of('fz')}: nothing names" not in done.out
+
+
 def test_a_video_that_is_just_being_archived_is_no_orphan(account: Account, person: Person) -> None:
     put(account, f"{folder_of('fb')}/ada.mp4", VIDEO)
     account.open("fb", status=Status.ARCHIVING)
