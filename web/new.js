@@ -10,7 +10,7 @@ const AT_ONCE = 3; // uploads beside each other
 /** What the video may cost. Where a long voice is cut is known after it was sent: a begun second of
  * each piece is paid whole, so a tenth more than the estimate. */
 const most = (quote) => (quote.pieces ? Math.ceil(quote.quote_usd * 110) / 100 : quote.quote_usd);
-const RESERVED = ["provider", "model", "max_usd", "prompt", "long_voice"];
+const RESERVED = ["provider", "model", "max_usd", "prompt", "long_voice", "consent"];
 
 export async function show({ main, config }) {
   if (!home.may("make")) {
@@ -290,7 +290,8 @@ class Row {
     }
     this.show("busy", "being sent");
     try {
-      const request = this.request();
+      const { consent } = this.video.settings; // a quote takes none
+      const request = { ...this.request(), ...(consent ? { consent } : {}) };
       const key = await keyOf(this.video, this.folder(), request, this.copy);
       const cap = this.quote.quote_usd > 0 ? { max_usd: most(this.quote) } : {};
       const { task, isNew } = await api.submit({ ...cap, ...request }, key);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections.abc import Iterator
@@ -45,13 +46,18 @@ def tab(scene: Scene) -> Iterator[Window]:
         server.close()
 
 
+CONSENT = {"who": "Ada Lovelace", "scope": "training videos", "until": "2099-12-31"}
+
+
 def give(tab: Window, tmp_path: Path, stem: str) -> Any:
-    """Choose a face and a voice of this name in New; answers the button that has the price."""
+    """Choose a face, a voice and a consent of this name in New; answers the button that has the
+    price."""
+    (tmp_path / f"{stem}.json").write_text(json.dumps({"consent": CONSENT}))
     for name, kind in (("portrait.png", "png"), ("voice.mp3", "mp3")):
         (tmp_path / f"{stem}.{kind}").write_bytes((SAMPLES / name).read_bytes())
     tab.go("new")
     tab.page.get_by_label("Folder", exact=True).fill("by-page")
-    chosen = [tmp_path / f"{stem}.png", tmp_path / f"{stem}.mp3"]
+    chosen = [tmp_path / f"{stem}.{kind}" for kind in ("png", "mp3", "json")]
     tab.page.locator("#files").set_input_files([str(path) for path in chosen])
     return tab.page.get_by_role("button", name="Make the video for $0.12")
 
@@ -75,7 +81,8 @@ def test_a_video_is_made_and_watched_and_making_it_again_is_the_same_task(
     assert tab.violations() == []
     give(tab, tmp_path, "مرحبا <b>").click()
     assert task_id(tab) == made
-    assert len(scene.charges_of(scene.environment.task(made)["audio"]["key"])) == 1
+    task = scene.environment.task(made)
+    assert (len(scene.charges_of(task["audio"]["key"])), task["consent"]) == (1, CONSENT)
     tab.go()
     assert tab.page.locator(f"a[href='#/tasks/{made}']").inner_text().startswith("by-page")
 
