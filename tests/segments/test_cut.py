@@ -164,7 +164,9 @@ def moved(original: array[int], heard: array[int], beep: int) -> int:
     window = original[at : at + 1500]
     return max(
         range(-40, 41),
-        key=lambda lag: sum(a * b for a, b in zip(window, heard[at + lag :], strict=False)),
+        key=lambda lag: sum(
+            a * b for a, b in zip(window, heard[at + lag : at + lag + len(window)], strict=False)
+        ),
     )
 
 
