@@ -49,6 +49,18 @@ def message(desk: Desk, seconds: int = 3, **body: Any) -> str:
     return str(problem["errors"][0]["message"])
 
 
+def noted(shop: Desk, settings: dict[str, Any]) -> dict[str, Any]:
+    """The error note beside a voice that was dropped with these settings."""
+    shop.account.buckets.put(INBOX, "in/a.json", json.dumps(settings).encode())
+    shop.account.buckets.put(INBOX, "in/a.wav", wav())
+    event = {"detail": {"bucket": {"name": INBOX}, "object": {"key": "in/a.wav"}}}
+    assert shop.message("intake", event) == []
+    stored = shop.account.buckets.latest(INBOX, "in/a.error.json")
+    assert stored is not None
+    note: dict[str, Any] = json.loads(stored.body)
+    return note
+
+
 # What can be kept.
 
 
@@ -66,13 +78,7 @@ def test_only_what_the_table_can_hold_is_a_setting(shop: Desk, value: Any, is_ke
     raw = json.dumps({**FACE, "settings": {"seed": [value]}})
     if "ud" in raw.lower() and "d83d" not in raw.lower():  # the API's own parser refuses halves
         settings: Any = {"seed": [value]}
-        shop.account.buckets.put(INBOX, "in/a.json", json.dumps(settings).encode())
-        shop.account.buckets.put(INBOX, "in/a.wav", wav())
-        event = {"detail": {"bucket": {"name": INBOX}, "object": {"key": "in/a.wav"}}}
-        assert shop.message("intake", event) == []
-        stored = shop.account.buckets.latest(INBOX, "in/a.error.json")
-        assert stored is not None
-        assert json.loads(stored.body)["code"] == "BAD_SETTINGS"
+        assert noted(shop, settings)["code"] == "BAD_SETTINGS"
         return
     expected = "BAD_SETTING" if is_kept else "BAD_SETTINGS"
     assert refused(shop, settings={"seed": [value]}, **INFINITALK)[0][1] == expected
@@ -378,12 +384,6 @@ def test_a_limit_that_is_only_reported_can_be_lifted(shop: Desk) -> None:
 
 def test_thousands_of_reasons_are_cut_and_counted(shop: Desk) -> None:
     settings = {f"unknown {number}": "" for number in range(300)}
-    shop.account.buckets.put(INBOX, "in/a.json", json.dumps(settings).encode())
-    shop.account.buckets.put(INBOX, "in/a.wav", wav())
-    event = {"detail": {"bucket": {"name": INBOX}, "object": {"key": "in/a.wav"}}}
-    assert shop.message("intake", event) == []
-    stored = shop.account.buckets.latest(INBOX, "in/a.error.json")
-    assert stored is not None
-    words = json.loads(stored.body)["message"]
+    words = noted(shop, settings)["message"]
     assert words.endswith(" … (300 reasons in all)")
     assert len(words) == 4000 + len(" … (300 reasons in all)")
