@@ -12,7 +12,7 @@ from functions.api.shapes import NewTask, QuoteRequest
 from functions.inputs import consent, drops, limits, request, url_inputs, validation
 from functions.inputs.drops import File
 from functions.inputs.refusals import Refusal
-from functions.inputs.request import SPLIT, TaskRequest
+from functions.inputs.request import TaskRequest
 from functions.providers.base import Model
 from functions.settings import get
 from functions.tasks.table import now, stamp
@@ -103,7 +103,7 @@ def _by_length(composed: TaskRequest, seconds: float) -> Quote:
         raise request.Refused(*refusals)
     chosen = validation.takers(composed)
     fitting = [model for model in chosen if seconds <= limits.most_seconds(model)]
-    if composed.long_voice == SPLIT and not any(one.limits.audio_max_seconds for one in fitting):
+    if validation.is_cut(composed, fitting, [one for one in chosen if one not in fitting]):
         return _in_pieces(composed, chosen, seconds)
     if not fitting:
         most = max(limits.most_seconds(model) for model in chosen)
@@ -116,7 +116,7 @@ def _by_length(composed: TaskRequest, seconds: float) -> Quote:
 
 def _in_pieces(composed: TaskRequest, models: list[Model], seconds: float) -> Quote:
     """About what the pieces of so long a voice cost together. Raises Refused."""
-    if seconds > limits.MOST_SECONDS + limits.SLACK_SECONDS:
+    if seconds > limits.LONGEST_SECONDS:
         message = (
             f"{seconds:g} seconds of voice; at most {limits.MOST_SECONDS:g} are cut and joined"
         )

@@ -22,6 +22,7 @@ MOST_SECONDS = 3600.0
 # Encoders pad a sound by a few hundredths of a second: what is that close to a limit is the
 # provider's to decide.
 SLACK_SECONDS = 0.1
+LONGEST_SECONDS = MOST_SECONDS + SLACK_SECONDS  # in pieces too
 
 # A type as providers name it, and as people do.
 WORDS = {

@@ -74,16 +74,21 @@ _MENDED_BY_A_CUT = frozenset({"AUDIO_TOO_LONG", "AUDIO_TOO_LARGE", "AUDIO_TYPE"}
 
 def _in_pieces(request: TaskRequest, fits: Sequence[_Fit], audio: Audio) -> list[_Fit]:
     """The models that could make this voice in pieces, and those that may take it whole though no
-    limit of theirs is documented; none where a model takes it whole by its documentation, or the
-    named model does."""
+    limit of theirs is documented; none where it is not cut."""
     whole = [fit for fit in fits if not fit.refusals]
-    is_taken = [fit for fit in whole if fit.model.limits.audio_max_seconds]
-    if request.long_voice != SPLIT or is_taken or (whole and request.model != AUTO):
-        return []
-    if audio.seconds > limits.MOST_SECONDS + limits.SLACK_SECONDS:
-        return []
     cut = [fit for fit in fits if _is_mended_by_a_cut(fit)]
-    return [*cut, *whole] if cut else []
+    if not is_cut(request, [fit.model for fit in whole], [fit.model for fit in cut]):
+        return []
+    return [] if audio.seconds > limits.LONGEST_SECONDS else [*cut, *whole]
+
+
+def is_cut(
+    request: TaskRequest, whole: Sequence[base.Model], in_pieces: Sequence[base.Model]
+) -> bool:
+    """Is a voice cut that some models take whole, and others only in pieces? Not where one takes it
+    whole by its documentation."""
+    is_documented = any(model.limits.audio_max_seconds for model in whole)
+    return request.long_voice == SPLIT and bool(in_pieces) and not is_documented
 
 
 def _is_mended_by_a_cut(fit: _Fit) -> bool:
@@ -130,15 +135,16 @@ def quote_in_pieces(model: base.Model, request: TaskRequest, seconds: float) -> 
 
 def _is_beyond_a_cut(request: TaskRequest, audio: Audio | None) -> bool:
     """Its length is what stands against it: a cut would mend its size."""
-    longest = limits.MOST_SECONDS + limits.SLACK_SECONDS
-    return request.long_voice == SPLIT and audio is not None and audio.seconds > longest
+    return (
+        request.long_voice == SPLIT and audio is not None and audio.seconds > limits.LONGEST_SECONDS
+    )
 
 
 def _with_cure(refusal: Refusal, request: TaskRequest, audio: Audio | None) -> Refusal:
     """A voice that is too long for the model that was named: which of the provider takes it."""
     if refusal.code != "AUDIO_TOO_LONG" or audio is None:
         return refusal
-    if audio.seconds > limits.MOST_SECONDS + limits.SLACK_SECONDS:
+    if audio.seconds > limits.LONGEST_SECONDS:
         most = f" Talkdrop cuts voices of at most {limits.MOST_SECONDS:,.0f} s: no longer ones."
         return replace(refusal, message=refusal.message + most)
     split = f' Or set "long_voice" to "{SPLIT}": it is cut, and the videos are joined.'

@@ -313,10 +313,13 @@ def test_a_quote_of_a_text_has_no_length(shop: Desk) -> None:
         ({"audio_seconds": 15.2}, "kling/v1-avatar-standard", 0.64),
         ({"audio_seconds": 301, "long_voice": "refuse"}, "kling/v1-avatar-standard", 12.04),
         ({"audio_seconds": 300.1, "model": "kling/ai-avatar-pro"}, "kling/ai-avatar-pro", 24.08),
+        # Named, it takes the voice whole: no limit of it is documented.
+        ({"audio_seconds": 301, "model": "kling/v1-avatar-standard"},
+         "kling/v1-avatar-standard", 12.04),
         ({"audio_seconds": 10, "settings": {"resolution": "720p"}}, "infinitalk/from-audio", 0.6),
         ({"audio_seconds": 10, "provider": "kling", "settings": {"mode": "pro"}}, "avatar", 1.12),
     ],
-)
+)  # fmt: skip
 def test_a_quote_by_length_is_the_cheapest_that_takes_so_much(
     shop: Desk, given: dict[str, Any], model: str, usd: float
 ) -> None:
