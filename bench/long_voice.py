@@ -48,7 +48,7 @@ def waste() -> None:
         ratios, counts, pauses = [], [], []
         for seed in range(20):
             plan = cut.plan(speech_levels(600, seed), limits)
-            ratios.append(plan.paid_seconds / math.ceil(plan.seconds) - 1)
+            ratios.append(sum(plan.paid_seconds) / math.ceil(plan.seconds) - 1)
             counts.append(len(plan.segments))
             pauses.append(sum(one.in_pause for one in plan.segments) / len(plan.segments))
         extra = f"extra paid seconds mean {mean(ratios):.2%}, worst {max(ratios):.2%}"

@@ -15,7 +15,14 @@ from __future__ import annotations
 from typing import Any
 
 from functions.tasks.task import Next
-from infra.workflow import LONGEST_SECONDS, State, invocation, route, settle, wait_for_token
+from infra.workflow import (
+    LATER_SECONDS,
+    LONGEST_SECONDS,
+    State,
+    invocation,
+    settle,
+    wait_for_token,
+)
 
 # The longest between two looks: what wakes Gather may get lost. After a day a person decides, and
 # the history of an execution stays far from its 25,000 events.
@@ -24,9 +31,6 @@ GATHER_SECONDS = """{% (
         - $toMillis($states.context.Execution.StartTime)) / 1000;
     $age > 86400 ? 3600 : 300
 ) %}"""
-
-# 30 s, 1 min, 2 min … at most an hour.
-LATER_SECONDS = "{% $min([3600, 30 * $power(2, $min([$stumbles - 1, 7]))]) %}"
 
 # Pieces end in waves: one look for all that end within so many seconds.
 PAUSE_SECONDS = 2
@@ -44,7 +48,7 @@ def definition() -> dict[str, Any]:
             "Cut": _cut(),
             "CutLater": {"Type": "Wait", "Seconds": LATER_SECONDS, "Next": "Cut"},
             "Gather": _gather(),
-            "Route": route(Next.CUT, Next.JOIN, Next.SETTLE, Next.DONE, default="Pause"),
+            "Route": _route(Next.CUT, Next.JOIN, Next.SETTLE, Next.DONE, default="Pause"),
             "Pause": {"Type": "Wait", "Seconds": PAUSE_SECONDS, "Next": "Gather"},
             "Join": _join(),
             "JoinLater": {"Type": "Wait", "Seconds": LATER_SECONDS, "Next": "Gather"},
@@ -101,3 +105,12 @@ def _gather() -> State:
         "Assign": {"outcome": "{% $states.result %}"},
         "Next": "Route",
     }
+
+
+def _route(*steps: Next, default: str) -> State:
+    """To the state named after what the function before wants done next."""
+    choices = [
+        {"Condition": f"{{% $outcome.next = '{step}' %}}", "Next": step.value.capitalize()}
+        for step in steps
+    ]
+    return {"Type": "Choice", "Choices": choices, "Default": default}

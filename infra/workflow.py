@@ -27,7 +27,6 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from functions.tasks.executions import Interrupt
-from functions.tasks.task import Next
 from infra.context import Context
 from infra.function import Function, log_retention
 
@@ -51,7 +50,7 @@ FIRST_SECONDS = "{% $max([1, $ceil($states.input.polls.first)]) %}"
 
 # 30 s, 1 min, 2 min … at most an hour: the link or the provider may be back at any time, and stays
 # for days.
-ARCHIVE_LATER_SECONDS = "{% $min([3600, 30 * $power(2, $min([$stumbles - 1, 7]))]) %}"
+LATER_SECONDS = "{% $min([3600, 30 * $power(2, $min([$stumbles - 1, 7]))]) %}"
 
 # What is free to repeat is repeated for hours, since giving up costs a person's time.
 PATIENT_RETRY = {
@@ -83,7 +82,7 @@ def definition() -> dict[str, Any]:
             "First": _first(),
             "Watch": _watch(),
             "Archive": _archive(),
-            "ArchiveLater": {"Type": "Wait", "Seconds": ARCHIVE_LATER_SECONDS, "Next": "Watch"},
+            "ArchiveLater": {"Type": "Wait", "Seconds": LATER_SECONDS, "Next": "Watch"},
             "Settle": settle(),
             "Done": {"Type": "Succeed"},
         },
@@ -132,15 +131,6 @@ def _after_a_wait(**kept: str | int) -> State:
     ]
     catch = [{"ErrorEquals": [name], "Assign": keeps, "Next": to} for name, keeps, to in ways]
     return {"Catch": catch, "Assign": kept, "Next": "Archive"}
-
-
-def route(*steps: Next, default: str) -> State:
-    """To the state named after what the function before wants done next."""
-    choices = [
-        {"Condition": f"{{% $outcome.next = '{step}' %}}", "Next": step.value.capitalize()}
-        for step in steps
-    ]
-    return {"Type": "Choice", "Choices": choices, "Default": default}
 
 
 def invocation(function: str, seconds: Any, **payload: str | int) -> State:

@@ -23,7 +23,7 @@ from functions.inputs import limits
 from functions.providers.base import Model
 from functions.segments import cut
 from functions.segments import pieces as segments
-from functions.segments.cut import FRAMES_PER_SECOND, Levels, Limits, Plan
+from functions.segments.cut import Levels, Limits, Plan
 from functions.segments.pieces import NoForm, Piece
 from functions.segments.voice import Undecodable, Voice
 from functions.settings import aws, get
@@ -141,11 +141,7 @@ def _choose(task: Task, levels: Levels) -> tuple[Choice, str]:
 def _choice(task: Task, model: Model, levels: Levels) -> Choice:
     most, least = limits.piece_seconds(model)
     plan = cut.plan(levels, Limits(most_seconds=most, least_seconds=least))
-    ends = [*(one.end for one in plan.segments[:-1]), plan.seconds * FRAMES_PER_SECOND]
-    quotes = tuple(
-        model.price(plan.limits.paid_seconds(end - one.start), task.settings)
-        for one, end in zip(plan.segments, ends, strict=True)
-    )
+    quotes = tuple(model.price(seconds, task.settings) for seconds in plan.paid_seconds)
     return Choice(model, plan, quotes)
 
 

@@ -30,7 +30,7 @@ from functions.tasks import pieces, plans, queries
 from functions.tasks.plans import PiecePlan, PlannedPiece
 from functions.tasks.shares import MotionFacts
 from functions.tasks.table import ConditionFailed
-from functions.tasks.task import ArchivedVideo, Next, Status, StoredFile, Task
+from functions.tasks.task import ArchivedVideo, Next, Status, StoredFile, Task, TaskError
 from functions.videos import bucket, facts, manifest, mp4, paths
 from functions.videos.bucket import AlreadyThere, ArchiveUnavailable, Send, StoredObject
 from functions.videos.paths import ArchivePaths
@@ -73,10 +73,11 @@ def handler(event: JoinInput, context: LambdaContext) -> JoinOutput:
         try:
             found = _join(task, path, made)
         except Unjoinable as unfit:
-            _hold(task, unfit)
+            cure = "Resubmit this task to make that piece anew, paid anew; or fail it"
+            _hold(task, pieces.UNFIT, f"{unfit}. {cure}", unfit=unfit.segment.number)
             return {"next": Next.GATHER}
         except TooLarge as error:
-            _hold_whole(task, str(error))
+            _hold(task, pieces.TOO_LARGE, str(error))
             return {"next": Next.GATHER}
     return {"next": Next.SETTLE, "archived": found}
 
@@ -86,19 +87,10 @@ def _archived_before(path: ArchivePaths) -> ArchivedVideo | None:
     return manifest.read(path) if bucket.find(path) else None
 
 
-def _hold(task: Task, unfit: Unjoinable) -> None:
-    logger.error("held", code=pieces.UNFIT, reason=str(unfit))
-    message = f"{unfit}. Resubmit this task to make that piece anew, paid anew; or fail it"
+def _hold(task: Task, code: str, message: str, *, unfit: int = 0) -> None:
+    logger.error("held", code=code, reason=message)
     try:
-        pieces.unfit(task, message, unfit.segment.number)
-    except ConditionFailed:
-        logger.info("the task moved meanwhile")
-
-
-def _hold_whole(task: Task, message: str) -> None:
-    logger.error("held", code=pieces.TOO_LARGE, reason=message)
-    try:
-        pieces.too_large(task, message)
+        pieces.unjoinable(task, TaskError(code=code, message=message), unfit=unfit)
     except ConditionFailed:
         logger.info("the task moved meanwhile")
 

@@ -125,10 +125,10 @@ class Plan:
         return self.samples / self.rate
 
     @property
-    def paid_seconds(self) -> int:
-        """Begun seconds of all pieces, as providers count them."""
+    def paid_seconds(self) -> tuple[int, ...]:
+        """Begun seconds of each piece, as providers count them."""
         ends = [*(one.end for one in self.segments[:-1]), self.seconds * FRAMES_PER_SECOND]
-        return sum(
+        return tuple(
             self.limits.paid_seconds(end - one.start)
             for one, end in zip(self.segments, ends, strict=True)
         )

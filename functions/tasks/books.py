@@ -134,10 +134,12 @@ def close(update: Update, task: Task, charge_usd: Decimal | None) -> Task:
     """The step, the lease given back and the quote settled to the charge, in one transaction. A
     charge that is not known is taken to be the quote: a cap must never be passed for want of an
     answer."""
+    if not task.parent:
+        return _close(update, task, charge_usd)
     try:
         return _close(copy.deepcopy(update), task, charge_usd)
     except ConditionFailed:
-        if not task.parent or not reserve.read(task.parent).is_closed:
+        if not reserve.read(task.parent).is_closed:
             raise
     return _close(update, task, charge_usd)  # the parent ended meanwhile: into the budgets then
 

@@ -211,12 +211,8 @@ def _make_piece_anew(task: Task, who: str, why: str, *, accepts_a_second_charge:
         remade = pieces.remake(task, task.unfit, who=who, why=why)
     except ConditionFailed as lost:
         raise Refused(_CHANGED) from lost
-    _gather(remade)
+    executions.resume(remade)
     return f"piece {task.unfit} is made anew; the whole goes on by itself"
-
-
-def _gather(task: Task) -> None:
-    executions.resume(task)
 
 
 def _end_pieces(task: Task, to: Status, code: str, who: str, why: str) -> str:

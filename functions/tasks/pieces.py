@@ -55,14 +55,7 @@ def take(parent: Task) -> Task:
     )
     update.remove("not_before", "waits_for", "error")
     _reserve_whole(parent, Decimal(parent.quote_usd or 0), update)
-    return _now(parent)
-
-
-def _now(task: Task) -> Task:
-    found = queries.load(task.task_id)
-    if found is None:
-        raise ConditionFailed
-    return found
+    return queries.reload(parent)
 
 
 def opened(parent: Task, plan: PiecePlan) -> list[Task]:
@@ -88,7 +81,7 @@ def _open(parent: Task, plan: PiecePlan, one: PlannedPiece) -> Task:
     try:
         steps.open_task(piece)
     except ConditionFailed:  # another invocation was faster
-        return _now(piece)
+        return queries.reload(piece)
     queues.submit(piece.task_id)
     return piece
 
@@ -134,16 +127,13 @@ def may_join(parent: Task) -> bool:
     return parent.is_long and parent.status in {Status.IN_PIECES, Status.HELD}
 
 
-def unfit(parent: Task, message: str, number: int) -> Task:
-    """A person must decide about a piece whose video does not fit. Raises ConditionFailed."""
-    update = steps.step(parent, Status.HELD, come_from=[Status.IN_PIECES], why=message)
-    return Task.of(update.set(unfit=number, error=TaskError(code=UNFIT, message=message)).run())
-
-
-def too_large(parent: Task, message: str) -> Task:
-    """Every piece is made, and they cannot be one video. Raises ConditionFailed."""
-    update = steps.step(parent, Status.HELD, come_from=[Status.IN_PIECES], why=message)
-    return Task.of(update.set(error=TaskError(code=TOO_LARGE, message=message)).run())
+def unjoinable(parent: Task, error: TaskError, *, unfit: int = 0) -> Task:
+    """A person must decide: about the piece of this number, whose video does not fit, or about the
+    whole, whose pieces cannot be one video. Raises ConditionFailed."""
+    update = steps.step(parent, Status.HELD, come_from=[Status.IN_PIECES], why=error["message"])
+    if unfit:
+        update.set(unfit=unfit)
+    return Task.of(update.set(error=error).run())
 
 
 def go_on(parent: Task, why: str, who: str = "talkdrop") -> Task:
@@ -215,7 +205,7 @@ def _end(
             if list(lost.reasons[1:2]) != ["ConditionalCheckFailed"]:
                 raise
             continue
-        return _now(parent)
+        return queries.reload(parent)
     raise ConditionFailed(None, ["TransactionConflict"])
 
 
