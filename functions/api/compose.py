@@ -123,7 +123,7 @@ def _in_pieces(composed: TaskRequest, models: list[Model], seconds: float) -> Qu
         raise request.Refused(Refusal("AUDIO_TOO_LONG", "audio_seconds", message))
     prices = {one.id: validation.quote_in_pieces(one, composed, seconds) for one in models}
     cheapest = min(models, key=lambda one: prices[one.id])
-    count, price = validation.about_pieces(cheapest, seconds), prices[cheapest.id]
+    count, price = limits.about_pieces(cheapest, seconds), prices[cheapest.id]
     reason = validation.in_words(f"{seconds:g} s of voice", cheapest, count, price)
     return Quote(composed.provider, cheapest.id, price, seconds, reason, count)
 

@@ -3,7 +3,6 @@ is chosen, and its price."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
@@ -104,7 +103,7 @@ def _split(
     quote_usd = quote_in_pieces(best.model, request, audio.seconds)
     if refusals := _too_dear(request, best.model, quote_usd, audio):
         return Validation(image, audio, tuple(refusals), request.model)
-    count = about_pieces(best.model, audio.seconds)
+    count = limits.about_pieces(best.model, audio.seconds)
     reason = in_words(_amount(request, audio), best.model, count, quote_usd)
     names = tuple(fit.model.id for fit in fits)
     return Validation(image, audio, (), best.model.id, quote_usd, reason, names, count)
@@ -112,16 +111,6 @@ def _split(
 
 def in_words(amount: str, model: base.Model, pieces: int, quote_usd: Decimal) -> str:
     return f"{amount}, in about {pieces} pieces: {model.id}, about {quote_usd:.2f} USD"
-
-
-# A cut stands at the best pause in the second half of the limit: so much of it is used (600 s in
-# 45 pieces of at most 14.5 s, by `bench.long_voice`).
-_USED_OF_A_PIECE = 0.92
-
-
-def about_pieces(model: base.Model, seconds: float) -> int:
-    most, _ = limits.piece_seconds(model)
-    return max(2, math.ceil(seconds / (most * _USED_OF_A_PIECE)))
 
 
 # Begun seconds are paid whole: on 20 random voices of 10 minutes up to 1.33 % (docs/long-voice.md).
