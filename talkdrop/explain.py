@@ -7,7 +7,7 @@ from typing import Any, assert_never
 
 from functions.providers.base import redact
 from functions.settings import options
-from functions.tasks import books, decisions, executions, pieces
+from functions.tasks import books, decisions, executions, pieces, queries
 from functions.tasks.table import now, stamp
 from functions.tasks.task import RESTING, Status, Task
 
@@ -266,6 +266,8 @@ def _ready(task: Task) -> Iterator[str]:
         )
     if task.waits_for:
         yield f"waits: {task.waits_for}"
+    if turn := queries.turn_numbers([task]).get(task.task_id):
+        yield f"about number {turn} of those that wait for a turn at {task.provider}"
     yield (
         f"submitted at its turn, {task.not_before}"
         if task.not_before

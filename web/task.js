@@ -178,6 +178,7 @@ const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 function paidWords(task) {
   if (["WAITING", "READY", "CANCELLED", "EXPIRED"].includes(task.status)) return "nothing";
+  if (task.status === "IN_PIECES") return "each piece by itself";
   return "the provider does not say";
 }
 

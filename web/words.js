@@ -2,7 +2,7 @@
 
 export const RESTING = new Set(["COMPLETED", "FAILED", "HELD", "EXPIRED", "CANCELLED"]);
 export const STATUSES = {
-  WAITING: "Waiting for files", READY: "In the queue", SUBMITTING: "Being sent",
+  WAITING: "Waiting for files", READY: "In the queue", IN_PIECES: "Being made in pieces", SUBMITTING: "Being sent",
   SUBMITTED: "At the provider", ARCHIVING: "Being archived", COMPLETED: "Ready to watch",
   HELD: "Held", FAILED: "Failed", EXPIRED: "Expired", CANCELLED: "Cancelled",
 };
@@ -54,6 +54,7 @@ export function status(task, models) {
   switch (task.status) {
     case "WAITING": return missing(task);
     case "READY": return queued(task);
+    case "IN_PIECES": return inPieces(task);
     case "SUBMITTING": return `being sent to ${task.provider}`;
     case "SUBMITTED": return atProvider(task, models);
     case "ARCHIVING": return "its video is being checked and archived";
@@ -78,7 +79,17 @@ function missing(task) {
 function queued(task) {
   const wait = task.not_before ? -secondsSince(task.not_before) : 0;
   const turn = wait > 1 ? `, its turn comes in about ${span(wait)}` : "";
-  return `in the queue${task.waits_for ? `: ${task.waits_for}` : ""}${turn}`;
+  const place = task.turn ? `about ${ordinal(task.turn)} in the queue` : "in the queue";
+  return `${place}${task.waits_for ? `: ${task.waits_for}` : ""}${turn}`;
+}
+
+const ORDINALS = new Intl.PluralRules("en", { type: "ordinal" });
+const ENDINGS = { one: "st", two: "nd", few: "rd", other: "th" };
+const ordinal = (number) => `${number}${ENDINGS[ORDINALS.select(number)]}`;
+
+function inPieces({ pieces }) {
+  if (!pieces) return "being made in pieces";
+  return `${pieces.done} of ${pieces.all} pieces made${pieces.stopped ? `, ${pieces.stopped} stopped` : ""}`;
 }
 
 function atProvider(task, models) {
@@ -87,9 +98,10 @@ function atProvider(task, models) {
   return `at ${task.provider}${since}${normally ? `, usually ${normally}` : ""}`;
 }
 
-/** How far a running task is, 0 to 1, by its model's usual time; null where that is not known. */
+/** How far a running task is, 0 to 1, by its pieces or its model's usual time; null where that is not known. */
 export function progress(task) {
   if (task.status === "ARCHIVING") return 0.97;
+  if (task.status === "IN_PIECES" && task.pieces) return Math.min(0.95, Math.max(0.03, task.pieces.done / task.pieces.all));
   if (task.status !== "SUBMITTED" || !task.usual_seconds || !task.submitted_at) return null;
   const part = secondsSince(task.submitted_at) / task.usual_seconds;
   return Math.min(0.95, Math.max(0.03, part));
@@ -104,6 +116,7 @@ export function next(task, models) {
       what: `It is sent to ${task.provider || "the provider"}`,
       when: task.not_before && secondsSince(task.not_before) < 0 ? `not before ${clock(task.not_before)}` : "",
     };
+    case "IN_PIECES": return { what: "The pieces are joined when all are made" };
     case "SUBMITTING": return { what: `${task.provider} answers` };
     case "SUBMITTED": {
       const left = (task.usual_seconds || 0) - secondsSince(task.submitted_at || task.changed_at);
@@ -140,7 +153,7 @@ export function ago(instant) {
 }
 
 const EVENTS = {
-  WAITING: "Dropped, waiting for files", READY: "Checked and quoted", SUBMITTING: "Being sent",
+  WAITING: "Dropped, waiting for files", READY: "Checked and quoted", IN_PIECES: "Being made in pieces", SUBMITTING: "Being sent",
   SUBMITTED: "Accepted by the provider", ARCHIVING: "The video is there, being archived",
   COMPLETED: "Ready to watch", HELD: "Held for a person", FAILED: "Failed", EXPIRED: "Expired",
   CANCELLED: "Cancelled", AMBIGUOUS: "The provider’s answer was lost",

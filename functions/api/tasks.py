@@ -18,7 +18,7 @@ from functions import links, providers
 from functions.api import compose, lookup
 from functions.api.app import Problem, answer, app, body_as, query, redirect
 from functions.api.shapes import INSTANT, NewTask
-from functions.api.views import LinkView, TaskView, folder_of, view
+from functions.api.views import LinkView, TaskView, folder_of, view, views
 from functions.inputs.refusals import Refusal
 from functions.tasks import queries, queues, steps
 from functions.tasks.table import ConditionFailed, stamp
@@ -117,9 +117,7 @@ def list_tasks() -> Response[str]:
         limit=_limit(wanted.get("limit", "")),
         keep=_filter(wanted),
     )
-    return answer(
-        HTTPStatus.OK, {"tasks": [view(task) for task in tasks], "cursor": as_cursor(last)}
-    )
+    return answer(HTTPStatus.OK, {"tasks": views(tasks), "cursor": as_cursor(last)})
 
 
 _PARAMETERS = frozenset(

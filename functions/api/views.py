@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import NotRequired, cast
 
 from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
 
 from functions.inputs import drops
-from functions.tasks import decisions
+from functions.tasks import decisions, queries
 from functions.tasks.task import Status, Task
 
 
@@ -104,6 +105,8 @@ class TaskView(TypedDict):
     """Money is USD, `_at` an instant in UTC. `folder` and `stem` are the voice's own;
     `watermark`: the provider gave the video with its mark and without, and this one was `kept` or
     `left`; `pieces` where a long voice is made in pieces, `piece` where this is one of them;
+    `turn`: about its number among those that wait for a turn at its provider, 1 being the next, and
+    null beyond the hundredth;
     `actions` are what may be done now, each with its risk in words; `history` comes with a single
     task only."""
 
@@ -131,6 +134,7 @@ class TaskView(TypedDict):
     submitted_at: str | None
     not_before: str | None
     waits_for: str | None
+    turn: int | None
     usual_seconds: int | None
     pieces: PiecesView | None
     piece: PieceView | None
@@ -154,6 +158,16 @@ class TaskPage(TypedDict):
 
 
 def view(task: Task) -> TaskView:
+    return views([task])[0]
+
+
+def views(tasks: Sequence[Task]) -> list[TaskView]:
+    """Where tasks wait for a turn: one query a provider says which one is theirs."""
+    turns = queries.turn_numbers(tasks)
+    return [_view(task, turns.get(task.task_id)) for task in tasks]
+
+
+def _view(task: Task, turn: int | None) -> TaskView:
     return {
         "task_id": task.task_id, "status": task.status, "attempt": task.attempt,
         "folder": folder_of(task),
@@ -177,6 +191,7 @@ def view(task: Task) -> TaskView:
         "submitted_at": task.submitted_at or None,
         "not_before": task.not_before or None,
         "waits_for": task.waits_for or None,
+        "turn": turn,
         "usual_seconds": decisions.usual_seconds(task),
         "pieces": _pieces(task),
         "piece": _piece(task),

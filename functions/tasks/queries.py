@@ -3,7 +3,7 @@ its row anew."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ from functions.tasks.task import (
 )
 
 _LOOKED_AT = 200  # tasks that a filtered page looks at, at most
+_NUMBERED = 100  # of those that wait for a turn at a provider
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
 _MOST_IN_A_BATCH = 100
 _BATCH_TRIES = 6
@@ -57,6 +58,17 @@ def waiting(provider: str, limit: int) -> list[str]:
         Limit=limit,
     )
     return [str(item["pk"]["S"]).removeprefix("task#") for item in answer["Items"]]
+
+
+def turn_numbers(tasks: Iterable[Task]) -> dict[str, int]:
+    """The numbers of those that wait for a turn among all that do at their provider, by id: 1 is
+    the next. Only the first hundred have one. Who comes later may come before, by its folder."""
+    providers = {task.provider for task in tasks if task.is_waiting}
+    return {
+        task_id: number
+        for provider in providers
+        for number, task_id in enumerate(waiting(provider, _NUMBERED), 1)
+    }
 
 
 def matching(prefix: str) -> list[str]:

@@ -97,9 +97,10 @@ def tasks(found: Sequence[TaskView]) -> None:
     for task in found:
         colour = _COLOURS.get(Status(task["status"]), "")
         status = f"[{colour}]{task['status']}[/{colour}]" if colour else task["status"]
+        turn = f", ~{ordinal(task['turn'])}" if task["turn"] else ""
         made.add_row(
             task["task_id"][:SHORT_ID],
-            status,
+            status + turn,
             _plain(name_of(task)),
             usd(cost(task)),
             age(task["created_at"]),
@@ -144,7 +145,8 @@ def why(task: TaskView) -> str:
         case Status.WAITING:
             return "waits for its portrait or its media"
         case Status.READY:
-            return task["waits_for"] or "in the queue"
+            turn = f"about {ordinal(task['turn'])} in the queue" if task["turn"] else ""
+            return ": ".join(filter(None, (turn, task["waits_for"]))) or "in the queue"
         case Status.SUBMITTED:
             since = f" for {age(task['submitted_at'])}" if task["submitted_at"] else ""
             return f"at {task['provider']}{since}{usual}"
@@ -157,6 +159,11 @@ def why(task: TaskView) -> str:
         case _:
             error = task["error"]
             return f"{error['code']}: {error['message']}" if error else ""
+
+
+def ordinal(number: int) -> str:
+    ending = "th" if number // 10 % 10 == 1 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
 
 
 def _minutes(seconds: int | None) -> str:

@@ -51,16 +51,16 @@ def watch(
 
 
 def follow(talkdrop: Client, wanted: set[str], *, quiet: bool) -> None:
-    """A line for each change, until every one has its end."""
-    shown: dict[str, str] = {}
+    """A line for each change, until every one has its end: a status, or half of a queue gone."""
+    shown: dict[str, tuple[str, int]] = {}
     while True:
         for task_id in sorted(wanted):
             task = talkdrop.task(task_id)
-            state = f"{task['status']:<11} {screen.why(task)}"
-            if shown.get(task_id, "").split(" ")[0] != task["status"]:
-                shown[task_id] = state
-                if not quiet:
-                    screen.line(f"{task_id[: screen.SHORT_ID]}  {screen.name_of(task)}  {state}")
+            state = task["status"], (task["turn"] or 0).bit_length()
+            if shown.get(task_id) != state and not quiet:
+                name = f"{task_id[: screen.SHORT_ID]}  {screen.name_of(task)}"
+                screen.line(f"{name}  {task['status']:<11} {screen.why(task)}")
+            shown[task_id] = state
             if task["status"] in RESTING:
                 wanted = wanted - {task_id}
         if not wanted:

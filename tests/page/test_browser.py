@@ -37,7 +37,7 @@ ACTIONS = {
 }
 STATUSES = (
     "COMPLETED", "SUBMITTED", "READY", "WAITING", "FAILED", "CANCELLED", "ARCHIVING", "EXPIRED",
-    "SUBMITTING",
+    "SUBMITTING", "IN_PIECES",
 )  # fmt: skip
 
 
@@ -56,7 +56,7 @@ def task(number: int, **facts: Any) -> dict[str, Any]:
         "error": {"code": "X", "message": "kie answered 422"} if status == "FAILED" else None,
         "quote_usd": 0.18, "charge_usd": None, "created_at": at, "changed_at": at,
         "submitted_at": at if status == "SUBMITTED" else None, "not_before": None,
-        "waits_for": None, "usual_seconds": 600, "actions": {},
+        "waits_for": None, "turn": None, "pieces": None, "usual_seconds": 600, "actions": {},
         "history": [{"at": at, "what": "READY", "who": "talkdrop"}],
     } | facts  # fmt: skip
 
@@ -242,6 +242,21 @@ def test_trouble_comes_first(api: Api, tab: Window) -> None:
     expect(tab.page.get_by_role("heading", name="2 need a look")).to_be_visible()
     rows = tab.page.locator("a.row")
     assert [rows.nth(at).get_attribute("href")[-1] for at in range(3)] == ["8", "5", "0"]
+
+
+def test_a_task_that_waits_for_its_turn_says_which_one_it_is(api: Api, tab: Window) -> None:
+    busy = "kie runs all the jobs it may, or takes no more submits for now"
+    numbers = {0: 1, 1: 2, 2: 3, 3: 11, 4: 21, 5: None}
+    api.has(
+        *(task(at, status="READY", waits_for=busy, turn=turn) for at, turn in numbers.items()),
+        task(6, status="IN_PIECES", pieces={"all": 9, "done": 4, "stopped": 1}),
+    )
+    tab.go()
+    rows = tab.page.locator("a.row .words")
+    places = ["about 1st ", "about 2nd ", "about 3rd ", "about 11th ", "about 21st ", ""]
+    assert rows.all_inner_texts() == [
+        *(f"{place}in the queue: {busy}" for place in places), "4 of 9 pieces made, 1 stopped",
+    ]  # fmt: skip
 
 
 def test_a_filter_stands_in_the_address_and_goes_to_the_api(

@@ -256,3 +256,31 @@ def test_what_leaves_within_a_second_is_counted_as_late_as_it_may_leave(desk: De
     desk.wait(1.05)
     accepted(desk, 2)
     assert desk.item("slots#kie")["sent"][-1] == ms(0.101)
+
+
+def test_a_waiting_task_shows_its_number_among_those_that_wait_at_its_provider(desk: Desk) -> None:
+    full(desk)
+    many = [waits(desk, of_folder(desk, "many")) for _ in range(4)]
+    few = waits(desk, of_folder(desk, "few"))
+    ready = of_folder(desk, "many")
+    _, page = desk.api("GET", "/tasks")
+    turns = {task["task_id"]: task["turn"] for task in page["tasks"]}
+    assert turns.pop(ready.task_id) is None
+    assert {turns[many[0].task_id], turns[few.task_id]} == {1, 2}
+    assert [turns[task.task_id] for task in many[1:]] == [3, 4, 5]
+    assert desk.api("GET", f"/tasks/{many[3].task_id}")[1]["turn"] == 5
+
+
+def test_a_page_of_waiting_tasks_asks_once_for_their_turns_and_numbers_a_hundred(
+    desk: Desk,
+) -> None:
+    full(desk)
+    first = waits(desk, of_folder(desk, "in"))
+    for number in range(100):
+        place = f"{first.waits_place + 1:012d}#{number:04d}"
+        desk.note(desk.row().task_id, due_shard="waits#kie", due_at=place)
+    before = len(desk.calls("Query"))
+    _, page = desk.api("GET", "/tasks", queryStringParameters={"limit": "200"})
+    turns = sorted(task["turn"] or 0 for task in page["tasks"])
+    assert turns == [0, *range(1, 101)]
+    assert len(desk.calls("Query")) == before + 5  # four shards of the list, and the turns

@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from functions.settings import aws
+from functions.tasks import steps
 from functions.tasks.task import Status
 from talkdrop import Client
 from tests.talkdrop.conftest import STACK, Account, Person
@@ -222,6 +223,23 @@ def test_watch_counts_and_says_why_each_one_waits(account: Account, person: Pers
     assert json.loads(person.types("watch", "watched/", "--json").out)["tasks"] == 1
 
 
+def test_a_task_that_waits_for_its_turn_says_which_one_it_is(
+    account: Account, person: Person
+) -> None:
+    # A provider of its own, since the account has other tasks that wait.
+    for number in range(1, 4):
+        audio = {"bucket": "b", "key": f"queued/{number}.mp3"}
+        facts = {"provider": "comet", "intended_at": "", "audio": audio, "stem": str(number)}
+        task = account.open(f"9b{number}", status=Status.READY, **facts)
+        steps.line_up(task, number, "comet runs all the jobs it may")
+    assert "9b200000  READY, ~2nd  queued/2" in person.types("list", "queued/").out
+    followed = person.types("watch", "queued/", "--once").out
+    assert "queued/3: about 3rd in the queue: comet runs all the jobs it may" in followed
+    explained = person.types("explain", "9b10").out
+    assert "about number 1 of those that wait for a turn at comet" in explained
+    assert [task["turn"] for task in listed(person, "queued/")] == [3, 2, 1]
+
+
 def test_spend_is_summed_by_folder_day_and_provider(account: Account, person: Person) -> None:
     day = "2020-01-02"
     for number, charge in (("5", "0.5"), ("6", "0.25")):
@@ -241,7 +259,7 @@ def test_a_long_voice_that_was_cancelled_is_counted_for_the_pieces_that_were_pai
 ) -> None:
     day = "2020-01-03"
     account.open(
-        "9f1", created_at=f"{day}T10:00:00.000Z", status=Status.CANCELLED,
+        "9e7", created_at=f"{day}T10:00:00.000Z", status=Status.CANCELLED,
         quote_usd=Decimal("0.5"), pieces={"all": 4, "done": 1, "stopped": 3},
         audio={"bucket": "b", "key": "lectures/1.mp3"},
     )  # fmt: skip
