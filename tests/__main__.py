@@ -21,6 +21,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.browser import MISSING
+
 ROOT = Path(__file__).parent.parent
 LOGS = ROOT / "build" / "tests"
 PYTEST = ("-m", "pytest", "--durations", "8")
@@ -106,6 +108,8 @@ def _summary(parts: list[Part]) -> int:
     failed = [part for part in parts if part.process.returncode]
     for part in parts:
         print(f"{part.name:<9} {'FAILED' if part in failed else 'passed'} {part.seconds:>6.0f} s")
+    if any(MISSING in part.log.read_text(errors="replace") for part in parts):
+        print(MISSING)
     return 1 if failed else 0
 
 
