@@ -10,6 +10,7 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Annotated, Any
 
 import boto3
@@ -18,7 +19,7 @@ import typer
 from functions import providers
 from functions.api import lookup
 from functions.providers.base import ProviderError, open_client
-from functions.tasks import decisions, queries
+from functions.tasks import books, decisions, queries
 from functions.tasks.task import Task
 from talkdrop import explain as explanation
 from talkdrop import stack, verify
@@ -138,23 +139,50 @@ def key(
     provider: str,
     probe: Annotated[bool, typer.Option(help="Ask the provider whether it works; free.")] = True,
 ) -> None:
-    """Store a provider's API key: typed unseen, or piped in; never an argument.
+    """Store a provider's API key: typed unseen, or piped in; never an argument. A provider that was
+    stopped is open again if the key passes a free query.
 
     talkdrop key kie
     pass show kie | talkdrop key kie
     """
-    found = stack.connect(context.obj)
-    if provider not in providers.NAMES:
-        known = ", ".join(providers.NAMES)
-        raise decisions.Refused(f"there is no provider {provider!r}; there are: {known}")
-    secret_id = found.outputs[f"ProviderSecret{provider.capitalize()}"]
+    secret_id = _secret_of(stack.connect(context.obj), provider)
     secrets: Any = boto3.session.Session().client("secretsmanager")
     stored = json.loads(secrets.get_secret_value(SecretId=secret_id)["SecretString"] or "{}")
     merged = {**stored, **_typed(provider)}
-    if probe:
-        _probe(provider, merged)
+    balance_usd = _probe(provider, merged) if probe else None
     secrets.put_secret_value(SecretId=secret_id, SecretString=json.dumps(merged))
-    screen.line(f"the key of {provider} is stored; talkdrop reopen {provider} if it was stopped")
+    screen.line(f"the key of {provider} is stored")
+    # After it is stored: who may write secrets need not be allowed to read the table.
+    stack.enter(context.obj)
+    if books.stopped_since(provider) is not None:
+        screen.line(_reopened(provider, balance_usd, probed=probe))
+
+
+def _secret_of(found: stack.Stack, provider: str) -> str:
+    if provider not in providers.NAMES:
+        known = ", ".join(providers.NAMES)
+        raise decisions.Refused(f"there is no provider {provider!r}; there are: {known}")
+    if secret_id := found.outputs.get(f"ProviderSecret{provider.capitalize()}"):
+        return secret_id
+    raise decisions.Refused(
+        f"the stack {found.name} has no secret for {provider}: name it in providers in cdk.json, "
+        "and deploy"
+    )
+
+
+def _reopened(provider: str, balance_usd: Decimal | None, *, probed: bool) -> str:
+    """What comes of a stopped provider after a new key, on the terms of the sweep's own trial. A
+    warm function that still has the old key is refused once, and reads the new one."""
+    if not probed:
+        return f"{provider} is stopped, and opens when a free query passes, which the sweep tries"
+    needed = books.needed_usd(provider)
+    if balance_usd is not None and balance_usd < needed:
+        return (
+            f"{provider} stays stopped: the key works, but {balance_usd:.2f} USD lie on its "
+            f"account, and the task that was refused is quoted {needed:.2f}. Top up; the sweep "
+            "opens it"
+        )
+    return decisions.reopen(provider, stack.caller())
 
 
 def _typed(provider: str) -> dict[str, str]:
@@ -177,10 +205,14 @@ def _typed(provider: str) -> dict[str, str]:
     return {name: parts[name] for name in parts}
 
 
-def _probe(provider: str, secret: dict[str, Any]) -> None:
+def _probe(provider: str, secret: dict[str, Any]) -> Decimal | None:
+    """What lies on the account, where the provider tells it. Raises Refused where the key does not
+    work."""
     try:
         with open_client() as http:
-            providers.get(provider)(secret, http).probe()
+            client = providers.get(provider)(secret, http)
+            client.probe()
+            return client.balance_usd() if client.tells_balance else None
     except ProviderError as error:
         raise decisions.Refused(
             f"{error}. Nothing was stored; --no-probe stores it all the same"

@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from functions.settings import aws
-from functions.tasks import steps
+from functions.tasks import books, steps, table
 from functions.tasks.task import Status
 from talkdrop import Client
 from tests.talkdrop.conftest import STACK, Account, Person
@@ -303,6 +303,66 @@ def test_a_key_is_merged_into_the_secret_and_never_printed(
     assert (done.code, "Nothing was stored" in done.err) == (1, True)
 
 
+@pytest.fixture
+def _kie_keeps_its_key(account: Account) -> Iterator[None]:
+    secrets = account.cloud.client("secretsmanager")
+    secret_id = account.outputs["ProviderSecretKie"]
+    before = secrets.get_secret_value(SecretId=secret_id)["SecretString"]
+    yield
+    secrets.put_secret_value(SecretId=secret_id, SecretString=before)
+
+
+@pytest.mark.usefixtures("_kie_keeps_its_key")
+@pytest.mark.parametrize(
+    ("credits", "words", "says"),
+    [
+        (1000, (), "kie is open again"),
+        (1000, ("--no-probe",), "opens when a free query passes"),
+        (10, (), "0.05 USD lie on its account, and the task that was refused is quoted 0.18"),
+    ],
+)
+def test_a_new_key_opens_a_stopped_provider_on_the_terms_of_its_trial(
+    account: Account,
+    person: Person,
+    monkeypatch: pytest.MonkeyPatch,
+    credits: int,
+    words: tuple[str, ...],
+    says: str,
+) -> None:
+    """kie's probe reads the credits that are left."""
+    books.stop("kie", "kie answered 401: another key", needs_usd=Decimal("0.18"))
+    with kie_that_answers({"code": 200, "msg": "success", "data": credits}) as url:
+        typed = json.dumps({"api_key": "sk-new", "base_url": url})
+        monkeypatch.setattr("sys.stdin", io.StringIO(f"{typed}\n"))
+        done = person.types("key", "kie", *words)
+    assert (done.code, says in done.out) == (0, True), done
+    opened = "open again" in says
+    assert (books.stopped_since("kie") is None) is opened
+    if opened:
+        assert (table.read("breaker#kie") or {})["reopened_by"].startswith("arn:aws:")
+    books.reopen("kie")
+
+
+def test_a_key_that_the_provider_refuses_opens_nothing(
+    account: Account, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    books.stop("kie", "kie answered 401: another key")
+    with kie_that_answers({"code": 401, "msg": "Unauthorized"}) as url:
+        typed = json.dumps({"api_key": "sk-wrong", "base_url": url})
+        monkeypatch.setattr("sys.stdin", io.StringIO(f"{typed}\n"))
+        done = person.types("key", "kie")
+    assert (done.code, "Nothing was stored" in done.err) == (1, True)
+    assert books.stopped_since("kie") == "kie answered 401: another key"
+    books.reopen("kie")
+
+
+def test_a_provider_without_a_secret_in_this_stack_is_named_with_the_cure(
+    account: Account, person: Person
+) -> None:
+    done = person.types("key", "kling")
+    assert (done.code, "name it in providers in cdk.json" in done.err) == (1, True)
+
+
 def test_dead_letters_are_sent_again_before_they_are_deleted(
     account: Account, person: Person
 ) -> None:
@@ -315,7 +375,7 @@ def test_dead_letters_are_sent_again_before_they_are_deleted(
 
 
 def test_doctor_names_what_is_bad_and_its_cure(account: Account, person: Person) -> None:
-    account.open("9f1", error={"code": "AMBIGUOUS", "message": "lost"})
+    account.open("9f2", error={"code": "AMBIGUOUS", "message": "lost"})
     done = person.types("doctor")
     assert done.code == 1
     assert "talkdrop list --status held" in done.out
