@@ -306,7 +306,11 @@ class Operations(Construct):
             cloudwatch.AlarmStatusWidget(title="Alarms", alarms=list(self.alarms), width=24)
         )
         board.add_widgets(
-            self._counts("Tasks", "TaskOpened", "Accepted", "Completed", "TaskFailed"),
+            self._counts(
+                "Tasks",
+                *("TaskOpened", "TaskReady", "TaskWaiting", "TaskFailed"),  # what doors opened
+                *("Accepted", "Completed"),
+            ),
             self._counts("For a decision", "TaskHeld", "Ambiguous", "PossibleSecondCharge"),
             self._counts(
                 "Providers", "AccountRejected", "UnknownWord", "CallbackRefused", "ChargeDiffers"

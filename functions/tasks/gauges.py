@@ -7,6 +7,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
 from functions import providers
+from functions.settings import options
 from functions.tasks import books, queries
 from functions.tasks.table import instant, now
 from functions.tasks.task import Status
@@ -15,22 +16,28 @@ logger = Logger(child=True)
 metrics = Metrics()
 
 _HOUR = 3600
-# How long a task may stay where it is: what is older is stuck, whatever else is well.
-_LONGEST_SECONDS = {
-    Status.READY: 24 * _HOUR,
-    Status.SUBMITTING: _HOUR,
-    Status.SUBMITTED: 30 * _HOUR,
-    Status.ARCHIVING: 6 * _HOUR,
-    # Each piece may be as long in the others as they allow; one that stops holds the whole.
-    Status.IN_PIECES: (24 + 30 + 6) * _HOUR,
-}
+
+
+def _longest_hours() -> dict[Status, float]:
+    """How long a task may stay where it is: what is older is stuck, whatever else is well. A
+    doubtful or silent task is HELD by then, which has an alarm of its own."""
+    submitted = options().silent_hold_hours + 6
+    return {
+        Status.READY: 24,
+        Status.SUBMITTING: options().ambiguous_hold_hours + 1,
+        Status.SUBMITTED: submitted,
+        Status.ARCHIVING: 6,
+        # Each piece may be as long in the others as they allow; one that stops holds the whole.
+        Status.IN_PIECES: 24 + submitted + 6,
+    }
 
 
 def emit() -> None:
     metrics.add_metric("HeldTasks", MetricUnit.Count, queries.count(Status.HELD))
     stopped = [name for name in providers.NAMES if books.stopped_since(name) is not None]
     metrics.add_metric("StoppedProviders", MetricUnit.Count, len(stopped))
-    overdue = [status for status, most in _LONGEST_SECONDS.items() if _oldest(status) > most]
+    longest = _longest_hours()
+    overdue = [status for status, hours in longest.items() if _oldest(status) > hours * _HOUR]
     metrics.add_metric("OverdueTasks", MetricUnit.Count, len(overdue))
     if overdue:
         logger.error("tasks are overdue", statuses=overdue)

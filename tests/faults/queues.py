@@ -21,6 +21,7 @@ _STREAM_TRIES = 20
 class Message:
     number: int
     body: str
+    sent_at: float
     receives: int = 0
     is_gone: bool = False
 
@@ -42,6 +43,7 @@ class Queue:
         self.most_at_once: int | None = None  # of the mapping; None where it does not matter
         self._running = 0
         self._waiting: deque[Message] = deque()
+        self._messages: list[Message] = []
         self._numbers = itertools.count(1)
         self._due: dict[
             str, float
@@ -51,10 +53,16 @@ class Queue:
     def url(self) -> str:
         return f"https://sqs.eu-west-1.amazonaws.com/000000000000/{self.name}"
 
+    def oldest_seconds(self) -> float:
+        """How old the oldest message is that is not deleted yet; 0 where there is none."""
+        self._messages = [one for one in self._messages if not one.is_gone]
+        return self.account.clock.now - self._messages[0].sent_at if self._messages else 0.0
+
     def send(self, body: str, delay: float | None = None) -> None:
         self.sent.append(body)
-        message = Message(next(self._numbers), body)
         clock, plan = self.account.clock, self.account.plan
+        message = Message(next(self._numbers), body, clock.now)
+        self._messages.append(message)
         for more in plan.deliveries(f"message of {self.name}"):
             wait = (delay if delay is not None else self.delay) + more
             clock.after(wait + plan.latency("sqs"), lambda: self._receive(message))

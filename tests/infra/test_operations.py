@@ -59,6 +59,11 @@ def test_what_only_a_person_can_mend_sets_off_an_alarm_whichever_function_emits_
     assert metric in emitted()
 
 
+def test_every_metric_is_named_in_the_runbook() -> None:
+    runbook = (ROOT / "docs" / "operations.md").read_text()
+    assert {name for name in emitted() if name not in runbook} == set()
+
+
 def test_one_stage_does_not_set_off_anothers_alarm(for_trying: Template) -> None:
     for name in ("TaskHeld", "StoppedProviders"):
         assert 'FROM "Talkdrop-dev"' in alarms(for_trying)[name]["Metrics"][0]["Expression"]

@@ -13,7 +13,7 @@ from tests.paid.desk import Desk
 HOUR = 3600
 LONGEST = [
     (Status.READY, 24 * HOUR),
-    (Status.SUBMITTING, HOUR),
+    (Status.SUBMITTING, 7 * HOUR),
     (Status.SUBMITTED, 30 * HOUR),
     (Status.ARCHIVING, 6 * HOUR),
     (Status.IN_PIECES, 60 * HOUR),
@@ -31,6 +31,20 @@ def test_a_task_is_overdue_where_it_stands_for_too_long(
     desk.sweep()
     assert desk.metrics["OverdueTasks"] == more
     assert desk.metrics[f"Oldest{status.title().replace('_', '')}Seconds"] == most + more
+
+
+@pytest.mark.parametrize(
+    ("status", "hours"), [(Status.SUBMITTING, 4), (Status.SUBMITTED, 54), (Status.IN_PIECES, 84)]
+)
+def test_a_task_in_doubt_is_not_overdue_before_it_is_held(
+    desk: Desk, status: Status, hours: int
+) -> None:
+    desk.options(ambiguous_hold_hours=3, silent_hold_hours=48)
+    task = desk.row(status)
+    for seconds, overdue in ((hours * HOUR, 0), (hours * HOUR + 1, 1)):
+        desk.note(task.task_id, changed_at=table.later(seconds=-seconds))
+        desk.sweep()
+        assert desk.metrics["OverdueTasks"] == overdue
 
 
 @pytest.mark.parametrize("status", [Status.WAITING, Status.HELD, Status.COMPLETED])
