@@ -4,7 +4,9 @@ correct one that a person named."""
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 
+from functions.settings import options
 from functions.tasks import books, queries, steps, table
 from functions.tasks.claims import Claim
 from functions.tasks.table import Update, later, now, stamp
@@ -12,6 +14,7 @@ from functions.tasks.task import Lookup, Status, Task, job_key, key_of
 
 # A wrong adoption can be corrected here: nothing of it can be in the archive.
 CORRECTABLE = frozenset({Status.SUBMITTED, Status.HELD, Status.FAILED})
+_LONGEST_DAYS = 31  # that an attempt takes to end, and providers keep a job
 _ANSWERED = 600  # seconds in which the provider should have been queried; then the sweep comes
 
 
@@ -98,5 +101,8 @@ def _taking(task: Task, job_id: str, come_from: Iterable[Status], who: str, why:
 
 
 def _only_for(task: Task, job_id: str) -> Update:
+    """One job, one task, for about as long as the task's row stands."""
+    kept_until = now() + timedelta(days=options().row_retention_days + _LONGEST_DAYS)
     unique = Update(job_key(task.provider, job_id)).set(task_id=task.task_id, attempt=task.attempt)
+    unique.set(expires_at=int(kept_until.timestamp()))
     return unique.given("attribute_not_exists({task_id}) OR {task_id} = :task", task=task.task_id)

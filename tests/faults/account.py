@@ -21,11 +21,11 @@ from tests.faults.workflow import Workflow
 INBOX, ARCHIVE, BUS = "inbox-of-the-test", "archive-of-the-test", "bus-of-the-test"
 DOOR = "https://door.talkdrop.test"
 TIMEOUTS = {name: row.seconds for name, row in fleet(Options()).items()}
-SWEEP_SECONDS = 300.0
 # Canaries: whatever carries one of these must stay where it is.
 API_KEY = "canary-api-key-5b1f"
 NEXT_KEY = "canary-next-key-c81d"
 CALLBACK_KEY = "canary-callback-key-90c2"
+NEXT_CALLBACK_KEY = "canary-next-callback-key-41e7"
 WEBHOOK_KEY = "canary-webhook-key-77aa"
 
 Done = Callable[[Any, Any], None]
@@ -62,6 +62,7 @@ class Account:
         }
         self.secret_caches: dict[str, dict[str, Any]] = {}
         self.turns = 0
+        self.sweep_seconds = 300.0
 
     # What AWS does by itself.
 
@@ -85,7 +86,7 @@ class Account:
             self.clock.after(more, lambda: self.uploads.send(json.dumps(event)))
 
     def start_sweeping(self) -> None:
-        self.clock.after(SWEEP_SECONDS, self._sweep)
+        self.clock.after(self.sweep_seconds, self._sweep)
 
     def _sweep(self) -> None:
         """A turn that can find nothing changes nothing, so most of those are not played: one an
@@ -93,7 +94,7 @@ class Account:
         self.turns += 1
         if self.turns % 12 == 0 or self._has_work():
             self.invoke("sweep", {}, lambda _result, _error: None)
-        self.clock.after(SWEEP_SECONDS, self._sweep)
+        self.clock.after(self.sweep_seconds, self._sweep)
 
     def _has_work(self) -> bool:
         from functions.tasks.table import now, stamp

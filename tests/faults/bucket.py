@@ -59,6 +59,7 @@ class Buckets:
         self.on_object = on_object
         self.versions: dict[str, dict[str, list[Stored | None]]] = {}  # None: a delete marker
         self.uploads: dict[str, Upload] = {}
+        self.joined: set[tuple[str, str]] = set()  # bucket and key of what is tagged so
         self._count = 0
 
     def latest(self, bucket: str, key: str) -> Stored | None:
@@ -124,6 +125,8 @@ class Buckets:
     def put_object_tagging(self, Bucket: str, Key: str, Tagging: Any, **_: Any) -> dict[str, Any]:
         if self.latest(Bucket, Key) is None:
             raise Refused("NoSuchKey", Key, status=404)
+        if {"Key": "joined", "Value": "true"} in Tagging["TagSet"]:
+            self.joined.add((Bucket, Key))
         return {}
 
     def delete_object(self, Bucket: str, Key: str, **_: Any) -> dict[str, Any]:

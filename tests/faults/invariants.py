@@ -11,7 +11,15 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from tests.faults.account import API_KEY, ARCHIVE, CALLBACK_KEY, NEXT_KEY, WEBHOOK_KEY, Account
+from tests.faults.account import (
+    API_KEY,
+    ARCHIVE,
+    CALLBACK_KEY,
+    NEXT_CALLBACK_KEY,
+    NEXT_KEY,
+    WEBHOOK_KEY,
+    Account,
+)  # fmt: skip
 from tests.faults.bucket import Stored
 from tests.faults.clockwork import Broke
 from tests.faults.expressions import Item
@@ -64,7 +72,7 @@ _UNPAID_EDGES = {
 _AT_REST = {"COMPLETED", "FAILED", "HELD", "EXPIRED", "CANCELLED"}
 _ANNOUNCED = _AT_REST | {"WAITING", "READY", "SUBMITTED"}
 _SECRETS = re.compile(
-    rf"{API_KEY}|{NEXT_KEY}|{CALLBACK_KEY}|{WEBHOOK_KEY}|canary-aws-secret|X-Amz-Signature|X-Amz-Credential|task-token-|/callbacks/\w+/\w+/\d+/k"
+    rf"{API_KEY}|{NEXT_KEY}|{CALLBACK_KEY}|{NEXT_CALLBACK_KEY}|{WEBHOOK_KEY}|canary-aws-secret|X-Amz-Signature|X-Amz-Credential|task-token-|/callbacks/\w+/\w+/\d+/k"
 )
 
 

@@ -133,8 +133,14 @@ class Run:
             self.invariants.on_charge()
         return answer
 
-    def play(self, horizon_days: float = 3, more: Callable[[Run], None] | None = None) -> Result:
-        """Until all is quiet, and then an hour more, for what comes late."""
+    def play(
+        self,
+        horizon_days: float = 3,
+        more: Callable[[Run], None] | None = None,
+        after: Callable[[Run], None] = lambda _run: None,
+    ) -> Result:
+        """Until all is quiet, and then an hour more, for what comes late. `after` goes on when all
+        has been checked."""
         broke: Broke | None = None
         try:
             for number, door in self.doors:
@@ -149,6 +155,7 @@ class Run:
             self.clock.run(self.clock.now + 3600)
             self.clock.run(self.clock.now + horizon_days * _DAYS, self._is_quiet)
             self.invariants.at_rest(self.expected)
+            after(self)
         except Broke as broken:
             broke = broken
         finally:

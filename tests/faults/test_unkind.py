@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.faults import series
+from tests.faults import season, series
 from tests.faults.clockwork import Fault
-from tests.faults.plans import Script
-from tests.faults.runs import Run
+from tests.faults.plans import Harsh, Plan, Rates, Script
+from tests.faults.runs import Run, Scene
 from tests.faults.traits import HOUR, Traits
 from tests.faults.unkind_scenes import LOST, Came, Scripted, decide, decisions, play
 
@@ -283,3 +283,22 @@ def test_a_callback_by_an_id_that_the_gateway_does_not_know_stops_a_refused_task
     came = play("comet", plan)
     _came_to(came, HELD=1)
     assert (came.posts, came.codes) == (1, ["AMBIGUOUS"])
+
+
+@pytest.mark.parametrize("profile", series.PROFILES)
+def test_a_year_of_lifecycle_and_time_to_live_pays_nothing_and_leaves_every_video(
+    profile: str,
+) -> None:
+    for seed in range(4):
+        plan = Harsh(seed, Rates(calm_after=1800))
+        run = Run(Scene(profile, ("files", "api", "voice-first")), plan, seed)
+        result = run.play(after=season.pass_over)
+        assert result.broke is None
+        assert result.charges >= 1
+
+
+@pytest.mark.parametrize("doors", [("long",), ("long", "files")])
+def test_a_year_takes_the_pieces_of_a_long_voice_and_not_its_video(doors: tuple[str, ...]) -> None:
+    result = Run(Scene("kie", doors), Plan(1), seed=1).play(after=season.pass_over)
+    assert result.broke is None
+    assert result.statuses == {}  # their rows went in their time

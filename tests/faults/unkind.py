@@ -10,8 +10,8 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from tests.faults import traits
-from tests.faults.account import NEXT_KEY
+from tests.faults import season, traits
+from tests.faults.account import NEXT_CALLBACK_KEY, NEXT_KEY
 from tests.faults.clockwork import START, Broke, Fault, Invocation
 from tests.faults.draws import Draws
 from tests.faults.plans import Harsh, Rates, Script
@@ -140,7 +140,9 @@ def play(
         run.clock.after(at, lambda: _cancel_all(run))
     run.clock.after(HOUR, lambda: _look_hourly(run))
     _draw_changes(run, plan.draws)
-    return run.play()
+    _draw_rotation(run, plan.draws)
+    is_long = plan.draws.chance("season").random() < 0.03 and plan.draws.allows("a year passes")
+    return run.play(after=season.pass_over if is_long else lambda _run: None)
 
 
 def _with_options(scene: Scene, draws: Draws) -> Scene:
@@ -172,6 +174,21 @@ def _draw_changes(run: Run, draws: Draws) -> None:
     file, whole = name + chance.choice([".png", ".wav"]), chance.random() < 0.3
     if deletes < 0.2 and draws.allows(f"{file} is deleted after {when:.0f} s"):
         run.clock.after(when, lambda: run.delete(file, whole=whole))
+
+
+def _draw_rotation(run: Run, draws: Draws) -> None:
+    """The key that signs callback URLs, by the book (docs/operations.md) or in a hurry: everybody
+    is to sign by a key that not everybody knows yet, and the old one goes while its tasks run."""
+    chance = draws.chance("callback key")
+    rotates, at, waits = chance.random() < 0.2, chance.random() * HOUR, chance.choice([0.0, 300.0])
+    goes = chance.choice([None, chance.random() * 2 * HOUR])
+    if not rotates or not draws.allows(f"the callback key is another after {at:.0f} s"):
+        return
+    keys = run.account.secrets["callback-key"]
+    run.clock.after(at, lambda: keys.update(k2=NEXT_CALLBACK_KEY))
+    run.clock.after(at + waits, lambda: keys.update(current="k2"))
+    if goes is not None and draws.allows(f"the old callback key goes {goes:.0f} s later"):
+        run.clock.after(at + waits + goes, lambda: keys.pop("k1"))
 
 
 def _behind_a_gateway(scene: Scene, draws: Draws) -> Scene:

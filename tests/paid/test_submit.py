@@ -893,7 +893,9 @@ def test_an_accepted_task_has_its_job_and_an_execution(desk: Desk) -> None:
     assert (after.status, after.job_id) == (Status.SUBMITTED, JOB)
     assert after.submitted_at == ago(0)
     assert in_seconds(after.due_at) == 600
-    assert desk.item(f"job#kie#{JOB}") | {"step": ""} == {
+    named = desk.item(f"job#kie#{JOB}")
+    assert named.pop("expires_at") == int(table.now().timestamp()) + (400 + 31) * 86400
+    assert named | {"step": ""} == {
         "pk": f"job#kie#{JOB}", "task_id": task.task_id, "attempt": 1, "step": "",
     }  # fmt: skip
     assert desk.started == ["-1"]
