@@ -59,7 +59,7 @@ def row(handler: str, origin: str) -> dict[str, Any]:
         prompt="a person speaks to the camera", stem="hello", quote_usd=1,
         portrait={**file, "key": "spring/hello.png", "content_type": "image/png"},  # type: ignore[typeddict-item]
         audio={**file, "key": "spring/hello.mp3", "content_type": "audio/mpeg"},  # type: ignore[typeddict-item]
-        booked=("slots#kie",), entered={status.value: 1}, due_at=AT,
+        booked=("slots#kie", "lapsing_999999"), entered={status.value: 1}, due_at=AT,
         history=({"at": AT, "what": "READY", "who": "talkdrop"},),
     )  # fmt: skip
     item = {name: value for name, value in dataclasses.asdict(task).items() if value}

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from functions.providers import base
-from functions.tasks import table
+from functions.tasks import slots, table
 from functions.tasks.table import Item, Update, now, stamp
 from functions.tasks.task import Task
 
@@ -37,7 +37,8 @@ class Charged:
 
 def checkpoint(task: Task, client: base.Provider) -> None:
     """Before a submit, when it is alone: note the balance that later ones are measured against."""
-    if not client.tells_balance or _running(task.provider) != {task.external_id}:
+    is_counted = any(map(slots.is_lease, task.booked))
+    if not client.tells_balance or not is_counted or slots.others(task):
         return
     ledger = _ledger(task.provider)
     balance = client.balance_usd()
@@ -74,15 +75,11 @@ def evidence(task: Task, client: base.Provider) -> str:
 
 def _why_no_proof(task: Task, ledger: Item) -> str:
     reasons = ["a charge or a refund may come late", "others may use or top up the same account"]
-    if others := len(_running(task.provider) - {task.external_id}):
+    if others := slots.others(task):
         reasons.insert(0, f"{others} other jobs may be running")
     if ledger["untold"] != ledger["untold_then"]:
         reasons.insert(0, "not every charge since is known")
     return ", ".join(reasons)
-
-
-def _running(provider: str) -> set[str]:
-    return set((table.read(f"slots#{provider}") or {}).get("leases", {}))
 
 
 def _ledger(provider: str) -> Item:

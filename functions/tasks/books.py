@@ -14,7 +14,7 @@ from decimal import Decimal
 
 from functions import providers
 from functions.settings import options
-from functions.tasks import balance, queries, reserve, table, turns
+from functions.tasks import balance, queries, reserve, slots, table, turns
 from functions.tasks.table import ConditionFailed, Item, Request, Update, instant, later, now, stamp
 from functions.tasks.task import Task
 
@@ -152,18 +152,19 @@ def _close(update: Update, task: Task, charge_usd: Decimal | None) -> Task:
     update.set(booked=[], counted_usd=charge).given(
         "{booked} = :booked", booked=list(current.booked)
     )
-    writes: list[Update | Request] = [update, *_late_charge(current, charge)]
+    leases = slots.returning(current)
+    writes: list[Update | Request] = [update, *_late_charge(current, charge), *leases]
     for pk in current.booked:
-        if pk.startswith("slots#"):
-            writes.append(Update(pk).drop_from("leases", current.external_id))
-        elif reserve.is_reserve(pk):
+        if slots.is_lease(pk):
+            continue
+        if reserve.is_reserve(pk):
             writes += _drawn(update, current, charge)
         elif charge != quote:
             writes.append(Update(pk).add(spent_usd=charge - quote))
     if current.job_id and providers.get(current.provider).tells_balance:
         writes.append(balance.Charged(current.provider, charge_usd).step())
     table.transact(*writes)
-    if any(pk.startswith("slots#") for pk in current.booked):
+    if leases:
         turns.hand_on(current.provider)
     return queries.reload(task)
 

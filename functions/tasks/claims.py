@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -57,11 +57,11 @@ class TurnLapsed(TalkdropError):
 
 @dataclass(frozen=True)
 class Claim:
-    """The right to send one paid POST: `owner` proves it, until `lease_until`."""
+    """The right to send one paid POST: `owner` proves it, until `lease_until`. `task` is as it was
+    read, with what the claim booked."""
 
     task: Task
     owner: str
-    booked: tuple[str, ...]
 
 
 def check(task: Task, quote_usd: Decimal) -> None:
@@ -85,10 +85,8 @@ def claim(task: Task, quote_usd: Decimal) -> Claim:
     check(task, quote_usd)
     owner = table.nonce()
     bookings = _bookings(task, quote_usd)
-    lease = turns.lease(task)
-    booked = [booking.pk for booking in bookings.values()]
-    if slots.rate_limit_of(task.provider).running is not None:
-        booked.append(lease.pk)
+    lease, leased = turns.lease(task)
+    booked = [*(booking.pk for booking in bookings.values()), *leased]
     writes: dict[str, Update | Request] = {
         "task": _intent(task, owner, quote_usd).set(booked=booked),
         "turn": lease,
@@ -100,7 +98,7 @@ def claim(task: Task, quote_usd: Decimal) -> Claim:
         table.transact(*writes.values())
     except ConditionFailed as lost:
         _explain(task, table.refused_writes(writes, lost))
-    return Claim(task, owner, tuple(booked))
+    return Claim(replace(task, booked=tuple(booked)), owner)
 
 
 def _bookings(task: Task, quote_usd: Decimal) -> dict[str, Update]:
@@ -283,12 +281,7 @@ def resubmit(task: Task, *, who: str, why: str) -> Task:
         callbacks_received=task.callbacks_received,
     )
     update.given("{booked} = :booked", booked=list(task.booked))
-    freed = [
-        Update(pk).drop_from("leases", task.external_id)
-        for pk in task.booked
-        if pk.startswith("slots#")
-    ]
-    table.transact(update, *freed)
+    table.transact(update, *slots.returning(task))
     return queries.reload(task)
 
 

@@ -1,5 +1,15 @@
-"""A provider's row: the leases on its running jobs, the times of its latest submits, and whether
-tasks wait for a turn. What may be given of it, and when, is reckoned here; `turns` gives it."""
+"""A provider's row: how many of its jobs run, the turns that were given, the times of its latest
+submits, and whether tasks wait for a turn. What may be given of it, and when, is reckoned here;
+`turns` gives it.
+
+    leases          when each turn lapses, by the task's id at the provider; the previous version
+                    kept running jobs there too, each for hours
+    lapsing_491234  how many running jobs have a lease that lapses with that hour since 1970
+
+A running job is counted and not named: each claim and each end of an attempt writes this row, which
+so stays small however many run. The counts heal as names with a time of their own do: a lease that
+a crash left goes with its hour. The task's row keeps which hour that is, in `booked`.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +20,8 @@ from dataclasses import dataclass
 from functions import providers
 from functions.providers.base import RateLimit
 from functions.settings import options
-from functions.tasks import queries
-from functions.tasks.table import Item, instant, now
+from functions.tasks import queries, table
+from functions.tasks.table import Item, Update, instant, now
 from functions.tasks.task import Task
 
 TURN_LAPSES_SECONDS = 120
@@ -21,6 +31,8 @@ _SLACK = 1.01  # a submit reaches the provider a tenth of a second sooner or lat
 # share of the span, and at most a second.
 _UNTIMED_SHARE, _UNTIMED_SECONDS = 0.1, 1.0
 _FURTHEST_SECONDS = 800  # a message waits for 900 at most
+_LEASE_HOURS = 6  # at least; it lapses with the hour that this ends in
+_PREFIX, _COUNT = "slots#", "lapsing_"
 
 
 @dataclass(frozen=True)
@@ -51,7 +63,23 @@ class Slots:
 
     @property
     def leases(self) -> Mapping[str, int | str]:
+        """Those that have a name: turns."""
         return dict(self.item.get("leases", {}))
+
+    @property
+    def running(self) -> int:
+        """The counted leases that have not lapsed."""
+        counts = (int(self.item[name]) for name in self._counts if not _is_over(name))
+        return sum(max(0, count) for count in counts)
+
+    @property
+    def past_counts(self) -> list[str]:
+        """The attributes of hours that have passed."""
+        return [name for name in self._counts if _is_over(name)]
+
+    @property
+    def _counts(self) -> list[str]:
+        return [name for name in self.item if name.startswith(_COUNT)]
 
     @property
     def lapsed(self) -> list[str]:
@@ -62,7 +90,9 @@ class Slots:
     def room(self) -> int:
         """How many more leases there may be."""
         most = self.limit.running
-        return _MOST_TIMES if most is None else most - len(self.leases) + len(self.lapsed)
+        if most is None:
+            return _MOST_TIMES
+        return most - self.running - len(self.leases) + len(self.lapsed)
 
     @property
     def has_waiting(self) -> bool:
@@ -112,7 +142,39 @@ class Slots:
 
 
 def key_of(provider: str) -> str:
-    return f"slots#{provider}"
+    return f"{_PREFIX}{provider}"
+
+
+def count_one(provider: str) -> tuple[Update, list[str]]:
+    """The write that counts one more running job, and what the task's row books of it: the row and
+    the hour, apart, since the previous version knows the row alone."""
+    count = f"{_COUNT}{int(seconds_now() // 3600) + _LEASE_HOURS + 1}"
+    return Update(key_of(provider)).add(**{count: 1}), [key_of(provider), count]
+
+
+def is_lease(booked: str) -> bool:
+    return booked.startswith((_PREFIX, _COUNT))
+
+
+def returning(task: Task) -> list[Update]:
+    """The writes that give back the task's lease. Of one that has lapsed nothing is counted any
+    more, whatever is taken off; one that the previous version gave has a name."""
+    rows = [booked for booked in task.booked if booked.startswith(_PREFIX)]
+    counts = [booked for booked in task.booked if booked.startswith(_COUNT)]
+    if not counts:
+        return [Update(pk).drop_from("leases", task.external_id) for pk in rows]
+    return [Update(pk).add(**{count: -1}) for pk, count in zip(rows, counts, strict=True)]
+
+
+def others(task: Task) -> int:
+    """How many leases and turns there are at its provider besides the task's own."""
+    slots = Slots(task.provider, table.read(key_of(task.provider)) or {}, None)
+    own = [one for one in task.booked if one.startswith(_COUNT) and not _is_over(one)]
+    return len(slots.leases.keys() - {task.external_id}) + slots.running - len(own)
+
+
+def _is_over(count: str) -> bool:
+    return int(count.removeprefix(_COUNT)) * 3600 <= seconds_now()
 
 
 def rate_limit_of(provider: str) -> RateLimit:

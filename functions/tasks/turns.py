@@ -5,10 +5,10 @@
     call_next   room is free: give it to those that have waited longest, and send each its message
 
 A row of the provider (`slots#…`) holds the leases and the times of the latest submits. A turn is a
-lease that lapses two minutes after its time. The claim makes it one of hours, on the condition that
-it is still there: nothing is paid without a lease, and a crash leaks none. While no lease is free,
-a task writes its place once and tries nothing: who ends an attempt calls the next one. A call that
-was lost is made up for by the next one and by the sweep.
+lease that lapses two minutes after its time. The claim makes it one of hours, which is counted, on
+the condition that the turn is still there: nothing is paid without a lease, and a crash leaks none.
+While no lease is free, a task writes its place once and tries nothing: who ends an attempt calls
+the next one. A call that was lost is made up for by the next one and by the sweep.
 
 Tasks wait in the index `due`, by their place. Places are those of start-time fair queueing (Goyal,
 Vin, Cheng: https://doi.org/10.1145/248156.248171): a folder numbers its tasks from the place that
@@ -18,6 +18,7 @@ was called last, so that a folder of 9,000 and one of 10 take turns.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import time
 from collections.abc import Mapping, Sequence
 
@@ -29,6 +30,7 @@ from functions.tasks.slots import (
     TURN_LAPSES_SECONDS,
     Slots,
     Turn,
+    count_one,
     key_of,
     rate_limit_of,
     seconds_now,
@@ -39,13 +41,13 @@ from functions.tasks.task import Task
 
 logger = Logger(child=True)
 
-_LEASE_HOURS = 6
 _TRIES = 5  # another invocation may give turns at the same moment
 _MOST_CALLED = 10  # messages in one request of SQS
 _NOTED_SECONDS = 30  # the note that tasks wait is that fresh, at least, when one has just joined
 _FORGOTTEN_SECONDS = 90  # longer than an index lags behind
 _SHARE_DAYS = 30
-_MOST_OUTSTANDING = 120  # turns that were given and are not claimed yet
+# So many that were claimed a moment ago may still stand at the head of the index.
+_CLAIMED_LATELY = (3, 30, 120)
 _ABANDONED_SECONDS = 10  # after its time a turn's own invocation must have claimed, or died
 
 
@@ -66,15 +68,14 @@ def take(task: Task, at: int | None = None) -> Turn | None:
     return _at_its_time(task, turn)
 
 
-def lease(task: Task) -> Update:
-    """The claim's part: a lease of hours in place of the turn, which must not have lapsed. Where
-    any number may run, the turn is only used up."""
-    update, until = Update(key_of(task.provider)), seconds_now() + _LEASE_HOURS * 3600
-    if rate_limit_of(task.provider).running is None:
-        update.drop_from("leases", task.external_id)
-    else:
-        update.put_in("leases", task.external_id, int(until * 1000))
-    return update.given("attribute_exists({leases}.{" + task.external_id + "})")
+def lease(task: Task) -> tuple[Update, list[str]]:
+    """The claim's part, and what it books: a lease of hours in place of the turn, which must not
+    have lapsed. Where any number may run, the turn is only used up."""
+    update, booked = Update(key_of(task.provider)), list[str]()
+    if rate_limit_of(task.provider).running is not None:
+        update, booked = count_one(task.provider)
+    update.drop_from("leases", task.external_id)
+    return update.given("attribute_exists({leases}.{" + task.external_id + "})"), booked
 
 
 def give_back(turn: Turn) -> None:
@@ -102,9 +103,10 @@ def call_next(provider: str, *, look: bool = False) -> None:
         times = slots.times(_MOST_CALLED)
         if slots.stopped is not None or not times or not (look or slots.has_waiting):
             return
-        waiting = _longest_waiting(slots, len(times))
+        waiting, are_all = _longest_waiting(slots, len(times))
         if not waiting:
-            _forget_waiting(slots)
+            if are_all:
+                _forget_waiting(slots)
             return
         called = dict(zip((task.external_id for task in waiting), times, strict=False))
         try:
@@ -139,7 +141,10 @@ def _give(slots: Slots, called: Mapping[str, int], *, place: int = 0) -> Item:
         update.given("{leases}.{" + name + "} = :" + f"lapsed{number}", **until)
     more = len([name for name in called if name not in slots.leases])
     if slots.limit.running is not None:
-        update.given("size({leases}) <= :room", room=slots.limit.running + len(dropped) - more)
+        # A claim makes of a name a count and an end takes one off: neither makes the sum more.
+        most = slots.limit.running - slots.running
+        update.given("size({leases}) <= :room", room=most + len(dropped) - more)
+    update.remove(*slots.past_counts)
     update.set(sent=slots.sent_with(called.values()), place=max(place, slots.place)).add(
         given=len(called)
     )
@@ -220,21 +225,29 @@ def _folder_of(task: Task) -> str:
     return task.parent or task.origin if key.startswith("_talkdrop/") else key.rpartition("/")[0]
 
 
-def _longest_waiting(slots: Slots, most: int) -> list[Task]:
-    """Those with the lowest places that have no turn. The index lags behind, so their rows are
-    read: one may have been claimed a moment ago."""
+def _longest_waiting(slots: Slots, most: int) -> tuple[list[Task], bool]:
+    """Those with the lowest places that have no turn, and whether these are all. The index lags
+    behind, so their rows are read: one may have been claimed a moment ago. Where many were, it is
+    read further."""
     live = slots.leases.keys() - set(slots.lapsed)
-    called = {name.rpartition("-")[0] for name in live}
-    outstanding = min(len(called), _MOST_OUTSTANDING)
-    ids = queries.waiting(slots.provider, most + outstanding + _MOST_CALLED)
-    free = [task_id for task_id in ids if task_id not in called]
-    return _still_waiting(free, most)
+    seen = {name.rpartition("-")[0] for name in live}
+    called = len(seen)
+    found: list[Task] = []
+    for claimed in _CLAIMED_LATELY:
+        limit = most + called + claimed
+        ids = queries.waiting(slots.provider, limit)
+        found += _still_waiting([one for one in ids if one not in seen], most - len(found))
+        if len(found) == most or len(ids) < limit:
+            return found, len(ids) < limit
+        seen.update(ids)
+    return found, False
 
 
 def _still_waiting(task_ids: Sequence[str], most: int) -> list[Task]:
     found: list[Task] = []
-    for first in range(0, len(task_ids), _MOST_CALLED):
-        tasks = queries.load_many(task_ids[first : first + _MOST_CALLED])
+    firsts = [0, *range(most, len(task_ids), _MOST_CALLED)]
+    for first, end in itertools.pairwise([*firsts, len(task_ids)]):
+        tasks = queries.load_many(task_ids[first:end])
         found += [task for task in tasks if task.is_waiting]
         if len(found) >= most:
             break

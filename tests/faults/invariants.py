@@ -4,6 +4,7 @@ not from the code."""
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
 from collections import Counter
@@ -69,6 +70,7 @@ _UNPAID_EDGES = {
     ("EXPIRED", "WAITING"),
     ("EXPIRED", "FAILED"),
 }
+_COUNTED = "lapsing_"  # and the hour: how many leases of a provider's running jobs
 _AT_REST = {"COMPLETED", "FAILED", "HELD", "EXPIRED", "CANCELLED"}
 _ANNOUNCED = _AT_REST | {"WAITING", "READY", "SUBMITTED"}
 _SECRETS = re.compile(
@@ -96,6 +98,9 @@ class Invariants:
         self.given_up: set[str] = set()
         self.since: dict[str, tuple[str, float]] = {}
         self.running_limit: int | None = None
+        self._jobs: dict[str, list[Job]] = {}  # by their tasks
+        self._known_jobs = 0
+        self.leased: Counter[str] = Counter()  # what tasks have booked of providers' rows
         self.hold_hours = {"SUBMITTING": 4.0, "SUBMITTED": 12.0, "ARCHIVING": 12.0}
         account.on_write = self.on_write
         account.on_event = self.on_event
@@ -106,6 +111,9 @@ class Invariants:
         return {
             pk.removeprefix("task#"): item for pk, item in items.items() if pk.startswith("task#")
         }
+
+    def _task(self, task_id: str) -> Item:
+        return self.account.table.items[f"task#{task_id}"]
 
     # After every write.
 
@@ -133,6 +141,8 @@ class Invariants:
             times = self.entered.setdefault(task_id, {})
             times[f"{status}#{attempt}"] = times.get(f"{status}#{attempt}", 0) + 1
         self._clocks(task_id, before, status, new)
+        self.leased.subtract(_leases(old or {}))
+        self.leased.update(_leases(new))
         if status == "HELD" and before != "HELD":
             self.held.add(task_id)
         if status == "COMPLETED" and before != "COMPLETED":
@@ -182,7 +192,7 @@ class Invariants:
         held = self.account.table.items.get(f"reserve#{parent}")
         if held is None or "closed" in held:
             raise Broke("nothing is paid when the whole was refused", f"{task_id} of {parent}")
-        if _text(self.tasks[parent], "status") not in ("IN_PIECES", "HELD"):
+        if _text(self._task(parent), "status") not in ("IN_PIECES", "HELD"):
             raise Broke("a piece is paid only for a whole that is on its way", task_id)
 
     def _clocks(self, task_id: str, before: str, status: str, new: Item) -> None:
@@ -196,9 +206,26 @@ class Invariants:
             raise Broke("TTL takes no live row", f"{task_id} is {status}")
 
     def _slots_written(self, pk: str, new: Item) -> None:
-        running = len(new["leases"]["M"]) if "leases" in new else 0
+        counts = {
+            int(name.removeprefix(_COUNTED)): int(count["N"])
+            for name, count in new.items()
+            if name.startswith(_COUNTED)
+        }
+        turns = len(new["leases"]["M"]) if "leases" in new else 0
+        running = turns + sum(max(0, count) for count in counts.values())
         if self.running_limit is not None and running > self.running_limit:
             raise Broke("running ≤ limit", f"{pk}: {running}")
+        # A transaction writes the task's row first. A sandbox's clock may be off.
+        live = self.account.clock.now / 3600 + 1
+        booked = {
+            int(name.partition(_COUNTED)[2]): count
+            for name, count in self.leased.items()
+            if count and name.startswith(pk)
+        }
+        for hour in counts.keys() | booked.keys():
+            if hour > live and counts.get(hour, 0) != booked.get(hour, 0):
+                counted = f"counts {counts.get(hour, 0)}, {booked.get(hour, 0)} tasks have booked"
+                raise Broke("a lease is counted once", f"{pk} {counted}")
 
     def doubts_are_in_time(self) -> None:
         """HELD at the latest so long after the status was entered, and a look of six hours and a
@@ -230,7 +257,7 @@ class Invariants:
         """What was bought by jobs that were refused in sure words: it is spent before any cap can
         know of it."""
         lies = {job.task_id for job in self.vendor.jobs.values() if job.refused == "sure"}
-        quotes = (self.tasks[task_id].get("quote_usd", {"N": "0"})["N"] for task_id in lies)
+        quotes = (self._task(task_id).get("quote_usd", {"N": "0"})["N"] for task_id in lies)
         return sum(map(Decimal, quotes), self._above_quotes())
 
     def _above_quotes(self) -> Decimal:
@@ -243,17 +270,18 @@ class Invariants:
         return sum((more for more in charged if more > 0), Decimal(0))
 
     def on_charge(self) -> None:
-        jobs = list(self.vendor.jobs.values())
-        newest = next(job for job in reversed(jobs) if not job.is_twin)
-        item = self.tasks.get(newest.task_id)
+        newest = next(job for job in reversed(self.vendor.jobs.values()) if not job.is_twin)
+        item = self.account.table.items.get(f"task#{newest.task_id}")
         if item is not None and _text(item, "status") == "CANCELLED":
             raise Broke("nothing is paid after a cancel", newest.task_id)
         self._excuse(newest)
-        for task_id, attempt in {(job.task_id, job.attempt) for job in jobs}:
-            if self._charges(task_id, attempt) > 1:
-                raise Broke(
-                    "charges(task, attempt) ≤ 1", f"{task_id} attempt {attempt} was accepted twice"
-                )
+        self._is_charged_once(newest.task_id, newest.attempt)
+
+    def _is_charged_once(self, task_id: str, attempt: int) -> None:
+        if self._charges(task_id, attempt) > 1:
+            raise Broke(
+                "charges(task, attempt) ≤ 1", f"{task_id} attempt {attempt} was accepted twice"
+            )
 
     def on_speech(self) -> None:
         """A text is spoken once, unless a person accepted another attempt of its task."""
@@ -273,16 +301,20 @@ class Invariants:
         """Jobs that were charged, or will be. A job that failed costs nothing, here as at every one
         of the providers."""
         now = self.account.clock.now
-        jobs = [
-            job
-            for job in self.vendor.jobs.values()
-            if (job.task_id, job.attempt) == (task_id, attempt)
-        ]
         return sum(
             job.status(now) != "fail"
-            for job in jobs
-            if not (job.is_twin or job.is_excused or job.refused == "sure")
+            for job in self._jobs_of(task_id)
+            if job.attempt == attempt
+            and not (job.is_twin or job.is_excused or job.refused == "sure")
         )
+
+    def _jobs_of(self, task_id: str) -> list[Job]:
+        """Found again only when jobs have come: an attempt's task is never another."""
+        if self._known_jobs < len(self.vendor.jobs):
+            for job in itertools.islice(self.vendor.jobs.values(), self._known_jobs, None):
+                self._jobs.setdefault(job.task_id, []).append(job)
+            self._known_jobs = len(self.vendor.jobs)
+        return self._jobs.get(task_id, [])
 
     def _object_of(self, task_id: str, item: Item) -> Stored:
         archived = item["archived"]["M"]
@@ -298,7 +330,7 @@ class Invariants:
             raise Broke(
                 "COMPLETED ⇒ object", f"{task_id} has no video or no manifest in the archive"
             )
-        bought = [job.video for job in self.vendor.jobs.values() if job.task_id == task_id]
+        bought = [job.video for job in self._jobs_of(task_id)]
         if "plan" in item:
             self._every_piece_is_made(task_id, item)
             bought = [stored.body]  # of all their videos; tests/segments holds what is joined
@@ -337,7 +369,7 @@ class Invariants:
             self._second_job_is_a_fact(task_id, times[0])
             self.event_ids.add(detail["event_id"])
             return
-        if _is_piece(self.tasks[task_id]):
+        if _is_piece(self._task(task_id)):
             raise Broke("a piece is no event", detail["event_id"])
         known = self.entered.get(task_id, {}).get(f"{status}#{attempt}", 0)
         if int(times[0] if times else 1) > known or entry["DetailType"] != f"Task {status.title()}":
@@ -350,7 +382,7 @@ class Invariants:
                 raise Broke("one event id", f"{task_id} was completed as {sorted(ids)}")
 
     def _second_job_is_a_fact(self, task_id: str, job_id: str) -> None:
-        job, own = self.vendor.known_as(job_id), self._own_job(self.tasks[task_id])
+        job, own = self.vendor.known_as(job_id), self._own_job(self._task(task_id))
         if job is None or job.task_id != task_id or job is own:
             raise Broke("an event is a fact", f"{job_id} is no second job of {task_id}")
 
@@ -362,6 +394,8 @@ class Invariants:
     def at_rest(self, expected: set[str]) -> None:
         if self.vendor.jobs:
             self.on_charge()
+        for task_id, attempt in {(job.task_id, job.attempt) for job in self.vendor.jobs.values()}:
+            self._is_charged_once(task_id, attempt)
         tasks = self.tasks
         if missing := expected - set(tasks):
             raise Broke("nothing is lost", f"never became tasks: {sorted(missing)}")
@@ -380,7 +414,7 @@ class Invariants:
     def _ended_well(self, task_id: str, item: Item) -> None:
         status, jobs = (
             _text(item, "status"),
-            [job for job in self.vendor.jobs.values() if job.task_id == task_id],
+            self._jobs_of(task_id),
         )
         made = [job for job in jobs if self._must_be_kept(job, item)]
         if made and status not in ("COMPLETED", "HELD") and task_id not in self.given_up:
@@ -469,7 +503,9 @@ class Invariants:
 
     def _books_are_right(self, tasks: dict[str, Item]) -> None:
         owed: dict[int, Decimal] = {}
-        for item in tasks.values():
+        for task_id, item in tasks.items():
+            if _leases(item) and _text(item, "status") != "HELD":
+                raise Broke("slots return to zero", f"{task_id} keeps {_leases(item)}")
             if "intended_at" not in item or "plan" in item or _was_free(item):
                 continue
             open_books = _text(item, "status") == "HELD"
@@ -480,10 +516,10 @@ class Invariants:
                 owed[length] = owed.get(length, Decimal(0)) + amount
         for pk, item in self.account.table.items.items():
             if pk.startswith("slots#"):
-                for lease, until in item["leases"]["M"].items():
-                    is_held = _text(tasks[lease.rpartition("-")[0]], "status") == "HELD"
-                    if not is_held and not self._has_lapsed(until):
-                        raise Broke("slots return to zero", f"{pk} keeps {lease}")
+                self._slots_written(pk, item)
+                for turn, until in item["leases"]["M"].items():
+                    if not self._has_lapsed(until):
+                        raise Broke("slots return to zero", f"{pk} keeps {turn}")
         reserved = sum(
             (Decimal(item["left_usd"]["N"]) for pk, item in self.account.table.items.items()
              if pk.startswith("reserve#")), Decimal(0),
@@ -538,6 +574,14 @@ def _was_free(item: Item) -> bool:
     code = item.get("error", {}).get("M", {}).get("code", {}).get("S", "")
     ended = _text(item, "status") == "CANCELLED" or code in {"OVER_BUDGET", "GAVE_UP"}
     return ended and "job_id" not in item
+
+
+def _leases(item: Item) -> list[str]:
+    """The rows and hours of the leases that a task's row has booked."""
+    booked = [one["S"] for one in item.get("booked", {"L": []})["L"]]
+    rows = [one for one in booked if one.startswith("slots#")]
+    hours = [one for one in booked if one.startswith(_COUNTED)]
+    return [" ".join(pair) for pair in zip(rows, hours, strict=True)]
 
 
 def _is_piece(item: Item) -> bool:

@@ -122,6 +122,7 @@ def test_a_turn_that_nobody_came_to_is_another_ones() -> None:
     assert result.statuses["COMPLETED"] == 8
     slots = run.account.table.items["slots#kling"]
     assert slots["leases"]["M"] == {}
+    assert {count["N"] for name, count in slots.items() if name.startswith("lapsing_")} == {"0"}
 
 
 @pytest.mark.parametrize("fault", ["conflict", "throttled", "error"])

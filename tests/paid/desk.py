@@ -224,6 +224,12 @@ class Desk:
     def item(self, pk: str) -> Item:
         return table.read(pk) or {}
 
+    def leases(self, provider: str = "kie") -> tuple[set[str], int]:
+        """The provider's turns by name, and how many running jobs it counts."""
+        item = self.item(f"slots#{provider}")
+        counts = (count for name, count in item.items() if name.startswith("lapsing_"))
+        return set(item["leases"]), sum(counts)
+
     def put(self, pk: str, **facts: Any) -> None:
         Update(pk).set(**facts).run()
 

@@ -458,7 +458,17 @@ def test_what_was_never_sent_goes_on_by_its_files_but_for_its_budget(
     assert decide(desk, task, "resubmit", WHY)[0] == status
 
 
-def test_another_attempt_has_nothing_of_the_last_one_but_its_trace(desk: Desk) -> None:
+@pytest.mark.parametrize(
+    ("leased", "left"),
+    [
+        ([], ({"aaaaaaaaaaaaaaaaaaaaaaaaaaaa0001-1", "another-1"}, 5)),
+        (["slots#kie"], ({"another-1"}, 5)),  # the previous version gave it a name
+        (["slots#kie", "lapsing_492329"], ({"aaaaaaaaaaaaaaaaaaaaaaaaaaaa0001-1", "another-1"}, 4)),
+    ],
+)
+def test_another_attempt_has_nothing_of_the_last_one_but_its_trace(
+    desk: Desk, leased: list[str], left: tuple[set[str], int]
+) -> None:
     at = ago(60)
     of_one: dict[str, Any] = {
         "account": "a", "adopted_by": "bob", "archive_tried_at": at, "archive_verdicts": 2,
@@ -476,10 +486,10 @@ def test_another_attempt_has_nothing_of_the_last_one_but_its_trace(desk: Desk) -
     }  # fmt: skip
     task = desk.row(Status.HELD, intended_at=at, error=AMBIGUOUS, **of_one, **counted)
     task = desk.note(
-        task.task_id, booked=["slots#kie", "budget#2026-03-01"], expires_at=1, soon_until=at
+        task.task_id, booked=[*leased, "budget#2026-03-01"], expires_at=1, soon_until=at
     )
     desk.note(task.task_id, second_jobs=[OTHER])
-    desk.put("slots#kie", leases={task.external_id: at, "another-1": at})
+    desk.put("slots#kie", leases={task.external_id: at, "another-1": at}, lapsing_492329=5)
     desk.put("budget#2026-03-01", spent_usd=1)
     assert decide(desk, task, "resubmit", SURE)[0] == 200
     assert desk.task(task.task_id).second_jobs == (OTHER,)  # perhaps charged: still to be looked at
@@ -491,7 +501,7 @@ def test_another_attempt_has_nothing_of_the_last_one_but_its_trace(desk: Desk) -
     assert trace == {
         "attempt": 1, "job_id": JOB, "charge_usd": Decimal("0.2"), "error": AMBIGUOUS,
     }  # fmt: skip
-    assert desk.item("slots#kie")["leases"] == {"another-1": at}
+    assert desk.leases() == left
     assert desk.item("budget#2026-03-01")["spent_usd"] == 1  # it may have been charged
     assert item["settings"] == task.settings
 

@@ -45,6 +45,9 @@ def ago(seconds: float) -> str:
     return table.later(seconds=-seconds)
 
 
+HOURS_AT_17 = 492_329  # from 1970 to the end of the hour in which a lease of six hours ends
+
+
 def ready(desk: Desk, **facts: Any) -> Task:
     desk.answers(ACCEPTED_BY_KIE, to=CREATE)
     return desk.row(Status.READY, **facts)
@@ -500,12 +503,13 @@ def test_the_claim_and_the_note_stand_in_the_row_before_the_post_leaves(desk: De
     assert in_seconds(at_post.lease_until) == in_seconds(at_post.due_at) == 180
     assert len(at_post.owner) == 32
     assert at_post.quote_usd == Decimal("0.18")
-    assert at_post.booked == ("slots#kie",)
+    # Six hours from 10:00, and until that hour ends.
+    assert at_post.booked == ("slots#kie", f"lapsing_{HOURS_AT_17}")
     assert at_post.account
     assert (at_post.doubt, at_post.doubt_why, at_post.waits_for) == ("", "", "")
     assert (at_post.counted_usd, at_post.error, at_post.not_before) == (None, {}, "")
-    (lease,) = desk.item("slots#kie")["leases"].items()
-    assert lease == (f"{task.task_id}-1", in_milliseconds(6 * HOUR))
+    slots = desk.item("slots#kie")
+    assert (slots["leases"], slots[f"lapsing_{HOURS_AT_17}"]) == ({}, 1)
 
 
 def test_a_lease_lasts_as_long_as_the_option_says(desk: Desk) -> None:
@@ -609,7 +613,7 @@ def test_a_provider_that_is_stopped_between_the_turn_and_the_claim_is_tried_afte
     assert after.waits_for == "kie is stopped until its account works again"
     assert in_seconds(after.not_before) == seconds + 60 * share
     assert is_news(after, task)
-    assert desk.item("slots#kie")["leases"] == {}
+    assert desk.leases() == (set(), 0)
 
 
 def test_who_waits_is_called_when_the_provider_is_open_again(desk: Desk) -> None:
@@ -719,7 +723,50 @@ def test_a_lease_that_lapsed_makes_room(desk: Desk, until: int | str) -> None:
     desk.put("slots#kie", leases={"a": in_milliseconds(9), "b": until})
     task = desk.submit(ready(desk))
     assert task.status is Status.SUBMITTED
-    assert set(desk.item("slots#kie")["leases"]) == {"a", task.external_id}
+    assert desk.leases() == ({"a"}, 1)
+
+
+@pytest.mark.parametrize(("minutes", "is_sent"), [(59, False), (60, True)])
+def test_counted_leases_lapse_with_their_hour(desk: Desk, minutes: int, is_sent: bool) -> None:
+    """A crash left all of them: six hours later and at the end of that hour there is room."""
+    desk.options(rate_limits={"kie": {"submits": 100, "seconds": 10, "running": 3}})
+    counts = {f"lapsing_{HOURS_AT_17}": 2, f"lapsing_{HOURS_AT_17 + 1}": 1}
+    desk.put("slots#kie", leases={}, **counts)
+    waiting(desk, task := ready(desk))
+    desk.wait(6 * HOUR + 60 * minutes)
+    desk.sweep()
+    if is_sent:
+        assert desk.message("submit", desk.messages()[-1]) == []
+    assert bool(desk.posts) == is_sent == (desk.task(task.task_id).status is Status.SUBMITTED)
+    assert (f"lapsing_{HOURS_AT_17}" in desk.item("slots#kie")) != is_sent
+    assert desk.leases() == (set(), 2 if is_sent else 3)
+
+
+def test_a_count_below_zero_makes_no_room(desk: Desk) -> None:
+    """A lease was given back to an hour whose count another's clock had already dropped."""
+    desk.options(rate_limits={"kie": {"submits": 100, "seconds": 10, "running": 1}})
+    counts = {f"lapsing_{HOURS_AT_17}": -5, f"lapsing_{HOURS_AT_17 - 1}": 1}
+    desk.put("slots#kie", leases={}, **counts)
+    waiting(desk, ready(desk))
+
+
+def test_running_jobs_and_turns_together_are_no_more_than_allowed(desk: Desk) -> None:
+    desk.options(rate_limits={"kie": {"submits": 100, "seconds": 10, "running": 3}})
+    leases = {"turn-1": in_milliseconds(60)}
+    desk.put("slots#kie", leases=leases, **{f"lapsing_{HOURS_AT_17}": 1})
+    assert desk.submit(ready(desk)).status is Status.SUBMITTED
+    assert desk.leases() == ({"turn-1"}, 2)
+    waiting(desk, ready(desk))
+
+
+def test_a_turn_that_lapsed_and_is_claimed_all_the_same_leaves_no_room(desk: Desk) -> None:
+    """Its name is a count by the time that another would have dropped it."""
+    desk.options(rate_limits={"kie": {"submits": 100, "seconds": 10, "running": 1}})
+    desk.put("slots#kie", leases={"late-1": in_milliseconds(-1)}, given=1)
+    claimed = {"leases": {}, f"lapsing_{HOURS_AT_17}": 1}
+    desk.before("UpdateItem", lambda: desk.put("slots#kie", **claimed))
+    waiting(desk, ready(desk))
+    assert desk.leases() == (set(), 1)
 
 
 def test_a_lease_that_was_renewed_meanwhile_is_kept(desk: Desk) -> None:
@@ -746,7 +793,7 @@ def test_a_provider_without_a_limit_of_running_jobs_keeps_no_lease(desk: Desk) -
     desk.answers(ACCEPTED_BY_KLING)
     after = desk.submit(desk.row(Status.READY, provider="relay"))
     assert (after.status, after.booked) == (Status.SUBMITTED, ())
-    assert desk.item("slots#relay")["leases"] == {}
+    assert desk.leases("relay") == (set(), 0)
 
 
 def test_counters_that_are_busy_are_queried_six_times(desk: Desk) -> None:
@@ -931,7 +978,7 @@ def test_what_never_left_comes_again_later_each_time(
     assert after.waits_for == after.history[-1]["why"]
     assert after.booked == ()
     assert after.counted_usd == 0
-    assert desk.item("slots#kie")["leases"] == {}
+    assert desk.leases() == (set(), 0)
 
 
 def test_a_refusal_is_announced_when_it_is_news_and_not_at_each_try(desk: Desk) -> None:
@@ -1001,7 +1048,7 @@ def test_a_refused_task_fails_and_costs_nothing(desk: Desk) -> None:
     assert "image_url is invalid" in after.error["message"]
     assert (after.charge_usd, after.counted_usd, after.booked) == (0, 0, ())
     assert desk.item("budget#2026-03-01")["spent_usd"] == 0
-    assert desk.item("slots#kie")["leases"] == {}
+    assert desk.leases() == (set(), 0)
     assert desk.started == []
 
 
@@ -1014,7 +1061,7 @@ def test_a_lost_answer_is_doubt_and_nothing_is_sent_again(desk: Desk) -> None:
     assert after.due_at == ago(0)
     assert after.history[-1]["what"] == "AMBIGUOUS"
     assert (after.job_hints, after.job_hint) == ({}, "")
-    assert after.booked == ("slots#kie",)
+    assert after.booked == ("slots#kie", f"lapsing_{HOURS_AT_17}")
     assert desk.started == ["-1"]
     assert desk.messages() == []
     assert desk.metrics["Ambiguous"] == 1
@@ -1315,9 +1362,20 @@ def test_the_first_balance_counts_from_nothing(desk: Desk) -> None:
     assert (noted["charged_then_usd"], noted["untold_then"]) == (0, 0)
 
 
-def test_beside_another_job_no_balance_is_noted(desk: Desk) -> None:
-    desk.put("slots#kie", leases={"another-1": table.later(seconds=99)})
+@pytest.mark.parametrize(
+    "others",
+    [{"leases": {"another-1": "2026-03-01T10:01:39.000Z"}}, {f"lapsing_{HOURS_AT_17 - 1}": 1}],
+)
+def test_beside_another_job_no_balance_is_noted(desk: Desk, others: dict[str, Any]) -> None:
+    desk.put("slots#kie", **{"leases": {}, **others})
     desk.submit(ready(desk))
+    assert desk.item("balance#kie") == {}
+
+
+def test_where_any_number_may_run_no_balance_is_noted(desk: Desk) -> None:
+    """Whether another job runs is not counted there."""
+    desk.options(rate_limits={"kie": {"submits": 100, "seconds": 10, "running": None}})
+    assert desk.submit(ready(desk)).status is Status.SUBMITTED
     assert desk.item("balance#kie") == {}
 
 
@@ -1464,7 +1522,7 @@ def test_a_settled_task_gives_its_lease_back_and_pays_its_charge(desk: Desk) -> 
     assert after.counted_usd == Decimal("0.30")
     assert desk.item("budget#2026-03-01")["spent_usd"] == Decimal("0.30")
     assert desk.item("budget#2026-03")["spent_usd"] == Decimal("0.30")
-    assert desk.item("slots#kie")["leases"] == {}
+    assert desk.leases() == (set(), 0)
     assert desk.item("balance#kie")["charged_usd"] == Decimal("0.30")
     desk.invoke("settle", event)
     assert desk.item("budget#2026-03-01")["spent_usd"] == Decimal("0.30")
@@ -1496,13 +1554,48 @@ def test_what_a_task_cost_after_all_belongs_to_the_day_on_which_it_came(
     assert desk.item("budget#2026-03-01")["spent_usd"] == 1 + Decimal(more)
 
 
-def test_books_are_closed_once(desk: Desk) -> None:
+def settle(desk: Desk, task: Task) -> Task:
+    desk.invoke("settle", {"task_id": task.task_id, "attempt": 1, "archived": {"key": "v"}})
+    return desk.task(task.task_id)
+
+
+@pytest.mark.parametrize("booked", [[], ["slots#kie", f"lapsing_{HOURS_AT_17 + 1}"]])
+def test_books_are_closed_once(desk: Desk, booked: list[str]) -> None:
+    """Another invocation closed them meanwhile, or the task was claimed anew in the next hour."""
+    task = desk.row(Status.ARCHIVING, **desk.sent())
+    desk.note(task.task_id, booked=["slots#kie", f"lapsing_{HOURS_AT_17}"])
+    desk.put("slots#kie", **{"leases": {}, f"lapsing_{HOURS_AT_17}": 3})
+    desk.before("TransactWriteItems", lambda: desk.note(task.task_id, booked=booked))
+    assert settle(desk, task).status is Status.ARCHIVING
+    assert desk.leases() == (set(), 3)
+
+
+def test_a_lease_that_the_previous_version_gave_goes_by_its_name(desk: Desk) -> None:
     task = desk.row(Status.ARCHIVING, **desk.sent())
     desk.note(task.task_id, booked=["slots#kie"])
-    desk.put("slots#kie", leases={task.external_id: "x"})
-    desk.before("TransactWriteItems", lambda: desk.note(task.task_id, booked=[]))
-    desk.invoke("settle", {"task_id": task.task_id, "attempt": 1, "archived": {"key": "v"}})
-    assert desk.task(task.task_id).status is Status.ARCHIVING
+    leases = {task.external_id: in_milliseconds(60), "another-1": in_milliseconds(60)}
+    desk.put("slots#kie", **{"leases": leases, f"lapsing_{HOURS_AT_17}": 3})
+    after = settle(desk, task)
+    assert (after.status, after.booked) == (Status.COMPLETED, ())
+    assert desk.leases() == ({"another-1"}, 3)
+
+
+@pytest.mark.parametrize("rest", [{}, {"leases": {}}, None])
+def test_an_attempt_ends_however_little_is_left_of_its_providers_row(
+    desk: Desk, rest: dict[str, Any] | None
+) -> None:
+    """Its hour has passed and its count is gone, or the row itself."""
+    task = desk.row(Status.ARCHIVING, **desk.sent())
+    desk.note(task.task_id, booked=["slots#kie", f"lapsing_{HOURS_AT_17}"])
+    if rest is not None:
+        desk.put("slots#kie", given=1, **rest)
+    desk.wait(8 * HOUR)
+    assert settle(desk, task).status is Status.COMPLETED
+    desk.put("slots#kie", leases={})
+    desk.answers(ACCEPTED_BY_KIE, to=CREATE)
+    desk.options(rate_limits={"kie": {"submits": 100, "seconds": 10, "running": 1}})
+    assert desk.submit(ready(desk)).status is Status.SUBMITTED
+    assert desk.leases() == (set(), 1)
 
 
 # Turns.

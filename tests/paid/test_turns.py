@@ -70,7 +70,7 @@ def test_who_is_called_has_a_lease_and_a_time_and_a_message(desk: Desk) -> None:
     desk.answers(ACCEPTED_BY_KIE)
     assert desk.message("submit", desk.messages()[-1]) == []
     assert desk.task(task.task_id).status is Status.SUBMITTED
-    assert desk.item("slots#kie")["leases"] == {task.external_id: ms(6 * 3600)}
+    assert desk.leases() == (set(), 1)
 
 
 def test_a_folder_that_comes_late_begins_where_the_others_are(desk: Desk) -> None:
@@ -175,6 +175,49 @@ def test_who_was_claimed_a_moment_ago_is_not_called(desk: Desk) -> None:
     assert called(desk) == [second.task_id]
 
 
+@pytest.mark.parametrize("claimed", [1, 4, 40, 120])
+def test_however_many_were_claimed_a_moment_ago_the_next_is_called_and_few_rows_are_read(
+    desk: Desk, claimed: int
+) -> None:
+    full(desk)
+    made = [waits(desk, of_folder(desk, "in")) for _ in range(claimed + 2)]
+    free(desk, running=1)
+    for one in made[:claimed]:
+        desk.note(one.task_id, status="SUBMITTED")  # its index row lags behind
+    desk.account.calls.clear()
+    desk.sweep()
+    assert called(desk) == [made[claimed].task_id]
+    read = [
+        len(next(iter(one["RequestItems"].values()))["Keys"]) for one in desk.calls("BatchGetItem")
+    ]
+    assert sum(read) <= 2 * 4 + claimed + 10
+
+
+def test_that_tasks_wait_is_not_forgotten_while_the_index_was_not_read_to_its_end(
+    desk: Desk,
+) -> None:
+    full(desk)
+    made = [waits(desk, of_folder(desk, "in")) for _ in range(130)]
+    free(desk, running=1)
+    for one in made[:125]:
+        desk.note(one.task_id, status="SUBMITTED")
+    desk.wait(100)
+    desk.sweep()
+    assert called(desk) == []
+    assert "waiting_at" in desk.item("slots#kie")
+
+
+def test_one_that_waits_is_found_by_reading_little_of_the_index(desk: Desk) -> None:
+    full(desk)
+    made = [waits(desk, of_folder(desk, "in")) for _ in range(40)]
+    free(desk, running=1)
+    desk.account.calls.clear()
+    desk.sweep()
+    assert called(desk) == [made[0].task_id]
+    limits = [one["Limit"] for one in desk.calls("Query") if "Limit" in one]
+    assert 1 + 3 in limits
+
+
 def test_a_stopped_provider_calls_nobody(desk: Desk) -> None:
     full(desk)
     waits(desk, of_folder(desk, "in"))
@@ -231,7 +274,7 @@ def test_a_lapsed_lease_is_dropped_when_the_next_turn_is_given(desk: Desk) -> No
     desk.answers(ACCEPTED_BY_KIE)
     task = desk.submit(of_folder(desk, "in"))
     assert task.status is Status.SUBMITTED
-    assert set(desk.item("slots#kie")["leases"]) == {"alive-1", task.external_id}
+    assert desk.leases() == ({"alive-1"}, 1)
 
 
 def accepted(desk: Desk, number: int) -> Task:

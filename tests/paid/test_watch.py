@@ -1076,13 +1076,29 @@ def test_what_the_balance_suggests_is_shown_and_proves_nothing(
     )
 
 
-def test_a_balance_says_how_sure_it_is(desk: Desk) -> None:
+@pytest.mark.parametrize(
+    ("booked", "slots"),
+    [
+        ([], {"leases": {"own": "x", "another-1": "x", "another-2": "x"}}),
+        (["slots#kie"], {"leases": {"own": "x", "another-1": 1}, "lapsing_492329": 1}),
+        (["slots#kie", "lapsing_492329"], {"leases": {"another-1": 1}, "lapsing_492329": 2}),
+        (["slots#kie", "lapsing_492322"], {"leases": {}, "lapsing_492322": 9, "lapsing_492329": 2}),
+    ],
+)
+def test_a_balance_says_how_sure_it_is(
+    desk: Desk, booked: list[str], slots: dict[str, Any]
+) -> None:
+    """Running jobs are counted, those that lapsed and its own apart; the version before named
+    them."""
     task = doubtful(desk, 25)
+    desk.note(task.task_id, booked=booked)
     desk.put(
         "balance#kie", balance_usd=5, charged_then_usd=1, untold_then=0, untold=1, charged_usd=2,
         noted_at=ago(26 * HOUR), noted_for="another-1",
     )  # fmt: skip
-    desk.put("slots#kie", leases={task.external_id: "x", "another-1": "x", "another-2": "x"})
+    if "own" in slots["leases"]:
+        slots["leases"][task.external_id] = slots["leases"].pop("own")
+    desk.put("slots#kie", **slots)
     evidence = desk.watch(task).error["evidence"]
     assert "-1.00" in evidence  # 5 then, 5 now, 1 charged since
     assert (
