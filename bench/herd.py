@@ -2,11 +2,13 @@
 
     .venv/bin/python -m bench.herd 100
     .venv/bin/python -m bench.herd 50 --provider kling --seed 7
+    .venv/bin/python -m bench.herd 9010 --small 10
 
 N pairs are dropped at the same moment; the real handlers run in the fault model of tests/faults, in
 its virtual time and without faults. A job takes 240 s, and the provider has its own rate limit and
-its own limit of running jobs. What the model leaves out: DynamoDB's transaction conflicts and
-throttles, SQS's own order and Lambda's concurrency, so the figures are a lower bound.
+its own limit of running jobs. `--small 10` drops the last ten of them into a folder of their own,
+ten minutes later. What the model leaves out: DynamoDB's transaction conflicts and throttles, SQS's
+own order and Lambda's concurrency, so the figures are a lower bound.
 
 The last line is the figure of kie where kie is among the providers, else of the last one.
 """
@@ -14,6 +16,7 @@ The last line is the figure of kie where kie is among the providers, else of the
 from __future__ import annotations
 
 import argparse
+import gc
 import time
 from bisect import bisect_right, insort
 from collections import Counter, deque
@@ -21,7 +24,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.requests import OWN_POLLS, count_units
+from bench.cost import dollars
+from bench.requests import BY_CLOCK, OWN_POLLS, count_calls, count_states, count_units
 from functions import providers
 from functions.providers.base import RateLimit
 from infra.context import Context
@@ -33,6 +37,7 @@ from tests.faults.runs import Run, Scene
 from tests.faults.vendors import VENDORS
 
 JOB_SECONDS = 240.0
+SMALL_AFTER_SECONDS = 600.0  # the small folder comes when the large one waits
 _DAY = 86400.0
 
 
@@ -42,9 +47,7 @@ class Counted:
     was refused or only checked, which DynamoDB bills as well."""
 
     tasks: int
-    invocations: int = 0
-    all_invocations: int = 0
-    units: Counter[str] = field(default_factory=Counter)
+    aws: Counter[str] = field(default_factory=Counter)  # named as bench.requests does
     writes: int = 0
     refused_by_provider: int = 0
     claims: int = 0
@@ -53,6 +56,7 @@ class Counted:
     hottest: tuple[int, str] = (0, "")
     ready: list[str] = field(default_factory=list)  # task ids, as they became READY
     accepted: list[tuple[float, str]] = field(default_factory=list)
+    small: set[str] = field(default_factory=set)  # task ids of the small folder
     completed: int = 0
     share: float = 0.0
     wall_seconds: float = 0.0
@@ -61,12 +65,29 @@ class Counted:
     def refused_a_task(self) -> float:
         return self.refused / self.tasks
 
+    def invocations(self, name: str) -> int:
+        return self.aws[f"invocations: {name}"]
+
+    @property
+    def all_invocations(self) -> int:
+        """Of announce there are fewer on AWS, which gives it many changes at once."""
+        return self.aws["invocations, all"] - self.invocations("announce")
+
+    @property
+    def usd(self) -> float:
+        """What AWS takes for all of them, by the prices and assumptions of bench.cost."""
+        return sum(dollars(self.aws).values())
+
+    @property
+    def write_units(self) -> int:
+        return sum(number for name, number in self.aws.items() if "write units" in name)
+
 
 def main() -> None:
     arguments = _arguments()
     figures: dict[str, Counted] = {}
     for provider in arguments.provider or ["kie"]:
-        figures[provider] = measure(provider, arguments.tasks, arguments.seed)
+        figures[provider] = measure(provider, arguments.tasks, arguments.seed, arguments.small)
         _show(provider, figures[provider], arguments.seed)
     counted = figures.get("kie") or figures[provider]
     print(f"refused claims a task {counted.refused_a_task:.2f}")
@@ -84,6 +105,9 @@ def _arguments() -> argparse.Namespace:
         help="may be given more than once (default: kie)",
     )
     parser.add_argument("--seed", type=int, default=1, help="of the schedule")
+    parser.add_argument(
+        "--small", type=int, default=0, help="so many come later, in a folder of their own"
+    )
     return parser.parse_args()
 
 
@@ -94,26 +118,58 @@ def _at_least_one(text: str) -> int:
     return number
 
 
-def measure(provider: str, tasks: int, seed: int) -> Counted:
+class _TwoFolders(Run):
+    """The last `small` tasks lie in a folder of their own, and come later."""
+
+    def __init__(self, scene: Scene, seed: int, small: int) -> None:
+        super().__init__(scene, Plan(seed, Script(seconds=JOB_SECONDS)), seed)
+        self._first_small = len(scene.doors) - small
+
+    def _enter(self, number: int, door: str) -> None:
+        if number < self._first_small:
+            super()._enter(number, door)
+        else:
+            self.clock.after(
+                SMALL_AFTER_SECONDS, lambda: super(_TwoFolders, self)._enter(number, door)
+            )
+
+
+def measure(provider: str, tasks: int, seed: int, small: int = 0) -> Counted:
     began = time.monotonic()
-    scene = Scene(provider, ("files",) * tasks, extras=OWN_POLLS)
-    run = Run(scene, Plan(seed, Script(seconds=JOB_SECONDS)), seed)
+    gc.freeze()  # what was imported is never garbage, and there is a lot of it to look through
+    folders = ("large/",) * (tasks - small) + ("small/",) * small
+    scene = Scene(provider, ("files",) * tasks, folders if small else (), extras=OWN_POLLS)
+    run = _TwoFolders(scene, seed, small)
     run.account.uploads.most_at_once = Context().concurrency_of("intake")
     run.account.submissions.most_at_once = Context().concurrency_of("submit")
+    # Nothing lags and nothing is delivered anew: nothing need be kept for it.
+    run.account.table._history = run.account.stream.past = _Nothing()
     counted = Counted(tasks)
     _count_invocations(run, counted)
     _count_table(run, counted)
-    count_units(run, counted.units)
+    count_units(run, counted.aws)
+    count_states(counted.aws)
     _count_refusals(run, counted)
     limit = providers.get(provider).rate_limit
     result = run.play(horizon_days=_most_days(tasks, limit))
     assert result.broke is None, result.broke
+    count_calls(result.sites, counted.aws)
+    counted.aws["without a POST: submit"] = counted.invocations("submit") - counted.claims
     jobs = sorted(run.vendor.jobs.values(), key=lambda job: job.accepted_at)
     counted.accepted = [(job.accepted_at - START, job.task_id) for job in jobs]
     counted.completed = result.statuses["COMPLETED"]
+    counted.small = {
+        task_id
+        for task_id, item in run.invariants.tasks.items()
+        if item["audio"]["M"]["key"]["S"].startswith("small/")
+    }
     counted.share = share_used([at for at, _ in counted.accepted], limit)
     counted.wall_seconds = time.monotonic() - began
     return counted
+
+
+class _Nothing(list[Any]):
+    def append(self, _: Any) -> None: ...
 
 
 def _most_days(tasks: int, limit: RateLimit) -> float:
@@ -128,8 +184,8 @@ def _count_invocations(run: Run, counted: Counted) -> None:
     invoke = run.clock.invoke
 
     def counting(name: str, *more: Any, **named: Any) -> Invocation:
-        counted.invocations += name == "submit"
-        counted.all_invocations += name not in {"sweep", "announce"}
+        if name != BY_CLOCK:
+            counted.aws.update([f"invocations: {name}", "invocations, all"])
         return invoke(name, *more, **named)
 
     run.clock.invoke = counting  # type: ignore[method-assign]
@@ -266,19 +322,23 @@ def _show(provider: str, counted: Counted, seed: int) -> None:
         f"{provider}: {counted.tasks} tasks at once, {JOB_SECONDS:.0f} s a job, "
         f"{limit.submits} submits in {limit.seconds} s, {running} running, seed {seed}"
     )
+    tasks = counted.tasks
     lines = {
         "completed": f"{counted.completed}",
-        "submit invocations a task": f"{counted.invocations / counted.tasks:.2f}",
-        "invocations a task, without announce": f"{counted.all_invocations / counted.tasks:.2f}",
-        "write calls a task": f"{counted.writes / counted.tasks:.1f}",
-        "write units a task": f"{sum(_written(counted)) / counted.tasks:.1f}",
-        "claim transactions a task": f"{counted.claims / counted.tasks:.2f}",
+        "submit invocations a task": f"{counted.invocations('submit') / tasks:.2f}",
+        "invocations a task, without announce": f"{counted.all_invocations / tasks:.2f}",
+        "write calls a task": f"{counted.writes / tasks:.1f}",
+        "write units a task": f"{counted.write_units / tasks:.1f}",
+        "read units a task": f"{counted.aws['table: read units'] / tasks:.1f}",
+        "USD for AWS, 1,000 tasks": f"{1000 * counted.usd / tasks:.3f}",
+        "claim transactions a task": f"{counted.claims / tasks:.2f}",
         "refused claims a task": f"{counted.refused_a_task:.2f}",
         "refused by": _in_words(counted.refused_by),
         "writes on the hottest row in a second": f"{writes} ({row})",
         "refused by the provider": f"{counted.refused_by_provider}",
-        "allowance used while a task waits": f"{100 * counted.share:.0f} %",
-        "overtakes": f"{passed}, {passed / counted.tasks:.1f} a task",
+        "allowance used while a task waits": f"{100 * counted.share:.1f} %",
+        "overtakes": f"{passed}, {passed / tasks:.1f} a task",
+        **_small_folder(counted),
         "last accepted after": f"{counted.accepted[-1][0]:.0f} s",
         "this run took": f"{counted.wall_seconds:.1f} s",
     }
@@ -286,8 +346,15 @@ def _show(provider: str, counted: Counted, seed: int) -> None:
         print(f"  {name:<40}{value}")
 
 
-def _written(counted: Counted) -> Iterator[int]:
-    return (number for name, number in counted.units.items() if "write units" in name)
+def _small_folder(counted: Counted) -> dict[str, str]:
+    """How soon the small folder's tasks were accepted, and among how many."""
+    since = [one for one in counted.accepted if one[0] >= SMALL_AFTER_SECONDS]
+    places = [place for place, (_, task_id) in enumerate(since, 1) if task_id in counted.small]
+    if not places:
+        return {}
+    last = since[places[-1] - 1][0] - SMALL_AFTER_SECONDS
+    words = f"{len(places)} tasks, the last after {last:.0f} s, {places[-1]} accepted by then"
+    return {"small folder": words}
 
 
 def _in_words(counted: Counter[str]) -> str:

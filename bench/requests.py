@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections import Counter
+from collections.abc import Iterable
 from statistics import NormalDist
 from typing import Any
 
@@ -28,6 +29,7 @@ OWN_POLLS: dict[str, Any] = {"polls": {}}
 APART_SECONDS = 7200.0
 PROVIDERS = ("api ", "results ", "link ")
 BY_CLOCK = "sweep"
+_ENTRY_BYTES = 100  # what the model leaves out of an entry of the index `due`
 
 
 def main() -> None:
@@ -80,16 +82,20 @@ def count(tasks: int, job_seconds: float, callbacks: bool, *, learnt: bool = Fal
     counted: Counter[str] = Counter()
     _count_invocations(run, counted)
     count_units(run, counted)
-    _count_states(counted)
+    count_states(counted)
     result = run.play()
     assert result.broke is None
     assert result.statuses == {"COMPLETED": tasks}
-    for site in result.sites:
+    count_calls(result.sites, counted)
+    return counted
+
+
+def count_calls(sites: Iterable[str], counted: Counter[str]) -> None:
+    for site in sites:
         function, call = site.split(": ")
         counted[
             "calls: " + ("to the provider and its links" if call.startswith(PROVIDERS) else call)
         ] += function != BY_CLOCK
-    return counted
 
 
 def _count_invocations(run: Run, counted: Counter[str]) -> None:
@@ -106,18 +112,20 @@ def _count_invocations(run: Run, counted: Counter[str]) -> None:
 
 def count_units(run: Run, counted: Counter[str]) -> None:
     """Write units of the table and its four indexes: a kilobyte begun each, twice in a
-    transaction."""
+    transaction. Read units: four kilobytes begun each, half as many where it may lag. What the
+    sweep does by the clock is left out."""
     table = run.account.table
     write, transact = table._write, table.transact_write_items
-    weight = [1]
+    weight, sizes = [1], _Sizes()
 
     def counting(pk: str, item: Any) -> None:
         old = table.items.get(pk)
-        counted["table: write units"] += weight[0] * max(units(item), units(old))
-        counted["table: write units of the indexes"] += _index_units(old or {}, item)
-        counted["table: bytes of the largest task"] = max(
-            counted["table: bytes of the largest task"], size(item)
-        )
+        before, after = sizes.of(pk, old), sizes.of(pk, item)
+        if not _by_clock(run):
+            counted["table: write units"] += weight[0] * math.ceil(max(before, after) / 1024)
+            counted["table: write units of the indexes"] += _index_units(old or {}, item)
+            most = max(counted["table: bytes of the largest task"], after)
+            counted["table: bytes of the largest task"] = most
         write(pk, item)
 
     def in_transaction(*more: Any, **named: Any) -> Any:
@@ -128,6 +136,61 @@ def count_units(run: Run, counted: Counter[str]) -> None:
             weight[0] = 1
 
     table._write, table.transact_write_items = counting, in_transaction  # type: ignore[method-assign]
+    _count_reads(run, counted, sizes)
+
+
+def _count_reads(run: Run, counted: Counter[str], sizes: _Sizes) -> None:
+    table = run.account.table
+    get, get_many, query = table.get_item, table.batch_get_item, table.query
+
+    def read(pk: str, *, is_consistent: bool) -> None:
+        units = max(1, math.ceil(sizes.of(pk, table.items.get(pk)) / 4096))
+        if not _by_clock(run):
+            counted["table: read units"] += units if is_consistent else units / 2  # type: ignore[assignment]
+
+    def getting(Key: Any, ConsistentRead: bool = False, **more: Any) -> Any:
+        read(Key["pk"]["S"], is_consistent=ConsistentRead)
+        return get(Key=Key, ConsistentRead=ConsistentRead, **more)
+
+    def getting_many(RequestItems: Any) -> Any:
+        ((_, wanted),) = RequestItems.items()
+        for key in wanted["Keys"]:
+            read(key["pk"]["S"], is_consistent=wanted.get("ConsistentRead", False))
+        return get_many(RequestItems)
+
+    def querying(**parameters: Any) -> Any:
+        answer = query(**parameters)
+        bytes_read = sum(_ENTRY_BYTES + size(item) for item in answer["Items"])
+        if not _by_clock(run):
+            counted["table: read units"] += max(1, math.ceil(bytes_read / 4096)) / 2  # type: ignore[assignment]
+        return answer
+
+    table.get_item, table.batch_get_item = getting, getting_many  # type: ignore[method-assign]
+    table.query = querying  # type: ignore[method-assign, assignment]
+
+
+def _by_clock(run: Run) -> bool:
+    current = run.clock.current
+    return current is not None and current.name == BY_CLOCK
+
+
+class _Sizes:
+    """Bytes of each item, reckoned anew only for what a write changed."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[Any, int]] = {}
+
+    def of(self, pk: str, item: Any) -> int:
+        if item is None:
+            return 0
+        old, total = self._known.get(pk, ({}, 0))
+        if old is not item:
+            for name, value in item.items():
+                if (was := old.get(name)) is not value:
+                    total += size({name: value}) - (size({name: was}) if was else 0)
+            total -= sum(size({name: old[name]}) for name in old.keys() - item.keys())
+            self._known[pk] = item, total
+        return total
 
 
 def _index_units(old: Any, new: Any) -> int:
@@ -156,7 +219,7 @@ def _index_units(old: Any, new: Any) -> int:
 _enter = workflow.Execution.enter
 
 
-def _count_states(counted: Counter[str]) -> None:
+def count_states(counted: Counter[str]) -> None:
     def counting(self: Any, state: str) -> None:
         counted["states entered"] += 1
         _enter(self, state)

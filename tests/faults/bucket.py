@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import bisect
 import hashlib
 import io
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -60,6 +62,7 @@ class Buckets:
         self.versions: dict[str, dict[str, list[Stored | None]]] = {}  # None: a delete marker
         self.uploads: dict[str, Upload] = {}
         self.joined: set[tuple[str, str]] = set()  # bucket and key of what is tagged so
+        self._keys: dict[str, list[str]] = {}  # all that ever were, in their order
         self._count = 0
 
     def latest(self, bucket: str, key: str) -> Stored | None:
@@ -70,6 +73,10 @@ class Buckets:
         self._count += 1
         stored = Stored(key, f"v{self._count:06}", body, self.clock.now, composite)
         self.versions.setdefault(bucket, {}).setdefault(key, []).append(stored)
+        keys = self._keys.setdefault(bucket, [])
+        place = bisect.bisect_left(keys, key)
+        if keys[place : place + 1] != [key]:
+            keys.insert(place, key)
         self.on_object(bucket, stored)
         return stored
 
@@ -145,11 +152,15 @@ class Buckets:
         self, Bucket: str, Prefix: str = "", Delimiter: str = "", StartAfter: str = "", **_: Any
     ) -> dict[str, Any]:
         found = []
-        for key in sorted(self.versions.get(Bucket, {})):
+        keys = self._keys.get(Bucket, [])
+        first = bisect.bisect_left(keys, Prefix)
+        of_prefix = itertools.takewhile(
+            lambda key: key.startswith(Prefix), itertools.islice(keys, first, None)
+        )
+        for key in of_prefix:
             stored = self.latest(Bucket, key)
             if (
                 stored is None
-                or not key.startswith(Prefix)
                 or key <= StartAfter
                 or (Delimiter and Delimiter in key[len(Prefix) :])
             ):

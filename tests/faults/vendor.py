@@ -68,7 +68,7 @@ class Vendor:
             return self.denial()
         if len(self.jobs) == before:
             return answer
-        newest = [job for job in self.jobs.values() if not job.is_twin][-1]
+        newest = next(job for job in reversed(self.jobs.values()) if not job.is_twin)
         newest.refused = self.plan.refusal_with_a_job()
         return self.false_refusal(newest.refused) if newest.refused else answer
 
