@@ -136,7 +136,7 @@ def videos(plan: cut.Plan, folder: Path) -> list[join.Made]:
     for one in plan.segments:
         path = folder / f"{one.frames}.mp4"
         if not path.exists():
-            film(path, one.frames + 2)
+            film(path, round(one.frames) + 2)
         made.append(join.Made(one, path))
     return made
 

@@ -52,7 +52,9 @@ class Options:
     and was never seen live. `silent_hold_hours`: how long a provider may say "running", or a video
     may not be archived, before the task is HELD.
     `long_voice`: "split" cuts a voice that no model takes in one piece and joins the videos,
-    "refuse" refuses it; a task may say it for itself (docs/long-voice.md).
+    "refuse" refuses it; a task may say it for itself (docs/long-voice.md). `reuse`: a piece whose
+    video was made before, for another voice, is not made again; a task may say it for itself.
+    `keep_pieces_days`: how long the videos of pieces are kept for that once they are joined.
     `row_retention_days`: how long the row of a task that ended is kept, and with it the memory of
     what was paid.
     """
@@ -79,6 +81,8 @@ class Options:
     ambiguous_hold_hours: float = 6
     silent_hold_hours: float = 24
     long_voice: str = "split"
+    reuse: bool = True
+    keep_pieces_days: int = 30
     sweep_minutes: int = 5
     row_retention_days: int = 400
 

@@ -294,6 +294,7 @@ RANGES = {
     "budget_usd_per_month": (0, 10_000_000),
     "ambiguous_hold_hours": (0.1, 168),
     "silent_hold_hours": (1, 336),
+    "keep_pieces_days": (1, 365),
     "row_retention_days": (8, 3650),
 }
 

@@ -71,9 +71,9 @@ def fleet(options: Options) -> dict[str, Lambda]:
             "One transaction, and the call of the task that waited longest.",
         ),
         "cut": Lambda(
-            900, ONE_CPU_MIB, ("table", "inbox"),
-            "Decodes a voice twice, an hour of it in 36 seconds of a whole CPU; the voice lies on "
-            "the disk.",
+            900, ONE_CPU_MIB, ("table", "inbox", "archive"),
+            "Decodes a voice three times, an hour of it in a minute of a whole CPU, and copies the "
+            "videos of pieces that were made before; the voice lies on the disk.",
             disk_mib=1024, has_pyav=True,
         ),
         "gather": Lambda(

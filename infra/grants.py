@@ -19,6 +19,7 @@ UPLOADS = OWN_IMPORTS + "uploads/"  # what the API's upload forms may write
 ERROR_NOTES = ".error.json"  # what intake lays beside a refused file
 # What these functions read and write are rows of tasks, never limits, budgets or job ids.
 TASK_ROWS = "task#*"
+MADE_ROWS = ("made#*", "voice#*")  # the index of pieces that were made before
 MONEY_ROWS = ("budget#*", "reserve#*")
 
 
@@ -151,12 +152,17 @@ def _archive(stack: Talkdrop) -> None:
 
 
 def _cut(stack: Talkdrop) -> None:
-    """Not the provider's key and not the archive: it turns a voice of the inbox into pieces of
-    it."""
-    cut = stack.functions["cut"]
-    cut.may("s3:GetObject", "s3:GetObjectVersion", on=[stack.inbox.arn_for_objects("*")])
-    cut.may("s3:PutObject", on=[stack.inbox.arn_for_objects(f"{PIECES}*")])
-    cut.may_on_rows("dynamodb:GetItem", "dynamodb:UpdateItem", table=stack.tasks, keys=TASK_ROWS)
+    """Not the provider's key and not the videos: it turns a voice of the inbox into pieces of it,
+    and copies the archived pieces of earlier ones."""
+    cut, made = stack.functions["cut"], stack.archived.arn_for_objects("pieces/*")
+    cut.may("s3:GetObject", "s3:GetObjectVersion", on=[stack.inbox.arn_for_objects("*"), made])
+    cut.may("s3:PutObject", on=[stack.inbox.arn_for_objects(f"{PIECES}*"), made])
+    cut.may("s3:PutObjectTagging", on=[made])
+    keys = [TASK_ROWS, *MADE_ROWS]
+    cut.may_on_rows(
+        "dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:UpdateItem",
+        table=stack.tasks, keys=keys,
+    )  # fmt: skip
 
 
 def _gather(stack: Talkdrop) -> None:
@@ -166,8 +172,12 @@ def _gather(stack: Talkdrop) -> None:
     gather.may("s3:GetObject", "s3:GetObjectVersion", on=[plans])
     tasks = stack.tasks
     gather.may_on_rows(
-        "dynamodb:GetItem", "dynamodb:UpdateItem", table=tasks, keys=[TASK_ROWS, *MONEY_ROWS]
+        "dynamodb:GetItem",
+        "dynamodb:UpdateItem",
+        table=tasks,
+        keys=[TASK_ROWS, *MONEY_ROWS],
     )
+    gather.may_on_rows("dynamodb:UpdateItem", table=tasks, keys=MADE_ROWS[0])
     gather.may_on_rows("dynamodb:BatchGetItem", "dynamodb:PutItem", table=tasks, keys=TASK_ROWS)
     gather.may("sqs:SendMessage", on=[stack.submissions.queue_arn])
 
@@ -185,6 +195,7 @@ def _join(stack: Talkdrop) -> None:
         "dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:UpdateItem",
         table=stack.tasks, keys=TASK_ROWS,
     )  # fmt: skip
+    join.may_on_rows("dynamodb:UpdateItem", table=stack.tasks, keys=MADE_ROWS[0])
 
 
 def _announce(stack: Talkdrop) -> None:

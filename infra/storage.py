@@ -15,7 +15,7 @@ from infra.context import Context, Never
 
 Encryption = dynamodb.TableEncryption
 
-PIECES_DAYS = 30  # of a long voice that is joined: its pieces could still be looked at
+_UNJOINED_COPIES_DAYS = 60
 
 # What GET /tasks shows of a task. The rest (history, task token, the provider's own link) is left
 # out, so that the index holds nothing secret; DynamoDB takes twenty names at most.
@@ -81,13 +81,22 @@ def archive(scope: Construct, context: Context, key: kms.IKey | None) -> s3.Buck
     )
     if context.archive_replica_bucket_arn:
         _may_replicate(more["replication_role"], bucket, context.archive_replica_bucket_arn)
-    # A piece is kept until the join is proved, however long that takes; then it is tagged.
-    bucket.add_lifecycle_rule(
-        id="joined-pieces",
-        prefix="pieces/",
-        tag_filters={"joined": "true"},
-        expiration=Duration.days(PIECES_DAYS),
-    )
+    # A piece is kept until the join is proved, however long that takes; then it is tagged. Until it
+    # expires, another voice may use it again.
+    kept_days = context.parsed_options.keep_pieces_days
+    # A copy for a voice that is never joined would stay for ever; the inbox, too, keeps its voice
+    # no longer.
+    copies_days = max(kept_days, _UNJOINED_COPIES_DAYS)
+    for name, tag, days in (
+        ("joined-pieces", "joined", kept_days),
+        ("reused-pieces", "reused", copies_days),
+    ):
+        bucket.add_lifecycle_rule(
+            id=name,
+            prefix="pieces/",
+            tag_filters={tag: "true"},
+            expiration=Duration.days(days),
+        )
     if colder := _transitions(context):
         bucket.add_lifecycle_rule(id="colder", transitions=colder)
     return bucket

@@ -137,6 +137,7 @@ class Client:
         max_usd: float | Decimal | None = None,
         consent: Mapping[str, Any] | None = None,
         long_voice: str | None = None,
+        reuse: bool | None = None,
         idempotency_key: str = "",
         progress: Progress | None = None,
     ) -> TaskView:
@@ -153,6 +154,8 @@ class Client:
             request["consent"] = dict(consent)
         if long_voice is not None:
             request["long_voice"] = long_voice
+        if reuse is not None:
+            request["reuse"] = reuse
         media = {"portrait": Path(face)} | ({"audio": Path(voice)} if voice else {})
         key = idempotency_key or submission_key(folder, media, request)
         request |= {name: files.upload_key(folder, path.name) for name, path in media.items()}

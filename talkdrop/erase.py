@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError
 from functions.api import lookup
 from functions.inputs import drops
 from functions.settings import aws, get
-from functions.tasks import decisions, plans, queries, table
+from functions.tasks import decisions, plans, queries, reuse, table
 from functions.tasks.table import ConditionFailed, Update, now, stamp
 from functions.tasks.task import TERMINAL, Status, Task, job_key, key_of
 from functions.videos import paths
@@ -372,6 +372,10 @@ def _forget(receipt: Receipt, task: Task) -> None:
     except ConditionFailed:
         receipt.failed.append(f"task {task.task_id} moved meanwhile: erase it again")
         return
+    if task.content_key:
+        reuse.drop(task)
+    if task.plan:
+        reuse.forget(reuse.voice_key(task), task)
     receipt.tasks.append(task.task_id)
 
 

@@ -101,7 +101,9 @@ def _pieces(task: Task) -> Iterator[str]:
     found = pieces.of(task) if task.pieces else []
     done = sum(one.status is Status.COMPLETED for one in found)
     count = task.plan["pieces"] if task.plan else 0
-    yield f"{done} of {count} are made; the voice is cut by s3://{_place(task)}"
+    reused = task.plan.get("reused", 0) if task.plan else 0
+    before = f", {reused} of them before, for another voice" if reused else ""
+    yield f"{done} of {count} are made{before}; the voice is cut by s3://{_place(task)}"
     for one in found:
         if one.status is not Status.COMPLETED:
             error = f"  {one.error.get('code')}: {one.error.get('message')}" if one.error else ""

@@ -37,6 +37,7 @@ class Submission:
     max_usd: float | None = None
     consent: Mapping[str, Any] | None = None
     long_voice: str | None = None
+    reuse: bool | None = None
 
     @property
     def name(self) -> str:
@@ -90,6 +91,7 @@ def check(submission: Submission, default_provider: str) -> Validation:
     flat = {**submission.settings, "provider": submission.provider or default_provider}
     flat |= {"model": submission.model, "max_usd": submission.max_usd}
     flat |= {"consent": submission.consent, "long_voice": submission.long_voice}
+    flat |= {"reuse": submission.reuse}
     composed: TaskRequest = request.compose(flat, submission.prompt)
     voice = _source(submission.voice) if submission.voice else None
     return validation.validate(composed, _source(submission.face), voice)
@@ -162,6 +164,7 @@ def _submission(
         flat.get("max_usd"),
         flat.get("consent"),
         flat.get("long_voice"),
+        flat.get("reuse"),
     )
 
 

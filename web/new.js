@@ -10,7 +10,7 @@ const AT_ONCE = 3; // uploads beside each other
 /** What the video may cost. Where a long voice is cut is known after it was sent: a begun second of
  * each piece is paid whole, so a tenth more than the estimate. */
 const most = (quote) => (quote.pieces ? Math.ceil(quote.quote_usd * 110) / 100 : quote.quote_usd);
-const RESERVED = ["provider", "model", "max_usd", "prompt", "long_voice", "consent"];
+const RESERVED = ["provider", "model", "max_usd", "prompt", "long_voice", "reuse", "consent"];
 
 export async function show({ main, config }) {
   if (!home.may("make")) {
@@ -268,6 +268,7 @@ class Row {
       ...this.keys, provider, model, settings, prompt: this.video.prompt || chosen.prompt,
       ...(own.max_usd ? { max_usd: own.max_usd } : {}),
       ...(own.long_voice ? { long_voice: own.long_voice } : {}),
+      ...("reuse" in own ? { reuse: own.reuse } : {}),
     };
   }
 

@@ -35,7 +35,7 @@ class Quote:
 def hash_of(body: NewTask) -> str:
     """What an Idempotency-Key was first sent with. A field that is not given is left out where
     older versions did not know it: their rows hold hashes without it."""
-    later = {name for name in ("consent", "long_voice") if getattr(body, name) is None}
+    later = {name for name in ("consent", "long_voice", "reuse") if getattr(body, name) is None}
     return hashlib.sha256(body.model_dump_json(exclude=later).encode()).hexdigest()
 
 
@@ -54,7 +54,7 @@ def new_task(body: NewTask, task_id: str) -> Task:
     task = Task(
         task_id=task_id, status=Status.WAITING, created_at=stamp(now()), origin="api",
         stem=stem or "video", provider=composed.provider, model=composed.model,
-        prompt=composed.prompt, settings=dict(composed.settings),
+        prompt=composed.prompt, settings=dict(composed.settings), reuse=composed.reuse,
         max_usd=composed.max_usd, consent=composed.consent, long_voice=composed.long_voice,
         request_hash=hash_of(body), imports=urls,
         portrait=files["portrait"].named() if "portrait" in files else {},
@@ -135,7 +135,7 @@ def composed_of(body: NewTask | QuoteRequest) -> TaskRequest:
     max_usd = None if body.max_usd is None else str(body.max_usd)
     reserved: dict[str, object] = {
         "provider": body.provider, "model": body.model, "max_usd": max_usd,
-        "long_voice": body.long_voice,
+        "long_voice": body.long_voice, "reuse": body.reuse,
     }  # fmt: skip
     if isinstance(body, NewTask) and body.consent:
         reserved["consent"] = body.consent.model_dump(exclude_none=True)

@@ -46,6 +46,7 @@ class NewTask(Body):
     model: str | None = None
     max_usd: Decimal | None = Field(None, gt=0)
     long_voice: Literal["split", "refuse"] | None = None
+    reuse: bool | None = None
     settings: dict[str, JsonValue] = Field(default_factory=dict)
     consent: NewConsent | None = None
 
@@ -62,6 +63,7 @@ class QuoteRequest(Body):
     model: str | None = None
     max_usd: Decimal | None = Field(None, gt=0)
     long_voice: Literal["split", "refuse"] | None = None
+    reuse: bool | None = None
     settings: dict[str, JsonValue] = Field(default_factory=dict)
 
 

@@ -85,11 +85,13 @@ class ConsentView(TypedDict, total=False):
 
 
 class PiecesView(TypedDict):
-    """How far the pieces of a long voice are; `stopped` are those that failed or are held."""
+    """How far the pieces of a long voice are; `stopped` are those that failed or are held, and
+    `reused` those whose videos were made before, for another voice, and are not paid again."""
 
     all: int
     done: int
     stopped: int
+    reused: int
 
 
 class PieceView(TypedDict):
@@ -216,7 +218,10 @@ def _pieces(task: Task) -> PiecesView | None:
         return None
     counted = task.pieces
     return PiecesView(
-        all=int(counted["all"]), done=int(counted["done"]), stopped=int(counted["stopped"])
+        all=int(counted["all"]),
+        done=int(counted["done"]),
+        stopped=int(counted["stopped"]),
+        reused=int(task.plan.get("reused", 0)) if task.plan else 0,
     )
 
 

@@ -234,6 +234,7 @@ def _as_requested(task: Task, composed: TaskRequest) -> Task:
         max_usd=composed.max_usd,
         consent=composed.consent,
         long_voice=composed.long_voice,
+        reuse=composed.reuse,
     )
 
 

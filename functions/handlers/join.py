@@ -26,7 +26,7 @@ from functions.segments.join import Joined, Made, Unjoinable
 from functions.segments.motion import Motion
 from functions.segments.voice import Voice
 from functions.settings import aws
-from functions.tasks import pieces, plans, queries
+from functions.tasks import pieces, plans, queries, reuse
 from functions.tasks.plans import PiecePlan, PlannedPiece
 from functions.tasks.shares import MotionFacts
 from functions.tasks.table import ConditionFailed
@@ -75,6 +75,7 @@ def handler(event: JoinInput, context: LambdaContext) -> JoinOutput:
         except Unjoinable as unfit:
             cure = "Resubmit this task to make that piece anew, paid anew; or fail it"
             _hold(task, pieces.UNFIT, f"{unfit}. {cure}", unfit=unfit.segment.number)
+            reuse.drop(made[unfit.segment.number - 1])
             return {"next": Next.GATHER}
         except TooLarge as error:
             _hold(task, pieces.TOO_LARGE, str(error))
@@ -218,6 +219,7 @@ def _line(one: PlannedPiece, task: Task, joined: Joined) -> dict[str, object]:
         "past": [dict(past) for past in task.past],
         "video_key": task.archived["key"],
         "video_sha256": task.archived["sha256"],
+        "reused": dict(task.reused) if task.reused else None,
         "frames_held": joined.held.get(one.number, 0),
         "frames_surplus": joined.surplus.get(one.number, 0),
         "reencoded": joined.reencoded.get(one.number),

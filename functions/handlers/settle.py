@@ -11,7 +11,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from functions.tasks import claims, pieces, polls, queries, table
+from functions.tasks import claims, pieces, polls, queries, reuse, table
 from functions.tasks.table import ConditionFailed, instant, now
 from functions.tasks.task import ArchivedVideo, Next, Task
 
@@ -56,6 +56,7 @@ def handler(event: SettleInput, context: LambdaContext) -> SettleOutput:
         return _DONE
     if not completed.is_long:
         polls.keep(completed)
+        reuse.keep(completed)
     _count(completed)
     return _DONE
 

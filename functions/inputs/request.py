@@ -18,7 +18,7 @@ from functions.tasks.task import Consent
 
 AUTO = "auto"  # the model of a request that leaves the choice to us
 # What stands beside a model's settings, in a settings file as in the API.
-RESERVED = frozenset({"provider", "model", "prompt", "max_usd", "consent", "long_voice"})
+RESERVED = frozenset({"provider", "model", "prompt", "max_usd", "consent", "long_voice", "reuse"})
 SPLIT, REFUSE = "split", "refuse"  # what becomes of a voice that no model takes in one piece
 
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -30,7 +30,8 @@ _LARGEST, _DEEPEST = 10**38, 16
 class TaskRequest:
     """A provider that exists, one of its models or AUTO, a prompt made harmless, and the settings
     the model is to be given. `max_usd` is what the task may cost where it is not our own limit;
-    `long_voice` what becomes of a voice that no model takes in one piece."""
+    `long_voice` what becomes of a voice that no model takes in one piece, and `reuse` whether its
+    pieces may be videos that were made before."""
 
     provider: str
     model: str
@@ -39,6 +40,7 @@ class TaskRequest:
     max_usd: Decimal | None = None
     consent: Consent = field(default_factory=Consent)
     long_voice: str = REFUSE
+    reuse: bool = False
 
     @property
     def text(self) -> str:
@@ -86,7 +88,8 @@ def compose(flat: Mapping[str, object], prompt: str | None = None) -> TaskReques
     if options().keep_watermark:
         settings = {**providers.get(provider).watermark_settings, **settings}
     max_usd, long_voice = _max_usd(flat.get("max_usd")), _long_voice(flat.get("long_voice"))
-    return TaskRequest(provider, model, clean(text), settings, max_usd, agreed, long_voice)
+    reuse = _reuse(flat.get("reuse"))
+    return TaskRequest(provider, model, clean(text), settings, max_usd, agreed, long_voice, reuse)
 
 
 def _long_voice(value: object) -> str:
@@ -98,6 +101,17 @@ def _long_voice(value: object) -> str:
         )
         raise Refused(Refusal("BAD_LONG_VOICE", "long_voice", message))
     return str(word)
+
+
+def _reuse(value: object) -> bool:
+    word = options().reuse if value is None else value
+    if not isinstance(word, bool):
+        message = (
+            f"reuse is {json.dumps(word, default=str)[:60]}: it is true (a piece of a long voice "
+            "whose video was made before is not made again) or false"
+        )
+        raise Refused(Refusal("BAD_REUSE", "reuse", message))
+    return word
 
 
 def _provider(wanted: object) -> str:

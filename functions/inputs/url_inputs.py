@@ -59,7 +59,13 @@ def _request(task: Task) -> TaskRequest:
     max_usd = None if task.max_usd is None else Decimal(task.max_usd)
     long_voice = task.long_voice or REFUSE
     return TaskRequest(
-        task.provider, task.model, task.prompt, task.settings, max_usd, long_voice=long_voice
+        task.provider,
+        task.model,
+        task.prompt,
+        task.settings,
+        max_usd,
+        long_voice=long_voice,
+        reuse=task.reuse,
     )
 
 

@@ -5,7 +5,8 @@
 A cut stands at a multiple of 1/25 s, so that the frames of the videos fall on one grid and nothing
 adds up. A begun second is paid whole, so among the quiet places the one just below a whole second
 is chosen. A cut depends only on what is heard in the time of two pieces behind the one before it:
-an edit further on changes none of those before.
+an edit further on changes none of those before. Where an earlier voice was cut that this one is an
+edit of, it is cut again at the same samples, on the grid or beside it (`Kept`).
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ from __future__ import annotations
 import heapq
 import math
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import mul
 
 from av.audio.resampler import AudioResampler
 
+from functions.segments import marks
 from functions.segments import voice as voices
+from functions.segments.marks import Kept, Marker
 from functions.segments.voice import Voice
 
 FRAMES_PER_SECOND = 25
@@ -89,19 +92,20 @@ class Limits:
 
 @dataclass(frozen=True)
 class Segment:
-    """A piece of a voice, from frame `start` up to frame `end` of 1/25 s. `level` is the louder of
-    the 20 ms before and behind its end, in dB; `why` says in words why it ends there, and
-    `in_pause` whether it does so in a pause."""
+    """A piece of a voice, from frame `start` up to frame `end` of 1/25 s; beside the grid where an
+    earlier cut was moved by a part of a frame. `level` is the louder of the 20 ms before and behind
+    its end, in dB; `why` says in words why it ends there, and `in_pause` whether it does so in a
+    pause."""
 
     number: int
-    start: int
-    end: int
+    start: float
+    end: float
     level: float
     why: str
     in_pause: bool = True
 
     @property
-    def frames(self) -> int:
+    def frames(self) -> float:
         return self.end - self.start
 
     @property
@@ -133,14 +137,20 @@ class Plan:
             for one, end in zip(self.segments, ends, strict=True)
         )
 
-    def sample(self, frame: int) -> int:
+    def sample(self, frame: float) -> int:
         """The first sample of a frame. Rounded where the rate is no multiple of 25, from 0 on:
         nothing adds up."""
         return min(self.samples, round(frame * self.rate / FRAMES_PER_SECOND))
 
 
-def listen(voice: Voice) -> Levels:
-    """Decode the voice once. Raises Undecodable."""
+def frame_at(sample: int, rate: int) -> float:
+    """The frame that a sample lies at: a whole number on the grid."""
+    frame = sample * FRAMES_PER_SECOND / rate
+    return int(frame) if frame.is_integer() else frame
+
+
+def listen(voice: Voice, marker: Marker | None = None) -> Levels:
+    """Decode the voice once, for `marker` as well. Raises Undecodable."""
     decibels = array("f")
     waiting = bytearray()
     resampler: AudioResampler | None = None
@@ -151,6 +161,8 @@ def listen(voice: Voice) -> Levels:
             frame.sample_rate,
             frame.layout.nb_channels,
         )
+        if marker is not None:
+            marker.hear(voices.pcm(frame), channels, rate)
         resampler = resampler or AudioResampler("s16", frame.layout, _LEVEL_RATE)
         for resampled in resampler.resample(frame):
             waiting += voices.pcm(resampled)
@@ -180,61 +192,80 @@ def _level(samples: bytes | bytearray) -> float:
     return max(SILENCE_DECIBELS, 10 * math.log10(power)) if power else SILENCE_DECIBELS
 
 
-def plan(levels: Levels, limits: Limits) -> Plan:
-    """Cut as late as the limit allows, at pauses if there are any. One segment if the voice needs
-    no cut."""
+def plan(levels: Levels, limits: Limits, kept: Iterable[Kept] = ()) -> Plan:
+    """Cut as late as the limit allows, at pauses if there are any, and where an earlier plan did.
+    One segment if the voice needs no cut."""
     segments: list[Segment] = []
-    start = 0
-    while levels.seconds - start / FRAMES_PER_SECOND > limits.most_seconds + 1e-9:
-        segments.append(_next(levels, limits, len(segments) + 1, start))
-        start = segments[-1].end
-    end = max(start + 1, math.ceil(levels.seconds * FRAMES_PER_SECOND - 1e-9))
-    segments.append(
-        Segment(len(segments) + 1, start, end, SILENCE_DECIBELS, "the end of the voice")
-    )
+    whole = levels.seconds * FRAMES_PER_SECOND
+    least, most = (one * FRAMES_PER_SECOND for one in (limits.least_seconds, limits.most_seconds))
+    for one in marks.fitting(kept, least, most, whole):
+        segments += _between(levels, limits, segments, one.start, "up to where it was cut before")
+        number, level = len(segments) + 1, _around(levels, one.end)
+        segments.append(Segment(number, one.start, one.end, level, one.why, one.in_pause))
+    segments += _between(levels, limits, segments, whole, "the end of the voice")
+    last = segments[-1]
+    end = max(math.floor(last.start) + 1, math.ceil(whole - 1e-9))
+    segments[-1] = Segment(last.number, last.start, end, SILENCE_DECIBELS, "the end of the voice")
     return Plan(levels.samples, levels.rate, levels.channels, limits, tuple(segments))
 
 
-def _next(levels: Levels, limits: Limits, number: int, start: int) -> Segment:
+def _between(
+    levels: Levels, limits: Limits, before: Sequence[Segment], end: float, why: str
+) -> Iterator[Segment]:
+    """The segments from the last one on, up to this frame."""
+    start: float = before[-1].end if before else 0
+    number = len(before) + 1
+    while (end - start) / FRAMES_PER_SECOND > limits.most_seconds + 1e-9:
+        one = _next(levels, limits, number, start, end)
+        yield one
+        start, number = one.end, number + 1
+    if end - start > marks.ROUNDING:
+        yield Segment(number, start, end, _around(levels, end), why)
+
+
+def _next(levels: Levels, limits: Limits, number: int, start: float, until: float) -> Segment:
     # What remains behind the cut must be long enough for a piece of its own.
-    last = min(
-        start + limits.most,
-        math.floor((levels.seconds - limits.least_seconds) * FRAMES_PER_SECOND + 1e-9),
-    )
-    first = min(last, start + max(limits.least, math.ceil(_EARLIEST * limits.most)))
+    rest = limits.least_seconds * FRAMES_PER_SECOND
+    last = min(math.floor(start + limits.most), math.floor(until - rest + 1e-9))
+    first = min(last, math.ceil(start) + max(limits.least, math.ceil(_EARLIEST * limits.most)))
     voice = _voice_level(levels, start, start + limits.most)
     for below in _BELOW_VOICE_DECIBELS:
         if pauses := _pauses(levels, range(first, last + 1), voice - below):
-            end = _cheapest(levels, limits, start, pauses, voice - below)
+            end = _cheapest(levels, limits, start, until, pauses, voice - below)
             paid = limits.paid_seconds(end - start)
             why = f"a pause after {_seconds(end - start)} s, paid as {paid} s"
             return Segment(number, start, end, _around(levels, end), why)
-    if pauses := _pauses(levels, range(start + limits.least, first), voice - below):
+    if pauses := _pauses(levels, range(math.ceil(start) + limits.least, first), voice - below):
         end = pauses[-1]
         why = f"the last pause within {limits.most_seconds:g} s"
         return Segment(number, start, end, _around(levels, end), why)
-    quietest = min(_around(levels, frame) for frame in range(first, last + 1))
-    places = [
-        frame
-        for frame in range(first, last + 1)
-        if _around(levels, frame) <= quietest + _ALIKE_DECIBELS
-    ]
+    return _quietest(levels, limits, number, start, range(first, last + 1))
+
+
+def _quietest(levels: Levels, limits: Limits, number: int, start: float, frames: range) -> Segment:
+    quietest = min(_around(levels, frame) for frame in frames)
+    places = [frame for frame in frames if _around(levels, frame) <= quietest + _ALIKE_DECIBELS]
     end = min(places, key=lambda frame: (_cost(limits, frame - start), -frame))
     why = (
-        f"no pause within {limits.most_seconds:g} s: "
-        f"the quietest place from {_seconds(first - start)} s on, at {_around(levels, end):.0f} dB"
+        f"no pause within {limits.most_seconds:g} s: the quietest place from "
+        f"{_seconds(frames[0] - start)} s on, at {_around(levels, end):.0f} dB"
     )
     return Segment(number, start, end, _around(levels, end), why, in_pause=False)
 
 
 def _cheapest(
-    levels: Levels, limits: Limits, start: int, pauses: Iterable[int], quiet_below: float
+    levels: Levels,
+    limits: Limits,
+    start: float,
+    until: float,
+    pauses: Iterable[int],
+    quiet_below: float,
 ) -> int:
     """The pause after which this piece and the next cost least for each second of voice; at equal
     cost the later."""
 
     def cost(end: int) -> tuple[float, int]:
-        rest = levels.seconds * FRAMES_PER_SECOND - end
+        rest = until - end
         if rest <= limits.most_seconds * FRAMES_PER_SECOND:
             return _cost(limits, end - start, rest), -end
         window = range(end + math.ceil(_EARLIEST * limits.most), end + limits.most + 1)
@@ -255,9 +286,10 @@ def _cost(limits: Limits, *pieces: float) -> float:
     return (sum(map(limits.paid_seconds, pieces)) - seconds + len(pieces) * _JOIN_SECONDS) / seconds
 
 
-def _voice_level(levels: Levels, start: int, end: int) -> float:
+def _voice_level(levels: Levels, start: float, end: float) -> float:
     """How loud the voice is between two frames: a fifth of the time it is louder."""
-    heard = sorted(levels.decibels[start * _LEVELS_PER_FRAME : end * _LEVELS_PER_FRAME])
+    first, last = (math.floor(frame * _LEVELS_PER_FRAME) for frame in (start, end))
+    heard = sorted(levels.decibels[first:last])
     return heard[len(heard) * 4 // 5]
 
 
@@ -283,11 +315,11 @@ def _is_in_pause(decibels: array[float], place: int, quiet_below: float) -> bool
     return first < place and end - first >= _PAUSE_LEVELS
 
 
-def _around(levels: Levels, frame: int) -> float:
+def _around(levels: Levels, frame: float) -> float:
     """The louder of the 20 ms before and behind a frame's beginning."""
-    middle = frame * _LEVELS_PER_FRAME
+    middle = math.floor(frame * _LEVELS_PER_FRAME)
     return max(levels.decibels[max(0, middle - 1) : middle + 1], default=SILENCE_DECIBELS)
 
 
-def _seconds(frames: int) -> str:
+def _seconds(frames: float) -> str:
     return f"{frames / FRAMES_PER_SECOND:.2f}"

@@ -262,13 +262,13 @@ def _reencoded(one: _Scanned, wanted: _Shape, record: h264.Record, scratch: Path
 def _pin(one: _Scanned, plan: Plan) -> _Pinned:
     """Raises Unjoinable if the piece is far longer or shorter than its segment."""
     segment = one.made.segment
-    length = segment.frames * FRAME_TICKS
+    begin = round(segment.start * FRAME_TICKS)
+    length = round(segment.end * FRAME_TICKS) - begin
     off = _frames_off(one, plan) / FRAMES_PER_SECOND
     if not -MOST_MISSING_SECONDS <= off <= MOST_SURPLUS_SECONDS:
         wrong = f"{abs(off):.2f} s {'longer' if off > 0 else 'shorter'} than its part of the voice"
         raise Unjoinable(segment, f"it is {wrong}: the lips cannot fit; make this piece again")
     kept = _without_surplus_end(one.times, length)
-    begin = segment.start * FRAME_TICKS
     squeezed = _squeezed(sorted(kept), length)
     return _Pinned(one, array("q", (begin + squeezed[time] for time in kept)), begin + length)
 
@@ -277,7 +277,7 @@ def _frames_off(one: _Scanned, plan: Plan) -> int:
     """How many frames of 1/25 s the piece is longer than its segment; less than 0: shorter."""
     times = sorted(one.times)
     usual = (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else FRAME_TICKS
-    return round((times[-1] + usual) / FRAME_TICKS) - one.made.segment.frames
+    return round((times[-1] + usual) / FRAME_TICKS - one.made.segment.frames)
 
 
 def _without_surplus_end(times: array[int], length: int) -> array[int]:

@@ -87,6 +87,21 @@ def write(voice: Voice, plan: Plan, form: Form) -> Iterator[Piece]:
         yield _written(segment, (pcm for _, pcm in parts), plan, form)
 
 
+def hashes(voice: Voice, plan: Plan) -> tuple[str, ...]:
+    """The `pcm_sha256` of each piece, without writing it. Raises VoiceChanged, Undecodable."""
+    found = []
+    for _, parts in groupby(_parts(voice, plan), key=itemgetter(0)):
+        digest = _digest(plan)
+        for _, pcm in parts:
+            digest.update(pcm)
+        found.append(digest.hexdigest())
+    return tuple(found)
+
+
+def _digest(plan: Plan) -> hashlib._Hash:
+    return hashlib.sha256(f"{plan.rate} {plan.channels} ".encode())
+
+
 def _parts(voice: Voice, plan: Plan) -> Iterator[tuple[Segment, bytes]]:
     """The voice as it is decoded, in parts that belong to one segment each."""
     segments = list(plan.segments)
@@ -109,7 +124,7 @@ def _parts(voice: Voice, plan: Plan) -> Iterator[tuple[Segment, bytes]]:
 
 
 def _written(segment: Segment, parts: Iterable[bytes], plan: Plan, form: Form) -> Piece:
-    digest = hashlib.sha256(f"{plan.rate} {plan.channels} ".encode())
+    digest = _digest(plan)
     bytes_ = 0
 
     def noted() -> Iterator[bytes]:

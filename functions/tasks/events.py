@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from typing import Literal
 
-from functions.tasks.shares import MotionFacts
+from functions.tasks.shares import MotionFacts, PlanFile
 from functions.tasks.task import (
     ArchivedVideo,
     Status,
@@ -91,6 +91,16 @@ class Error:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pieces:
+    """Of a long voice: how many there are in all, and how many of them were made before, for the
+    tasks `reused_of`, and are not paid again."""
+
+    all: int
+    reused: int
+    reused_of: list[str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class TaskEvent:
     """`detail` of every event. `event_id` is the same however often the event is delivered:
     consumers drop repeats."""
@@ -116,6 +126,7 @@ class TaskEvent:
     not_before: str | None = None
     second_job: str | None = None
     consent: Consent | None = None
+    pieces: Pieces | None = None
 
     def json(self) -> str:
         """As it is announced: what there is nothing to say of is left out."""
@@ -144,6 +155,7 @@ def of(task: Task) -> TaskEvent:
         waits_for=task.waits_for or None,
         not_before=(task.not_before or None) if task.waits_for else None,
         consent=_consent(task.consent),
+        pieces=_pieces(task.plan),
     )
 
 
@@ -151,6 +163,14 @@ def of_second_job(task: Task, job_id: str) -> TaskEvent:
     """The event that says that one attempt has a job too many: perhaps a second charge."""
     event_id = f"{task.task_id}#SECOND_JOB#{task.attempt}#{job_id}"
     return replace(of(task), event_id=event_id, second_job=job_id)
+
+
+def _pieces(plan: PlanFile | None) -> Pieces | None:
+    if plan is None:
+        return None
+    reused_of = list(plan.get("reused_of", ()))
+    reused = int(plan.get("reused", 0))
+    return Pieces(all=int(plan["pieces"]), reused=reused, reused_of=reused_of or None)
 
 
 def _error(error: TaskError) -> Error | None:

@@ -10,9 +10,10 @@ A piece is a task of its own on the paid way that every task goes; its parent is
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from decimal import Decimal
 
-from functions.tasks import claims, executions, queries, queues, reserve, steps, table
+from functions.tasks import claims, executions, queries, queues, reserve, reuse, steps, table
 from functions.tasks.plans import PiecePlan, PlannedPiece, id_of_piece, ids_of_pieces
 from functions.tasks.shares import PlanFile, Progress
 from functions.tasks.table import ConditionFailed, Request, Update, now, stamp
@@ -69,20 +70,36 @@ def opened(parent: Task, plan: PiecePlan) -> list[Task]:
     return pieces
 
 
-def _open(parent: Task, plan: PiecePlan, one: PlannedPiece) -> Task:
+def of_plan(parent: Task, model: str, one: PlannedPiece) -> Task:
+    """The piece as it is opened: READY to be made, or COMPLETED by the video of an earlier one, for
+    which nothing is paid. One that is made anew is made, since the video did not fit."""
     piece = Task(
         task_id=id_of_piece(parent, one.number), status=Status.READY, created_at=stamp(now()),
-        origin="piece", provider=parent.provider, model=plan.model, prompt=parent.prompt,
+        origin="piece", provider=parent.provider, model=model, prompt=parent.prompt,
         settings=parent.settings, consent=parent.consent, portrait=parent.portrait,
         stem=f"{parent.stem}-{one.number:03d}", audio=one.file, quote_usd=one.quote_usd,
-        parent=parent.task_id, segment=one.segment,
+        parent=parent.task_id, segment=one.segment, content_key=one.content_key,
         in_reserve=str(one.number) not in parent.remade,
     )  # fmt: skip
+    if not one.reused or str(one.number) in parent.remade:
+        return piece
+    free, video = Decimal(0), one.video or ArchivedVideo()
+    return replace(
+        piece, status=Status.COMPLETED, in_reserve=False, quote_usd=free, charge_usd=free,
+        archived=video, reused=one.reused,
+    )  # fmt: skip
+
+
+def _open(parent: Task, plan: PiecePlan, one: PlannedPiece) -> Task:
+    piece = of_plan(parent, plan.model, one)
     try:
         steps.open_task(piece)
     except ConditionFailed:  # another invocation was faster
         return queries.reload(piece)
-    queues.submit(piece.task_id)
+    if piece.reused:
+        reuse.keep(piece)
+    else:
+        queues.submit(piece.task_id)
     return piece
 
 
@@ -224,9 +241,10 @@ def cancel_unpaid(parent: Task, who: str) -> tuple[int, int]:
     """How many pieces are cancelled, and how many were paid, or may be. One that is missed here
     cannot be claimed all the same, since the reserve is closed."""
     keys = [key_of(task_id) for task_id in ids_of_pieces(parent)]
-    rows = queries.read_many(keys)
-    paid = sum(not _is_cancelled(Task.of(row), who) for row in rows.values())
-    return len(keys) - paid, paid
+    rows = [Task.of(row) for row in queries.read_many(keys).values()]
+    to_pay = [one for one in rows if not one.reused]
+    paid = sum(not _is_cancelled(one, who) for one in to_pay)
+    return len(keys) - (len(rows) - len(to_pay)) - paid, paid
 
 
 def _is_cancelled(piece: Task, who: str) -> bool:

@@ -4,35 +4,43 @@ pieces, and read by every step after the cut."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from typing import Any, cast
 
+from botocore.exceptions import ClientError
+
 from functions.settings import aws, get
-from functions.tasks.shares import PlanFile, SegmentFacts
-from functions.tasks.task import StoredFile, Task, id_of
+from functions.tasks.shares import PlanFile, ReusedPiece, SegmentFacts
+from functions.tasks.task import ArchivedVideo, StoredFile, Task, id_of
 
 FOLDER = "_talkdrop/pieces/"  # in the inbox, whose rule leaves it out
+_MARKS = "marks.json"
 
 
 @dataclass(frozen=True)
 class PlannedPiece:
     """A piece of the voice from frame `start` up to frame `end` of 1/25 s; `why` it ends there.
-    `sha256` is that of its samples, `quote_usd` what its video is to cost."""
+    `sha256` is that of its samples, `quote_usd` what its video costs where it is made, and
+    `content_key` the hash of all that the video depends on. Where one was made before, `reused`
+    says for which piece, and `video` is the copy of it."""
 
     number: int
-    start: int
-    end: int
+    start: float
+    end: float
     why: str
     in_pause: bool
     sha256: str
     quote_usd: Decimal
     file: StoredFile
+    content_key: str = ""
+    reused: ReusedPiece | None = None
+    video: ArchivedVideo | None = None
 
     @property
     def segment(self) -> SegmentFacts:
-        start, end = (Decimal(frame) / 25 for frame in (self.start, self.end))
+        start, end = (Decimal(str(round(frame, 4))) / 25 for frame in (self.start, self.end))
         return SegmentFacts(number=self.number, start_seconds=start, end_seconds=end)
 
 
@@ -53,7 +61,12 @@ class PiecePlan:
 
     @property
     def quote_usd(self) -> Decimal:
-        return sum((one.quote_usd for one in self.pieces), Decimal(0))
+        """Of what is to be made."""
+        return sum((one.quote_usd for one in self.pieces if not one.reused), Decimal(0))
+
+    @property
+    def reused(self) -> list[ReusedPiece]:
+        return [one.reused for one in self.pieces if one.reused]
 
 
 def folder_of(task: Task) -> str:
@@ -67,8 +80,16 @@ def write(task: Task, plan: PiecePlan) -> PlanFile:
     stored = aws("s3").put_object(
         Bucket=get().inbox, Key=key, Body=body, ContentType="application/json"
     )
-    version_id = stored.get("VersionId", "")
-    return PlanFile(bucket=get().inbox, key=key, version_id=version_id, pieces=len(plan.pieces))
+    file = PlanFile(
+        bucket=get().inbox,
+        key=key,
+        version_id=stored.get("VersionId", ""),
+        pieces=len(plan.pieces),
+    )
+    if plan.reused:
+        file["reused"] = len(plan.reused)
+        file["reused_of"] = sorted({one["parent"] for one in plan.reused})
+    return file
 
 
 def read(file: PlanFile) -> PiecePlan:
@@ -79,6 +100,27 @@ def read(file: PlanFile) -> PiecePlan:
     facts = json.loads(stored["Body"].read())
     facts["pieces"] = tuple(_piece(one) for one in facts["pieces"])
     return PiecePlan(**facts)
+
+
+def write_marks(task: Task, marks: Sequence[tuple[int, int]]) -> None:
+    """By what the voice is known again after an edit: places, and checksums of what is there."""
+    body = json.dumps(marks, separators=(",", ":")).encode()
+    key = f"{folder_of(task)}{_MARKS}"
+    aws("s3").put_object(Bucket=get().inbox, Key=key, Body=body, ContentType="application/json")
+
+
+def read_earlier(whole: Task) -> tuple[PiecePlan, list[tuple[int, int]]] | None:
+    """The plan and the marks of a voice that was cut before; None where they are gone."""
+    if whole.plan is None:
+        return None
+    key = f"{whole.plan['key'].rpartition('/')[0]}/{_MARKS}"
+    try:
+        found = aws("s3").get_object(Bucket=whole.plan["bucket"], Key=key)["Body"].read()
+        return read(whole.plan), [(int(one), int(two)) for one, two in json.loads(found)]
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] not in {403, 404}:
+            raise
+        return None
 
 
 def _piece(facts: Mapping[str, Any]) -> PlannedPiece:

@@ -131,7 +131,7 @@ def open_task(task: Task, *, why: str = "") -> Task:
     # Counters that are conditions by being absent start absent, and so does what only long voices
     # and their pieces have.
     absent = {"hints_dropped", "resends", "archive_verdicts"}
-    absent |= {"candidates", "in_reserve", "pieces_changed", "remade", "unfit"}
+    absent |= {"candidates", "in_reserve", "pieces_changed", "remade", "reuse", "unfit"}
     table.put_new(
         {
             name: value
@@ -165,7 +165,7 @@ def revise(task: Task, known: Task, *, why: str) -> Task:
     )
     revised = (
         "provider", "model", "model_reason", "prompt", "settings", "stem", "portrait", "audio",
-        "max_usd", "quote_usd", "consent", "long_voice", "candidates",
+        "max_usd", "quote_usd", "consent", "long_voice", "reuse", "candidates",
     )  # fmt: skip
     given = {name: value for name in revised if (value := getattr(task, name)) is not None}
     update.set(**given).remove(*sorted(set(revised) - given.keys()))

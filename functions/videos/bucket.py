@@ -119,7 +119,7 @@ def get_small(bucket: str, key: str) -> bytes | None:
         with refusals():
             return aws("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
     except ArchiveUnavailable as error:
-        if s3_code_of(error) in _MISSING:
+        if is_missing(error):
             return None
         raise
 
@@ -136,7 +136,7 @@ def find(path: ArchivePaths) -> StoredObject | None:
     try:
         return look(path)
     except ArchiveUnavailable as error:
-        if s3_code_of(error) in _MISSING:
+        if is_missing(error):
             return None
         raise
 
@@ -175,6 +175,11 @@ def refusals() -> Iterator[None]:
         raise ArchiveUnavailable(f"S3 answered {error.operation_name} with {code}") from error
     except BotoCoreError as error:
         raise ArchiveUnavailable(f"S3 could not be reached: {error}") from error
+
+
+def is_missing(error: ArchiveUnavailable) -> bool:
+    """There is no such object, rather than no answer."""
+    return s3_code_of(error) in _MISSING
 
 
 def s3_code_of(error: Exception) -> str:

@@ -102,10 +102,11 @@ def object_headers(task: Task) -> ObjectHeaders:
     }
     tags = {"provider": task.provider, "model": task.model, "source": source}
     ascii_only = {name: text.encode("ascii", "replace").decode() for name, text in metadata.items()}
+    copied = {"reused": "true"} if task.reused else {}
     return {
         "ContentType": "video/mp4",
         "Metadata": ascii_only,
-        "Tagging": urlencode({**_tags(tags), "ai_generated": "true"}),
+        "Tagging": urlencode({**_tags(tags), "ai_generated": "true", **copied}),
     }
 
 

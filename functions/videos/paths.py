@@ -39,7 +39,10 @@ def of(task: Task) -> ArchivePaths:
 
 def _mark(task: Task) -> str:
     """A later attempt, and a job that a person named, have objects of their own: what a copy of the
-    job before leaves must not pass for their video."""
+    job before leaves must not pass for their video. So has a copy of an earlier piece's: under one
+    key there is one content."""
+    if task.reused:
+        return f"-{task.reused['sha256'][:16]}"
     if task.attempt == 1 and not task.adopted_by:
         return ""
     return f"-{hashlib.sha256(f'{task.attempt}#{task.job_id}'.encode()).hexdigest()[:8]}"

@@ -93,12 +93,13 @@ def submissions(
     else:
         found = files.of_paths(paths[0], paths[1:], folder or "")
     own = pairs(setting or [])
-    long_voice = own.pop("long_voice", None)  # for the task, not for its model
+    # For the task, not for its model.
+    long_voice, reuse = own.pop("long_voice", None), own.pop("reuse", None)
     return [
         Submission(
             one.face, one.voice, one.folder, prompt or one.prompt, provider or one.provider,
             model or one.model, {**one.settings, **own}, one.max_usd, one.consent,
-            long_voice or one.long_voice,
+            long_voice or one.long_voice, one.reuse if reuse is None else reuse,
         )
         for one in found
     ]  # fmt: skip
@@ -169,6 +170,7 @@ def _send(talkdrop: Client, given: list[Submission]) -> Iterator[TaskView]:
                 max_usd=one.max_usd,
                 consent=one.consent,
                 long_voice=one.long_voice,
+                reuse=one.reuse,
                 progress=lambda done, total, bar=bar: bars.update(  # type: ignore[misc]
                     bar, completed=done, total=total
                 ),

@@ -471,7 +471,7 @@ def test_a_list_shows_the_whole_and_not_its_pieces_and_the_whole_says_how_far_th
         listed = call("GET", "/tasks", query=query)[1]["tasks"]
         assert [one["task_id"] for one in listed] == [task.task_id] * found
     shown = call("GET", f"/tasks/{task.task_id}")[1]
-    assert shown["pieces"] == {"all": count, "done": 0, "stopped": 0}
+    assert shown["pieces"] == {"all": count, "done": 0, "stopped": 0, "reused": 0}
     piece = call("GET", f"/tasks/{pieces_of(task)[0].task_id}")[1]["piece"]
     assert (piece["parent"], piece["number"], piece["start_seconds"]) == (task.task_id, 1, 0.0)
 

@@ -84,6 +84,9 @@ def long_bases() -> dict[str, Base]:
     return {
         "long voice": whole,
         "long voice, a piece fails": replace(whole, script=Script(outcome="fail")),
+        "long voice, dropped again": Base(
+            Scene("kie", ("long", "again"), cap_usd=capped, spread_seconds=600.0)
+        ),
         "long voice, over the budget": Base(Scene("kie", ("long",), cap_usd=Decimal("0.3"))),
     }
 

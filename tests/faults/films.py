@@ -21,15 +21,27 @@ _FRAMES = 71  # 14.2 s: some too many, as models return
 @cache
 def long_wav(pieces: int = 2) -> bytes:
     """So many stretches of noise with a pause at the end of each: that is where it is cut."""
-    chance = random.Random(11)
-    noise = [
-        int(chance.gauss(0, 3000)) for _ in range(int((PIECE_SECONDS - _PAUSE_SECONDS) * RATE))
-    ]
-    stretch = struct.pack(f"<{len(noise)}h", *noise) + bytes(int(_PAUSE_SECONDS * RATE) * 2)
+    return _wav(_stretch(11) * pieces)
+
+
+@cache
+def edited_wav() -> bytes:
+    """The same, and the second of its stretches is another, which is shorter by part of a frame."""
+    return _wav(_stretch(11) + _stretch(12, fewer=107))
+
+
+def _stretch(seed: int, fewer: int = 0) -> bytes:
+    chance = random.Random(seed)
+    count = int((PIECE_SECONDS - _PAUSE_SECONDS) * RATE) - fewer
+    noise = [int(chance.gauss(0, 3000)) for _ in range(count)]
+    return struct.pack(f"<{len(noise)}h", *noise) + bytes(int(_PAUSE_SECONDS * RATE) * 2)
+
+
+def _wav(samples: bytes) -> bytes:
     file = io.BytesIO()
     with wave.open(file, "wb") as out:
         out.setparams((1, 2, RATE, 0, "NONE", ""))
-        out.writeframes(stretch * pieces)
+        out.writeframes(samples)
     return file.getvalue()
 
 

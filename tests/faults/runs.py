@@ -50,8 +50,9 @@ SPLIT = json.dumps({"model": "infinitalk/from-audio", "long_voice": "split"}).en
 
 @dataclass(frozen=True)
 class Scene:
-    """What comes in: `doors` has a word a task, `files` or `api`, and `folders` where each lies,
-    the inbox itself where there are fewer. `caps_usd`: a day's; `extras` go into the options."""
+    """What comes in: `doors` has a word a task (`files`, `api`; `again` is the long voice of the
+    first one, edited), and `folders` where each lies, the inbox itself where
+    there are fewer. `caps_usd`: a day's; `extras` go into the options."""
 
     profile: str
     doors: tuple[str, ...] = ("files",)
@@ -221,6 +222,9 @@ class Run:
         if door == "text":
             text = {"text": f"take {number}", "voice_id": "v"}
             files[1] = (f"{name}.json", json.dumps(text).encode())
+        if door == "again":  # the voice of the first door, edited
+            self.drop("take-0.wav", films.edited_wav())
+            return
         if door == "long":
             files = [(f"{name}.json", SPLIT), files[0], (files[1][0], films.long_wav())]
         if door == "voice-first":
@@ -288,13 +292,18 @@ def harsh_scene(profile: str, seed: int) -> Scene:
 
 
 def harsh_long_scene(seed: int) -> Scene:
-    """A long voice, perhaps beside an ordinary one, under a budget that it may not fit."""
+    """A long voice, perhaps beside an ordinary one or dropped again with an edit, under a budget
+    that it may not fit."""
     chance = random.Random(seed * 11 + 5)
-    doors = chance.choice([("long",), ("long",), ("long", "files"), ("api", "long")])
+    doors = chance.choice(
+        [("long",), ("long", "again"), ("long", "files"), ("api", "long"), ("long", "again")]
+    )
     cap = chance.choice([None, Decimal("0.9"), Decimal("0.45"), Decimal("0.3")])
     running = {"submits": 10, "seconds": 10, "running": 1}
     extras = {"rate_limits": {"kie": running}} if chance.random() < 0.2 else {}
-    return Scene("kie", doors, cap_usd=cap, signs=chance.random() < 0.3, extras=extras)
+    signs = chance.random() < 0.3
+    spread = chance.choice([60.0, 600.0, 3000.0, 9000.0]) if "again" in doors else 0.0
+    return Scene("kie", doors, cap_usd=cap, signs=signs, extras=extras, spread_seconds=spread)
 
 
 def harsh_long(seed: int, trace: bool = False, only: Collection[str] | None = None) -> Result:

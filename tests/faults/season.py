@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from functions.settings import Options
 from infra.context import Context
-from infra.storage import PIECES_DAYS
 from tests.faults.account import ARCHIVE, INBOX
 from tests.faults.bucket import Stored
 from tests.faults.clockwork import Broke
@@ -80,7 +80,7 @@ def _expire_files(run: Run) -> None:
     for bucket, expires in hides.items():
         for key, versions in list(buckets.versions.get(bucket, {}).items()):
             latest = versions[-1]
-            days = PIECES_DAYS if (bucket, key) in buckets.joined else expires
+            days = Options().keep_pieces_days if (bucket, key) in buckets.joined else expires
             if latest is not None and now - latest.at > days * _DAY:
                 buckets.delete_object(bucket, key)
             elif latest is None and _is_old(versions, now):

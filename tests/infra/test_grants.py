@@ -83,11 +83,15 @@ MAY = {
         ),
     },
     "cut": {
-        "Tasks[task#*]": "dynamodb:GetItem dynamodb:UpdateItem",
+        "Tasks[task#*, made#*, voice#*]": (
+            "dynamodb:GetItem dynamodb:BatchGetItem dynamodb:UpdateItem"
+        ),
         "Inbox/*": "s3:GetObject s3:GetObjectVersion",
         "Inbox/_talkdrop/pieces/*": "s3:PutObject",
+        "Archive/pieces/*": ("s3:GetObject s3:GetObjectVersion s3:PutObject s3:PutObjectTagging"),
     },
     "gather": {
+        "Tasks[made#*]": "dynamodb:UpdateItem",
         "Tasks[task#*, budget#*, reserve#*]": "dynamodb:GetItem dynamodb:UpdateItem",
         "Tasks[task#*]": "dynamodb:BatchGetItem dynamodb:PutItem",
         "Inbox/_talkdrop/pieces/*": "s3:GetObject s3:GetObjectVersion",
@@ -95,6 +99,7 @@ MAY = {
         "PiecesWorkflowMachine": "states:SendTaskSuccess",
     },
     "join": {
+        "Tasks[made#*]": "dynamodb:UpdateItem",
         "Tasks[task#*]": "dynamodb:GetItem dynamodb:BatchGetItem dynamodb:UpdateItem",
         "Inbox/*": "s3:GetObject s3:GetObjectVersion",
         "Archive/pieces/*": "s3:GetObject s3:GetObjectVersion s3:PutObjectTagging",
@@ -225,13 +230,13 @@ def test_no_function_can_delete_anything_but_an_error_note(template: Template) -
     assert deletions == {("intake", "Inbox/*.error.json", "s3:DeleteObject")}
 
 
-def test_only_archive_and_join_write_the_archive(template: Template) -> None:
+def test_only_archive_join_and_the_copies_of_pieces_write_the_archive(template: Template) -> None:
     assert {
         name
         for name in MAY
         for on, actions in template.grants(f"{name.capitalize()}Role").items()
         if on.startswith("Archive") and not actions <= {"s3:GetObject", "s3:GetObjectVersion"}
-    } == {"archive", "join"}
+    } == {"archive", "join", "cut"}
 
 
 def test_each_workflow_may_only_call_its_own_steps(template: Template) -> None:

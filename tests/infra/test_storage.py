@@ -66,6 +66,13 @@ def test_the_pieces_of_a_long_voice_expire_once_they_are_joined_and_never_before
     assert rule["ExpirationInDays"] == 30
 
 
+def test_copies_for_a_voice_that_is_never_joined_expire(template: Template) -> None:
+    rule = lifecycle(template, "Archive")["reused-pieces"]
+    assert rule["Prefix"] == "pieces/"
+    assert rule["TagFilters"] == [{"Key": "reused", "Value": "true"}]
+    assert rule["ExpirationInDays"] == 60
+
+
 def test_expiry_and_coldness_are_the_customers_choice(for_trying: Template) -> None:
     inbox, archive = lifecycle(for_trying, "Inbox"), lifecycle(for_trying, "Archive")
     assert inbox["expiry"]["ExpirationInDays"] == 10

@@ -88,7 +88,7 @@ def test_a_voice_is_cut_and_its_pieces_and_plan_lie_in_the_inbox(desk: Desk) -> 
         assert (one.file["bytes"], one.file["content_type"]) == (len(stored.body), "audio/wav")
         assert abs(float(one.file["seconds"]) - 14) < 0.3
     kinds = [call["ContentType"] for call in desk.calls("PutObject")]
-    assert kinds == ["audio/wav", "audio/wav", "application/json"]
+    assert kinds == ["audio/wav", "audio/wav", "application/json", "application/json"]
 
 
 def test_the_plan_that_costs_least_is_chosen_among_the_candidates(desk: Desk) -> None:

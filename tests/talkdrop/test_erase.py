@@ -11,7 +11,7 @@ import pytest
 
 from functions import settings
 from functions.handlers import intake
-from functions.tasks import plans, queries, table
+from functions.tasks import plans, queries, reuse, table
 from functions.tasks.task import Status, Task, job_key
 from tests.doors.conftest import CONTEXT, sqs_event
 from tests.talkdrop.conftest import Account, Person
@@ -83,13 +83,28 @@ def test_a_long_voice_is_erased_with_its_pieces(account: Account, person: Person
     (piece_id,) = plans.ids_of_pieces(whole)
     voice = put(account, inbox, f"{plans.FOLDER}{whole.task_id}/1/001.wav", b"a piece")
     put(account, archive, f"pieces/{whole.task_id}/{piece_id}/e9-001.mp4", VIDEO)
-    account.open(piece_id, status=Status.COMPLETED, parent=whole.task_id, audio=voice)
+    account.open(
+        piece_id, status=Status.COMPLETED, parent=whole.task_id, audio=voice, content_key="c0"
+    )
+    reuse.keep(queries.load_many([piece_id])[0])
+    reuse.remember(whole)
     done = person.types("erase", whole.task_id, "--yes")
     assert done.code == 0, done.err
+    for pk in (reuse.made_key("c0"), reuse.voice_key(whole)):
+        assert "task_id" not in (table.read(pk) or {})
     assert versions(account, "InboxBucket", plans.FOLDER + whole.task_id) == []
     assert versions(account, "ArchiveBucket", f"pieces/{whole.task_id}") == []
     assert queries.load(piece_id) is None
     assert queries.load(whole.task_id) is None
+
+
+def test_what_another_person_may_reuse_is_not_forgotten_with_this_one(
+    account: Account, person: Person
+) -> None:
+    task = made(account, "e12", "e12/", face(account, "e12/"), content_key="c1")
+    table.Update(reuse.made_key("c1")).set(task_id="another").run()
+    assert person.types("erase", task.task_id, "--yes").code == 0
+    assert (table.read(reuse.made_key("c1")) or {})["task_id"] == "another"
 
 
 def test_the_receipt_says_what_went_when_by_whom_and_what_is_out_of_reach(
