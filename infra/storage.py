@@ -17,8 +17,8 @@ Encryption = dynamodb.TableEncryption
 
 _UNJOINED_COPIES_DAYS = 60
 
-# What GET /tasks shows of a task. The rest (history, task token, the provider's own link) is left
-# out, so that the index holds nothing secret; DynamoDB takes twenty names at most.
+# What the index of statuses has of a task: enough to look through it by hand. Nothing secret
+# (history, task token, the provider's own link); DynamoDB takes twenty names at most.
 LISTED = (
     "task_id",
     "status",

@@ -121,16 +121,19 @@ def _newest(
             horizon = max(horizon, str(items[-1]["created"]))
     found.sort(key=lambda item: str(item["created"]), reverse=True)
     newest = [item for item in found if str(item["created"]) >= horizon][:most]
-    return _rows(newest, whole=status is not None), len(found) > len(newest) or bool(horizon)
+    return _rows(newest, status), len(found) > len(newest) or bool(horizon)
 
 
-def _rows(items: list[Item], *, whole: bool) -> list[tuple[str, Task | None]]:
-    """The index of all tasks holds keys alone: the rows are read by them, as they are now."""
-    if whole:
-        return [(str(item["created"]), Task.of(item)) for item in items]
+def _rows(items: list[Item], status: Status | None) -> list[tuple[str, Task | None]]:
+    """No index holds all that is shown of a task: the rows are read by its keys, as they are now.
+    One that has left the status meanwhile is none of it any more."""
     rows = read_many([str(item["pk"]) for item in items])
     tasks = {pk: Task.of(row) for pk, row in rows.items()}
-    return [(str(item["created"]), tasks.get(str(item["pk"]))) for item in items]
+    found = ((str(item["created"]), tasks.get(str(item["pk"]))) for item in items)
+    return [
+        (created, task if task and status in (None, task.status) else None)
+        for created, task in found
+    ]
 
 
 def read_many(pks: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -177,7 +177,10 @@ class Workshop:
                 {"AttributeName": partition, "KeyType": "HASH"},
                 {"AttributeName": sort, "KeyType": "RANGE"},
             ]
-            return {"IndexName": name, "KeySchema": schema, "Projection": {"ProjectionType": "ALL"}}
+            kept: dict[str, Any] = {"ProjectionType": "KEYS_ONLY"}
+            if name == "by-status":  # as little as is used of what the template has in it
+                kept = {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["changed_at"]}
+            return {"IndexName": name, "KeySchema": schema, "Projection": kept}
 
         names = (
             "pk", "status_shard", "created", "list_shard", "id_shard", "due_shard", "due_at",

@@ -81,6 +81,30 @@ def test_tasks_are_listed_by_folder_provider_text_and_time(shop: Workshop) -> No
     assert listed("since=2026-11-02") == []
 
 
+def test_a_list_by_status_shows_of_a_task_what_every_other_list_does(shop: Workshop) -> None:
+    facts = {"error": {"code": "X", "message": "m"}, "model_reason": "the cheapest"}
+    opened(1, status=Status.FAILED, intended_at="2026-11-01T09:00:00.000Z", **facts)
+    opened(2, not_before="2026-11-01T10:00:00.000Z", waits_for="the budget", consent={"who": "Ada"})
+    _, every, _ = call("GET", "/tasks")
+    for task in every["tasks"]:
+        _, page, _ = call("GET", "/tasks", query=f"status={task['status']}")
+        assert page["tasks"] == [task]
+    assert set(every["tasks"][1]["actions"]) == {"adopt", "resubmit"}
+
+
+def test_a_task_that_has_left_its_status_is_not_listed_by_it(shop: Workshop) -> None:
+    task_id = opened(1)
+    shop.cloud.client("dynamodb").update_item(  # the index lags behind
+        TableName=shop.table,
+        Key={"pk": {"S": f"task#{task_id}"}},
+        UpdateExpression="SET #status = :now",
+        ExpressionAttributeNames={"#status": "status"},
+        ExpressionAttributeValues={":now": {"S": "SUBMITTING"}},
+    )
+    assert listed("status=ready") == []
+    assert listed("") == [task_id]
+
+
 def test_a_page_looks_at_a_bounded_number_of_tasks_and_may_be_empty_with_a_cursor(
     shop: Workshop,
 ) -> None:
