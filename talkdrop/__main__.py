@@ -87,8 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (decisions.Refused, files.Unusable, Declined, lookup.NotOneTask, Refused) as no:
         return _ended(REFUSED, f"Refused: {no}")
     except ApiError as error:
-        lines = [f"  {one['field']}: {one['message']}" for one in error.errors]
-        return _ended(REFUSED, "\n".join([f"Refused: {error}", *lines]))
+        return _ended(REFUSED, f"Refused: {error.in_words}")
     except (stack.NoStack, Unreachable, ClientError, BotoCoreError) as error:
         return _ended(UNREACHABLE, f"Talkdrop cannot be reached: {error}")
     except (Damaged, TimeoutError) as error:

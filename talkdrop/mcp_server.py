@@ -4,8 +4,9 @@ API. https://modelcontextprotocol.io/specification"""
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar
 
 from mcp.server import MCPServer
 from mcp.server.elicitation import AcceptedElicitation, ElicitationResult
@@ -15,7 +16,12 @@ from pydantic import BaseModel, Field
 
 from functions.api.views import TaskView
 from functions.tasks.task import Status
+from talkdrop import files
 from talkdrop.client import Client
+from talkdrop.wire import ApiError, Unreachable
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _INSTRUCTIONS = """Talkdrop makes talking videos from a portrait and a voice, and each costs money.
 Quote first. Give submit an idempotency_key that you make once per video and keep: the same key and
@@ -35,24 +41,44 @@ class Choice(BaseModel):
 
 def server(client: Client) -> MCPServer[Any]:
     """The tools, over this client."""
-    made: MCPServer[Any] = MCPServer("talkdrop", instructions=_INSTRUCTIONS)
+    # At INFO each request of ours is a line of the client's log.
+    made: MCPServer[Any] = MCPServer("talkdrop", instructions=_INSTRUCTIONS, log_level="WARNING")
     tools = Tools(client)
     for tool in (tools.quote, tools.submit, tools.get, tools.cancel, tools.video):
-        made.add_tool(tool)
-    made.add_tool(tools.list_tasks, name="list")
+        made.add_tool(_in_words(tool))
+    made.add_tool(_in_words(tools.list_tasks), name="list")
     made.add_tool(_decide(tools))
     return made
+
+
+def _in_words(tool: Callable[P, T]) -> Callable[P, T]:
+    """Tell the agent why something is refused: MCP shows it no other exception than its own, and
+    who reads no reason makes a new idempotency_key."""
+
+    @wraps(tool)
+    def told(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return tool(*args, **kwargs)
+        except ApiError as error:
+            raise ToolError(error.in_words) from error
+        except (Unreachable, files.Unusable) as error:
+            raise ToolError(str(error)) from error
+        except OSError as error:
+            raise ToolError(f"{error.filename or 'this machine'}: {error.strerror}") from error
+
+    return told
 
 
 def _decide(tools: Tools) -> Callable[..., str]:
     def decide(task: str, choice: ElicitationResult[Choice]) -> str:
         """Have the user decide about a HELD task: the user fills in a form, never you. One more
         attempt, which may be a second charge, is offered by the page and the command line only."""
-        return tools.decide(task, choice)
+        return _in_words(tools.decide)(task, choice)
 
     # MCP fills the parameter by `ask`, not from the model. The hint names a bound method, which
     # written as a text it could not.
-    decide.__annotations__["choice"] = Annotated[ElicitationResult[Choice], Resolve(tools.ask)]
+    asked = Resolve(_in_words(tools.ask))
+    decide.__annotations__["choice"] = Annotated[ElicitationResult[Choice], asked]
     return decide
 
 

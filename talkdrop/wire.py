@@ -26,6 +26,13 @@ class ApiError(Exception):
         self.status = status
         self.errors = errors
 
+    @property
+    def in_words(self) -> str:
+        """The detail, and the errors that it does not name."""
+        known = str(self).casefold()
+        more = [one for one in self.errors if one["message"].casefold() not in known]
+        return "\n".join([str(self), *(f"  {one['field']}: {one['message']}" for one in more)])
+
 
 class Unreachable(Exception):
     """The API or a link could not be reached; the message says what to check."""

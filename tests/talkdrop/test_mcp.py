@@ -96,6 +96,60 @@ async def _decide(task_id: str) -> dict[str, Any]:
     return {"question": questions[0], "results": [_text(one) for one in results]}
 
 
+def test_what_is_refused_is_told_with_its_reason(account: Account, tmp_path: Path) -> None:
+    task_id = account.open("5a1d", status=Status.SUBMITTED).task_id
+    face, voice = str(SAMPLES / "portrait.png"), str(SAMPLES / "voice.mp3")
+    media = {"portrait_path": face, "voice_path": voice, "idempotency_key": "told", "max_usd": 5}
+    refused: list[tuple[str, dict[str, Any], str]] = [
+        ("quote", {"audio_seconds": -1}, "greater than 0"),
+        ("quote", {"audio_seconds": 7, "provider": "nobody"}, "use one of comet, kie"),
+        ("submit", media | {"max_usd": 0.01}, "a task may cost at most 0.01 USD"),
+        ("submit", media | {"portrait_path": "/no/ada.png"}, "/no/ada.png: No such file"),
+        ("submit", media | {"voice_path": str(tmp_path)}, "Is a directory"),
+        ("submit", media | {"portrait_path": voice, "voice_path": face}, "they are swapped"),
+        ("submit", media | {"idempotency_key": "k" * 300}, "longer than 255 characters"),
+        ("get", {"task": "nobody"}, "there is no task 'nobody'"),
+        ("list", {"status": "lost"}, "there is no status 'lost'"),
+        ("cancel", {"task": task_id, "why": "late"}, "only a WAITING or READY one"),
+        ("video", {"task": task_id}, "it comes when the task is COMPLETED"),
+        ("decide", {"task": "nobody"}, "there is no task 'nobody'"),
+    ]
+    answers = anyio.run(_call, [(name, arguments) for name, arguments, _ in refused])
+    for (name, arguments, reason), answer in zip(refused, answers, strict=True):
+        assert answer.is_error, (name, arguments)
+        assert reason in _text(answer), (name, arguments)
+
+
+def test_tasks_are_listed_cancelled_and_their_videos_linked(account: Account) -> None:
+    account.open("5a2a", status=Status.READY, intended_at="", stem="agent-waits")
+    archived = {"bucket": "b", "key": "videos/v.mp4", "manifest_key": "videos/manifest.json"}
+    account.open("5a2b", status=Status.COMPLETED, archived=archived, stem="agent-made")
+    calls: list[tuple[str, dict[str, Any]]] = [
+        ("list", {"query": "agent-", "limit": 0}), ("list", {"query": "agent-waits"}),
+        ("cancel", {"task": "5a2a", "why": "not needed"}), ("video", {"task": "5a2b"}),
+    ]  # fmt: skip
+    one, waits, cancelled, link = anyio.run(_call, calls)
+    assert len(one.content) == 1
+    assert _content(waits)["stem"] == "agent-waits"
+    assert _text(cancelled).startswith("CANCELLED")
+    assert "/videos/v.mp4?" in _text(link)
+    found = queries.load("5a2a".ljust(32, "0"))
+    assert found
+    assert found.status is Status.CANCELLED
+
+
+async def _call(calls: list[tuple[str, dict[str, Any]]]) -> list[Any]:
+    server = StdioServerParameters(
+        command=sys.executable,
+        args=["-m", "talkdrop", "--stack", STACK, "mcp"],
+        env=dict(os.environ),
+    )
+    async with stdio_client(server) as (reading, writing):
+        async with ClientSession(reading, writing) as session:
+            await session.initialize()
+            return [await session.call_tool(name, arguments) for name, arguments in calls]
+
+
 def _text(answer: Any) -> str:
     return str(answer.content[0].text)
 
