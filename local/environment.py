@@ -190,10 +190,7 @@ def start(
 
 
 def _show(screen: Screen, running: Cloud, stack: Stack) -> None:
-    screen.say(
-        f"{stack.name} deployed by CloudFormation to the emulated AWS at {running.url}: "
-        f"{len(stack.physical)} resources"
-    )
+    screen.say(f"deployed    {len(stack.physical)} resources to emulated AWS at {running.url}")
     screen.detail("for the emulator we changed")
     for line in summary(stack.changes):
         screen.detail(f"  {line}")

@@ -10,18 +10,20 @@ def page(running: Environment, address: str) -> str:
     outputs = running.stack.outputs
     ledger = f"{running.simulator.addresses['control']}/control/ledger" if running.simulator else ""
     return f"""
-Page       {address}   (open it in a browser)
+Page       {address}
 Inbox      s3://{running.inbox}
 Archive    s3://{outputs["ArchiveBucket"]}
 API        {outputs["ApiUrl"]}/tasks
-Ledger     {ledger}   (each charge of the simulated providers)
-All of it answers on this machine only.
+Ledger     {ledger}
+The page is for a browser; the ledger has each charge of the simulated
+providers. All of it answers on this machine only.
 
 In another terminal, first:
 
   eval "$(.venv/bin/talkdrop env)"       or, without the command line:
-  export AWS_ACCESS_KEY_ID={KEY} AWS_SECRET_ACCESS_KEY={KEY} AWS_REGION={REGION}
-  export AWS_DEFAULT_REGION={REGION} AWS_ENDPOINT_URL={running.cloud.url}
+  export AWS_ACCESS_KEY_ID={KEY} AWS_SECRET_ACCESS_KEY={KEY}
+  export AWS_REGION={REGION} AWS_DEFAULT_REGION={REGION}
+  export AWS_ENDPOINT_URL={running.cloud.url}
 
 Then with the AWS CLI:
 

@@ -54,7 +54,7 @@ def simulated(screen: Screen, order: Order) -> None:
         row, event = screen.during("waiting", lambda: follower.to_the_end(follow.PATIENCE_SECONDS))
         took = time.monotonic() - dropped
         video = follow.copy_out(running, event)
-        cost = f"{_cost(row)} at {row['provider']} (simulated), {_charged(running, row)}"
+        cost = f"{_cost(row)} at {row['provider']} (simulated)\nCharged   {_charged(running, row)}"
     finally:
         running.stop()
     _sum_up(screen, order, cost, took, video)
@@ -137,8 +137,8 @@ def _charged(running: Environment, row: Row) -> str:
         return _charged_in_pieces(running, row)
     times = sum(line["kind"] == "charge" for line in running.charges_of(row))
     if times == 1:
-        return "charged once: the simulator's ledger has one line for it"
-    return f"charged {times} times by the simulator's ledger, which is a fault of Talkdrop"
+        return "once: the simulator's ledger has one line for it"
+    return f"{times} times by the simulator's ledger, which is a fault of Talkdrop"
 
 
 def _charged_in_pieces(running: Environment, row: Row) -> str:
@@ -148,8 +148,8 @@ def _charged_in_pieces(running: Environment, row: Row) -> str:
         sum(line["kind"] == "charge" for line in running.charges_of(piece)) for piece in pieces
     ]
     if times == [1] * int(row["pieces"]["all"]):
-        return f"{len(times)} pieces, each charged once by the simulator's ledger"
-    return f"its pieces were charged {times} times, which is a fault of Talkdrop"
+        return f"once for each of {len(times)} pieces, by the simulator's ledger"
+    return f"its pieces {times} times, which is a fault of Talkdrop"
 
 
 def _sum_up(screen: Screen, order: Order, cost: str, took: float, video: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -35,7 +37,19 @@ class Screen:
         return work()
 
     def say(self, line: str) -> None:
-        self.plain(f"{self._clock()}  {line}")
+        """A line with its clock; on a terminal it is broken between words and goes on indented."""
+        text = f"{self._clock()}  {line}"
+        if sys.stdout.isatty() and "\n" not in text:
+            width = shutil.get_terminal_size().columns
+            text = textwrap.fill(
+                text.strip(),
+                width,
+                initial_indent=text[: len(text) - len(text.lstrip())],
+                subsequent_indent=" " * 12,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+        self.plain(text)
 
     def detail(self, line: str) -> None:
         if self.verbose:

@@ -20,6 +20,8 @@ from functions import settings
 DEFAULT = "Talkdrop"
 # What `make up` leaves while it runs: how to reach it, and the process that is it.
 EMBEDDED = Path("build") / "up.json"
+# Where the embedded run's simulated providers are, for who does not stand in its directory.
+SIMULATOR = "TALKDROP_SIMULATOR"
 _HERE = "http://127.0.0.1"
 
 _OUTPUTS = {
@@ -108,7 +110,7 @@ def _simulator() -> str:
     """Of the run that AWS's clients are pointed at, not of another one."""
     run = _embedded_run()
     if run.get("endpoint") != os.environ.get("AWS_ENDPOINT_URL"):
-        return ""
+        return os.environ.get(SIMULATOR, "")
     return str(dict(run.get("simulator") or {}).get("control", ""))
 
 

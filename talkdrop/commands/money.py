@@ -111,7 +111,10 @@ def spend(
             ]
         )
         return
-    lines = [(name, str(count), f"{usd:.2f}") for name, (count, usd) in sorted(sums.items())]
+    lines = [
+        (name or f"(no {by})", str(count), f"{usd:.2f}")
+        for name, (count, usd) in sorted(sums.items())
+    ]
     every = (sum(count for count, _ in sums.values()), sum(usd for _, usd in sums.values()))
     lines.append(("total", str(every[0]), f"{every[1]:.2f}"))
     screen.table((by, "tasks", "usd"), lines, right=("tasks", "usd"))

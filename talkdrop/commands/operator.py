@@ -285,5 +285,7 @@ def env(context: typer.Context) -> None:
             ("ARCHIVE", "ArchiveBucket"),
         )
     }
+    if found.simulator:
+        lines[stack.SIMULATOR] = found.simulator
     for name, value in lines.items():
         sys.stdout.write(f"export {name}={shlex.quote(value)}\n")

@@ -51,11 +51,12 @@ def filled(text: str) -> str:
 
 
 def _filled(one: str, width: int) -> str:
-    margin = len(one) - len(one.lstrip()) + 4
+    margin = one[: len(one) - len(one.lstrip())]
     return textwrap.fill(
-        one,
+        one.lstrip(),
         width,
-        subsequent_indent=" " * margin,
+        initial_indent=margin,
+        subsequent_indent=margin + " " * 4,
         break_long_words=False,
         break_on_hyphens=False,
     )

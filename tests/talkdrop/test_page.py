@@ -91,6 +91,17 @@ def test_what_was_exported_for_a_run_that_is_over_gives_way_to_the_one_that_is_u
     assert f"export AWS_ENDPOINT_URL={account.cloud.url}" in person.types("env").out
 
 
+def test_the_simulator_is_known_elsewhere_by_what_env_exports(
+    person: Person, simulator: SimulatedProviders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = simulator.addresses["control"]
+    assert f"export TALKDROP_SIMULATOR={address}" in person.types("env").out
+    (tmp_path / "build" / "up.json").unlink()
+    assert "make up" in person.types("fault", "lost_answer").err
+    monkeypatch.setenv("TALKDROP_SIMULATOR", address)
+    assert "to strike 1 times" in person.types("fault", "lost_answer").out
+
+
 def test_what_was_chosen_and_answers_is_not_replaced(
     account: Account, simulator: SimulatedProviders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
