@@ -56,7 +56,7 @@ def _in_words(tool: Callable[P, T]) -> Callable[P, T]:
     who reads no reason makes a new idempotency_key."""
 
     @wraps(tool)
-    def told(*args: P.args, **kwargs: P.kwargs) -> T:
+    def answering(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return tool(*args, **kwargs)
         except ApiError as error:
@@ -66,7 +66,7 @@ def _in_words(tool: Callable[P, T]) -> Callable[P, T]:
         except OSError as error:
             raise ToolError(f"{error.filename or 'this machine'}: {error.strerror}") from error
 
-    return told
+    return answering
 
 
 def _decide(tools: Tools) -> Callable[..., str]:
@@ -77,8 +77,8 @@ def _decide(tools: Tools) -> Callable[..., str]:
 
     # MCP fills the parameter by `ask`, not from the model. The hint names a bound method, which
     # written as a text it could not.
-    asked = Resolve(_in_words(tools.ask))
-    decide.__annotations__["choice"] = Annotated[ElicitationResult[Choice], asked]
+    question = Resolve(_in_words(tools.ask))
+    decide.__annotations__["choice"] = Annotated[ElicitationResult[Choice], question]
     return decide
 
 

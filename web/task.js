@@ -142,8 +142,8 @@ class View {
 
   /** In the embedded run: what the simulated provider charged for this task. */
   async charges() {
-    const found = await api.ledger().catch(() => null);
-    if (!found) return;
+    const found = this.task.pieces ? null : await api.ledger().catch(() => null);
+    if (!found) return;  // of a long voice each piece has its line, under an id of its own
     const lines = found.charges.filter((one) => one.callback_url.includes(this.id) && one.amount > 0);
     this.ledger = lines.length === 1 ? "charged once, by the simulator’s ledger" : lines.length ? `charged ${lines.length} times!` : "no charge in the simulator’s ledger";
     this.draw();

@@ -8,7 +8,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
@@ -41,12 +41,13 @@ def line(text: str) -> None:
     console().print(filled(printable(text)), soft_wrap=True)
 
 
-def filled(text: str) -> str:
+def filled(text: str, stream: TextIO | None = None) -> str:
     """On a terminal lines are broken between words and go on indented; paths and ids stay whole, as
     does everything that goes into a pipe."""
-    if not sys.stdout.isatty():
+    stream = stream or sys.stdout
+    if not stream.isatty():
         return text
-    width = console().width
+    width = Console(file=stream).width
     return "\n".join(_filled(one, width) for one in text.split("\n"))
 
 
@@ -64,7 +65,9 @@ def _filled(one: str, width: int) -> str:
 
 def note(text: str) -> None:
     """What is not the result: to stderr, so that a pipe gets only the result."""
-    Console(file=sys.stderr, highlight=False, markup=False).print(printable(text), soft_wrap=True)
+    lines = "\n".join(printable(one) for one in text.split("\n"))
+    error = Console(file=sys.stderr, highlight=False, markup=False, emoji=False)
+    error.print(filled(lines, sys.stderr), soft_wrap=True)
 
 
 def as_json(value: Any) -> None:

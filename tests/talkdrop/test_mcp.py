@@ -96,10 +96,10 @@ async def _decide(task_id: str) -> dict[str, Any]:
     return {"question": questions[0], "results": [_text(one) for one in results]}
 
 
-def test_what_is_refused_is_told_with_its_reason(account: Account, tmp_path: Path) -> None:
+def test_what_is_refused_comes_with_its_reason(account: Account, tmp_path: Path) -> None:
     task_id = account.open("5a1d", status=Status.SUBMITTED).task_id
     face, voice = str(SAMPLES / "portrait.png"), str(SAMPLES / "voice.mp3")
-    media = {"portrait_path": face, "voice_path": voice, "idempotency_key": "told", "max_usd": 5}
+    media = {"portrait_path": face, "voice_path": voice, "idempotency_key": "refused", "max_usd": 5}
     refused: list[tuple[str, dict[str, Any], str]] = [
         ("quote", {"audio_seconds": -1}, "greater than 0"),
         ("quote", {"audio_seconds": 7, "provider": "nobody"}, "use one of comet, kie"),
