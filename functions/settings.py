@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 if TYPE_CHECKING:
     from botocore.session import Session
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from types_boto3_secretsmanager import SecretsManagerClient
     from types_boto3_sqs import SQSClient
     from types_boto3_stepfunctions import SFNClient
+
+
+class SNSClient(Protocol):
+    """What is called of it; its stubs are none of our pins."""
+
+    def publish(self, **_: str) -> object: ...
 
 
 @dataclass(frozen=True)
@@ -149,6 +155,8 @@ class Settings:
     uploads_queue_url: str = ""
     submissions_queue_url: str = ""
     dead_letter_urls: str = "{}"
+    notice_topic: str = ""
+    stack: str = ""
     workflow_arn: str = ""
     pieces_workflow_arn: str = ""
     callback_base_url: str = ""
@@ -180,6 +188,8 @@ def aws(service: Literal["sqs"]) -> SQSClient: ...
 def aws(service: Literal["events"]) -> EventBridgeClient: ...
 @overload
 def aws(service: Literal["secretsmanager"]) -> SecretsManagerClient: ...
+@overload
+def aws(service: Literal["sns"]) -> SNSClient: ...
 @overload
 def aws(service: Literal["stepfunctions"]) -> SFNClient: ...
 def aws(service: Any) -> Any:

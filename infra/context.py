@@ -58,8 +58,9 @@ class Context(BaseModel):
     object can be brought back. `callback_base_url`: a domain of your own in front of the API,
     without a slash at the end. `alarm_email`: who gets the alarms by mail; others may
     subscribe to the topic. `notify_email`: who gets a mail for every task that is done, failed or
-    held. `jwt_issuer` and `jwt_audience`: the API takes tokens of this OpenID Connect issuer, made
-    for one of these audiences, instead of IAM's signatures (docs/security.md). `options`: what the
+    held, or where `notify` is "daily" one summary a day. `jwt_issuer` and `jwt_audience`: the API
+    takes tokens of this OpenID Connect issuer, made for one of these audiences, instead of IAM's
+    signatures (docs/security.md). `options`: what the
     functions themselves may be given, see `functions/settings.py`.
     `page`: the page at an address of its own, for people who sign in (docs/page.md).
     `bundle`: `aws` ships wheels for Lambda; `host` (or TALKDROP_BUNDLE=host) those of this machine,
@@ -76,9 +77,7 @@ class Context(BaseModel):
     inbox_expire_days: Annotated[int, Field(ge=7)] | Never = 30
     archive_cold_after_days: Annotated[int, Field(ge=1)] | Never = 90
     archive_expire_days: Annotated[int, Field(ge=1)] | Never = "never"
-    archive_ia_after_days: Annotated[int, Field(ge=30)] | Never = (
-        "never"  # S3 takes nothing younger
-    )
+    archive_ia_after_days: Annotated[int, Field(ge=30)] | Never = "never"  # S3: nothing younger
     archive_lock_days: Annotated[int, Field(ge=1)] | Never = "never"
     archive_replica_bucket_arn: str | None = Field(
         None, pattern=r"^arn:aws[a-z-]*:s3:::[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
@@ -89,6 +88,7 @@ class Context(BaseModel):
     callback_base_url: str | None = Field(None, pattern=r"^https://[^/]+(/[^/]+)*$")
     alarm_email: str | None = Field(None, pattern=_ADDRESS)
     notify_email: str | None = Field(None, pattern=_ADDRESS)
+    notify: Literal["each", "daily"] = "each"
     providers: tuple[str, ...] = ()
     lambda_quota: int | None = Field(None, ge=10)
     kms_key_arn: str | None = Field(None, pattern=r"^arn:aws[a-z-]*:kms:[^:]+:[0-9]{12}:key/\S+$")
@@ -159,6 +159,12 @@ class Context(BaseModel):
                 "jwt_issuer and jwt_audience go together: whose tokens the API takes, and made for "
                 "whom"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _a_summary_has_its_address(self) -> Self:
+        if self.notify == "daily" and not self.notify_email:
+            raise ValueError("notify is daily, and notify_email names no address for the summary")
         return self
 
     @model_validator(mode="after")

@@ -98,6 +98,13 @@ def fleet(options: Options) -> dict[str, Lambda]:
     }  # fmt: skip
 
 
+# Deployed where the context says `notify: daily`.
+SUMMARY = Lambda(
+    120, 512, ("table", "notice_topic", "stack"),
+    "Reads at most a hundred megabytes of an index, a page after the other.",
+)  # fmt: skip
+
+
 def submit_seconds(options: Options) -> int:
     """A submit must be over before its lease is, since then others look for its job. The POST
     alone may take 90."""

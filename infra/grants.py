@@ -36,6 +36,7 @@ def grant_all(stack: Talkdrop) -> None:
     _join(stack)
     _announce(stack)
     _sweep(stack)
+    _summary(stack)
     if stack.key:
         _may_use_the_key(stack, stack.key.key_arn)
     row = stack.tasks.table_arn
@@ -217,6 +218,16 @@ def _sweep(stack: Talkdrop) -> None:
     sweep.may("dynamodb:GetItem", "dynamodb:UpdateItem", on=[stack.tasks.table_arn])
     sweep.may("sqs:SendMessage", on=[stack.uploads.queue_arn, stack.submissions.queue_arn])
     _may_start_both(stack, sweep)
+
+
+def _summary(stack: Talkdrop) -> None:
+    """It reads tasks, budgets and breakers, and writes nothing but the mail."""
+    if "summary" not in stack.functions or stack.notice_topic is None:
+        return
+    summary = stack.functions["summary"]
+    summary.may("dynamodb:Query", on=[f"{stack.tasks.table_arn}/index/by-status"])
+    summary.may_on_rows("dynamodb:GetItem", table=stack.tasks, keys=["budget#*", "breaker#*"])
+    summary.may("sns:Publish", on=[stack.notice_topic.topic_arn])
 
 
 def _may_start_both(stack: Talkdrop, function: Function) -> None:

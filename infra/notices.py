@@ -1,5 +1,5 @@
-"""A plain mail when a task is done, failed or held: a rule on the event bus and a topic. Off unless
-the context's `notify_email` names an address."""
+"""A plain mail when a task is done, failed or held: a rule on the event bus and a topic; or one
+summary a day, to the same topic. Off unless the context's `notify_email` names an address."""
 
 from __future__ import annotations
 
@@ -51,15 +51,19 @@ _PATHS = {
 
 
 class Notices(Construct):
-    """One rule a mail. The subscription must be confirmed by who owns the address."""
+    """The topic; its subscription must be confirmed by who owns the address."""
 
-    def __init__(
-        self, scope: Construct, name: str, *, bus: events.IEventBus, context: Context
-    ) -> None:
+    def __init__(self, scope: Construct, name: str, *, context: Context) -> None:
         super().__init__(scope, name)
-        self.topic = self._topic(str(context.notify_email))
+        self.context = context
+        self.topic = sns.Topic(self, "Topic", enforce_ssl=True)
+        self.topic.add_subscription(subscriptions.EmailSubscription(str(context.notify_email)))
+
+    def mail_each(self, bus: events.IEventBus) -> None:
+        """A mail for each task: one rule for each kind of mail."""
+        topic = self._may_be_published_to()
         for status, text in MAILS.items():
-            named = "" if context.stage == "prod" else f" --stack {context.stack_name}"
+            named = "" if self.context.stage == "prod" else f" --stack {self.context.stack_name}"
             rule = events.Rule(
                 self,
                 status.title(),
@@ -70,21 +74,19 @@ class Notices(Construct):
                 ),
             )
             message = _message(text.replace("{talkdrop}", f"talkdrop{named}"))
-            rule.add_target(targets.SnsTopic(self.topic, message=message))
+            rule.add_target(targets.SnsTopic(topic, message=message))
 
-    def _topic(self, address: str) -> sns.ITopic:
-        topic = sns.Topic(self, "Topic", enforce_ssl=True)
-        topic.add_to_resource_policy(
+    def _may_be_published_to(self) -> sns.ITopic:
+        self.topic.add_to_resource_policy(
             iam.PolicyStatement(
                 actions=["sns:Publish"],
                 principals=[iam.ServicePrincipal("events.amazonaws.com")],
-                resources=[topic.topic_arn],
+                resources=[self.topic.topic_arn],
                 conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
             )
         )
-        topic.add_subscription(subscriptions.EmailSubscription(address))
         # By its ARN: to the topic itself the CDK would let the rules of any account publish.
-        return sns.Topic.from_topic_arn(self, "ByArn", topic.topic_arn)
+        return sns.Topic.from_topic_arn(self, "ByArn", self.topic.topic_arn)
 
 
 def _message(text: str) -> events.RuleTargetInput:

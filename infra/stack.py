@@ -3,7 +3,7 @@ infra/grants.py what it may do."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from aws_cdk import Annotations, CfnOutput, Duration, SecretValue, Size, Stack
 from aws_cdk import aws_events as events
@@ -20,7 +20,7 @@ from functions.tasks.table import NEWS
 from infra import pieces_workflow, storage, workflow
 from infra.bundle import code_of_the_bundle
 from infra.context import Context
-from infra.fleet import fleet
+from infra.fleet import SUMMARY, fleet
 from infra.function import Function
 from infra.grants import ERROR_NOTES, OWN_IMPORTS, grant_all
 from infra.http_api import TaskHttpApi
@@ -39,7 +39,8 @@ class Talkdrop(Stack):
         super().__init__(scope, name, **more)
         self.context = context
         self.options = context.parsed_options
-        self.fleet = fleet(self.options)
+        daily = {"summary": SUMMARY} if context.notify == "daily" else {}
+        self.fleet = fleet(self.options) | daily
         self.key = storage.customer_key(self, context)
         self.inbox = storage.inbox(self, context, self.key)
         self.archived = storage.archive(self, context, self.key)
@@ -51,18 +52,18 @@ class Talkdrop(Stack):
         self.callback_secret = self._callback_secret()
         self.http_api = TaskHttpApi(self, "Http", context=context)
         self._make_queues()
+        notices = Notices(self, "Notices", context=context) if context.notify_email else None
+        self.notice_topic = notices.topic if notices else None
         self._make_functions()
         self.http_api.route(api=self.functions["api"], callback=self.functions["callback"])
         self._feed_uploads()
         self._feed_intake_and_submit()
         self._feed_announce()
         self._feed_sweep()
-        topics: dict[str, sns.ITopic] = {
-            "AlarmTopic": Operations(self, "Operations", context=context).topic
-        }
-        if context.notify_email:
-            notices = Notices(self, "Notices", bus=self.bus, context=context)
+        topics = {"AlarmTopic": Operations(self, "Operations", context=context).topic}
+        if notices:
             topics["NoticeTopic"] = notices.topic
+            self._feed_notices(notices)
         if context.page:
             buckets = {"inbox": self.inbox, "archive": self.archived}
             Page(self, "Page", context=context, api=self.http_api.api, **buckets)
@@ -158,6 +159,7 @@ class Talkdrop(Stack):
                 "retry_attempts": 0,
                 "on_failure": destinations.SqsDestination(self.dead_letters["Sweep"]),
             },
+            "summary": {"on_failure": destinations.SqsDestination(self.dead_letters["Sweep"])},
         }
         # In the table's order: a set's would change the template from run to run.
         for name in [name for name in self.fleet if name not in self.functions]:
@@ -196,6 +198,8 @@ class Talkdrop(Stack):
             ),
             "workflow_arn": lambda: self.workflow.machine_arn,
             "pieces_workflow_arn": lambda: self.pieces_workflow.machine_arn,
+            "notice_topic": lambda: cast(sns.Topic, self.notice_topic).topic_arn,
+            "stack": lambda: self.context.stack_name,
             "callback_base_url": lambda: self.http_api.callback_base_url,
             "callback_secret": lambda: self.callback_secret.secret_arn,
             "provider_secrets": lambda: self.to_json_string(
@@ -274,6 +278,20 @@ class Talkdrop(Stack):
             schedule=events.Schedule.rate(Duration.minutes(minutes)),
             targets=[target],
         )
+
+    def _feed_notices(self, notices: Notices) -> None:
+        summary = self.functions.get("summary")
+        if summary is None:
+            notices.mail_each(self.bus)
+            return
+        target = targets.LambdaFunction(
+            summary,
+            dead_letter_queue=self.dead_letters["Sweep"],
+            max_event_age=Duration.hours(12),
+            retry_attempts=20,
+        )
+        six = events.Schedule.cron(minute="0", hour="6")  # UTC: a morning in Europe
+        events.Rule(self, "SummaryClock", schedule=six, targets=[target])
 
     def _warn(self) -> None:
         """What the CDK's command line prints before it deploys."""

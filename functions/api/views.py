@@ -241,8 +241,4 @@ def _usd(amount: Decimal | int | None) -> float | None:
 
 
 def folder_of(task: Task) -> str:
-    """The folder that the caller knows: of the voice in the inbox, without our own prefix."""
-    key = str(task.audio.get("key") or task.portrait.get("key") or "")
-    if key.startswith(drops.UPLOADS):
-        return drops.split(key.removeprefix(drops.UPLOADS))[0]
-    return "" if key.startswith(drops.OURS) else drops.split(key)[0]
+    return drops.folder_of(task.audio, task.portrait)

@@ -107,6 +107,14 @@ def split(key: str) -> tuple[str, str, str]:
     return folder + slash, stem if dot else name, extension.lower() if dot else ""
 
 
+def folder_of(audio: StoredFile, portrait: StoredFile) -> str:
+    """The folder that the caller knows: of the voice in the inbox, without our own prefix."""
+    key = str(audio.get("key") or portrait.get("key") or "")
+    if key.startswith(UPLOADS):
+        return split(key.removeprefix(UPLOADS))[0]
+    return "" if key.startswith(OURS) else split(key)[0]
+
+
 def kind_of(key: str) -> Role:
     _, stem, extension = split(key)
     if key.startswith(OURS) or not stem or key.endswith(".error.json"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from functions.settings import aws, get
@@ -25,6 +26,7 @@ _NUMBERED = 100  # of those that wait for a turn at a provider
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
 _MOST_IN_A_BATCH = 100
 _BATCH_TRIES = 6
+_MOST_PAGES = 25  # a megabyte each, of each of four shards: some 100,000 tasks
 
 
 def load(task_id: str) -> Task | None:
@@ -216,6 +218,16 @@ def count(status: Status) -> int:
 def longest_since(status: Status) -> str:
     """Since when the task has been in this status that has been there longest, among the first
     made; empty where there is none."""
+    return min((str(item["changed_at"]) for item in _first_made(status)), default="")
+
+
+def oldest(status: Status) -> list[Task]:
+    """The first made of the tasks in this status, pieces of others left out: a hundred at most."""
+    tasks = (Task.of(item) for item in _first_made(status))
+    return sorted((one for one in tasks if one.origin != "piece"), key=lambda one: one.created_at)
+
+
+def _first_made(status: Status) -> list[Item]:
     found: list[Item] = []
     for shard in range(SHARDS):
         answer = aws("dynamodb").query(
@@ -224,7 +236,33 @@ def longest_since(status: Status) -> str:
             ExpressionAttributeValues={":shard": {"S": f"{status}#{shard}"}},
         )  # fmt: skip
         found += [attributes.plain(item) for item in answer["Items"]]
-    return min((str(item["changed_at"]) for item in found), default="")
+    return found
+
+
+def ended(
+    status: Status, created: tuple[str, str], changed: tuple[str, str]
+) -> tuple[list[Task], bool]:
+    """The tasks that came into this status between these instants, and were created between those,
+    the newest first and pieces of others left out; and whether that is all of them: of each shard a
+    bounded number of pages is read."""
+    found: list[Task] = []
+    complete = True
+    for shard in range(SHARDS):
+        pages = aws("dynamodb").get_paginator("query").paginate(
+            TableName=get().table, IndexName="by-status", ScanIndexForward=False,
+            KeyConditionExpression="status_shard = :shard AND created BETWEEN :first AND :last",
+            FilterExpression="changed_at BETWEEN :begin AND :end AND origin <> :piece",
+            ExpressionAttributeValues={
+                ":shard": {"S": f"{status}#{shard}"}, ":piece": {"S": "piece"},
+                ":first": {"S": created[0]}, ":last": {"S": created[1]},
+                ":begin": {"S": changed[0]}, ":end": {"S": changed[1]},
+            },
+        )  # fmt: skip
+        for answer in islice(pages, _MOST_PAGES):
+            found += [Task.of(attributes.plain(item)) for item in answer["Items"]]
+            last = answer
+        complete = complete and "LastEvaluatedKey" not in last
+    return sorted(found, key=lambda task: task.created_at, reverse=True), complete
 
 
 def due(at: datetime) -> Iterator[str]:

@@ -17,6 +17,7 @@ INSTALLED = Path(pytest.__file__).parents[1]
 BUDGETS = {
     "announce": 200, "api": 480, "archive": 345, "callback": 215, "intake": 270, "settle": 215,
     "submit": 230, "sweep": 220, "watch": 225, "cut": 300, "gather": 215, "join": 410,
+    "summary": 220,
 }  # fmt: skip
 # What a library brings along that this handler has no use for.
 SHUNNED = {"boto3", "httpx", "pydantic", "rich", "asyncio"}

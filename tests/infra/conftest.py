@@ -70,3 +70,11 @@ def for_trying(tmp_path_factory: pytest.TempPathFactory) -> Template:
         callback_base_url="https://callbacks.example.com",
         options='{"sweep_minutes": 10, "drop_delay_seconds": 0}',
     )
+
+
+@pytest.fixture(scope="session")
+def with_summary(tmp_path_factory: pytest.TempPathFactory) -> Template:
+    """One mail a day instead of one for each task."""
+    return template_in(
+        tmp_path_factory.mktemp("daily"), notify_email="n@example.com", notify="daily"
+    )

@@ -73,9 +73,11 @@ def test_what_decodes_and_joins_has_the_disk_for_it(template: Template) -> None:
     }
 
 
-def test_the_stack_sets_exactly_the_settings_that_the_functions_know(template: Template) -> None:
+def test_the_stack_sets_exactly_the_settings_that_the_functions_know(
+    template: Template, with_summary: Template
+) -> None:
     variables: set[str] = set()
-    for function in template.functions().values():
+    for function in [*template.functions().values(), *with_summary.functions().values()]:
         variables |= {
             name for name in function["Environment"]["Variables"] if name.startswith("TALKDROP_")
         }

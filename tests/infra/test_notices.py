@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from infra.context import Context
 from tests.events.test_samples import SAMPLES
 from tests.infra.template import Json, Template
 
@@ -73,3 +74,48 @@ def test_only_this_accounts_event_rules_may_publish(for_trying: Template) -> Non
     assert allowed["Condition"] == {
         "StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
     }
+
+
+def test_a_summary_a_day_takes_the_place_of_the_mails(with_summary: Template) -> None:
+    rules = with_summary.of_type("AWS::Events::Rule")
+    assert not [name for name in rules if name.startswith("Notices")]
+    clock = rules["SummaryClock"]
+    assert clock["ScheduleExpression"] == "cron(0 6 * * ? *)"
+    (target,) = clock["Targets"]
+    assert with_summary.text(target["Arn"]) == "SummaryFunction"
+    assert with_summary.text(target["DeadLetterConfig"]["Arn"]) == "SweepDeadLetters"
+    assert "InputTransformer" not in target  # the function reads the event's own time
+    (subscription,) = with_summary.of_type("AWS::SNS::Subscription").values()
+    assert with_summary.text(subscription["TopicArn"]) == "NoticesTopic"
+
+
+def test_a_summary_that_fails_for_good_ends_in_dead_letters(with_summary: Template) -> None:
+    (config,) = [
+        one
+        for one in with_summary.of_type("AWS::Lambda::EventInvokeConfig").values()
+        if with_summary.text(one["FunctionName"]) == "SummaryFunction"
+    ]
+    (destination,) = config["DestinationConfig"].values()
+    assert with_summary.text(destination["Destination"]) == "SweepDeadLetters"
+
+
+def test_the_summary_reads_tasks_and_money_and_writes_nothing_but_its_mail(
+    with_summary: Template,
+) -> None:
+    assert with_summary.grants("SummaryRole") == {
+        "Tasks/index/by-status": {"dynamodb:Query"},
+        "Tasks[budget#*, breaker#*]": {"dynamodb:GetItem"},
+        "NoticesTopic": {"sns:Publish"},
+        "SweepDeadLetters": {"sqs:SendMessage", "sqs:GetQueueAttributes", "sqs:GetQueueUrl"},
+        "SummaryLogs": {"logs:CreateLogStream", "logs:PutLogEvents"},
+        "*": {"xray:PutTraceSegments", "xray:PutTelemetryRecords"},
+    }
+    statements = with_summary.of_type("AWS::SNS::TopicPolicy")["NoticesTopicPolicy"]
+    effects = [one["Effect"] for one in statements["PolicyDocument"]["Statement"]]
+    assert effects == ["Deny"]  # plain HTTP; the function's own role says what it may
+
+
+def test_a_summary_needs_an_address() -> None:
+    with pytest.raises(ValueError, match="notify_email names no address"):
+        Context(notify="daily")
+    assert Context(notify_email="a@example.com").notify == "each"
