@@ -7,7 +7,7 @@ from typing import Any, assert_never
 
 from functions.providers.base import redact
 from functions.settings import options
-from functions.tasks import books, decisions, executions, pieces, queries
+from functions.tasks import books, decisions, executions, plans, queries
 from functions.tasks.table import now, stamp
 from functions.tasks.task import RESTING, Status, Task
 
@@ -98,7 +98,7 @@ def _pieces(task: Task) -> Iterator[str]:
     if task.parent and task.segment:
         yield f"piece {_segment(task)} of the task {task.parent}"
         return
-    found = pieces.of(task) if task.pieces else []
+    found = queries.load_many(list(plans.ids_of_pieces(task))) if task.pieces else []
     done = sum(one.status is Status.COMPLETED for one in found)
     count = task.plan["pieces"] if task.plan else 0
     reused = task.plan.get("reused", 0) if task.plan else 0

@@ -21,6 +21,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.tasks import callbacks, claims, executions, pieces, plans, queries, steps, table
+from functions.tasks.plans import PiecePlan
 from functions.tasks.table import ConditionFailed
 from functions.tasks.task import Next, Status, Task, TaskError
 
@@ -116,13 +117,17 @@ def _open(task: Task) -> Next:
 def _gather(task: Task, event: GatherInput) -> Next:
     if task.plan is None:
         raise ValueError(f"task {task.task_id} is {task.status} without a plan")
-    found = pieces.opened(task, plans.read(task.plan))
+    plan = plans.read(task.plan)
+    found = pieces.opened(task, plan)
     pieces.note_progress(task, found)
     if stopped := [one for one in found if one.status in pieces.STOPPED]:
-        return _hold(task, pieces.PIECE_HELD, _words(stopped, len(found)))
+        return _hold(task, pieces.PIECE_HELD, _words(stopped, len(plan.pieces)))
+    if len(found) < len(plan.pieces) and (expected := pieces.expected_bytes(plan, found)):
+        return _hold(task, pieces.TOO_LARGE, _too_large(expected, found, plan))
     if task.status is Status.HELD and task.error.get("code") == pieces.PIECE_HELD:
         task = pieces.go_on(task, "no piece is stopped any more")
-    if not all(one.status is Status.COMPLETED for one in found):
+    made = sum(one.status is Status.COMPLETED for one in found)
+    if made < len(plan.pieces):
         return Next.GATHER
     if task.error.get("code") in {pieces.UNFIT, pieces.TOO_LARGE}:
         return Next.GATHER
@@ -138,6 +143,16 @@ def _hold(task: Task, code: str, message: str) -> Next:
         logger.error("held", code=code, reason=message)
         steps.hold(task, code, message)
     return Next.GATHER
+
+
+def _too_large(expected: int, found: list[Task], plan: PiecePlan) -> str:
+    seconds, most = plan.seconds, pieces.MOST_JOINED_BYTES
+    return (
+        f"{len(found)} of {len(plan.pieces)} pieces are there, and by what they weigh the video of "
+        f"{seconds:.0f} s will have {expected / 1e9:.1f} GB; at most {most / 1e9:.1f} are joined "
+        "here. No other piece was paid. Fail the task; then drop a shorter voice, or choose a "
+        "smaller resolution"
+    )
 
 
 def _words(stopped: list[Task], count: int) -> str:

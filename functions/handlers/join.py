@@ -38,9 +38,6 @@ from functions.videos.paths import ArchivePaths
 logger = Logger()
 
 _BUFFER_BYTES = 1 << 20
-# What one PutObject takes, and half of the largest disk that a Lambda has: the pieces lie on it
-# beside their whole. https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
-MOST_BYTES = 5 << 30
 
 
 class TooLarge(TalkdropError):
@@ -121,9 +118,9 @@ def _join(task: Task, path: ArchivePaths, made: Sequence[Task]) -> ArchivedVideo
 
 def _check_size(made: Sequence[Task]) -> None:
     total = sum(int(one.archived["bytes"]) for one in made)
-    if total > MOST_BYTES:
+    if total > (most := pieces.MOST_JOINED_BYTES):
         raise TooLarge(
-            f"the {len(made)} pieces have {total / 1e9:.1f} GB, and at most {MOST_BYTES / 1e9:.1f} "
+            f"the {len(made)} pieces have {total / 1e9:.1f} GB, and at most {most / 1e9:.1f} "
             "are joined here: they stay in the archive below pieces/, to be joined elsewhere. "
             "Then fail the task"
         )

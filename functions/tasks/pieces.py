@@ -25,6 +25,12 @@ STOPPED = frozenset({Status.HELD, Status.FAILED, Status.EXPIRED, Status.CANCELLE
 UNFIT = "PIECE_UNFIT"
 PIECE_HELD = "PIECE_HELD"
 TOO_LARGE = "JOIN_TOO_LARGE"
+# What one PutObject takes, and half of the largest disk that a Lambda has: the pieces lie on it
+# beside their whole. https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+MOST_JOINED_BYTES = 5 << 30
+# More than any model's video is assumed to have, 40 Mbit/s: a voice that fits at that rate is never
+# too large.
+_MOST_BYTES_A_SECOND = 5_000_000
 
 
 def planned(parent: Task, file: PlanFile, plan: PiecePlan) -> Task:
@@ -48,9 +54,8 @@ def _as_seen(update: Update, parent: Task) -> Update:
 def take(parent: Task) -> Task:
     """READY → IN_PIECES, with the whole quote reserved. Raises what `claims.claim` raises, and
     nothing is paid or booked then."""
-    count = int(parent.plan["pieces"]) if parent.plan else 0
     update = steps.step(parent, Status.IN_PIECES, come_from=[Status.READY])
-    update.set(intended_at=stamp(now()), pieces=Progress(all=count, done=0, stopped=0))
+    update.set(intended_at=stamp(now()), pieces=Progress(all=_count(parent), done=0, stopped=0))
     update.given(
         "{changed_at} = :seen AND {plan} = :plan", seen=parent.changed_at, plan=parent.plan
     )
@@ -60,14 +65,48 @@ def take(parent: Task) -> Task:
 
 
 def opened(parent: Task, plan: PiecePlan) -> list[Task]:
-    """The pieces, in their order; those that are not there yet are opened, and sent on their
-    way."""
+    """The pieces that are opened, in their order; those that may be and are not there yet are
+    opened, and sent on their way."""
     rows = queries.read_many([key_of(task_id) for task_id in ids_of_pieces(parent)])
-    pieces = []
+    pieces: dict[int, Task] = {}
     for one in plan.pieces:
-        row = rows.get(key_of(id_of_piece(parent, one.number)))
-        pieces.append(Task.of(row) if row else _open(parent, plan, one))
-    return pieces
+        if row := rows.get(key_of(id_of_piece(parent, one.number))):
+            pieces[one.number] = Task.of(row)
+    missing = [one for one in plan.pieces if one.number not in pieces]
+    for one in _allowed(plan, list(pieces.values()), missing):
+        pieces[one.number] = _open(parent, plan, one)
+    return [pieces[number] for number in sorted(pieces)]
+
+
+def _allowed(
+    plan: PiecePlan, pieces: Sequence[Task], missing: Sequence[PlannedPiece]
+) -> Sequence[PlannedPiece]:
+    """Where the whole may become too large to be joined, one piece is made alone: its video says
+    what the others will weigh, before they are paid."""
+    if plan.seconds * _MOST_BYTES_A_SECOND <= MOST_JOINED_BYTES:
+        return missing
+    expected = expected_bytes(plan, pieces)
+    if expected is None:
+        return [] if pieces else missing[:1]
+    return missing if expected <= MOST_JOINED_BYTES else []
+
+
+def expected_bytes(plan: PiecePlan, pieces: Iterable[Task]) -> int | None:
+    """What all the videos will weigh, by those that are made, here or before; None before the
+    first."""
+    made = [
+        (one.archived, one.audio)
+        for one in pieces
+        if one.status is Status.COMPLETED and not one.reused
+    ]
+    made += [(one.video, one.file) for one in plan.pieces if one.video]
+    seconds = sum(float(file["seconds"]) for _, file in made)
+    total = sum(int(video["bytes"]) for video, _ in made)
+    return round(total / seconds * plan.seconds) if seconds else None
+
+
+def _count(parent: Task) -> int:
+    return int(parent.plan["pieces"]) if parent.plan else 0
 
 
 def of_plan(parent: Task, model: str, one: PlannedPiece) -> Task:
@@ -106,7 +145,7 @@ def _open(parent: Task, plan: PiecePlan, one: PlannedPiece) -> Task:
 def note_progress(parent: Task, pieces: Sequence[Task]) -> None:
     """For those who watch; nothing is decided on it."""
     progress = Progress(
-        all=len(pieces),
+        all=_count(parent),
         done=sum(one.status is Status.COMPLETED for one in pieces),
         stopped=sum(one.status in STOPPED for one in pieces),
     )

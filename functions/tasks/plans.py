@@ -65,6 +65,10 @@ class PiecePlan:
         return sum((one.quote_usd for one in self.pieces if not one.reused), Decimal(0))
 
     @property
+    def seconds(self) -> float:
+        return self.samples / self.rate
+
+    @property
     def reused(self) -> list[ReusedPiece]:
         return [one.reused for one in self.pieces if one.reused]
 

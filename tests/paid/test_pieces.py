@@ -3,6 +3,7 @@ and the whole ends once."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, cast
 
@@ -362,6 +363,84 @@ def test_a_busy_table_is_an_error_of_the_look(desk: Desk) -> None:
     with pytest.raises(Exception, match=r"."):
         look(desk, task)
     assert answers(desk) == []
+
+
+# More than can be joined.
+
+
+def weighed(desk: Desk, piece: Task, megabytes: int) -> None:
+    archived = {"bytes": megabytes * 1_000_000, "key": "k"}
+    desk.note(piece.task_id, status="COMPLETED", archived=archived, charge_usd=QUOTE)
+
+
+def test_of_a_voice_that_may_become_too_large_one_piece_is_made_first(desk: Desk) -> None:
+    task = look(desk, long(desk, count=77))  # 1,078 s at 40 Mbit/s are more than 5 GiB
+    assert [one["task_id"] for one in desk.messages()] == [plans.id_of_piece(task, 1)]
+    assert dict(task.pieces or {}) == {"all": 77, "done": 0, "stopped": 0}
+    assert left(desk, task) == 77 * QUOTE
+    look(desk, task)
+    assert len(desk.messages()) == 1
+    weighed(desk, desk.task(plans.id_of_piece(task, 1)), 69)  # 5.3 GB in all
+    task = look(desk, task)
+    assert [one["task_id"] for one in desk.messages()] == list(plans.ids_of_pieces(task))
+    assert (task.status, task.pieces) == (
+        Status.IN_PIECES, {"all": 77, "done": 1, "stopped": 0},
+    )  # fmt: skip
+
+
+def test_a_voice_that_is_surely_small_enough_waits_for_no_first_piece(desk: Desk) -> None:
+    look(desk, long(desk, count=76))
+    assert len(desk.messages()) == 76
+
+
+def test_a_whole_whose_first_piece_weighs_too_much_is_held_and_nothing_else_is_paid(
+    desk: Desk,
+) -> None:
+    desk.options(**CAPS | {"budget_usd_per_day": 50})
+    task = look(desk, long(desk, count=77))
+    weighed(desk, desk.task(plans.id_of_piece(task, 1)), 70)
+    task = look(desk, task)
+    assert (task.status, task.error["code"]) == (Status.HELD, "JOIN_TOO_LARGE")
+    assert task.error["message"] == (
+        "1 of 77 pieces are there, and by what they weigh the video of 1078 s will have 5.4 GB; at "
+        "most 5.4 are joined here. No other piece was paid. Fail the task; then drop a shorter "
+        "voice, or choose a smaller resolution"
+    )
+    assert (look(desk, task).error, len(desk.messages())) == (task.error, 1)
+    assert decide(desk, task, "fail") == (
+        200, "FAILED; 76 pieces were not paid and never will be, 1 are paid or on their way",
+    )  # fmt: skip
+
+
+def test_a_first_piece_that_failed_holds_the_whole_and_nothing_else_is_paid(desk: Desk) -> None:
+    task = look(desk, long(desk, count=77))
+    first = plans.id_of_piece(task, 1)
+    desk.note(first, status="FAILED", error={"code": "X", "message": "no face"})
+    task = look(desk, task)
+    assert (task.status, task.error["code"]) == (Status.HELD, "PIECE_HELD")
+    assert task.error["message"].startswith("1 of 77 pieces stopped: piece 1 ")
+    assert len(desk.messages()) == 1
+    weighed(desk, desk.task(first), 1)
+    assert look(desk, task).status is Status.IN_PIECES
+    assert len(desk.messages()) == 77
+
+
+@pytest.mark.parametrize(("megabytes", "count"), [(69, 76), (70, 0)])
+def test_what_was_made_before_says_at_once_what_the_whole_will_weigh(
+    desk: Desk, megabytes: int, count: int
+) -> None:
+    video = {"bytes": megabytes * 1_000_000, "key": "k"}
+    origin = {"task_id": "t", "parent": "p", "job_id": "j", "charge_usd": None, "sha256": "00"}
+    task = long(desk, count=77)
+    assert task.plan is not None
+    plan = plans.read(task.plan)
+    fifth = replace(plan.pieces[4], reused=cast(Any, origin), video=cast(Any, video))
+    pieces = (*plan.pieces[:4], fifth, *plan.pieces[5:])
+    file = plans.write(task, replace(plan, pieces=pieces))
+    task = look(desk, desk.note(task.task_id, plan=file, quote_usd=76 * QUOTE))
+    assert len(desk.messages()) == count
+    task = look(desk, task)
+    assert task.status is (Status.IN_PIECES if count else Status.HELD)
 
 
 # A piece on the paid way.
