@@ -34,6 +34,29 @@ def _without_wall_time(shown: str) -> list[str]:
     return [line for line in shown.splitlines() if "this run took" not in line]
 
 
+def figure(shown: str, name: str) -> float:
+    found = re.search(rf"^  {re.escape(name)} +(\d+(\.\d+)?)", shown, re.MULTILINE)
+    assert found, shown
+    return float(found[1])
+
+
+def test_what_a_task_costs_is_the_same_for_few_and_for_more_than_may_run() -> None:
+    few, many = (herd(number).stdout for number in ("12", "130"))
+    for name in ("write units a task", "USD for AWS, 1,000 tasks"):
+        assert figure(many, name) <= 1.1 * figure(few, name)
+    assert figure(many, "invocations a task, without announce") < 9.1
+    assert figure(many, "refused claims a task") == 0
+    assert figure(many, "refused by the provider") == 0
+    assert figure(many, "allowance used while a task waits") >= 95
+
+
+def test_a_small_folder_that_comes_later_takes_turns_with_the_large_one() -> None:
+    shown = herd("50", "--small", "4", "--provider", "kling").stdout
+    found = re.search(r"small folder +4 tasks, the last after \d+ s, (\d+) accepted by then", shown)
+    assert found, shown
+    assert int(found[1]) <= 2 * 4 + 1
+
+
 def test_less_than_one_task_is_refused_with_the_reason() -> None:
     refused = herd("0")
     assert refused.returncode == 2

@@ -7,6 +7,7 @@ import itertools
 
 import pytest
 
+from tests.faults import plans
 from tests.faults.clockwork import START, Fault, Invocation
 from tests.faults.plans import Harsh, Plan, Rates, Script
 from tests.faults.runs import Result, Run, Scene
@@ -123,6 +124,29 @@ def test_a_turn_that_nobody_came_to_is_another_ones() -> None:
     slots = run.account.table.items["slots#kling"]
     assert slots["leases"]["M"] == {}
     assert {count["N"] for name, count in slots.items() if name.startswith("lapsing_")} == {"0"}
+
+
+def test_a_lease_of_a_task_that_is_held_lapses_within_seven_hours() -> None:
+    """The first answer is lost, and every callback: a person's matter, for as long as that takes.
+    Its lease is given to the next after six hours and at the end of that hour."""
+
+    class Silent(plans.Struck):
+        def deliveries(self, kind: str) -> list[float]:
+            return [] if kind == "callback" else super().deliveries(kind)
+
+    plan = Silent(1, {}, {}, JOB, paid=Fault("error-after"))
+    run = Run(scene(3, running=1, profile="kie", spread_seconds=60.0), plan, 1)
+    result = run.play()
+    assert result.broke is None, result.broke
+    assert result.statuses == {"HELD": 1, "COMPLETED": 2}
+    first, second, _ = (at for at, _ in accepted(run))
+    assert 6 * 3600 <= second - first <= 7 * 3600 + 600  # and two sweeps
+    counts = {
+        int(count["N"])
+        for name, count in run.account.table.items["slots#kie"].items()
+        if name.startswith("lapsing_")
+    }
+    assert counts == {0}
 
 
 @pytest.mark.parametrize("fault", ["conflict", "throttled", "error"])
