@@ -7,8 +7,9 @@
 N pairs are dropped at the same moment; the real handlers run in the fault model of tests/faults, in
 its virtual time and without faults. A job takes 240 s, and the provider has its own rate limit and
 its own limit of running jobs. `--small 10` drops the last ten of them into a folder of their own,
-ten minutes later. What the model leaves out: DynamoDB's transaction conflicts and throttles, SQS's
-own order and Lambda's concurrency, so the figures are a lower bound.
+ten minutes later; `--conflict-ms 10` refuses a write as DynamoDB does when a transaction was at the
+same row so shortly before. What the model leaves out: those conflicts unless they are asked for,
+throttles, SQS's own order and Lambda's concurrency, so the figures are a lower bound.
 
 The last line is the figure of kie where kie is among the providers, else of the last one.
 """
@@ -87,7 +88,10 @@ def main() -> None:
     arguments = _arguments()
     figures: dict[str, Counted] = {}
     for provider in arguments.provider or ["kie"]:
-        figures[provider] = measure(provider, arguments.tasks, arguments.seed, arguments.small)
+        seconds = arguments.conflict_ms / 1000
+        figures[provider] = measure(
+            provider, arguments.tasks, arguments.seed, arguments.small, seconds
+        )
         _show(provider, figures[provider], arguments.seed)
     counted = figures.get("kie") or figures[provider]
     print(f"refused claims a task {counted.refused_a_task:.2f}")
@@ -107,6 +111,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="of the schedule")
     parser.add_argument(
         "--small", type=int, default=0, help="so many come later, in a folder of their own"
+    )
+    parser.add_argument(
+        "--conflict-ms", type=float, default=0, help="for which a transaction keeps its rows"
     )
     return parser.parse_args()
 
@@ -134,7 +141,9 @@ class _TwoFolders(Run):
             )
 
 
-def measure(provider: str, tasks: int, seed: int, small: int = 0) -> Counted:
+def measure(
+    provider: str, tasks: int, seed: int, small: int = 0, conflict_seconds: float = 0.0
+) -> Counted:
     began = time.monotonic()
     gc.freeze()  # what was imported is never garbage, and there is a lot of it to look through
     folders = ("large/",) * (tasks - small) + ("small/",) * small
@@ -145,6 +154,8 @@ def measure(provider: str, tasks: int, seed: int, small: int = 0) -> Counted:
     # Nothing lags and nothing is delivered anew: nothing need be kept for it.
     run.account.table._history = run.account.stream.past = _Nothing()
     counted = Counted(tasks)
+    if conflict_seconds:
+        _keep_rows_busy(run, conflict_seconds)
     _count_invocations(run, counted)
     _count_table(run, counted)
     count_units(run, counted.aws)
@@ -175,6 +186,30 @@ class _Nothing(list[Any]):
 def _most_days(tasks: int, limit: RateLimit) -> float:
     """Three times as long as the limit of running jobs allows, and a day."""
     return 1 + 3 * tasks * JOB_SECONDS / (limit.running or tasks) / _DAY
+
+
+def _keep_rows_busy(run: Run, seconds: float) -> None:
+    """A transaction that finds another at one of its rows is cancelled, and so is one write."""
+    table, busy_until = run.account.table, dict[str, float]()
+    update, transact = table.update_item, table.transact_write_items
+
+    def updating(Key: Item, **more: Any) -> dict[str, Any]:
+        if busy_until.get(Key["pk"]["S"], 0.0) > run.clock.now:
+            raise Refused("TransactionConflictException")
+        return update(Key=Key, **more)
+
+    def transacting(
+        TransactItems: list[dict[str, Any]], ClientRequestToken: str = ""
+    ) -> dict[str, Any]:
+        rows = [_row(one) for one in TransactItems]
+        busy = [busy_until.get(row, 0.0) > run.clock.now for row in rows]
+        if any(busy):
+            reasons = [{"Code": "TransactionConflict" if one else "None"} for one in busy]
+            raise Refused("TransactionCanceledException", CancellationReasons=reasons)
+        busy_until.update(dict.fromkeys(rows, run.clock.now + seconds))
+        return transact(TransactItems, ClientRequestToken)
+
+    table.update_item, table.transact_write_items = updating, transacting  # type: ignore[method-assign]
 
 
 # Counting.
