@@ -750,6 +750,12 @@ def test_a_count_below_zero_makes_no_room(desk: Desk) -> None:
     waiting(desk, ready(desk))
 
 
+def test_an_hour_of_which_every_lease_came_back_takes_no_room(desk: Desk) -> None:
+    desk.options(rate_limits={"kie": {"submits": 100, "seconds": 10, "running": 1}})
+    desk.put("slots#kie", leases={}, **{f"lapsing_{HOURS_AT_17}": 0})
+    assert desk.submit(ready(desk)).status is Status.SUBMITTED
+
+
 def test_running_jobs_and_turns_together_are_no_more_than_allowed(desk: Desk) -> None:
     desk.options(rate_limits={"kie": {"submits": 100, "seconds": 10, "running": 3}})
     leases = {"turn-1": in_milliseconds(60)}
