@@ -30,6 +30,12 @@ def edited_wav() -> bytes:
     return _wav(_stretch(11) + _stretch(12, fewer=107))
 
 
+@cache
+def moved_wav() -> bytes:
+    """The edited one, with another first stretch that is longer by part of a frame."""
+    return _wav(_stretch(13, fewer=-41) + _stretch(12, fewer=107))
+
+
 def _stretch(seed: int, fewer: int = 0) -> bytes:
     chance = random.Random(seed)
     count = int((PIECE_SECONDS - _PAUSE_SECONDS) * RATE) - fewer
