@@ -68,8 +68,7 @@ def forget(pk: str, task: Task) -> None:
 
 def drop(piece: Task) -> None:
     """Its video does not fit its voice: no other voice gets it."""
-    if piece.content_key:
-        forget(made_key(piece.content_key), piece)
+    forget(made_key(piece.content_key), piece)
 
 
 def made_before(contents: Collection[str]) -> dict[str, Task]:
@@ -79,11 +78,7 @@ def made_before(contents: Collection[str]) -> dict[str, Task]:
     ids = {str(item["task_id"]) for item in found.values() if "task_id" in item}
     rows = queries.read_many([key_of(task_id) for task_id in sorted(ids)])
     made = (Task.of(row) for row in rows.values())
-    return {
-        one.content_key: one
-        for one in made
-        if one.status is Status.COMPLETED and one.archived and made_key(one.content_key) in found
-    }
+    return {one.content_key: one for one in made if one.status is Status.COMPLETED and one.archived}
 
 
 def earlier(whole: Task) -> Task | None:

@@ -67,6 +67,6 @@ def _pour(video: ArchivedVideo, content: Iterator[bytes], send: Send) -> bytes:
         if left < 0:
             raise NotTheSame("it is longer than what was archived")
         send(memoryview(piece))
-    if left or digest.hexdigest() != video["sha256"]:
+    if digest.hexdigest() != video["sha256"]:
         raise NotTheSame("it is not what was archived")
     return digest.digest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -206,6 +207,9 @@ def test_another_face_is_made_anew(desk: Desk, first: Task) -> None:
 
 def test_another_model_or_mark_is_made_anew(desk: Desk, first: Task) -> None:
     keys = [reuse.content_key(first, model, "p", "s") for model in (INFINITALK, "other")]
+    ordered, other = ({"a": 1, "b": 2}, {"b": 2, "a": 1})
+    same = [replace(first, settings=one) for one in (ordered, other)]
+    assert len({reuse.content_key(one, INFINITALK, "p", "s") for one in same}) == 1
     desk.options(keep_watermark=True)
     keys.append(reuse.content_key(first, INFINITALK, "p", "s"))
     assert len(set(keys)) == 3
@@ -236,6 +240,12 @@ def test_a_piece_of_another_content_than_the_index_says_is_not_used(
 def test_a_piece_without_its_video_is_not_used(desk: Desk, first: Task) -> None:
     for piece in pieces_of(desk, first):
         desk.account.table.items[f"task#{piece.task_id}"].pop("archived")
+    assert plan_of(cut(desk, long(desk, films.long_wav(3)))).reused == []
+
+
+def test_a_video_that_is_gone_is_not_copied(desk: Desk, first: Task) -> None:
+    for piece in pieces_of(desk, first):
+        desk.account.buckets.remove(ARCHIVE, piece.archived["key"], whole=False)
     assert plan_of(cut(desk, long(desk, films.long_wav(3)))).reused == []
 
 
@@ -273,7 +283,9 @@ def test_a_cut_that_is_done_again_finds_its_own_copies(desk: Desk, first: Task) 
     task = cut(desk, long(desk, films.long_wav(3)))
     videos = [one.video for one in plan_of(task).pieces]
     desk.account.table.items[f"task#{task.task_id}"].pop("plan")
+    desk.account.calls.clear()
     assert [one.video for one in plan_of(cut(desk, task)).pieces] == videos
+    assert not [one for one in desk.calls("GetObject") if one["Bucket"] == ARCHIVE]
     counts = [
         len(versions) for key, versions in desk.account.buckets.versions[ARCHIVE].items()
         if key.startswith(f"pieces/{task.task_id}/")
