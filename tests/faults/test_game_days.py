@@ -4,9 +4,11 @@ docs/operations.md."""
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
+from tests.faults.account import NEXT_KEY
 from tests.faults.clockwork import START, Fault, Invocation
 from tests.faults.plans import Script
 from tests.faults.runs import Run, Scene
@@ -37,9 +39,16 @@ class GameDay(Scripted):
         return Fault("error") if is_meant and is_now else super().strike(one, site)
 
 
-def seen(plan: Scripted, profile: str = "kie", days: float = 0) -> tuple[Run, Counter[str]]:
-    """Six tasks until all is quiet, and so many days at least; and what was announced."""
+def seen(
+    plan: Scripted,
+    profile: str = "kie",
+    days: float = 0,
+    then: Callable[[Run], None] = lambda _run: None,
+) -> tuple[Run, Counter[str]]:
+    """Six tasks until all is quiet, and so many days at least; and what was announced. `then`: what
+    happens besides."""
     run = Run(Scene(profile, SIX), plan, seed=1)
+    then(run)
     run.invariants.is_unkind = True
     plan.now = lambda: run.clock.now
     if isinstance(plan, GameDay):
@@ -80,7 +89,23 @@ def test_an_archive_that_is_denied_for_three_days_holds_and_then_completes() -> 
     assert run.vendor.posts == announced["Task Held"] == announced["Task Completed"] == 6
 
 
-def test_a_key_that_is_revoked_stops_its_provider_until_it_works_again() -> None:
+@pytest.mark.parametrize("profile", ["kie", "kling"])
+def test_a_revoked_key_stops_its_provider_until_another_one_is_stored(profile: str) -> None:
+    """The provider refuses the old key from the start; the next one is stored a day later, and
+    nothing else is done."""
+
+    def rotate(run: Run) -> None:
+        run.vendor.turn_to(NEXT_KEY)
+        secret = run.account.secrets[profile]
+        run.clock.after(DAY, lambda: secret.update(api_key=NEXT_KEY))
+
+    run, announced = seen(Scripted([Script(seconds=240.0)]), profile, then=rotate)
+    assert statuses(run) == {"COMPLETED": 6}
+    assert run.vendor.creates == announced["Task Completed"] == 6
+    assert announced["Task Held"] == announced["Task Failed"] == 0
+
+
+def test_an_account_without_credit_stops_its_provider_until_it_is_topped_up() -> None:
     plan = Scripted([Script(seconds=240.0)], outages=(0.0, DAY, "credits"))
     run, announced = seen(plan)
     assert statuses(run) == {"COMPLETED": 6}
