@@ -13,13 +13,13 @@ from functions import providers
 from functions.providers.base import ProviderError, open_client
 from talkdrop import stack
 from talkdrop.client import Client
-from talkdrop.commands import screen
-from talkdrop.commands.options import Json
+from talkdrop.commands import rehearsal, screen
+from talkdrop.commands.checks import Check, check, show
+from talkdrop.commands.options import Json, Yes
 from talkdrop.wire import ApiError, Unreachable
 
 app = typer.Typer()
 
-Check = dict[str, Any]
 _TOPICS = {
     "AlarmTopic": ("alarms by mail", "alarm_email"),
     "NoticeTopic": ("notices by mail", "notify_email"),
@@ -30,26 +30,35 @@ _TOPICS = {
 def doctor(
     context: typer.Context,
     probe: Annotated[bool, typer.Option(help="Ask each provider whether its key works.")] = True,
+    rehearse: Annotated[
+        bool, typer.Option("--rehearse", help="Make one small video; on AWS, for its price.")
+    ] = False,
+    yes: Yes = False,
+    minutes: Annotated[float, typer.Option(help="How long to wait for that video.")] = 30,
     as_json: Json = False,
 ) -> None:
     """Check what must be so: the stack, the API, keys, mail, budget, queues, held tasks.
 
-    It spends nothing: a provider is sent a free query.
+    It spends nothing: a provider is sent a free query. With --rehearse one task goes the whole way
+    as well, from an upload to a video that is read back: three seconds of the cheapest model. Its
+    price is shown and asked about first; on the embedded run it is free.
+
+    talkdrop doctor --rehearse
     """
     found = stack.connect(context.obj)
-    checks = [_check("stack", True, f"{found.name} in {found.region}"), *_api(found)]
+    checks = [check("stack", True, f"{found.name} in {found.region}"), *_api(found)]
     checks += [*_keys(found, probe=probe), *_mail(found)]
+    if not as_json:
+        show(checks)
+    if rehearse:
+        played = [*rehearsal.rehearse(found, checks, yes=yes, minutes=minutes)]
+        checks += played
+        if not as_json:
+            show(played)
     if as_json:
         screen.as_json(checks)
-    else:
-        for one in checks:
-            screen.line(f"{'ok ' if one['ok'] else 'BAD'}  {one['name']}: {one['detail']}")
     if not all(one["ok"] for one in checks):
         raise typer.Exit(1)
-
-
-def _check(name: str, ok: bool, detail: str) -> Check:
-    return {"name": name, "ok": ok, "detail": detail}
 
 
 def _api(found: stack.Stack) -> Iterator[Check]:
@@ -57,23 +66,23 @@ def _api(found: stack.Stack) -> Iterator[Check]:
         with Client(found.outputs["ApiUrl"], region=found.region) as client:
             health = client.health()
     except (ApiError, Unreachable) as error:
-        yield _check("API", False, str(error))
+        yield check("API", False, str(error))
         return
-    yield _check("API", True, found.outputs["ApiUrl"])
+    yield check("API", True, found.outputs["ApiUrl"])
     held = health["held"]["tasks"]
-    yield _check("held tasks", not held, f"{held}: talkdrop list --status held" if held else "none")
+    yield check("held tasks", not held, f"{held}: talkdrop list --status held" if held else "none")
     for stopped in health["stopped"]:
         name = stopped["provider"]
-        yield _check(f"provider {name}", False, f"{stopped['why']}: talkdrop key {name}")
+        yield check(f"provider {name}", False, f"{stopped['why']}: talkdrop key {name}")
     dead = {name: count for name, count in health["dead_letters"].items() if count}
-    yield _check("dead letters", not dead, f"{dead}: talkdrop redrive" if dead else "none")
+    yield check("dead letters", not dead, f"{dead}: talkdrop redrive" if dead else "none")
     for budget in health["budgets"]:
         spent = f"{budget['spent_usd']:.2f} of {budget['cap_usd']:.2f} USD"
-        yield _check(f"budget {budget['period']}", budget["spent_usd"] < budget["cap_usd"], spent)
+        yield check(f"budget {budget['period']}", budget["spent_usd"] < budget["cap_usd"], spent)
     if not health["budgets"] and not found.embedded:
-        yield _check("budget", False, "none: set options.budget_usd_per_day in cdk.json")
+        yield check("budget", False, "none: set options.budget_usd_per_day in cdk.json")
     if not health["submitting"]:
-        yield _check("submitting", False, "switched off by the option submit_enabled")
+        yield check("submitting", False, "switched off by the option submit_enabled")
 
 
 def _keys(found: stack.Stack, *, probe: bool) -> Iterator[Check]:
@@ -87,10 +96,10 @@ def _keys(found: stack.Stack, *, probe: bool) -> Iterator[Check]:
         text = secrets.get_secret_value(SecretId=secret_id)["SecretString"]
         secret = json.loads(text or "{}")
         if not any(secret.get(part) for part in ("api_key", "secret_key")):
-            yield _check(f"key of {name}", False, f"none: talkdrop key {name}")
+            yield check(f"key of {name}", False, f"none: talkdrop key {name}")
         else:
             why = _why_it_fails(name, secret) if probe else ""
-            yield _check(f"key of {name}", not why, why or ("works" if probe else "there"))
+            yield check(f"key of {name}", not why, why or ("works" if probe else "there"))
 
 
 def _why_it_fails(name: str, secret: dict[str, Any]) -> str:
@@ -116,4 +125,4 @@ def _mail(found: stack.Stack) -> Iterator[Check]:
             continue
         confirmed = [one for one in arns if one.startswith("arn:")]
         cure = f"no subscription is confirmed: open the mail, or set {key} in cdk.json"
-        yield _check(name, bool(confirmed), f"{len(confirmed)} confirmed" if confirmed else cure)
+        yield check(name, bool(confirmed), f"{len(confirmed)} confirmed" if confirmed else cure)

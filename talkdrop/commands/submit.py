@@ -61,7 +61,7 @@ def submit(
     with client(context) as talkdrop:
         if check:
             total = check_all(talkdrop, given, quiet=as_json)
-            _agree(given, total, max_usd, yes=yes)
+            agree(given, total, max_usd, yes=yes)
         opened = [*_send(talkdrop, given)]
         if watch or out:
             follow(talkdrop, {task["task_id"] for task in opened}, quiet=as_json)
@@ -144,7 +144,8 @@ def check_all(talkdrop: Client, given: list[Submission], *, quiet: bool) -> floa
     return total
 
 
-def _agree(given: list[Submission], total: float, max_usd: float | None, *, yes: bool) -> None:
+def agree(given: list[Submission], total: float, max_usd: float | None, *, yes: bool) -> None:
+    """Raises Declined unless this price is agreed to, at the terminal or by an option."""
     if max_usd is not None and total > max_usd:
         raise Declined(f"it would cost {total:.2f} USD, more than --max-usd {max_usd:g}")
     if yes or max_usd is not None:
