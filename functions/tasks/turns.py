@@ -21,6 +21,7 @@ import hashlib
 import itertools
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
@@ -99,7 +100,7 @@ def call_next(provider: str, *, look: bool = False) -> None:
     """Give the free turns to those that have waited longest. `look`: whether or not it is noted
     that tasks wait."""
     for _ in range(_TRIES):
-        slots = slots_of(provider)
+        slots = _tidied(slots_of(provider))
         times = slots.times(_MOST_CALLED)
         if slots.stopped is not None or not times or not (look or slots.has_waiting):
             return
@@ -128,6 +129,19 @@ def _open(slots: Slots) -> None:
         logger.info("another invocation made the row")
 
 
+def _tidied(slots: Slots) -> Slots:
+    """The row without what has lapsed, where that is more than one write drops: after a crash of
+    many, under a limit that was lowered since, no turn would ever fit."""
+    for _ in range(_TRIES):
+        if len(slots.lapsed) <= _MOST_CALLED:
+            break
+        try:
+            slots = replace(slots, item=_give(slots, {}))
+        except ConditionFailed:
+            break
+    return slots
+
+
 def _give(slots: Slots, called: Mapping[str, int], *, place: int = 0) -> Item:
     """Write the turns, `called` being their times by external id, and drop what has lapsed. Raises
     ConditionFailed with the row as it stands when another invocation gave turns meanwhile."""
@@ -140,7 +154,7 @@ def _give(slots: Slots, called: Mapping[str, int], *, place: int = 0) -> Item:
         update.drop_from("leases", name)
         update.given("{leases}.{" + name + "} = :" + f"lapsed{number}", **until)
     more = len([name for name in called if name not in slots.leases])
-    if slots.limit.running is not None:
+    if called and slots.limit.running is not None:
         # A claim makes of a name a count and an end takes one off: neither makes the sum more.
         most = slots.limit.running - slots.running
         update.given("size({leases}) <= :room", room=most + len(dropped) - more)

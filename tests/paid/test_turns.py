@@ -277,6 +277,18 @@ def test_a_lapsed_lease_is_dropped_when_the_next_turn_is_given(desk: Desk) -> No
     assert desk.leases() == ({"alive-1"}, 1)
 
 
+@pytest.mark.parametrize("dead", [11, 60])
+def test_however_many_lapsed_a_lowered_limit_lets_the_next_one_through(
+    desk: Desk, dead: int
+) -> None:
+    desk.options(rate_limits={"kie": {**LIMIT, "running": 1}})
+    desk.put("slots#kie", leases={f"dead{number}-1": ms(-1) for number in range(dead)})
+    task = waits(desk, of_folder(desk, "in"))
+    desk.sweep()
+    assert called(desk) == [task.task_id]
+    assert desk.leases() == ({task.external_id}, 0)
+
+
 def accepted(desk: Desk, number: int) -> Task:
     job = {**ACCEPTED_BY_KIE, "data": {"taskId": f"job-{number}"}}
     desk.answers(job, to="createTask")
