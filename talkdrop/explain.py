@@ -203,7 +203,9 @@ def _looked_up(task: Task) -> Iterator[str]:
 def _next(task: Task) -> Iterator[str]:
     yield from _looked_up(task)
     yield from _what_next(task)
-    if task.due_at:
+    if task.is_waiting:
+        yield "whoever leaves room calls it, and the sweep does should that be lost"
+    elif task.due_at:
         is_due = " (due now)" if task.due_at <= stamp(now()) else ""
         yield f"the sweep checks it at {task.due_at}{is_due}, should nothing else happen"
     else:

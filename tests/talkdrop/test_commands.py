@@ -237,6 +237,7 @@ def test_a_task_that_waits_for_its_turn_says_which_one_it_is(
     assert "queued/3: about 3rd in the queue: comet runs all the jobs it may" in followed
     explained = person.types("explain", "9b10").out
     assert "about number 1 of those that wait for a turn at comet" in explained
+    assert "the sweep checks it at" not in explained  # what stands there is a place and no time
     assert [task["turn"] for task in listed(person, "queued/")] == [3, 2, 1]
 
 
@@ -265,6 +266,16 @@ def test_a_long_voice_that_was_cancelled_is_counted_for_the_pieces_that_were_pai
     )  # fmt: skip
     shown = person.types("spend", "--since", day, "--until", day, "--json").out
     assert json.loads(shown) == [{"day": day, "tasks": 1, "usd": 0.5}]
+
+
+def test_each_reason_of_a_refusal_stands_on_a_line_of_its_own(
+    account: Account, person: Person, files: Path
+) -> None:
+    for name in ("01", "02"):
+        (files / f"{name}.mp3").write_bytes(b"no sound")
+    lines = person.types("submit", str(files), "--yes").err.splitlines()
+    assert lines[0] == "Refused: nothing was sent:"
+    assert [line.split(":")[0] for line in lines[1:]] == ["  episode é/01", "  episode é/02"]
 
 
 def test_models_and_quotes_are_shown(account: Account, person: Person) -> None:
