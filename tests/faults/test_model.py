@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import jsonata
@@ -14,6 +17,7 @@ from tests.faults.dynamo import Refused, Table
 from tests.faults.expressions import Invalid, Scope
 from tests.faults.plans import Plan
 
+ROOT = Path(__file__).parents[2]
 STARTED = "2026-03-01T10:00:00+00:00"
 POLLS = {"first": 20, "steady": 7.5, "slow": 600, "slow_after": 1200}
 OUTCOMES = (
@@ -190,3 +194,8 @@ def test_a_name_or_value_that_no_expression_uses_is_refused(
     with pytest.raises(Refused, match="unused"):
         getattr(table, verb)(**request)
     assert table.items == {}
+
+
+def test_the_model_does_without_the_cdk_which_starts_node_in_each_of_its_processes() -> None:
+    code = "import sys, tests.faults.series, tests.faults.unkind; sys.exit('jsii' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
