@@ -16,7 +16,8 @@ from tests.faults.runs import Run, Scene
 from tests.faults.traits import HOUR, Traits
 from tests.faults.unkind_scenes import LOST, Came, Scripted, decide, decisions, play
 
-PROCESSES = os.cpu_count() or 2
+# A worker of pytest-xdist plays by itself: the tests are what is shared out.
+PROCESSES = 1 if "PYTEST_XDIST_WORKER" in os.environ else os.cpu_count() or 2
 
 
 def _came_to(came: Came, **statuses: int) -> None:
