@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 from botocore.response import StreamingBody
@@ -26,7 +27,7 @@ class Stored:
     at: float
     composite: str = ""  # the checksum of one that was made of parts
 
-    @property
+    @cached_property
     def etag(self) -> str:
         return f'"{hashlib.md5(self.body, usedforsecurity=False).hexdigest()}"'
 
@@ -34,7 +35,7 @@ class Stored:
     def modified_at(self) -> datetime:
         return datetime.fromtimestamp(self.at, UTC)
 
-    @property
+    @cached_property
     def checksum(self) -> str:
         return self.composite or checksum_of(self.body)
 

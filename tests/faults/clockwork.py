@@ -54,6 +54,7 @@ class Invocation:
     fault: Fault | None = None
     skew: float = 0.0
     sandbox: str = ""
+    is_resumed: bool = False  # by the clock, to which nothing but its next event is left to do
     let: greenlet = field(init=False)
 
     def get_remaining_time_in_millis(self) -> int:
@@ -102,6 +103,8 @@ class Clock:
         self._count = 0
         self._alive: dict[int, Invocation] = {}
         self._hub = getcurrent()
+        self._until = START
+        self._is_over: Callable[[], bool] | None = None
 
     @property
     def wall(self) -> float:
@@ -118,6 +121,7 @@ class Clock:
 
     def run(self, until: float, is_over: Callable[[], bool] | None = None) -> bool:
         """Let time pass; True if it was over before `until`."""
+        self._until, self._is_over = until, is_over
         while self._heap and self._heap[0][0] <= until:
             at, _, act = heapq.heappop(self._heap)
             self.now = max(self.now, at)
@@ -245,15 +249,28 @@ class Clock:
         return answer()
 
     def _sleep(self, one: Invocation, seconds: float) -> None:
-        self.after(
-            min(seconds, max(0.0, one.deadline - self.now) + 0.001), lambda: self._switch(one)
-        )
-        self._hub.switch()
+        wait = min(seconds, max(0.0, one.deadline - self.now) + 0.001)
+        if one.is_resumed and self._is_next(self.now + wait):
+            self.now += wait
+        else:
+            self.after(wait, lambda: self._resume(one))
+            self._hub.switch()
         if one.is_dead:
             raise GreenletExit
         if self.now > one.deadline:
             self.note(f"  ⌛ {one.name}#{one.number} timed out")
             one.die()
+
+    def _is_next(self, at: float) -> bool:
+        """Whether `run` would come to this moment next, so that to give control back to it, and to
+        get it again, changes nothing."""
+        if at > self._until or (self._heap and self._heap[0][0] <= at):
+            return False
+        return self._is_over is None or not self._is_over()
+
+    def _resume(self, one: Invocation) -> None:
+        one.is_resumed = True
+        self._switch(one)
 
     def end(self) -> None:
         """Kill what still runs, so that nothing of it outlives the run."""

@@ -37,15 +37,23 @@ class Scope:
         self.values = values
 
     def path(self, path: Path) -> Path:
+        if not _has_names(path):
+            return path
         return tuple(self.names[part] if part.startswith("#") else part for part in path)
 
     def read(self, path: Path) -> Any | None:
-        found: Any = {"M": self.item}
+        found, inside = None, self.item
         for part in self.path(path):
-            if "M" not in found or part not in found["M"]:
+            if part not in inside:
                 return None
-            found = found["M"][part]
+            found = inside[part]
+            inside = found.get("M", {})
         return found
+
+
+@cache
+def _has_names(path: Path) -> bool:
+    return any(part.startswith("#") for part in path)
 
 
 Read = Callable[[Scope], Any]
@@ -54,6 +62,8 @@ Read = Callable[[Scope], Any]
 def bare(value: Any) -> Any:
     """A typed value as one that Python compares; the type stays beside it."""
     ((kind, inner),) = value.items()
+    if kind == "S":
+        return kind, inner
     if kind == "N":
         return kind, Decimal(inner)
     if kind == "M":
