@@ -160,7 +160,8 @@ def test_the_browser_itself_refuses_to_parse_a_text_as_markup(tab: Window) -> No
 VIEWS = ["", "?status=READY", f"tasks/{HELD}", f"tasks/{0:032x}", "new", "health", "rehearsal"]
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 1200)])
+# 320 is what WCAG 1.4.10 asks for.
+@pytest.mark.parametrize(("scheme", "width"), [("light", 320), ("dark", 1200)])
 def test_every_view_meets_wcag_2_2_aa_and_fits_its_width(
     api: Api, browser: Browser, chrome: Any, scheme: str, width: int
 ) -> None:
@@ -174,6 +175,7 @@ def test_every_view_meets_wcag_2_2_aa_and_fits_its_width(
         for view in VIEWS:
             tab.go(view)
             assert tab.violations() == [], view
+            tab.page.locator("#spend").get_by_text("today").wait_for()
             assert tab.page.evaluate("document.documentElement.scrollWidth") <= width, view
         assert tab.troubles == []
 
