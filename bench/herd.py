@@ -2,6 +2,7 @@
 
     .venv/bin/python -m bench.herd 100
     .venv/bin/python -m bench.herd 50 --provider kling --seed 7
+    .venv/bin/python -m bench.herd 10000 --paused
     .venv/bin/python -m bench.herd 9010 --small 10
 
 N pairs are dropped at the same moment; the real handlers run in the fault model of tests/faults, in
@@ -10,6 +11,8 @@ its own limit of running jobs. `--small 10` drops the last ten of them into a fo
 ten minutes later; `--conflict-ms 10` refuses a write as DynamoDB does when a transaction was at the
 same row so shortly before. What the model leaves out: those conflicts unless they are asked for,
 throttles, SQS's own order and Lambda's concurrency, so the figures are a lower bound.
+
+`--paused` plays the doors alone: `submit_enabled` is false, the voices lie in a hundred folders.
 
 The last line is the figure of kie where kie is among the providers, else of the last one.
 """
@@ -86,6 +89,9 @@ class Counted:
 
 def main() -> None:
     arguments = _arguments()
+    if arguments.paused:
+        _pause(arguments.tasks, arguments.seed)
+        return
     figures: dict[str, Counted] = {}
     for provider in arguments.provider or ["kie"]:
         seconds = arguments.conflict_ms / 1000
@@ -108,6 +114,7 @@ def _arguments() -> argparse.Namespace:
         choices=sorted(VENDORS),
         help="may be given more than once (default: kie)",
     )
+    parser.add_argument("--paused", action="store_true", help="nothing is sent to the provider")
     parser.add_argument("--seed", type=int, default=1, help="of the schedule")
     parser.add_argument(
         "--small", type=int, default=0, help="so many come later, in a folder of their own"
@@ -181,6 +188,34 @@ def measure(
 
 class _Nothing(list[Any]):
     def append(self, _: Any) -> None: ...
+
+
+def _pause(tasks: int, seed: int) -> None:
+    """Drops while nothing may be paid: how long until each is READY, and what it takes."""
+    began, folders = time.monotonic(), tuple(f"folder-{one % 100}/" for one in range(tasks))
+    scene = Scene("kie", ("files",) * tasks, folders, extras={"submit_enabled": False})
+    run = Run(scene, Plan(seed), seed)
+    run.account.uploads.most_at_once = Context().concurrency_of("intake")
+    run.account.submissions.most_at_once = Context().concurrency_of("submit")
+    counted, ready = Counter[str](), dict[str, float]()
+    invoke, on_write = run.clock.invoke, run.account.table.on_write
+
+    def counting(name: str, *more: Any, **named: Any) -> Invocation:
+        counted[name] += 1
+        return invoke(name, *more, **named)
+
+    def written(pk: str, old: Item | None, new: Item | None) -> None:
+        if pk.startswith("task#") and new and new["status"] == {"S": "READY"}:
+            ready.setdefault(pk, run.clock.now - START)
+        on_write(pk, old, new)
+
+    run.clock.invoke, run.account.table.on_write = counting, written  # type: ignore[method-assign]
+    result = run.play_for(max(300.0, tasks / 10))
+    assert result.broke is None, result.broke
+    print(f"{tasks} voices at once, nothing is sent: {dict(result.statuses)}")
+    print(f"  last READY after {max(ready.values()):.0f} s; sent {run.vendor.posts}")
+    print(f"  invocations a voice { ({name: n / tasks for name, n in sorted(counted.items())}) }")
+    print(f"  this run took {time.monotonic() - began:.0f} s")
 
 
 def _most_days(tasks: int, limit: RateLimit) -> float:

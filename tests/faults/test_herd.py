@@ -61,3 +61,10 @@ def test_less_than_one_task_is_refused_with_the_reason() -> None:
     refused = herd("0")
     assert refused.returncode == 2
     assert "0 tasks are none: give 1 or more" in refused.stderr
+
+
+def test_what_is_dropped_while_nothing_may_be_paid_becomes_ready_and_stays_so() -> None:
+    shown = herd("12", "--paused")
+    assert shown.returncode == 0, shown.stderr
+    assert "12 voices at once, nothing is sent: {'READY': 12}" in shown.stdout
+    assert "; sent 0" in shown.stdout
