@@ -900,6 +900,23 @@ def test_each_link_is_tried_by_ourselves_before_anything_is_paid(
     assert len(tried) == (2 if status is Status.SUBMITTED else 1)
 
 
+def test_a_model_that_its_provider_has_no_more_fails_the_task_unpaid_and_names_those_it_has(
+    desk: Desk,
+) -> None:
+    after = desk.submit(ready(desk, model="infinitalk/of-last-year"))
+    assert (after.status, after.error["code"], desk.posts) == (Status.FAILED, "UNKNOWN_MODEL", [])
+    assert "kie has no model 'infinitalk/of-last-year'; it has: " in after.error["message"]
+    assert after.booked == ()
+
+
+def test_a_wait_that_cannot_be_written_brings_the_message_again(desk: Desk) -> None:
+    desk.options(submit_enabled=False)
+    task = ready(desk)
+    desk.refuse("UpdateItem")
+    assert desk.message("submit", {"task_id": task.task_id}) == ["0"]
+    assert desk.posts == []
+
+
 def test_bytes_are_sent_where_an_option_says_so(desk: Desk) -> None:
     desk.options(media_delivery={"kling": "base64"})
     desk.answers(ACCEPTED_BY_KLING)
