@@ -118,6 +118,7 @@ class Run:
         limits = scene.extras.get("rate_limits", {}).get(scene.profile, {})
         self.invariants.running_limit = limits.get("running")
         self.expected: set[str] = set()
+        self.replaced = 0
         self.doors = [
             (number, door) for number, door in enumerate(scene.doors) if plan.has_task(number, door)
         ]
@@ -205,7 +206,9 @@ class Run:
     def _is_quiet(self) -> bool:
         if self.waiting or self.invariants.unrested:
             return False
-        is_whole = len(self.expected) == len(self.doors) or bool(self.invariants.deleted)
+        is_whole = len(self.expected) + self.replaced == len(self.doors) or bool(
+            self.invariants.deleted
+        )
         return is_whole and self.expected <= self.invariants.tasks.keys()
 
     # The doors.
@@ -223,6 +226,10 @@ class Run:
             text = {"text": f"take {number}", "voice_id": "v"}
             files[1] = (f"{name}.json", json.dumps(text).encode())
         if door == "again":  # the voice of the first door, edited
+            # What was not taken in yet is replaced, and makes no task any more.
+            taken_in = self.expected & self.invariants.tasks.keys()
+            self.replaced = len(self.expected) - len(taken_in)
+            self.expected = taken_in
             self.drop("take-0.wav", films.edited_wav())
             return
         if door == "long":
