@@ -551,6 +551,7 @@ def test_a_resend_of_the_same_account_keeps_the_time_of_the_first_post(desk: Des
     after = desk.submit(task)
     assert len(desk.posts) == 1
     assert (after.first_sent_at, after.sent_at) == (task.first_sent_at, ago(0))
+    assert "refused" not in after.doubt_why  # lost, and not answered
 
 
 def test_the_note_before_the_post_that_cannot_be_written_sends_nothing(desk: Desk) -> None:
