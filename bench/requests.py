@@ -20,7 +20,7 @@ from typing import Any
 import app  # noqa: F401 - finds Node for the CDK, which infra needs
 from functions import providers
 from functions.tasks import attributes
-from infra.storage import LISTED
+from functions.tasks.queries import LISTED
 from tests.faults import workflow
 from tests.faults.plans import Plan, Script
 from tests.faults.runs import Run, Scene

@@ -11,35 +11,12 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from functions.tasks.queries import LISTED
 from infra.context import Context, Never
 
 Encryption = dynamodb.TableEncryption
 
 _UNJOINED_COPIES_DAYS = 60
-
-# What the index of statuses has of a task: enough to look through it by hand. Nothing secret
-# (history, task token, the provider's own link); DynamoDB takes twenty names at most.
-LISTED = (
-    "task_id",
-    "status",
-    "created_at",
-    "changed_at",
-    "attempt",
-    "origin",
-    "provider",
-    "model",
-    "prompt",
-    "settings",
-    "stem",
-    "portrait",
-    "audio",
-    "quote_usd",
-    "charge_usd",
-    "job_id",
-    "submitted_at",
-    "archived",
-    "error",
-)
 
 
 def inbox(scope: Construct, context: Context, key: kms.IKey | None) -> s3.Bucket:

@@ -21,6 +21,30 @@ from functions.tasks.task import (
     waiting_shard,
 )
 
+# What the index of statuses has of a task: what a day's summary says of it. Nothing secret
+# (history, task token, the provider's own link); DynamoDB takes twenty names at most.
+LISTED = (
+    "task_id",
+    "status",
+    "created_at",
+    "changed_at",
+    "attempt",
+    "origin",
+    "provider",
+    "model",
+    "prompt",
+    "settings",
+    "stem",
+    "portrait",
+    "audio",
+    "quote_usd",
+    "charge_usd",
+    "job_id",
+    "submitted_at",
+    "archived",
+    "error",
+)
+
 _LOOKED_AT = 200  # tasks that a filtered page looks at, at most
 _NUMBERED = 100  # of those that wait for a turn at a provider
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html

@@ -20,6 +20,7 @@ import pytest
 
 from functions import secrets, settings
 from functions.tasks import attributes
+from functions.tasks.queries import LISTED
 from functions.tasks.task import Task
 from local.aws import cloud
 
@@ -178,8 +179,8 @@ class Workshop:
                 {"AttributeName": sort, "KeyType": "RANGE"},
             ]
             kept: dict[str, Any] = {"ProjectionType": "KEYS_ONLY"}
-            if name == "by-status":  # as little as is used of what the template has in it
-                kept = {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["changed_at"]}
+            if name == "by-status":
+                kept = {"ProjectionType": "INCLUDE", "NonKeyAttributes": list(LISTED)}
             return {"IndexName": name, "KeySchema": schema, "Projection": kept}
 
         names = (

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from functions.inputs import drops
+from functions.tasks import queries
 from functions.tasks.task import Task
-from infra import grants, storage
+from infra import grants
 from tests.infra.conftest import synthesise, template_in
 from tests.infra.template import Json, Template
 
@@ -198,7 +199,7 @@ def test_the_indexes_hold_what_is_listed_and_nothing_that_grants_access(template
     assert keys(indexes["due"]) == ["due_shard", "due_at"]
     assert indexes["due"]["Projection"] == {"ProjectionType": "KEYS_ONLY"}
     projected = set(indexes["by-status"]["Projection"]["NonKeyAttributes"])
-    assert projected == set(storage.LISTED) <= set(Task.__dataclass_fields__)
+    assert projected == set(queries.LISTED) <= set(Task.__dataclass_fields__)
     assert not projected & {"task_token", "video_url", "history", "owner"}
 
 
