@@ -17,7 +17,6 @@ from collections.abc import Iterable
 from statistics import NormalDist
 from typing import Any
 
-import app  # noqa: F401 - finds Node for the CDK, which infra needs
 from functions import providers
 from functions.tasks import attributes
 from functions.tasks.queries import LISTED

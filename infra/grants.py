@@ -173,10 +173,7 @@ def _gather(stack: Talkdrop) -> None:
     gather.may("s3:GetObject", "s3:GetObjectVersion", on=[plans])
     tasks = stack.tasks
     gather.may_on_rows(
-        "dynamodb:GetItem",
-        "dynamodb:UpdateItem",
-        table=tasks,
-        keys=[TASK_ROWS, *MONEY_ROWS],
+        "dynamodb:GetItem", "dynamodb:UpdateItem", table=tasks, keys=[TASK_ROWS, *MONEY_ROWS]
     )
     gather.may_on_rows("dynamodb:UpdateItem", table=tasks, keys=MADE_ROWS[0])
     gather.may_on_rows("dynamodb:BatchGetItem", "dynamodb:PutItem", table=tasks, keys=TASK_ROWS)

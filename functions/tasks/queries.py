@@ -21,8 +21,9 @@ from functions.tasks.task import (
     waiting_shard,
 )
 
-# What the index of statuses has of a task: what a day's summary says of it. Nothing secret
-# (history, task token, the provider's own link); DynamoDB takes twenty names at most.
+# What the index of statuses has of a task: what a day's summary says of it, and enough to look
+# through it by hand. Nothing secret (history, task token, the provider's own link); DynamoDB takes
+# twenty names at most.
 LISTED = (
     "task_id",
     "status",
