@@ -53,6 +53,16 @@ class Stack:
     embedded: bool
     simulator: str = ""
 
+    def secret_id(self, provider: str) -> str:
+        """The name of a provider's secret; empty where the stack has none."""
+        return self.outputs.get(f"ProviderSecret{provider.capitalize()}", "")
+
+
+def secret(secret_id: str) -> dict[str, Any]:
+    """A provider's secret as it is stored: never to be shown."""
+    text = _client("secretsmanager").get_secret_value(SecretId=secret_id)["SecretString"]
+    return dict(json.loads(text or "{}"))
+
 
 def connect(name: str = DEFAULT) -> Stack:
     """Find the stack: the embedded run in this directory or above it, unless the environment points

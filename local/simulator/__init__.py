@@ -51,7 +51,7 @@ class Simulator:
         host = options.advertise or (options.bind if options.bind != "0.0.0.0" else "127.0.0.1")
         self.addresses = {door.name: f"http://{host}:{door.port}" for door in self._listeners}
         self.engine.book.put("fact", "ports", {door.name: door.port for door in self._listeners})
-        self.engine.results_address = self.addresses["results"]
+        self.engine.addresses = self.addresses
         self.keys = {name: provider.key for name, provider in self.engine.providers.items()}
         self.keys |= {
             "kling-access": options.kling_access_key,

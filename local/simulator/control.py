@@ -49,6 +49,7 @@ class Control:
             "clock": {"now": engine.clock.now(), "speed": engine.clock.speed},
             "callbacks": engine.callbacks,
             "callbacks_waiting": len(engine.book.all("notice")),
+            "addresses": engine.addresses,
             "faults": engine.faults.all(),
             "jobs": [_shown(job) for job in engine.book.jobs()],
         }

@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ class Engine:
         self.post = Post(self.book, self.clock, self._sign)
         self.callbacks = options.callbacks
         self.providers: dict[str, Contract] = {}
-        self.results_address = ""
+        self.addresses: Mapping[str, str] = {}  # where each listener is, from outside
         self._chance = random.Random(options.seed or None)
 
     def start(self) -> None:
@@ -319,7 +319,7 @@ class Engine:
         return self.url(path)
 
     def url(self, link: str) -> str:
-        return link if "://" in link else self.results_address + link
+        return link if "://" in link else self.addresses["results"] + link
 
     def _sign(self, letter: Letter) -> dict[str, str]:
         return self.providers[letter.provider].signature(letter)

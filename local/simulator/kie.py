@@ -289,8 +289,9 @@ class Kie(Provider):
             url = str(request.json()["url"])
         except (ValueError, KeyError, TypeError, IndexError):
             return self.refuse(422, "url is required")
-        link = self.engine.book.get("link", url.removeprefix(self.engine.results_address))
-        if not url.startswith(self.engine.results_address) or link is None:
+        results = self.engine.addresses["results"]
+        link = self.engine.book.get("link", url.removeprefix(results))
+        if not url.startswith(results) or link is None:
             return self.refuse(422, "url is wrong")
         path = f"/temporary/{secrets.token_hex(8)}/{url.rpartition('/')[2]}"
         return self._ok(

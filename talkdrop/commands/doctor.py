@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -88,13 +87,11 @@ def _api(found: stack.Stack) -> Iterator[Check]:
 def _keys(found: stack.Stack, *, probe: bool) -> Iterator[Check]:
     """Every provider with a secret must have its key, which is never shown; a free query says
     whether it works."""
-    secrets: Any = boto3.session.Session().client("secretsmanager")
     for name in providers.NAMES:
-        secret_id = found.outputs.get(f"ProviderSecret{name.capitalize()}")
+        secret_id = found.secret_id(name)
         if not secret_id:
             continue
-        text = secrets.get_secret_value(SecretId=secret_id)["SecretString"]
-        secret = json.loads(text or "{}")
+        secret = stack.secret(secret_id)
         if not any(secret.get(part) for part in ("api_key", "secret_key")):
             yield check(f"key of {name}", False, f"none: talkdrop key {name}")
         else:

@@ -146,10 +146,9 @@ def key(
     pass show kie | talkdrop key kie
     """
     secret_id = _secret_of(stack.connect(context.obj), provider)
-    secrets: Any = boto3.session.Session().client("secretsmanager")
-    stored = json.loads(secrets.get_secret_value(SecretId=secret_id)["SecretString"] or "{}")
-    merged = {**stored, **_typed(provider)}
+    merged = {**stack.secret(secret_id), **_typed(provider)}
     balance_usd = _probe(provider, merged) if probe else None
+    secrets: Any = boto3.session.Session().client("secretsmanager")
     secrets.put_secret_value(SecretId=secret_id, SecretString=json.dumps(merged))
     screen.line(f"the key of {provider} is stored")
     # After it is stored: who may write secrets need not be allowed to read the table.
@@ -162,7 +161,7 @@ def _secret_of(found: stack.Stack, provider: str) -> str:
     if provider not in providers.NAMES:
         known = ", ".join(providers.NAMES)
         raise decisions.Refused(f"there is no provider {provider!r}; there are: {known}")
-    if secret_id := found.outputs.get(f"ProviderSecret{provider.capitalize()}"):
+    if secret_id := found.secret_id(provider):
         return secret_id
     raise decisions.Refused(
         f"the stack {found.name} has no secret for {provider}: name it in providers in cdk.json, "

@@ -1,8 +1,8 @@
 """One small task that goes the whole way of a stack: what `talkdrop doctor --rehearse` plays.
 
-On the embedded run the provider is simulated and nothing is paid. On AWS there is no simulator, so
-it is a real video of three seconds by the cheapest model, after its price was agreed to; a video
-that is under way from an earlier rehearsal is followed, and not paid again.
+Where the stack's own secret leads to the simulator, as on the embedded run, nothing is paid.
+Anywhere else it is a real video of three seconds by the cheapest model, after its price was agreed
+to; a video that is under way from an earlier rehearsal is followed, and not paid again.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+import httpx
 
 from functions.api.views import TaskView
 from functions.settings import options
@@ -43,12 +45,26 @@ def rehearse(
         if any(one["name"] in needed and not one["ok"] for one in before):
             yield check("rehearsal", False, "not begun: mend what is BAD first")
             return
-        task_id = _under_way(client) or _opened(client, free=bool(found.simulator), yes=yes)
+        free = _is_simulated(found, provider)
+        task_id = _under_way(client) or _opened(client, free=free, yes=yes)
         task = _followed(client, task_id, minutes * 60)
         yield _ended(task)
         if task["status"] == Status.COMPLETED:
             stack.enter(found.name)
             yield from _proved(client, task)
+
+
+def _is_simulated(found: stack.Stack, provider: str) -> bool:
+    """Whether this stack pays the simulator. Only the secret tells: an emulated AWS may hold a real
+    provider's key, and what the environment says of a simulator may be of another run."""
+    if not found.simulator:
+        return False
+    try:
+        state = dict(httpx.get(f"{found.simulator}/control/state").json())
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, TypeError):
+        return False
+    address = dict(state.get("addresses") or {}).get(provider)
+    return bool(address) and stack.secret(found.secret_id(provider)).get("base_url") == address
 
 
 def _under_way(client: Client) -> str:

@@ -5,28 +5,39 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from functions.tasks import queries, steps
 from functions.tasks.task import Status
+from local.simulator import Simulator
+from local.simulator.options import Options
+from talkdrop import stack
 from tests.talkdrop.conftest import Account, Person
 from tests.talkdrop.test_commands import kie_that_answers
 
 QUICK = ("doctor", "--rehearse", "--minutes", "0")
 
 
-@pytest.fixture
-def _kie_works(account: Account) -> Iterator[None]:
+@contextmanager
+def secret_of_kie(account: Account, key: dict[str, str]) -> Iterator[None]:
     secrets = account.cloud.client("secretsmanager")
     secret_id = account.outputs["ProviderSecretKie"]
     before = secrets.get_secret_value(SecretId=secret_id)["SecretString"]
-    with kie_that_answers({"code": 200, "msg": "success", "data": 100}) as url:
-        key = {"api_key": "sk-rehearsal", "base_url": url}
-        secrets.put_secret_value(SecretId=secret_id, SecretString=json.dumps(key))
+    secrets.put_secret_value(SecretId=secret_id, SecretString=json.dumps(key))
+    try:
         yield
-    secrets.put_secret_value(SecretId=secret_id, SecretString=before)
+    finally:
+        secrets.put_secret_value(SecretId=secret_id, SecretString=before)
+
+
+@pytest.fixture
+def _kie_works(account: Account) -> Iterator[None]:
+    with kie_that_answers({"code": 200, "msg": "success", "data": 100}) as url:
+        with secret_of_kie(account, {"api_key": "sk-rehearsal", "base_url": url}):
+            yield
 
 
 def rehearsals(person: Person) -> list[dict[str, Any]]:
@@ -47,6 +58,31 @@ def test_nothing_is_sent_before_the_price_of_a_rehearsal_is_agreed_to(person: Pe
     assert (done.code, "no terminal to ask at: add --yes" in done.err) == (1, True)
     assert "0.045 USD" in done.err
     assert rehearsals(person) == before
+
+
+def test_only_the_secret_says_that_a_rehearsal_costs_nothing(
+    account: Account, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A simulator that is up, and known, is no proof: this stack's key may be a real one."""
+    before = rehearsals(person)
+    simulator = Simulator(Options())
+    simulator.start()
+    try:
+        monkeypatch.setenv(stack.SIMULATOR, simulator.addresses["control"])
+        with kie_that_answers({"code": 200, "msg": "success", "data": 100}) as elsewhere:
+            with secret_of_kie(account, {"api_key": "sk-real", "base_url": elsewhere}):
+                done = person.types(*QUICK)
+        assert (done.code, "no terminal to ask at: add --yes" in done.err) == (1, True)
+        assert "costs nothing" not in done.err
+        assert rehearsals(person) == before
+        key = {"api_key": simulator.keys["kie"], "base_url": simulator.addresses["kie"]}
+        with secret_of_kie(account, key):
+            done = person.types(*QUICK)
+        assert "costs nothing" in done.err
+        (task,) = [one for one in rehearsals(person) if one["status"] == "READY"]
+        at_rest(task)
+    finally:
+        simulator.stop()
 
 
 @pytest.mark.usefixtures("_kie_works")
