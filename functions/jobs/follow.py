@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -11,12 +10,12 @@ from urllib.parse import urlsplit
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
-from functions.jobs import hints, holds
+from functions.jobs import hints, holds, others
 from functions.jobs.hints import Hints
 from functions.providers import base
 from functions.providers.base import Job, JobStatus
 from functions.settings import options
-from functions.tasks import callbacks, claims, executions, steps
+from functions.tasks import claims, executions, steps
 from functions.tasks.task import Next, Status, Task
 
 logger = Logger(child=True)
@@ -39,7 +38,7 @@ class Look:
 def known(task: Task, client: base.Provider) -> Look:
     """The task has its job. Another one that is proved to be this attempt's is one too many."""
     named = hints.look_into(task, client)
-    note_others(task, client, named.proved)
+    others.note(task, client, named.proved)
     next = Next.DONE if task.status is Status.COMPLETED else _ask_about(task, client, named)
     if next is Next.DONE and named.is_open and executions.may_still_come(task):
         next = Next.WATCH  # it has ended, and a job that a callback named is not looked into yet
@@ -52,26 +51,6 @@ def _ask_about(task: Task, client: base.Provider, named: Hints) -> Next:
     except base.JobNotFound as error:
         return _not_found(task, str(error))
     return follow(task, client, job, is_answered=named.is_complete)
-
-
-def note_others(task: Task, client: base.Provider, others: Iterable[Job]) -> None:
-    """Jobs that are proved to be this attempt's, beside its own."""
-    for other in others:
-        if _is_another_name(task, client, other):
-            callbacks.note_alias(task, other.job_id)
-        else:
-            holds.note_proved_second(task, other)
-
-
-def _is_another_name(task: Task, client: base.Provider, other: Job) -> bool:
-    """Does a gateway pass on the callbacks of the vendor behind it, who has ids of his own? Then
-    the id that a callback names is no second job, unless it was made at another time."""
-    if isinstance(client, base.FindsJobs) or client.proves_by_callback_url:
-        return False
-    made_at = client.fetch(task.job_id).created_at
-    if made_at and other.created_at:
-        return made_at == other.created_at
-    return task.job_id not in task.job_hints and task.job_alias in {"", other.job_id}
 
 
 def follow(task: Task, client: base.Provider, job: Job, *, is_answered: bool) -> Next:

@@ -1,5 +1,4 @@
-"""What a person must decide or hear of: a task is HELD while the provider still keeps the video, a
-second job of one attempt is noted.
+"""What a person must decide or hear of: a task is HELD while the provider still keeps the video.
 
 How long a doubt, a silence or an archive that fails may last stands here.
 """
@@ -13,9 +12,8 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from functions import providers, secrets
 from functions.providers import base
-from functions.providers.base import Job
 from functions.settings import options
-from functions.tasks import balance, callbacks, steps, table
+from functions.tasks import balance, claims, steps, table
 from functions.tasks.table import ConditionFailed, instant, now
 from functions.tasks.task import LATE, Next, Status, Task
 
@@ -68,7 +66,8 @@ def hold_doubtful(task: Task, client: base.Provider | None = None) -> Next | Non
             f"{task.provider} called back for a submit that it had refused, and could not be asked "
             "which job it is: look there, then adopt it, resubmit the task or fail it"
         )
-        hold(task, "AMBIGUOUS", message)
+        logger.error("held", code="AMBIGUOUS", reason=message)
+        claims.hold_returned(task, "AMBIGUOUS", message)
         return Next.WATCH
     if task.status is not Status.SUBMITTING or not task.sent_at:
         return None
@@ -134,22 +133,6 @@ def _unarchived(task: Task, error: str) -> Task:
             f"({error or 'no reason'}): see the log of archive; it is tried on",
         )  # fmt: skip
     return task
-
-
-def note_second_job(task: Task, job_id: str, why: str) -> None:
-    """One more job of an attempt than there may be: announced as a possible second charge."""
-    logger.error("a second job of one attempt", job_id=job_id, reason=why)
-    try:
-        callbacks.note_second_job(task, job_id, why)
-    except ConditionFailed as lost:
-        if table.is_busy(lost):
-            raise
-        logger.info("noted already, or the attempt is over", job_id=job_id)
-
-
-def note_proved_second(task: Task, other: Job) -> None:
-    why = f"proved to be of the same attempt as {task.job_id}, and {other.status}"
-    note_second_job(task, other.job_id, why)
 
 
 def is_same_account(task: Task) -> bool:

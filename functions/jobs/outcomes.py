@@ -4,6 +4,7 @@ and none of them sends again."""
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -12,11 +13,13 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
 from functions import secrets
-from functions.jobs import holds
+from functions.jobs import holds, others
 from functions.providers import base
+from functions.settings import options
 from functions.tasks import (
     adoption,
     books,
+    callbacks,
     claims,
     executions,
     polls,
@@ -49,7 +52,7 @@ def accepted(claimed: claims.Claim, job_id: str) -> None:
             return
         known = queries.load(task.task_id)
         if known is None or known.job_id != job_id:
-            _hold_taken(task, job_id)
+            _not_free(task, known, job_id)
             return
     except Exception:
         # The table cannot be written: another service keeps the id until it can.
@@ -62,25 +65,57 @@ def accepted(claimed: claims.Claim, job_id: str) -> None:
 def take_over(message: queues.Acceptance) -> None:
     """A job that was accepted, and whose id could not be written then."""
     task, job_id = queries.load(message["task_id"]), message["accepted"]
-    if task is None or task.attempt != message["attempt"] or task.job_id == job_id:
+    if task is None or job_id in {task.job_id, task.job_alias}:
         return
-    logger.append_keys(task_id=task.task_id, attempt=task.attempt)
+    logger.append_keys(task_id=task.task_id, attempt=message["attempt"])
+    if task.attempt != message["attempt"]:
+        _note_past(task.task_id, message["attempt"], job_id)
+        return
     come_from = [Status.READY, Status.SUBMITTING, Status.HELD, Status.FAILED, Status.CANCELLED]
     try:
         task = adoption.adopt(task, job_id, come_from=come_from, why="accepted, and written late")
     except ConditionFailed as lost:
+        task = queries.reload(task)
         is_free = list(lost.reasons[1:2]) != ["ConditionalCheckFailed"]
-        if table.is_busy(lost) or (is_free and not queries.reload(task).job_id):
+        if table.is_busy(lost) or (is_free and not task.job_id):
             raise  # the row moved since it was read: the message comes again
-        holds.note_second_job(task, job_id, _ACCEPTED_TOO)
+        _note_other(task, job_id)
         return
     executions.start(task)
 
 
-def _hold_taken(task: Task, job_id: str) -> None:
+def _note_past(task_id: str, attempt: int, job_id: str) -> None:
+    """A person accepted another attempt before this was known: perhaps a second charge."""
+    logger.error("a job of a past attempt: a second charge?", job_id=job_id)
+    metrics.add_metric("CallbackForPastAttempt", MetricUnit.Count, 1)
+    with suppress(ConditionFailed):  # noted often enough, or there was no such attempt
+        callbacks.record_past(task_id, attempt, job_id)
+
+
+def _note_other(task: Task, job_id: str) -> None:
+    """The task has a job already: is this its other name, or one too many?"""
+    try:
+        if others.note_if_other_name(task, job_id):
+            return
+    except base.ProviderError as error:
+        if holds.hours_in_doubt(task) <= options().ambiguous_hold_hours:
+            logger.warning("an accepted job could not be looked into", reason=str(error))
+            queues.keep_acceptance(task.task_id, task.attempt, job_id)
+            return
+    others.note_second(task, job_id, _ACCEPTED_TOO)
+
+
+def _not_free(task: Task, known: Task | None, job_id: str) -> None:
     """The job belongs to another task, or ours has another job: a person must look, and nothing is
-    overwritten."""
+    overwritten. At a gateway it may be the same job, which a callback named first: that is asked
+    later, since to ask may fail and what was bought is known only here."""
     logger.error("the job id is not free", job_id=job_id)
+    if known and known.attempt != task.attempt:
+        _note_past(task.task_id, task.attempt, job_id)
+        return
+    if known and known.job_id and others.may_have_two_names(task.provider):
+        queues.keep_acceptance(task.task_id, task.attempt, job_id)
+        return
     message = (
         f"{task.provider} answered with job {job_id}, which is another task's, or this task has "
         "another job"
@@ -88,7 +123,7 @@ def _hold_taken(task: Task, job_id: str) -> None:
     try:
         steps.hold(task, "JOB_ID_TAKEN", message)
     except ConditionFailed:
-        holds.note_second_job(task, job_id, _ACCEPTED_TOO)
+        others.note_second(task, job_id, _ACCEPTED_TOO)
 
 
 def not_accepted(claimed: claims.Claim, error: base.ProviderError) -> None:

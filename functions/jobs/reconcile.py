@@ -12,7 +12,7 @@ from datetime import timedelta
 from aws_lambda_powertools import Logger
 
 from functions import providers
-from functions.jobs import follow, hints, holds
+from functions.jobs import follow, hints, holds, others
 from functions.jobs.follow import Look
 from functions.jobs.hints import Hints
 from functions.providers import base
@@ -73,12 +73,12 @@ def _find(task: Task, client: base.Provider) -> Hints:
         since = task.sent_at or task.intended_at
         is_definite = holds.is_same_account(task) and holds.is_past_hiding(since, client)
         return replace(named, is_complete=named.is_complete and is_definite)
-    others = tuple(job for job in named.proved if job.job_id != found.job_id)
-    return replace(named, proved=(found, *others))
+    rest = tuple(job for job in named.proved if job.job_id != found.job_id)
+    return replace(named, proved=(found, *rest))
 
 
 def _take_over(task: Task, client: base.Provider, found: Hints) -> Look:
-    job, *others = found.proved
+    job, *rest = found.proved
     come_from = [Status.READY, Status.SUBMITTING, *sorted(LATE)]
     try:
         adopted = adoption.adopt(task, job.job_id, come_from=come_from)
@@ -89,7 +89,7 @@ def _take_over(task: Task, client: base.Provider, found: Hints) -> Look:
         holds.hold(task, "JOB_ID_TAKEN", message)
         return Look(Next.WATCH)
     logger.info("adopted", job_id=job.job_id)
-    follow.note_others(adopted, client, others)
+    others.note(adopted, client, rest)
     next = follow.follow(adopted, client, job, is_answered=found.is_complete)
     return Look(next, found.is_complete, found.done)
 

@@ -268,6 +268,14 @@ def fail(
     return books.close(update, task, charge_usd)
 
 
+def hold_returned(task: Task, code: str, message: str) -> Task:
+    """HELD though nothing had been accepted: a callback says otherwise. What it may have cost
+    counts from now on. Raises ConditionFailed."""
+    update = steps.holding(task, code, message)
+    table.transact(update, *books.reopen_for(update, task))
+    return queries.reload(task)
+
+
 def resubmit(task: Task, *, who: str, why: str) -> Task:
     """A person wants one more attempt: READY again, under the next number, with nothing of the last
     one but its trace in `past`. Holds only for the row as that person saw it, with no callback

@@ -342,15 +342,20 @@ def count_verdict(task: Task) -> Task:
 
 
 def hold(task: Task, code: str, message: str, evidence: str = "") -> Task:
-    """A person must decide, since acting alone could charge twice or lose what was paid. `evidence`
-    may help to decide, and proves nothing. Raises ConditionFailed when the task is held already:
-    two invocations that find it at once are one fact."""
+    """A person must decide, since acting alone could charge twice or lose what was paid. Raises
+    ConditionFailed when the task is held already: two invocations that find it at once are one
+    fact."""
+    return Task.of(holding(task, code, message, evidence).run())
+
+
+def holding(task: Task, code: str, message: str, evidence: str = "") -> Update:
+    """HELD, for the caller to add to. `evidence` may help to decide, and proves nothing."""
     come_from = _ON_ITS_WAY | {task.status} & {Status.READY}
     update = step(task, Status.HELD, come_from=come_from, why=message)
     error = TaskError(code=code, message=message)
     if evidence:
         error["evidence"] = evidence
-    return Task.of(update.set(error=error).remove("waits_for").run())
+    return update.set(error=error).remove("waits_for")
 
 
 def announced(task: Task, event_id: str) -> None:

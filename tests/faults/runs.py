@@ -119,6 +119,7 @@ class Run:
         self.invariants.running_limit = limits.get("running")
         self.expected: set[str] = set()
         self.replaced = 0
+        self.goes_on_until = START  # somebody still comes, however quiet it is
         self.doors = [
             (number, door) for number, door in enumerate(scene.doors) if plan.has_task(number, door)
         ]
@@ -204,7 +205,7 @@ class Run:
         return Counter(item["error"]["M"]["code"]["S"] for item in items)
 
     def _is_quiet(self) -> bool:
-        if self.waiting or self.invariants.unrested:
+        if self.waiting or self.invariants.unrested or self.clock.now < self.goes_on_until:
             return False
         is_whole = len(self.expected) + self.replaced == len(self.doors) or bool(
             self.invariants.deleted

@@ -134,7 +134,8 @@ def play(
     plan = Unkind(seed, scene.first_alone_seconds, only)
     run = Run(_with_options(scene, plan.draws), plan, seed, trace)
     run.invariants.is_unkind = True
-    for at, chance in plan.persons():
+    persons = plan.persons()
+    for at, chance in persons:
         run.clock.after(at, lambda chance=chance: person(run, chance))
     for at in _moments(plan.draws) if cancels else ():
         run.clock.after(at, lambda: _cancel_all(run))
@@ -142,6 +143,10 @@ def play(
     _draw_changes(run, plan.draws)
     _draw_rotation(run, plan.draws)
     is_long = plan.draws.chance("season").random() < 0.03 and plan.draws.allows("a year passes")
+    # Most runs end before the last person comes: in some he decides about what has long been held.
+    is_waited_for = plan.draws.chance("the last person").random() < 0.15
+    if persons and (is_long or (is_waited_for and plan.draws.allows("the last person comes"))):
+        run.goes_on_until = START + max(at for at, _ in persons) + 1
     return run.play(after=season.pass_over if is_long else lambda _run: None)
 
 
