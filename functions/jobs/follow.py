@@ -15,7 +15,7 @@ from functions.jobs.hints import Hints
 from functions.providers import base
 from functions.providers.base import Job, JobStatus
 from functions.settings import options
-from functions.tasks import claims, executions, steps
+from functions.tasks import claims, executions, queries, steps
 from functions.tasks.task import Next, Status, Task
 
 logger = Logger(child=True)
@@ -38,7 +38,9 @@ class Look:
 def known(task: Task, client: base.Provider) -> Look:
     """The task has its job. Another one that is proved to be this attempt's is one too many."""
     named = hints.look_into(task, client)
-    others.note(task, client, named.proved)
+    if named.proved:
+        others.note(task, client, named.proved)
+        task = queries.reload(task)
     next = Next.DONE if task.status is Status.COMPLETED else _ask_about(task, client, named)
     if next is Next.DONE and named.is_open and executions.may_still_come(task):
         next = Next.WATCH  # it has ended, and a job that a callback named is not looked into yet
@@ -74,6 +76,8 @@ def _failed(task: Task, client: base.Provider, job: Job, is_answered: bool) -> N
     if task.archiving_since:  # HELD, and for a person to decide
         return _look_at_the_archive(task)
     if task.status in {Status.SUBMITTED, Status.HELD}:
+        if left := others.not_failed(task, client):
+            return _hold_beside(task, client, job, left)
         code, message = job.error_code or "JOB_FAILED", job.error or "no reason given"
         claims.fail(
             task, code, f"{task.provider} could not make the video: {message}",
@@ -81,6 +85,19 @@ def _failed(task: Task, client: base.Provider, job: Job, is_answered: bool) -> N
             is_answered=is_answered,
         )  # fmt: skip
     return Next.DONE
+
+
+def _hold_beside(task: Task, client: base.Provider, job: Job, left: str) -> Next:
+    """The task's own job failed, and another one of its attempt did not: that may have been
+    charged, and may be its video."""
+    if task.status is not Status.HELD:
+        message = (
+            f"job {job.job_id} failed at {client.name} ({job.error or 'no reason given'}), and job "
+            f"{left} of the same attempt did not: adopt that one if it has the video, or fail the "
+            "task"
+        )
+        holds.hold(task, "ANOTHER_JOB", message)
+    return holds.overdue(task)
 
 
 def _look_at_the_archive(task: Task) -> Next:

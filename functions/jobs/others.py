@@ -8,7 +8,7 @@ from aws_lambda_powertools import Logger
 
 from functions import providers, secrets
 from functions.providers import base
-from functions.providers.base import Job
+from functions.providers.base import Job, JobStatus
 from functions.tasks import callbacks, table
 from functions.tasks.table import ConditionFailed
 from functions.tasks.task import Task
@@ -47,6 +47,20 @@ def note_if_other_name(task: Task, job_id: str) -> bool:
             raise
         return False  # it has its other name already
     return True
+
+
+def not_failed(task: Task, client: base.Provider) -> str:
+    """One of the attempt's second jobs that did not fail, as far as is known; empty where all did.
+    Raises Unavailable."""
+    rest = (job_id for job_id in task.second_jobs if job_id != task.job_id)
+    return next((job_id for job_id in rest if not _failed(client, job_id)), "")
+
+
+def _failed(client: base.Provider, job_id: str) -> bool:
+    try:
+        return client.fetch(job_id).status is JobStatus.FAILED
+    except base.JobNotFound:
+        return False  # it was there once
 
 
 def _is_another_name(task: Task, client: base.Provider, other: Job) -> bool:

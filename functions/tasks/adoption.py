@@ -56,16 +56,20 @@ def refuse(task: Task, refusal: str) -> None:
 
 def correct(task: Task, job_id: str, *, who: str, why: str) -> Task:
     """A person takes back a wrong adoption: this job, and not the one that a person named before.
-    The wrong one is free again. Raises ConditionFailed."""
+    The wrong one is free again. Or the attempt has a second job, and that one has the video: both
+    stay the task's. Raises ConditionFailed."""
     wrong = task.job_id
     update = _taking(task, job_id, CORRECTABLE, who, f"not {wrong}: {why}")
     update.set(adopted_by=who).given("{job_id} = :wrong", wrong=wrong)
-    update.given("attribute_exists({adopted_by})")
     update.remove("video_url", "trusted_host", "archiving_since", "archive_verdicts")
-    bookings = books.reopen_for(update, task)
-    free = Update(job_key(task.provider, wrong)).given("{task_id} = :task", task=task.task_id)
-    free.remove("task_id", "attempt")
-    table.transact(update, _only_for(task, job_id), free, *bookings, tries=20)
+    writes = books.reopen_for(update, task)
+    if job_id in task.second_jobs:
+        update.given("contains({second_jobs}, :second)", second=job_id)
+    else:
+        update.given("attribute_exists({adopted_by})")
+        free = Update(job_key(task.provider, wrong)).given("{task_id} = :task", task=task.task_id)
+        writes = [free.remove("task_id", "attempt"), *writes]
+    table.transact(update, _only_for(task, job_id), *writes, tries=20)
     return queries.reload(task)
 
 

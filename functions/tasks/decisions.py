@@ -114,7 +114,7 @@ def check_adoption(task: Task, job_id: str) -> None:
     if task.status is Status.SUBMITTING and instant(task.lease_until) > now():
         raise Refused(f"its submit may still be under way until {task.lease_until}: wait")
     if task.job_id and task.job_id != job_id:
-        _check_correction(task)
+        _check_correction(task, job_id)
     elif task.status not in {Status.READY, Status.SUBMITTING, *LATE}:
         raise Refused(
             f"the task is {task.status}: only one that is READY, SUBMITTING, HELD, FAILED or "
@@ -122,11 +122,13 @@ def check_adoption(task: Task, job_id: str) -> None:
         )
 
 
-def _check_correction(task: Task) -> None:
-    if not task.adopted_by or task.status not in adoption.CORRECTABLE:
+def _check_correction(task: Task, job_id: str) -> None:
+    is_another = task.adopted_by or job_id in task.second_jobs
+    if not is_another or task.status not in adoption.CORRECTABLE:
         raise Refused(
             f"attempt {task.attempt} has the job {task.job_id} already: a job id is written once, "
-            "unless a person adopted it and the task is SUBMITTED, HELD or FAILED"
+            "unless a person adopted it, or this is a second job of the attempt, and the task is "
+            "SUBMITTED, HELD or FAILED"
         )
 
 

@@ -1,5 +1,6 @@
-"""The POST's answer names a job, and the task has one already: at a gateway, whose callbacks name
-the vendor's ids, this may be the same job; anywhere else it is one too many."""
+"""A job beside the task's own. Named by the POST's answer it may be the same one at a gateway,
+whose callbacks name the vendor's ids; anywhere else it is one too many. And where the task's own
+fails, the other may have the video."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ import httpx
 import pytest
 
 from functions.tasks.task import Status, Task
-from tests.paid.desk import JOB, Desk
+from tests.paid.desk import JOB, Desk, kie_record
+from tests.paid.test_decisions import decide
 from tests.paid.test_submit import OTHER, as_it_is_accepted, ready
 from tests.paid.test_watch import HOUR, OTHER_JOB, ago, record_of_a_relay
 
@@ -128,3 +130,65 @@ def test_a_refused_submit_that_called_back_counts_again_once_it_is_held(desk: De
     (budget,) = after.booked
     assert budget.startswith("budget#")
     assert desk.item(budget)["spent_usd"] == Decimal("0.18")
+
+
+# The task's own job failed, and another one of the attempt did not.
+
+
+def beside(desk: Desk, states: tuple[str, str], **facts: Any) -> Task:
+    """A job and a second job of one attempt at kie, and what its record says of each."""
+    facts = {"status": Status.SUBMITTED, "second_jobs": [OTHER], **desk.sent(), **facts}
+    task = desk.row(facts.pop("status"), **facts)
+    for job_id, state in zip((JOB, OTHER), states, strict=True):
+        desk.answers(kie_record(task, state, job_id), to=job_id)
+    return task
+
+
+@pytest.mark.parametrize("state", ["success", "generating"])
+@pytest.mark.parametrize("is_noted", [True, False])
+def test_a_failed_job_beside_one_that_did_not_fail_is_held(
+    desk: Desk, state: str, is_noted: bool
+) -> None:
+    hint = {"callbacks_received": 1, "job_hints": {OTHER: ago(60)}, "second_jobs": []}
+    task = beside(desk, ("fail", state), **({} if is_noted else hint))
+    after = desk.watch(task)
+    assert (after.status, after.error["code"]) == (Status.HELD, "ANOTHER_JOB")
+    assert JOB in after.error["message"]
+    assert OTHER in after.error["message"]
+    assert after.second_jobs == (OTHER,)
+    desk.wait(60)
+    assert desk.watch(after).error == after.error
+
+
+def test_where_every_job_of_the_attempt_failed_the_task_did(desk: Desk) -> None:
+    after = desk.watch(beside(desk, ("fail", "fail")))
+    assert after.status is Status.FAILED
+
+
+def test_a_second_job_that_is_gone_may_have_been_charged(desk: Desk) -> None:
+    task = beside(desk, ("fail", "success"))
+    desk.answers({"code": 422, "msg": "recordInfo is null", "data": None}, to=OTHER)
+    assert desk.watch(task).status is Status.HELD
+
+
+def test_while_the_second_job_cannot_be_queried_nothing_is_decided(desk: Desk) -> None:
+    task = beside(desk, ("fail", "success"))
+    desk.answers(httpx.ConnectError("down"), to=OTHER)
+    assert desk.watch(task).status is Status.SUBMITTED
+
+
+@pytest.mark.parametrize("status", [Status.HELD, Status.FAILED])
+def test_the_second_job_may_be_adopted_and_both_stay_the_tasks(desk: Desk, status: Status) -> None:
+    task = beside(desk, ("fail", "success"), status=status)
+    desk.put(f"job#kie#{JOB}", task_id=task.task_id, attempt=1)
+    assert decide(desk, task, "adopt", {"job_id": OTHER, "why": "it has the video"})[0] == 200
+    desk.message("submit", *desk.messages())
+    after = desk.task(task.task_id)
+    assert (after.status, after.job_id, after.adopted_by) == (Status.SUBMITTED, OTHER, "ada")
+    for job_id in (JOB, OTHER):
+        assert desk.item(f"job#kie#{job_id}")["task_id"] == task.task_id
+
+
+def test_an_adopted_second_job_that_fails_is_the_end(desk: Desk) -> None:
+    task = beside(desk, ("fail", "fail"), job_id=OTHER, adopted_by="ada")
+    assert desk.watch(task).status is Status.FAILED
