@@ -38,7 +38,8 @@ EMITTED = {
     ),
     "PossibleSecondCharge": (
         "a second job for one attempt",
-        "Compare the two jobs at the provider; ask for the money back.",
+        "Compare the two jobs at the provider. If the task failed and this one has the video, "
+        "adopt it; else ask for the money back.",
     ),
     "CallbackForPastAttempt": (
         "a callback for an attempt that was given up",

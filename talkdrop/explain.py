@@ -141,7 +141,8 @@ def _attempts(task: Task) -> Iterator[str]:
     if task.resends:
         yield f"the same id was sent again {task.resends} times since {task.first_sent_at}"
     for job_id in task.second_jobs:
-        yield f"job {job_id} is one more of this attempt: perhaps a second charge"
+        cure = "" if task.archived else "; if it has the video, adopt it"
+        yield f"job {job_id} is one more of this attempt: perhaps a second charge{cure}"
     for hint in dict.fromkeys((*task.job_hints, task.job_hint)):
         if hint and hint != task.job_id:
             yield f"a callback named job {hint}: a hint, not proved"

@@ -437,7 +437,13 @@ class Invariants:
             _text(item, "status"),
             self._jobs_of(task_id),
         )
-        made = [job for job in jobs if self._must_be_kept(job, item)]
+        # Of a task that failed, a job that was announced as its second is for a person to adopt.
+        told = (
+            self._announced_jobs(task_id, int(item["attempt"]["N"]))
+            if status == "FAILED"
+            else set()
+        )
+        made = [job for job in jobs if self._must_be_kept(job, item) and job.job_id not in told]
         if made and status not in ("COMPLETED", "HELD") and task_id not in self.given_up:
             raise Broke(
                 "paid and lost",
