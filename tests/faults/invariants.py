@@ -438,12 +438,9 @@ class Invariants:
             self._jobs_of(task_id),
         )
         # Of a task that failed, a job that was announced as its second is for a person to adopt.
-        told = (
-            self._announced_jobs(task_id, int(item["attempt"]["N"]))
-            if status == "FAILED"
-            else set()
-        )
-        made = [job for job in jobs if self._must_be_kept(job, item) and job.job_id not in told]
+        attempt = int(item["attempt"]["N"])
+        known = self._announced_jobs(task_id, attempt) if status == "FAILED" else set()
+        made = [job for job in jobs if self._must_be_kept(job, item) and job.job_id not in known]
         if made and status not in ("COMPLETED", "HELD") and task_id not in self.given_up:
             raise Broke(
                 "paid and lost",
