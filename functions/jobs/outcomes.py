@@ -77,8 +77,9 @@ def take_over(message: queues.Acceptance) -> None:
     except ConditionFailed as lost:
         task = queries.reload(task)
         is_free = list(lost.reasons[1:2]) != ["ConditionalCheckFailed"]
-        if table.is_busy(lost) or (is_free and not task.job_id):
-            raise  # the row moved since it was read: the message comes again
+        has_moved = task.attempt != message["attempt"] or (is_free and not task.job_id)
+        if table.is_busy(lost) or has_moved:
+            raise  # since it was read: the message comes again
         _note_other(task, job_id)
         return
     executions.start(task)

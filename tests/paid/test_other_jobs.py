@@ -112,6 +112,17 @@ def test_a_job_of_an_attempt_that_a_person_gave_up_is_noted(desk: Desk, is_kept:
     assert (desk.metrics["CallbackForPastAttempt"], after.second_jobs) == (1, ())
 
 
+def test_a_kept_job_whose_task_is_resubmitted_as_it_is_written_comes_again(desk: Desk) -> None:
+    """It is no second job of the new attempt."""
+    task = desk.row(Status.SUBMITTING, **desk.doubtful())
+    move = {"attempt": 2, "status": "SUBMITTED", "job_id": JOB}
+    desk.before("TransactWriteItems", lambda: desk.note(task.task_id, **move))
+    assert desk.message("submit", kept(task, accepted=OTHER)) == ["0"]
+    assert desk.message("submit", kept(task, accepted=OTHER)) == []
+    after = desk.task(task.task_id)
+    assert (after.second_jobs, after.history[-1]["what"]) == ((), "PAST CALLBACK")
+
+
 def test_of_an_attempt_that_never_was_nothing_is_noted(desk: Desk) -> None:
     task = desk.row(Status.READY)
     assert desk.message("submit", kept(task, attempt=3)) == []
