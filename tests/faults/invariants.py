@@ -178,7 +178,8 @@ class Invariants:
             return
         if before != status and edge not in _EDGES and not (unpaid and edge in _UNPAID_EDGES):
             raise Broke("rank is monotone", f"{task_id}: {before} → {status}")
-        if "job_id" in old and old["job_id"] != new.get("job_id"):
+        is_another = "job_id" in old and old["job_id"] != new.get("job_id")
+        if is_another and not _is_corrected(old, new):
             raise Broke("job_id is write-once", f"{task_id}: {old['job_id']} → {new.get('job_id')}")
         if old["attempt"] != new["attempt"]:
             raise Broke(
@@ -601,6 +602,13 @@ class Invariants:
         for line in texts:
             if _SECRETS.search(line):
                 raise Broke("no secret in a log, event or input", line[:600])
+
+
+def _is_corrected(old: Item, new: Item) -> bool:
+    """A person named this job: instead of what a person had named, or a second one of the
+    attempt."""
+    seconds = old.get("second_jobs", {"L": []})["L"]
+    return "adopted_by" in new and ("adopted_by" in old or new.get("job_id") in seconds)
 
 
 def _was_free(item: Item) -> bool:
