@@ -9,6 +9,8 @@ from typing import Any
 from tests.faults import films
 from tests.faults.plans import Script
 
+_STEADY_SECONDS = 30.0  # for which a job that wavers is done at first
+
 
 @dataclass
 class Job:
@@ -33,6 +35,16 @@ class Job:
         after = self.script.fails_after
         return after > 0 and age >= self.script.seconds + after
 
+    def is_known(self, now: float) -> bool:
+        """Whether a query finds it: not yet, or not any more."""
+        age, after = now - self.accepted_at, self.script.forgotten_after
+        is_forgotten = after > 0 and age >= self.script.seconds + after
+        return age >= self.script.hidden_seconds and not is_forgotten
+
+    def _wavers(self, age: float) -> bool:
+        begins = self.script.seconds + _STEADY_SECONDS
+        return begins <= age < begins + self.script.wavers_seconds
+
     @property
     def video(self) -> bytes:
         if "_talkdrop/pieces/" in str(self.request):
@@ -41,6 +53,8 @@ class Job:
 
     def status(self, now: float) -> str:
         age = now - self.accepted_at
+        if self._wavers(age):
+            return "running"
         if age >= self.script.seconds:
             return "fail" if self._has_flipped(age) else self.script.outcome
         return "queued" if age < self.script.seconds / 3 else "running"

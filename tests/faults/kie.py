@@ -64,13 +64,15 @@ class Kie(Vendor):
                 return as_json({"code": 200, "msg": "success", "data": 0})
             return as_json({"code": 200, "msg": "success", "data": self.shown_balance()})
         job = self.jobs.get(request.url.params.get("taskId", ""))
-        if job is None or self.clock.now - job.accepted_at < job.script.hidden_seconds:
+        if job is None or not job.is_known(self.clock.now):
             return as_json({"code": 422, "msg": "recordInfo is null", "data": None})
         return as_json({"code": 200, "msg": "success", "data": self.record(job)})
 
     def record(self, job: Job) -> dict[str, Any]:
         status = job.status(self.clock.now)
         param = {**job.request, "input": json.dumps(job.request["input"])}
+        if self.plan.traits.records_omit == "proof":
+            param.pop("callBackUrl", None)
         urls = json.dumps({"resultUrls": [f"http://{RESULTS_HOST}/k/{job.job_id}_1.mp4"]})
         over = status in ("success", "fail")
         return {

@@ -103,7 +103,7 @@ class Kling(Vendor):
         job = self.jobs.get(wanted)
         if job is None and self.is_unique and not self.plan.traits.finds_theirs_only:
             job = next((one for one in self.jobs.values() if one.external_id == wanted), None)
-        if job is None or self.clock.now - job.accepted_at < job.script.hidden_seconds:
+        if job is None or not job.is_known(self.clock.now):
             return self.unknown()
         return as_json(
             {"code": 0, "message": "SUCCEED", "request_id": "r", "data": self.record(job)}
@@ -114,7 +114,10 @@ class Kling(Vendor):
         traits, number = self.plan.traits, int(params.get("pageNum", 1))
         size = min(int(params.get("pageSize", 30)), traits.page_size)
         listed = [
-            job for job in self.jobs.values() if self.clock.now - job.accepted_at >= traits.list_lag
+            job
+            for job in self.jobs.values()
+            if self.clock.now - job.accepted_at >= traits.list_lag
+            and (job.is_known(self.clock.now) or not job.script.forgotten_after)
         ]
         return [self.record(job) for job in listed[::-1][(number - 1) * size : number * size]]
 
@@ -137,15 +140,20 @@ class Kling(Vendor):
             if status == "success"
             else {}
         )
+        omitted = self.plan.traits.records_omit
+        dates = {
+            "created_at": int(job.accepted_at * 1000),
+            "updated_at": int(self.clock.now * 1000),
+        }
+        ours = {"task_info": {"external_task_id": job.external_id}}
         return {
             "task_id": job.job_id,
             "task_status": words[status],
-            "created_at": int(job.accepted_at * 1000),
-            "updated_at": int(self.clock.now * 1000),
+            **({} if omitted == "dates" else dates),
             "task_status_msg": "Failure to pass the risk control system"
             if status == "fail"
             else "",
-            "task_info": {"external_task_id": job.external_id},
+            **({} if omitted == "proof" else ours),
             **made,
         }
 
@@ -164,6 +172,14 @@ class Relay(Kling):
     host = "relay.gateway.test"
     path = "/kling/v1/videos/avatar/image2video"
     is_unique = False
+
+    @property
+    def hides_its_callbacks_jobs(self) -> bool:
+        return False
+
+    @property
+    def proves_by_address(self) -> bool:
+        return self.plan.traits.records_omit == "proof"
 
     def unknown(self) -> httpx.Response:
         return as_json({"code": "task_not_exist", "message": "task_not_exist", "data": None}, 400)

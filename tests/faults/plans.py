@@ -26,6 +26,8 @@ class Script:
     serves: str = "video"  # or "nothing", or "page": what its link gives for ever
     fails_after: float = 0.0  # a success that is said to have failed so long after; 0 for never
     has_twin: bool = False  # one POST makes two jobs
+    forgotten_after: float = 0.0  # its record is gone so long after its end; 0 for never
+    wavers_seconds: float = 0.0  # for so long it runs again, half a minute after it was done
 
 
 class Plan:

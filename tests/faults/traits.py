@@ -27,6 +27,7 @@ class Traits:
     speech_seconds: float = 0.0
     finds_upstream_ids: bool = True  # a gateway, by the vendor's ids behind it
     sure_refusals_lie: bool = False  # with words that are documented as a refusal
+    records_omit: str = ""  # proof: our id, or the callback URL; dates
 
 
 ORDINARY = Traits()
@@ -56,4 +57,5 @@ _CHOICES: tuple[tuple[str, float, tuple[object, ...]], ...] = (
     ("speech_seconds", 0.5, (20.0, 900.0)),
     ("finds_upstream_ids", 0.3, (False,)),
     ("sure_refusals_lie", 0.2, (True,)),
+    ("records_omit", 0.15, ("proof", "dates")),
 )

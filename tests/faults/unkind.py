@@ -94,6 +94,14 @@ class Unkind(Harsh):
             script = replace(script, fails_after=flips)
         if chance.random() < 0.04 and self.draws.allows(f"{name} has a twin"):
             script = replace(script, has_twin=True)
+        forgets = chance.choice([60.0, HOUR, 12 * HOUR])
+        if chance.random() < 0.05 and self.draws.allows(
+            f"{name} is forgotten after {forgets:.0f} s"
+        ):
+            script = replace(script, forgotten_after=forgets)
+        wavers = chance.choice([300.0, 2 * HOUR, 40 * HOUR])
+        if chance.random() < 0.05 and self.draws.allows(f"{name} wavers for {wavers:.0f} s"):
+            script = replace(script, wavers_seconds=wavers)
         return script
 
     def refusal_with_a_job(self) -> str:

@@ -114,7 +114,12 @@ class Vendor:
 
     @property
     def hides_its_callbacks_jobs(self) -> bool:
-        """Its callbacks name jobs by ids that no query of it takes."""
+        """Of the jobs that callbacks name, no query ever proves whose they are."""
+        return self.plan.traits.records_omit == "proof"
+
+    @property
+    def proves_by_address(self) -> bool:
+        """Nothing but the callback's address says whose a job is."""
         return False
 
     # The work.
@@ -267,6 +272,8 @@ class Vendor:
 
     def _forge(self, job: Job, forged: str) -> None:
         """A forged callback: with a wrong MAC, or to the right address with a forged body."""
+        if forged != "mac" and self.proves_by_address:
+            return  # then that the address is nobody else's is what the promise rests on
         url = job.callback_url.removeprefix(DOOR)
         other = next((one for one in self.jobs if one != job.job_id), "6" * 18)
         if forged[-1].isdigit():
