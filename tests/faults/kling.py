@@ -179,7 +179,7 @@ class Relay(Kling):
 
     @property
     def proves_by_address(self) -> bool:
-        return self.plan.traits.records_omit == "proof"
+        return bool(self.plan.traits.records_omit == "proof")
 
     def unknown(self) -> httpx.Response:
         return as_json({"code": "task_not_exist", "message": "task_not_exist", "data": None}, 400)

@@ -115,7 +115,7 @@ class Vendor:
     @property
     def hides_its_callbacks_jobs(self) -> bool:
         """Of the jobs that callbacks name, no query ever proves whose they are."""
-        return self.plan.traits.records_omit == "proof"
+        return bool(self.plan.traits.records_omit == "proof")
 
     @property
     def proves_by_address(self) -> bool:
