@@ -207,6 +207,12 @@ def test_a_manifest_is_a_document_of_the_task(desk: Desk) -> None:
     video = archive(desk, task)["archived"]
     stored = desk.account.buckets.latest(ARCHIVE, video["manifest_key"])
     assert stored is not None
-    text = json.dumps(json.loads(stored.body))
+    facts = json.loads(stored.body)
+    named = ("bucket", "key", "version_id", "etag", "bytes", "content_type")
+    for role, media in (("portrait", dict(task.portrait)), ("audio", dict(task.audio))):
+        inputs = facts["inputs"][role]
+        assert {name: inputs[name] for name in named} == {name: media[name] for name in named}
+    assert facts["inputs"]["audio"]["seconds"] == 12
+    text = json.dumps(facts)
     for wanted in (task.task_id, task.job_id, video["sha256"], "in/hello-1.wav"):
         assert wanted in text

@@ -287,6 +287,29 @@ def test_a_task_waits_a_day_for_its_media_by_url_and_is_fetched_again(
         assert in_seconds(after) == 300
 
 
+@pytest.mark.parametrize(
+    ("imports", "message"),
+    [
+        ({}, "No portrait came for 'in/hello-1' within 24 hours: drop it to revive the task."),
+        (
+            {"audio": "https://x/y"},
+            "No media could be fetched for 'in/hello-1' within 24 hours: open it again.",
+        ),
+    ],
+)
+def test_an_expired_task_names_what_was_missing_and_the_cure(
+    desk: Desk, imports: dict[str, str], message: str
+) -> None:
+    task = due(desk, Status.WAITING, imports=imports)
+    desk.wait(DAY)
+    desk.sweep()
+    after = desk.task(task.task_id)
+    assert after.error == {"code": "EXPIRED", "message": message}
+    assert after.history[-1]["why"] == message.partition(" for ")[0].lower()
+    assert after.imports == {}  # a URL may be signed
+    assert in_seconds(after) == 600
+
+
 # What moves meanwhile, and what fails.
 
 
