@@ -322,6 +322,14 @@ def test_a_task_that_moved_meanwhile_is_left_alone(desk: Desk, status: Status) -
     assert desk.task(task.task_id).due_at == task.due_at
 
 
+def test_a_task_whose_portrait_came_meanwhile_does_not_expire(desk: Desk) -> None:
+    task = due(desk, Status.WAITING)
+    desk.wait(DAY)
+    desk.before("UpdateItem", lambda: desk.note(task.task_id, status="READY"))
+    desk.sweep()
+    assert desk.task(task.task_id).status is Status.READY
+
+
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.HELD])
 def test_a_row_that_went_meanwhile_is_not_made_anew(desk: Desk, status: Status) -> None:
     task = due(desk, status)

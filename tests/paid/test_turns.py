@@ -315,6 +315,22 @@ def test_an_end_stands_though_the_next_could_not_be_called(desk: Desk, trouble: 
     assert called(desk) == [first.task_id]
 
 
+def test_that_a_task_joined_meanwhile_is_not_forgotten(desk: Desk) -> None:
+    free(desk)
+    desk.put("slots#kie", waiting_at=ms() // 1000 - 91)
+    joined = ms() // 1000
+    desk.instead("Query", lambda given: _joining(desk, given, joined))
+    desk.sweep()
+    assert desk.item("slots#kie")["waiting_at"] == joined
+
+
+def _joining(desk: Desk, given: dict[str, Any], at: int) -> Any:
+    """The index does not show it yet, and the provider's row does."""
+    if "waits#kie" in str(given):
+        desk.put("slots#kie", waiting_at=at)
+    return desk.account.really("dynamodb", "Query", given)
+
+
 def test_who_comes_while_others_wait_stands_behind_them(desk: Desk) -> None:
     full(desk)
     first = waits(desk, of_folder(desk, "in"))
