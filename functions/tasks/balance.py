@@ -53,7 +53,7 @@ def checkpoint(task: Task, client: base.Provider) -> None:
 def evidence(task: Task, client: base.Provider) -> str:
     """What the balance suggests about this task's lost answer; empty where it says nothing."""
     ledger = _ledger(task.provider)
-    if not client.tells_balance or "balance_usd" not in ledger:
+    if "balance_usd" not in ledger:  # of one that does not tell it, none was noted
         return ""
     if task.intended_at < ledger["noted_at"] and task.external_id != ledger["noted_for"]:
         return ""

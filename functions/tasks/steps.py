@@ -207,7 +207,7 @@ def _end_unpaid(task: Task, to: Status, error: TaskError, who: str) -> Task:
     return Task.of(update.given(UNPAID).set(error=error).run())
 
 
-def postpone(task: Task, until: datetime, why: str, *, is_news: bool = False) -> Task:
+def postpone(task: Task, until: datetime, why: str, *, is_news: bool) -> Task:
     """The task's turn is later: it stays READY, and an older message is dropped. `is_news`: the
     reason lasts, so it is announced when it changes."""
     due_at = stamp(max(now(), until) + timedelta(seconds=_DUE_SECONDS[Status.READY]))
@@ -219,7 +219,7 @@ def postpone(task: Task, until: datetime, why: str, *, is_news: bool = False) ->
     return Task.of(update.given("{status} = :ready", ready=Status.READY.value).run())
 
 
-def line_up(task: Task, place: int, why: str, *, is_news: bool = False) -> Task:
+def line_up(task: Task, place: int, why: str, *, is_news: bool) -> Task:
     """Wait for a turn at the provider, READY, under this place; whoever leaves room calls it.
     Raises ConditionFailed when the row is not where `task` was read."""
     is_news = is_news and why != task.waits_for

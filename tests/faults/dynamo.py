@@ -129,9 +129,13 @@ class Table:
         ExpressionAttributeValues: Item,
         ScanIndexForward: bool = True,
         Limit: int = 10**9,
+        FilterExpression: str = "",
         **_: Any,
     ) -> dict[str, Any]:
         """One page, as long as is asked for. An index is a copy that may lag behind."""
+        texts = (KeyConditionExpression, FilterExpression)
+        if unlike := expressions.mismatch(texts, frozenset(), frozenset(ExpressionAttributeValues)):
+            raise Refused("ValidationException", unlike)
         partition, sort = KEYS[IndexName]
         lag = self._lag()
         found = []
@@ -145,13 +149,17 @@ class Table:
                 found.append({"pk": item["pk"]} if IndexName in _KEYS_ONLY else item)
                 if not lag and ScanIndexForward and len(found) >= Limit:
                     break
-        if not lag and ScanIndexForward:
-            return _page(found, Limit)
-        found.sort(
-            key=lambda one: self.items.get(one["pk"]["S"], {}).get(sort, {"S": ""})["S"],
-            reverse=not ScanIndexForward,
-        )
-        return _page(found, Limit)
+        if lag or not ScanIndexForward:
+            found.sort(
+                key=lambda one: self.items.get(one["pk"]["S"], {}).get(sort, {"S": ""})["S"],
+                reverse=not ScanIndexForward,
+            )
+        page = _page(found, Limit)
+        if FilterExpression:  # a page is as long as was asked for before it is filtered
+            passes = expressions.condition(FilterExpression)
+            kept = [i for i in page["Items"] if passes(Scope(i, {}, ExpressionAttributeValues))]
+            page |= {"Items": kept, "Count": len(kept)}
+        return page
 
     def _of_partition(self, index: str, condition: str, values: Item) -> list[str]:
         """The keys of one partition of the index in their order; all where the index lags."""

@@ -19,6 +19,7 @@ from tests.faults.account import Account
 RESULTS_HOST = "results.sim:8080"
 FILES_HOST = "files.example.com"  # a customer's own, by https
 S3_HOST = "s3.sim"
+SIGNED_QUERY = "x-id=PutObject"  # as other SDKs of AWS send it: what is signed must arrive
 
 
 class Environment:
@@ -139,7 +140,10 @@ class PutSocket(_Socket):
     def _put(self) -> tuple[int, str]:
         head, _, body = bytes(self.sent).partition(b"\r\n\r\n")
         lines = head.decode().split("\r\n")
-        bucket, _, key = lines[0].split(" ")[1].lstrip("/").partition("/")
+        path, _, query = lines[0].split(" ")[1].partition("?")
+        if query != SIGNED_QUERY:
+            return 403, "Signature Does Not Match"
+        bucket, _, key = path.lstrip("/").partition("/")
         size, _, rest = body.partition(b"\r\n")
         content, trailer = rest[: int(size, 16)], rest[int(size, 16) :]
         checksum = trailer.decode().partition("x-amz-checksum-sha256:")[2].strip()

@@ -28,11 +28,19 @@ import botocore.hooks
 import httpx
 from aws_lambda_powertools import Metrics
 from botocore.awsrequest import AWSRequest
+from botocore.validate import ParamValidator
 
 from tests.faults.account import ARCHIVE, BUS, DOOR, INBOX, Account
 from tests.faults.clockwork import Invocation
 from tests.faults.dynamo import Refused
-from tests.faults.sockets import S3_HOST, PutSocket, ResultSocket, environment, getaddrinfo
+from tests.faults.sockets import (
+    S3_HOST,
+    SIGNED_QUERY,
+    PutSocket,
+    ResultSocket,
+    environment,
+    getaddrinfo,
+)
 
 
 def connect(account: Account, serve: Any, result: Any, seed: int, options: str) -> None:
@@ -241,6 +249,7 @@ def _change_secrets(old: Invocation | None, new: Invocation | None) -> None:
 
 def _make_api_call(client: Any, operation: str, parameters: dict[str, Any]) -> Any:
     service = client.meta.service_model.service_name
+    _validate(client, operation, parameters)
     if operation == "PutObject" and not isinstance(parameters.get("Body", b""), bytes):
         return _put_streamed(client, parameters)
 
@@ -257,6 +266,17 @@ def _make_api_call(client: Any, operation: str, parameters: dict[str, Any]) -> A
         return _failure(client, operation, after)
 
     return environment.account.clock.wire(f"{service} {operation}", effect, failing)
+
+
+_validator = ParamValidator()
+
+
+def _validate(client: Any, operation: str, parameters: dict[str, Any]) -> None:
+    """What botocore itself refuses: a parameter that is missing, unknown or of another type."""
+    shape = client.meta.service_model.operation_model(operation).input_shape
+    report = _validator.validate(parameters, shape)
+    if report.has_errors():
+        raise botocore.exceptions.ParamValidationError(report=report.generate_report())
 
 
 _REFUSED = {
@@ -312,7 +332,7 @@ def _register(hooks: Any, event_name: str, handler: Any, *rest: Any, **named: An
 def _put_streamed(client: Any, parameters: dict[str, Any]) -> Any:
     """PutObject of what is carried by hand: botocore asks its before-send hooks to send the
     request, and so do we."""
-    url = f"http://{S3_HOST}/{parameters['Bucket']}/{parameters['Key']}"
+    url = f"http://{S3_HOST}/{parameters['Bucket']}/{parameters['Key']}?{SIGNED_QUERY}"
     request = AWSRequest(
         "PUT", url, headers={"if-none-match": parameters.get("IfNoneMatch", "")}
     ).prepare()

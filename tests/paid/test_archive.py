@@ -11,6 +11,7 @@ import pytest
 
 from functions.tasks import table
 from functions.tasks.task import Status, Task
+from functions.videos import manifest
 from tests.faults import wires
 from tests.faults.account import ARCHIVE
 from tests.faults.jobs import mp4
@@ -203,10 +204,24 @@ def test_an_object_says_whose_it_is_without_its_manifest(desk: Desk) -> None:
 
 
 def test_a_manifest_is_a_document_of_the_task(desk: Desk) -> None:
-    task = archiving(desk)
+    consent = {"by": "ada", "text": "yes"}
+    task = archiving(
+        desk, prompt="Smile", settings={"resolution": "720p"}, watermark="left", consent=consent,
+        charge_usd=0.5,
+    )  # fmt: skip
     video = archive(desk, task)["archived"]
     stored = desk.account.buckets.latest(ARCHIVE, video["manifest_key"])
     assert stored is not None
-    text = json.dumps(json.loads(stored.body))
-    for wanted in (task.task_id, task.job_id, video["sha256"], "in/hello-1.wav"):
-        assert wanted in text
+    facts = json.loads(stored.body)
+    inputs = facts.pop("inputs")
+    assert inputs == {"portrait": dict(task.portrait), "audio": {**task.audio, "seconds": 12}}
+    del facts["video"], facts["archived_at"]
+    assert facts == {
+        "schema": 1, "task_id": task.task_id, "attempt": 1, "provider": "kie",
+        "model": "infinitalk/from-audio", "job_id": task.job_id, "prompt": "Smile",
+        "settings": {"resolution": "720p"}, "ai_generated": True,
+        "digital_source_type": manifest.AI_MARKS["digital-source-type"], "watermark": "left",
+        "consent": consent, "stem": "in/hello-1", "charge_usd": 0.5,
+        "created_at": task.created_at, "submitted_at": task.submitted_at,
+    }  # fmt: skip
+    assert video["sha256"] in stored.body.decode()

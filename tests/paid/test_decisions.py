@@ -474,11 +474,13 @@ def test_another_attempt_has_nothing_of_the_last_one_but_its_trace(
         "account": "a", "adopted_by": "bob", "archive_tried_at": at, "archive_verdicts": 2,
         "archiving_since": at, "charge_usd": Decimal("0.2"), "counted_usd": Decimal("0.2"),
         "doubt": at, "doubt_why": "w", "first_sent_at": at, "hints_dropped": 1, "job_hint": JOB,
+        "job_alias": "a",
         "job_id": JOB, "last_callback_at": at, "last_query_at": at, "lease_until": at,
         "not_before": at, "owner": "o", "resends": 1, "revived": "-x",
         "returned_why": "w", "sent_at": at, "speech_intended_at": at, "submitted_at": at,
         "task_token": "t",
         "trusted_host": "h", "video_url": "https://x/y", "waits_for": "w",
+        "waits_place": 3,
     }  # fmt: skip
     counted: dict[str, Any] = {
         "callbacks_received": 3, "callbacks_handled": 2, "polls_done": 9, "returns": 4,
@@ -543,6 +545,25 @@ def test_a_held_task_can_be_given_up_and_its_quote_stays_spent(desk: Desk) -> No
     assert after.history[-1]["who"] == "ada"
     assert desk.item("slots#kie")["leases"] == {}
     assert desk.item("budget#2026-03-01")["spent_usd"] == 1
+
+
+def test_what_a_job_cost_is_still_known_of_a_task_that_is_given_up(desk: Desk) -> None:
+    task = desk.row(Status.HELD, **desk.sent(), charge_usd=Decimal("0.10"))
+    assert decide(desk, task, "fail")[0] == 200
+    assert desk.api("GET", f"/tasks/{task.task_id}")[1]["charge_usd"] == 0.10
+
+
+def test_a_cancel_whose_answer_was_lost_is_a_cancel(desk: Desk) -> None:
+    """AWS's client repeats the write, and the repeat finds a task that is not READY any more."""
+    task = desk.row(Status.READY)
+
+    def lost(given: dict[str, Any]) -> Any:
+        desk.account.really("dynamodb", "UpdateItem", dict(given))
+        return desk.account.really("dynamodb", "UpdateItem", given)
+
+    desk.instead("UpdateItem", lost)
+    assert decide(desk, task, "cancel") == (200, "CANCELLED; nothing of it was paid")
+    assert desk.task(task.task_id).entered["CANCELLED#1"] == 1
 
 
 @pytest.mark.parametrize("status", [one for one in Status if one is not Status.HELD])

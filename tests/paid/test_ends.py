@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from functions.tasks import attributes, steps, table
 from functions.tasks.task import Status, Task
@@ -136,12 +137,31 @@ def test_what_is_only_busy_is_tried_six_times(desk: Desk, reasons: list[str], tr
     assert len({call["ClientRequestToken"] for call in calls}) == tries
 
 
-def test_a_transaction_that_went_through_at_last_is_one_step(desk: Desk) -> None:
+@pytest.mark.parametrize(
+    ("code", "more"),
+    [
+        (BUSY, {"CancellationReasons": [{"Code": "TransactionConflict"}]}),
+        ("TransactionInProgressException", {}),
+    ],
+)
+def test_a_transaction_that_went_through_at_last_is_one_step(
+    desk: Desk, code: str, more: dict[str, Any]
+) -> None:
     task = archiving(desk)
-    conflict = [{"Code": "TransactionConflict"}]
-    desk.refuse("TransactWriteItems", BUSY, times=5, CancellationReasons=conflict)
+    desk.refuse("TransactWriteItems", code, times=5, **more)
     after = settle(desk, task)
     assert (after.status, after.entered["COMPLETED#1"]) == (Status.COMPLETED, 1)
+
+
+def test_a_table_that_cannot_be_reached_is_named_in_the_error(desk: Desk) -> None:
+    task = archiving(desk)
+
+    def unreachable(_: dict[str, Any]) -> Any:
+        raise EndpointConnectionError(endpoint_url="https://dynamodb")
+
+    desk.instead("TransactWriteItems", unreachable)
+    with pytest.raises(EndpointConnectionError, match="https://dynamodb"):
+        settle(desk, task)
 
 
 # Announced.
@@ -327,6 +347,30 @@ def test_a_write_whose_answer_was_lost_is_known_by_its_nonce(desk: Desk) -> None
     desk.instead("UpdateItem", lost)
     after = desk.watch(task)
     assert (after.status, after.entered["HELD#1"]) == (Status.HELD, 1)
+
+
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [
+        (float("nan"), TypeError),
+        (float("inf"), TypeError),
+        (Decimal("-Infinity"), TypeError),
+        (Decimal("1e127"), ArithmeticError),
+        (Decimal("1." + "1" * 38), ArithmeticError),
+    ],
+)
+def test_a_number_that_dynamodb_does_not_keep_is_refused_before_anything_is_written(
+    desk: Desk, number: float | Decimal, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        desk.put("balance#kie", balance_usd=number)
+    assert desk.item("balance#kie") == {}
+
+
+def test_a_number_of_38_digits_is_kept_whole(desk: Desk) -> None:
+    for number in (Decimal("1." + "1" * 37), Decimal("9e125"), -7, 0.1):
+        desk.put("balance#kie", balance_usd=number)
+        assert desk.item("balance#kie")["balance_usd"] == Decimal(str(number))
 
 
 @pytest.mark.parametrize("is_ours", [True, False])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
+import warnings
 from decimal import Decimal
 
 import pytest
 
+import functions
 from functions.tasks import table
 from functions.tasks.task import Status
 from tests.paid.desk import Desk
@@ -77,3 +80,16 @@ def test_how_much_of_a_budget_is_used(
         desk.put(f"budget#{period}", spent_usd=Decimal(usd))
     desk.sweep()
     assert desk.metrics.get("BudgetUsedPercent") == percent
+
+
+def test_an_invocation_that_counted_nothing_warns_of_nothing(desk: Desk) -> None:
+    """As it is outside of pytest, which has filters of its own."""
+    package = functions.__spec__
+    assert package is not None
+    assert package.loader is not None
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.resetwarnings()
+        package.loader.exec_module(importlib.util.module_from_spec(package))
+        desk.knock("https://x/callbacks/kie/a/1/c")
+        assert desk.message("submit", {"task_id": "b" * 32}) == []
+    assert [str(one.message) for one in seen] == []

@@ -8,12 +8,13 @@ from decimal import Decimal
 from typing import Any, cast
 
 import pytest
+from botocore.exceptions import ClientError
 
-from functions.tasks import plans, queries, table
+from functions.tasks import plans, queries, steps, table
 from functions.tasks.plans import PiecePlan, PlannedPiece
 from functions.tasks.task import Status, StoredFile, Task
 from tests.faults.runs import VOICE
-from tests.paid.desk import ACCEPTED_BY_KIE, JOB, Desk, kie_record
+from tests.paid.desk import ACCEPTED_BY_KIE, DOWN, JOB, Desk, kie_record
 
 DAY, MONTH = "budget#2026-03-01", "budget#2026-03"
 QUOTE = Decimal("0.21")
@@ -625,6 +626,33 @@ def test_a_whole_that_ends_takes_back_what_is_not_paid(
     closed = desk.item(f"reserve#{task.task_id}")
     kept_until = int(table.now().timestamp()) + 400 * 86400
     assert (closed["closed"], closed["expires_at"]) == (True, kept_until)
+
+
+def test_while_the_table_is_down_no_piece_counts_as_paid(desk: Desk) -> None:
+    """The whole has ended by then, and its reserve is closed: nothing is paid of them."""
+    task = taken(desk)
+    desk.refuse("UpdateItem")
+    with pytest.raises(ClientError, match=DOWN):
+        decide(desk, task, "cancel")
+    assert desk.task(task.task_id).status is Status.CANCELLED
+    desk.account.refusals.clear()
+    desk.answers(ACCEPTED_BY_KIE)
+    for piece in pieces_of(desk, task):
+        desk.submit(piece)
+    assert desk.posts == []
+
+
+def test_a_piece_is_no_video_of_the_daily_mail(desk: Desk) -> None:
+    task = taken(desk)
+    for piece in pieces_of(desk, task):
+        desk.note(piece.task_id, **steps.placed(piece.task_id, Status.COMPLETED, None))
+    desk.row(Status.COMPLETED)
+    mails: list[dict[str, Any]] = []
+    desk.instead("Publish", mails.append)
+    tomorrow = table.later(seconds=86_400)
+    assert desk.invoke("summary", {"time": tomorrow}) == {"sent": True}
+    (mail,) = mails
+    assert mail["Subject"].endswith("0 held, 0 without a video, 1 done")
 
 
 def test_a_whole_ends_once(desk: Desk) -> None:

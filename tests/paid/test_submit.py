@@ -574,8 +574,10 @@ def deferred(desk: Desk, task: Task) -> Task:
 
 
 def is_news(after: Task, before: Task) -> bool:
-    """Was the reason announced: another event id?"""
-    return after.event_id != before.event_id
+    """Was the reason announced: another event id? Then the row says when it changed."""
+    news = after.event_id != before.event_id
+    assert after.changed_at == (ago(0) if news else before.changed_at)
+    return news
 
 
 def test_where_submitting_is_switched_off_a_task_waits_and_says_so(desk: Desk) -> None:
@@ -592,9 +594,11 @@ def test_where_submitting_is_switched_off_a_task_waits_and_says_so(desk: Desk) -
 def test_a_stopped_provider_is_waited_for(desk: Desk) -> None:
     desk.put("breaker#kie", open=True, why="no credits", trial_at=ago(1))
     task = ready(desk)
+    desk.wait(7)
     after = waiting(desk, task)
     assert after.waits_for == "kie is stopped until its account works again"
     assert is_news(after, task)
+    desk.wait(7)
     assert not is_news(waiting(desk, after), after)  # the same reason is news once
 
 
@@ -1230,6 +1234,21 @@ def test_what_an_acceptance_loses_is_tried_twenty_times(desk: Desk) -> None:
     assert desk.submit(task).status is Status.SUBMITTED
 
 
+@pytest.mark.parametrize(("share", "first"), [(0.0, 0.02), (1.0, 0.06)])
+def test_each_of_these_tries_waits_twice_as_long_and_two_seconds_at_most(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, share: float, first: float
+) -> None:
+    task = ready(desk)
+    desk.put("slots#kie", leases={})
+    desk.refuse("TransactWriteItems", BUSY, times=19, after=1, CancellationReasons=CONFLICT)
+    desk.share = share
+    pauses: list[float] = []
+    monkeypatch.setattr(desk.clock, "pause", pauses.append)
+    assert desk.submit(task).status is Status.SUBMITTED
+    expected = [min(first * 2**number, 2) for number in range(19)]
+    assert [one for one in pauses if one] == pytest.approx(expected)
+
+
 @pytest.mark.parametrize(
     ("status", "is_taken"),
     [
@@ -1310,6 +1329,16 @@ def test_a_stopped_provider_is_opened_when_its_account_has_what_was_refused(
         assert (breaker["reopened_at"], breaker["reopened_by"]) == (ago(0), "talkdrop")
         assert not {"why", "trial_at"} & set(breaker)
         assert breaker["trips"] == 1  # remembered
+
+
+def test_a_provider_that_refused_a_query_is_opened_by_the_first_answer(desk: Desk) -> None:
+    """No submit was refused: no amount is needed."""
+    desk.answers({"code": 401, "msg": "no"})
+    desk.watch(desk.row(Status.SUBMITTED, **desk.sent()))
+    assert "open" in desk.item("breaker#kie")
+    desk.answers({"code": 200, "data": 1}, to="/chat/credit")
+    assert desk.message("submit", {"probe": "kie"}) == []
+    assert "open" not in desk.item("breaker#kie")
 
 
 def test_a_trial_reads_the_key_anew(desk: Desk) -> None:
@@ -1560,6 +1589,20 @@ def test_a_charge_that_is_not_known_is_the_quote(desk: Desk) -> None:
     assert desk.task(task.task_id).counted_usd == Decimal("0.18")
     assert desk.item("budget#2026-03-01")["spent_usd"] == Decimal("0.18")
     assert desk.item("balance#kie")["untold"] == 1
+
+
+@pytest.mark.parametrize(
+    ("charge", "counted"), [(None, "0"), (Decimal(0), "0"), (Decimal("0.30"), "0.30")]
+)
+@pytest.mark.parametrize("quote", [None, Decimal(0)])
+def test_a_task_that_was_quoted_nothing_costs_its_charge(
+    desk: Desk, quote: Decimal | None, charge: Decimal | None, counted: str
+) -> None:
+    desk.put("budget#2026-03-01", spent_usd=1)
+    task = desk.row(Status.ARCHIVING, **desk.sent(), quote_usd=quote, charge_usd=charge)
+    desk.note(task.task_id, booked=["budget#2026-03-01"])
+    assert settle(desk, task).counted_usd == Decimal(counted)
+    assert desk.item("budget#2026-03-01")["spent_usd"] == 1 + Decimal(counted)
 
 
 @pytest.mark.parametrize(

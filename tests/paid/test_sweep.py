@@ -287,6 +287,29 @@ def test_a_task_waits_a_day_for_its_media_by_url_and_is_fetched_again(
         assert in_seconds(after) == 300
 
 
+@pytest.mark.parametrize(
+    ("imports", "message"),
+    [
+        ({}, "No portrait came for 'in/hello-1' within 24 hours: drop it to revive the task."),
+        (
+            {"audio": "https://x/y"},
+            "No media could be fetched for 'in/hello-1' within 24 hours: open it again.",
+        ),
+    ],
+)
+def test_an_expired_task_names_what_was_missing_and_the_cure(
+    desk: Desk, imports: dict[str, str], message: str
+) -> None:
+    task = due(desk, Status.WAITING, imports=imports)
+    desk.wait(DAY)
+    desk.sweep()
+    after = desk.task(task.task_id)
+    assert after.error == {"code": "EXPIRED", "message": message}
+    assert after.history[-1]["why"] == message.partition(" for ")[0].lower()
+    assert after.imports == {}  # a URL may be signed
+    assert in_seconds(after) == 600
+
+
 # What moves meanwhile, and what fails.
 
 
@@ -297,6 +320,14 @@ def test_a_task_that_moved_meanwhile_is_left_alone(desk: Desk, status: Status) -
     desk.before("UpdateItem", lambda: desk.note(task.task_id, **moved))
     assert desk.sweep()["pushed"] == 0
     assert desk.task(task.task_id).due_at == task.due_at
+
+
+def test_a_task_whose_portrait_came_meanwhile_does_not_expire(desk: Desk) -> None:
+    task = due(desk, Status.WAITING)
+    desk.wait(DAY)
+    desk.before("UpdateItem", lambda: desk.note(task.task_id, status="READY"))
+    desk.sweep()
+    assert desk.task(task.task_id).status is Status.READY
 
 
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.HELD])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from functions.tasks import table
 from functions.tasks.task import Status, Task
@@ -254,6 +255,80 @@ def test_that_tasks_wait_is_forgotten_once_the_index_must_know(
     desk.wait(seconds)
     desk.sweep()
     assert ("waiting_at" in desk.item("slots#kie")) is is_noted
+
+
+def test_where_nobody_waits_a_sweep_writes_nothing_into_the_providers_row(desk: Desk) -> None:
+    free(desk)
+    desk.account.calls.clear()
+    desk.sweep()
+    written = {one["Key"]["pk"]["S"] for one in desk.calls("UpdateItem")}
+    assert "slots#kie" not in written
+
+
+@pytest.mark.parametrize(
+    ("running", "facts", "is_sent"),
+    [(2, {}, True), (1, {}, False), (2, {"waiting_at": 1}, False)],
+)
+def test_a_turn_that_was_given_at_the_same_moment_is_seen(
+    desk: Desk, running: int, facts: dict[str, Any], is_sent: bool
+) -> None:
+    """It cost a try; and who finds no room then, or that others wait by now, waits too."""
+    free(desk, running)
+    desk.put("slots#kie", given=1)
+    task = of_folder(desk, "in")
+    desk.answers(ACCEPTED_BY_KIE)
+    meanwhile = {"leases": {"other-1": ms(120)}, "given": 2, **facts}
+    desk.before("UpdateItem", lambda: desk.put("slots#kie", **meanwhile))
+    after = desk.submit(task)
+    assert after.is_waiting is not is_sent
+    assert len(desk.posts) == is_sent
+
+
+@pytest.mark.parametrize("trouble", ["some were refused", "down", "unreachable"])
+def test_an_end_stands_though_the_next_could_not_be_called(desk: Desk, trouble: str) -> None:
+    full(desk)
+    first = waits(desk, of_folder(desk, "in"))
+    free(desk, running=1)
+    count = f"lapsing_{ms() // 3_600_000 + 5}"
+    ended = desk.row(Status.ARCHIVING, **desk.sent())
+    ended = desk.note(ended.task_id, booked=["slots#kie", count])
+    desk.put("slots#kie", **{count: 1})
+
+    def answer(given: dict[str, Any]) -> Any:
+        if trouble == "unreachable":
+            raise EndpointConnectionError(endpoint_url="https://sqs")
+        failed = {"Code": "InternalError", "SenderFault": False}
+        return {"Failed": [{"Id": one["Id"], **failed} for one in given["Entries"]]}
+
+    if trouble == "down":
+        desk.refuse("SendMessageBatch")
+    else:
+        desk.instead("SendMessageBatch", answer)
+    desk.invoke("settle", {"task_id": ended.task_id, "attempt": 1, "archived": {"key": "v"}})
+    assert desk.task(ended.task_id).status is Status.COMPLETED
+    assert len(desk.calls("SendMessageBatch")) == 1
+    assert called(desk) == []
+    desk.account.refusals.clear()
+    desk.account.instead.clear()
+    desk.wait(121)  # its turn has lapsed
+    desk.sweep()
+    assert called(desk) == [first.task_id]
+
+
+def test_that_a_task_joined_meanwhile_is_not_forgotten(desk: Desk) -> None:
+    free(desk)
+    desk.put("slots#kie", waiting_at=ms() // 1000 - 91)
+    joined = ms() // 1000
+    desk.instead("Query", lambda given: _joining(desk, given, joined))
+    desk.sweep()
+    assert desk.item("slots#kie")["waiting_at"] == joined
+
+
+def _joining(desk: Desk, given: dict[str, Any], at: int) -> Any:
+    """The index does not show it yet, and the provider's row does."""
+    if "waits#kie" in str(given):
+        desk.put("slots#kie", waiting_at=at)
+    return desk.account.really("dynamodb", "Query", given)
 
 
 def test_who_comes_while_others_wait_stands_behind_them(desk: Desk) -> None:

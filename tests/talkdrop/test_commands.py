@@ -231,7 +231,7 @@ def test_a_task_that_waits_for_its_turn_says_which_one_it_is(
         audio = {"bucket": "b", "key": f"queued/{number}.mp3"}
         facts = {"provider": "comet", "intended_at": "", "audio": audio, "stem": str(number)}
         task = account.open(f"9b{number}", status=Status.READY, **facts)
-        steps.line_up(task, number, "comet runs all the jobs it may")
+        steps.line_up(task, number, "comet runs all the jobs it may", is_news=False)
     assert "9b200000  READY, ~2nd  queued/2" in person.types("list", "queued/").out
     followed = person.types("watch", "queued/", "--once").out
     assert "queued/3: about 3rd in the queue: comet runs all the jobs it may" in followed
