@@ -269,14 +269,20 @@ def _make_api_call(client: Any, operation: str, parameters: dict[str, Any]) -> A
 
 
 _validator = ParamValidator()
+_valid: set[tuple[str, frozenset[str]]] = set()
 
 
 def _validate(client: Any, operation: str, parameters: dict[str, Any]) -> None:
-    """What botocore itself refuses: a parameter that is missing, unknown or of another type."""
+    """What botocore itself refuses: a parameter that is missing, unknown or of another type. Once
+    for each set of parameters: to do it each time is a tenth of a run."""
+    known = (operation, frozenset(parameters))
+    if known in _valid:
+        return
     shape = client.meta.service_model.operation_model(operation).input_shape
     report = _validator.validate(parameters, shape)
     if report.has_errors():
         raise botocore.exceptions.ParamValidationError(report=report.generate_report())
+    _valid.add(known)
 
 
 _REFUSED = {
