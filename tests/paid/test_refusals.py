@@ -9,6 +9,7 @@ import wave
 from decimal import Decimal
 from typing import Any
 
+import av
 import pytest
 
 from functions.tasks.task import Status, Task
@@ -57,6 +58,20 @@ def loud(seconds: int) -> bytes:
     with wave.open(file, "wb") as out:
         out.setparams((8, 2, 48_000, 0, "NONE", ""))
         out.writeframes(bytes(16 * 48_000 * seconds))
+    return file.getvalue()
+
+
+def flac(seconds: int) -> bytes:
+    """A voice that says nothing, as FLAC."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="flac") as out:
+        stream = out.add_stream("flac", rate=8000, layout="mono")
+        for _ in range(seconds):
+            frame = av.AudioFrame("s16", "mono", 8000)
+            frame.sample_rate = 8000
+            frame.planes[0].update(bytes(frame.planes[0].buffer_size))
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
     return file.getvalue()
 
 
@@ -356,6 +371,15 @@ def test_a_voice_that_is_only_too_large_is_split_too(shop: Desk, seconds: int) -
     assert taken(shop, voice=large, **INFINITALK).candidates == ("infinitalk/from-audio",)
     whole = {**INFINITALK, "long_voice": "refuse"}
     assert refused(shop, voice=large, **whole) == [("audio", "AUDIO_TOO_LARGE")]
+
+
+def test_a_long_voice_of_a_type_that_is_not_taken_is_split_and_a_short_one_is_refused(
+    shop: Desk,
+) -> None:
+    """Pieces are WAV, whatever the voice is."""
+    cut = taken(shop, voice=flac(301), provider="kling", max_usd=100)
+    assert cut.candidates == ("avatar",)
+    assert refused(shop, voice=flac(12), provider="kling") == [("audio", "AUDIO_TYPE")]
 
 
 def test_beyond_what_the_models_document_auto_weighs_pieces_against_the_one_without_a_limit(
