@@ -80,7 +80,8 @@ def take_over(message: queues.Acceptance) -> None:
         has_moved = task.attempt != message["attempt"] or (is_free and not task.job_id)
         if table.is_busy(lost) or has_moved:
             raise  # since it was read: the message comes again
-        _note_other(task, job_id)
+        if job_id not in {task.job_id, task.job_alias}:
+            _note_other(task, job_id)
         return
     executions.start(task)
 

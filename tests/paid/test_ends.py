@@ -10,7 +10,8 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from functions.tasks import attributes, steps, table
-from functions.tasks.task import Status, Task
+from functions.tasks.table import Update
+from functions.tasks.task import Status, Task, key_of
 from tests.paid.desk import JOB, Desk
 
 OTHER = "0123456789abcdef0123456789abcdef"
@@ -447,6 +448,35 @@ def test_a_job_that_failed_is_counted(
     task = desk.row(status, intended_at=ago(1) if intended else "")
     announce(desk, record(desk, task))
     assert desk.metrics["JobFailed"] == count
+
+
+@pytest.mark.parametrize(
+    ("status", "facts", "is_looked_at"),
+    [
+        (Status.FAILED, {"job_hints": {OTHER: ago(1)}}, True),
+        (Status.CANCELLED, {"job_hints": {OTHER: ago(1)}}, True),
+        (Status.COMPLETED, {"second_jobs": [OTHER]}, True),
+        (Status.FAILED, {}, False),
+        (Status.HELD, {"job_hints": {OTHER: ago(1)}}, False),
+    ],
+)
+def test_an_ended_task_to_which_a_callback_came_is_looked_at_again(
+    desk: Desk, status: Status, facts: dict[str, Any], is_looked_at: bool
+) -> None:
+    """Its row was announced, and stood in no index any more."""
+    task = desk.row(status, callbacks_received=1, archived=VIDEO, **facts)
+    task = desk.note(task.task_id, announced=task.event_id)
+    planned = desk.item(f"task#{task.task_id}")["due_at"]
+    before = {"callbacks_received": 0, "second_jobs": task.second_jobs}
+    assert announce(desk, record(desk, task, before)) == []
+    assert desk.item(f"task#{task.task_id}")["due_at"] == planned  # it is planned already
+    Update(key_of(task.task_id)).remove("due_at", "due_shard").run()
+    assert announce(desk, record(desk, desk.task(task.task_id), before)) == []
+    item = desk.item(f"task#{task.task_id}")
+    assert (item.get("due_at"), "due_shard" in item) == (
+        (ago(-600), True) if is_looked_at else (None, False)
+    )
+    assert details(desk) == []
 
 
 def test_where_nothing_is_news_the_bus_is_not_called(desk: Desk) -> None:

@@ -140,6 +140,13 @@ def test_each_voice_of_a_stem_is_a_task_of_its_own(desk: Desk) -> None:
     assert len(tasks(desk)) == 2
 
 
+def test_a_voice_that_arrives_has_no_other_voice_of_its_stem_looked_at(desk: Desk) -> None:
+    drop(desk, {"hello.mp3": VOICE, "hello.wav": VOICE, "hello.png": FACE})
+    arrive(desk, "hello.wav")
+    assert looked_at(desk) == []
+    assert tasks(desk) == [f"task#{task_of(desk, 'hello.wav').task_id}"]
+
+
 def test_the_only_voice_of_a_stem_is_looked_at_at_once(desk: Desk) -> None:
     drop(desk, {"hello.mp3": VOICE, "hello.png": FACE})
     arrive(desk, "hello.png")

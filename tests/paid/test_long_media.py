@@ -36,12 +36,12 @@ def plan_of(task: Task) -> PiecePlan:
     return plans.read(task.plan)
 
 
-def made(desk: Desk, **facts: Any) -> Task:
+def made(desk: Desk, film: bytes = b"", **facts: Any) -> Task:
     """Every piece is made, and its film lies in the archive."""
     task = cut(desk, long(desk, consent={"who": "Ada", "scope": "all"}, **facts))
     task = desk.note(task.task_id, status="IN_PIECES", intended_at=table.stamp(table.now()))
     for number, one in enumerate(plan_of(task).pieces, start=1):
-        stored = desk.account.buckets.put(ARCHIVE, f"pieces/{number}.mp4", films.film())
+        stored = desk.account.buckets.put(ARCHIVE, f"pieces/{number}.mp4", film or films.film())
         archived = {
             "bucket": ARCHIVE, "key": stored.key, "version_id": stored.version_id,
             "sha256": f"{number:064x}", "bytes": len(stored.body),
@@ -214,6 +214,15 @@ def test_the_pieces_become_one_archived_video(desk: Desk) -> None:
         f"pieces/{number}.mp4": {"TagSet": [{"Key": "joined", "Value": "true"}]}
         for number in (1, 2)
     }
+
+
+@pytest.mark.parametrize("is_still", [True, False])
+def test_a_video_in_which_no_mouth_moves_has_a_warning(desk: Desk, is_still: bool) -> None:
+    task = made(desk, film=films.still() if is_still else films.film())
+    video = join(desk, task)["archived"]
+    assert ("STILL: nothing moves where a mouth is" in video.get("warning", "")) is is_still
+    assert ("warning" in video) is is_still
+    assert (float(video["motion"]["mouth"]) < 0.1) is is_still
 
 
 def test_a_join_that_was_done_is_found_and_nothing_is_read_again(desk: Desk) -> None:

@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 
+from functions.download.download import SourceUnreachable
 from functions.handlers.archive import HandOver
 from functions.tasks.task import Task
 from functions.videos import multipart, paths
+from functions.videos.bucket import ArchiveUnavailable
 from tests.faults.account import ARCHIVE
 from tests.faults.jobs import mp4
+from tests.faults.sockets import PutSocket
 from tests.paid.desk import Desk
 from tests.paid.test_archive import PATH, archiving
 
@@ -174,9 +177,21 @@ def test_a_slow_source_that_cannot_be_gone_on_from_is_an_error(desk: Desk) -> No
     desk.source(speed=100_000)
     task = filmed(desk)
     for _ in range(2):
-        with pytest.raises(Exception, match=r"the time for this download is up|too slow"):
+        with pytest.raises(SourceUnreachable, match="the time for this download is up"):
             run(desk, task, seconds=120)
+    assert desk.calls("CreateMultipartUpload") == []
     assert ARCHIVE not in desk.account.buckets.versions
+
+
+def test_what_s3_answers_once_it_has_all_the_bytes_stands(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.source(etag=V1)
+    task = filmed(desk)
+    monkeypatch.setattr(PutSocket, "_put", lambda _: (503, "Slow Down"))
+    with pytest.raises(ArchiveUnavailable, match="S3 answered PutObject with"):
+        run(desk, task)
+    assert desk.calls("CreateMultipartUpload") == []
 
 
 def test_what_is_no_video_leaves_no_upload(desk: Desk) -> None:

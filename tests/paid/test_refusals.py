@@ -3,10 +3,13 @@ its words."""
 
 from __future__ import annotations
 
+import io
 import json
+import wave
 from decimal import Decimal
 from typing import Any
 
+import av
 import pytest
 
 from functions.tasks.task import Status, Task
@@ -47,6 +50,29 @@ def message(desk: Desk, seconds: int = 3, **body: Any) -> str:
     code, problem = post(desk, seconds, **body)
     assert (code, len(problem["errors"])) == (422, 1), problem
     return str(problem["errors"][0]["message"])
+
+
+def loud(seconds: int) -> bytes:
+    """A voice of eight channels, and more than ten mebibytes in fifteen seconds."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as out:
+        out.setparams((8, 2, 48_000, 0, "NONE", ""))
+        out.writeframes(bytes(16 * 48_000 * seconds))
+    return file.getvalue()
+
+
+def flac(seconds: int) -> bytes:
+    """A voice that says nothing, as FLAC."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="flac") as out:
+        stream = out.add_stream("flac", rate=8000, layout="mono")
+        for _ in range(seconds):
+            frame = av.AudioFrame("s16", "mono", 8000)
+            frame.sample_rate = 8000
+            frame.planes[0].update(bytes(frame.planes[0].buffer_size))
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return file.getvalue()
 
 
 def noted(shop: Desk, settings: dict[str, Any]) -> dict[str, Any]:
@@ -337,6 +363,23 @@ def test_a_voice_is_split_where_that_is_wanted_and_none_takes_it_whole(shop: Des
     assert refused(shop, 16, **INFINITALK, long_voice="refuse") == refuse
     shop.options(long_voice="refuse")
     assert refused(shop, 16, **INFINITALK) == refuse
+
+
+@pytest.mark.parametrize("seconds", [15, 16])
+def test_a_voice_that_is_only_too_large_is_split_too(shop: Desk, seconds: int) -> None:
+    large = loud(seconds)
+    assert taken(shop, voice=large, **INFINITALK).candidates == ("infinitalk/from-audio",)
+    whole = {**INFINITALK, "long_voice": "refuse"}
+    assert refused(shop, voice=large, **whole) == [("audio", "AUDIO_TOO_LARGE")]
+
+
+def test_a_long_voice_of_a_type_that_is_not_taken_is_split_and_a_short_one_is_refused(
+    shop: Desk,
+) -> None:
+    """Pieces are WAV, whatever the voice is."""
+    cut = taken(shop, voice=flac(301), provider="kling", max_usd=100)
+    assert cut.candidates == ("avatar",)
+    assert refused(shop, voice=flac(12), provider="kling") == [("audio", "AUDIO_TYPE")]
 
 
 def test_beyond_what_the_models_document_auto_weighs_pieces_against_the_one_without_a_limit(

@@ -628,6 +628,32 @@ def test_each_file_has_a_short_link_to_its_very_version(desk: Desk) -> None:
         assert query["X-Amz-Expires"] == ["900"]
 
 
+@pytest.mark.parametrize(
+    ("shape", "saved"),
+    [("link", {}), ("attachment", {"video": "hello-1.mp4", "voice": "hello-1.wav"})],
+)
+def test_a_page_that_cannot_follow_a_redirect_is_answered_the_link_itself(
+    desk: Desk, shape: str, saved: dict[str, str]
+) -> None:
+    archived = {"bucket": ARCHIVE, "key": "videos/x.mp4", "version_id": "v9"}
+    task = desk.row(Status.COMPLETED, archived=archived, stem="hello-1")
+    for what, key in (("video", "videos/x.mp4"), ("voice", task.audio["key"])):
+        code, found = gets(desk, f"/tasks/{task.task_id}/{what}", **{"as": shape})
+        assert (code, found.keys(), found["seconds"]) == (200, {"url", "seconds"}, 900)
+        url = urlsplit(found["url"])
+        query = parse_qs(url.query)
+        assert (url.path, query["X-Amz-Expires"]) == (f"/{key}", ["900"])
+        kept = query.get("response-content-disposition", [""])[0]
+        assert kept.rpartition("''")[2] == saved.get(what, "")
+
+
+def test_a_link_of_an_unknown_shape_is_refused_with_those_there_are(desk: Desk) -> None:
+    task = desk.row(Status.COMPLETED)
+    code, problem = gets(desk, f"/tasks/{task.task_id}/voice", **{"as": "file"})
+    assert (code, problem["detail"]) == (400, "as is 'file': use redirect, link, attachment")
+    assert gets(desk, f"/tasks/{task.task_id}/voice", **{"as": "redirect"})[0] == 302
+
+
 @pytest.mark.parametrize("what", ["video", "manifest", "portrait", "voice"])
 def test_a_file_that_is_not_there_yet_has_no_link(desk: Desk, what: str) -> None:
     archived = {"bucket": ARCHIVE, "key": "videos/x.mp4", "manifest_key": "videos/m.json"}

@@ -85,6 +85,7 @@ def test_what_is_no_option_is_refused_with_those_that_are(desk: Desk) -> None:
 
 def test_a_client_gives_up_in_time_and_presigns_for_the_region_s_own_host(desk: Desk) -> None:
     del desk
+    settings.forget()
     for service in ("s3", "sqs"):
         config: Any = settings.aws(service).meta.config
         assert (config.connect_timeout, config.read_timeout) == (3, 20)

@@ -959,6 +959,14 @@ def test_bytes_that_cannot_be_read_send_nothing(desk: Desk, code: int, status: S
         assert "is no longer in the inbox: drop the voice and its portrait" in str(after.error)
 
 
+def test_what_cannot_be_written_into_a_request_is_refused_at_once_and_unpaid(desk: Desk) -> None:
+    desk.options(media_delivery={"kie": "upload-base64"})
+    half_a_letter = desk.file("in/\ud83d.png", PORTRAIT, "image/png")
+    after = desk.submit(desk.row(Status.READY, origin="api", portrait=half_a_letter))
+    assert (after.status, after.error.get("code")) == (Status.FAILED, "NOT_JSON")
+    assert (desk.posts, desk.requests, after.charge_usd) == ([], [], 0)
+
+
 # What becomes of each answer.
 
 
@@ -1296,6 +1304,23 @@ def test_a_kept_job_that_still_cannot_be_written_comes_again(desk: Desk) -> None
     desk.refuse("TransactWriteItems", BUSY, CancellationReasons=CONFLICT)
     kept = {"task_id": task.task_id, "attempt": 1, "accepted": JOB}
     assert desk.message("submit", kept) == ["0"]
+
+
+@pytest.mark.parametrize("is_busy", [True, False])
+def test_a_kept_job_that_its_callback_takes_over_meanwhile_is_no_second_one(
+    desk: Desk, is_busy: bool
+) -> None:
+    task = desk.row(Status.SUBMITTING, **desk.doubtful())
+    # What was written by another way, and so late that this write is refused for its status.
+    called_back = partial(desk.note, task.task_id, status="ARCHIVING", job_id=JOB)
+    desk.before("TransactWriteItems", called_back)
+    if is_busy:
+        desk.refuse("TransactWriteItems", BUSY, CancellationReasons=CONFLICT)
+    kept = {"task_id": task.task_id, "attempt": 1, "accepted": JOB}
+    assert desk.message("submit", kept) == ["0"] * is_busy
+    assert desk.message("submit", kept) == []
+    after = desk.task(task.task_id)
+    assert (after.status, after.job_id, after.second_jobs) == (Status.ARCHIVING, JOB, ())
 
 
 # The trial of a stopped provider.

@@ -618,6 +618,32 @@ def test_eight_hints_are_looked_into_at_once(desk: Desk) -> None:
     assert desk.watch(after).callbacks_handled == 9
 
 
+@pytest.mark.parametrize(
+    ("count", "place", "looks", "is_found"),
+    [
+        (16, 15, 0, False),
+        (16, 15, 1, True),
+        (16, 15, 2, False),
+        (16, 15, 3, True),
+        (12, 2, 0, True),
+        (12, 2, 1, True),  # from the end back to the beginning
+        (12, 2, 2, False),
+        (12, 8, 1, True),
+        (12, 4, 1, False),
+    ],
+)
+def test_hints_that_have_no_answer_do_not_hide_the_true_one(
+    desk: Desk, count: int, place: int, looks: int, is_found: bool
+) -> None:
+    """Eight at each look, and of the others nothing can be learnt."""
+    named = {JOB if one == place else f"{one:032}": ago(1) for one in range(count)}
+    task = doubtful(desk, job_hints=named, callbacks_received=count, polls_done=looks)
+    desk.answers(DOWN_AT_KIE)
+    desk.answers(kie_record(task, "generating"), to=f"recordInfo?taskId={JOB}")
+    assert (desk.watch(task).job_id == JOB) is is_found
+    assert queried(desk) == 8
+
+
 def test_a_hint_that_found_no_room_is_never_answered(desk: Desk) -> None:
     task = doubtful(desk, job_hints={JOB: ago(999)}, callbacks_received=2, hints_dropped=1)
     desk.answers(NOT_FOUND_AT_KIE)

@@ -426,6 +426,15 @@ def test_a_prompt_that_is_no_text_is_refused_before_anything_is_sent(name: str) 
     assert not wire.requests
 
 
+@every_provider
+@pytest.mark.parametrize("odd", [float("nan"), Decimal(1), "half a letter \ud83d"])
+def test_what_is_no_json_is_refused_before_anything_is_sent(name: str, odd: Any) -> None:
+    wire = Wire(answer(200, {}))
+    with pytest.raises(base.Rejected, match="the request cannot be written as JSON: ") as caught:
+        client(name, wire).submit(request(name, callback_url=odd))
+    assert (caught.value.code, wire.requests) == ("NOT_JSON", [])
+
+
 @pytest.mark.parametrize(
     ("name", "other"),
     [
