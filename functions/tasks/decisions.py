@@ -7,6 +7,7 @@ decision is refused.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import assert_never
 
 from functions import TalkdropError, providers
@@ -258,11 +259,13 @@ def fail(task: Task, who: str, why: str) -> str:
         raise Refused(f"the task is {task.status}: only a HELD one waits for this decision")
     if task.is_long:
         return _end_pieces(task, Status.FAILED, BY_HAND, who, why)
+    is_known = task.charge_usd is not None
+    charge_usd = Decimal(task.charge_usd or 0) if is_known else None
     try:
-        claims.fail(task, BY_HAND, why, come_from=[Status.HELD], who=who)
+        claims.fail(task, BY_HAND, why, come_from=[Status.HELD], who=who, charge_usd=charge_usd)
     except ConditionFailed as lost:
         raise Refused(_CHANGED) from lost
-    return "FAILED; what it was quoted stays counted as spent"
+    return f"FAILED; what it was {'charged' if is_known else 'quoted'} stays counted as spent"
 
 
 def _doubt_of_whole(task: Task) -> str:

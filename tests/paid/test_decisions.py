@@ -547,10 +547,17 @@ def test_a_held_task_can_be_given_up_and_its_quote_stays_spent(desk: Desk) -> No
     assert desk.item("budget#2026-03-01")["spent_usd"] == 1
 
 
-def test_what_a_job_cost_is_still_known_of_a_task_that_is_given_up(desk: Desk) -> None:
-    task = desk.row(Status.HELD, **desk.sent(), charge_usd=Decimal("0.10"))
-    assert decide(desk, task, "fail")[0] == 200
-    assert desk.api("GET", f"/tasks/{task.task_id}")[1]["charge_usd"] == 0.10
+@pytest.mark.parametrize("charge", ["0.10", "0.25", "0"])
+def test_what_a_job_cost_is_still_known_of_a_task_that_is_given_up_and_counts(
+    desk: Desk, charge: str
+) -> None:
+    desk.put("budget#2026-03-01", spent_usd=Decimal("0.18"))
+    task = desk.row(Status.HELD, **desk.sent(), charge_usd=Decimal(charge))
+    desk.note(task.task_id, booked=["budget#2026-03-01"])
+    answer = "FAILED; what it was charged stays counted as spent"
+    assert decide(desk, task, "fail") == (200, answer)
+    assert desk.api("GET", f"/tasks/{task.task_id}")[1]["charge_usd"] == float(charge)
+    assert desk.item("budget#2026-03-01")["spent_usd"] == Decimal(charge)
 
 
 def test_a_cancel_whose_answer_was_lost_is_a_cancel(desk: Desk) -> None:
