@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.faults import season, series
-from tests.faults.clockwork import Fault
+from tests.faults.clockwork import START, Fault
 from tests.faults.plans import Harsh, Plan, Rates, Script
 from tests.faults.runs import Run, Scene
 from tests.faults.traits import HOUR, Traits
@@ -223,6 +223,67 @@ def test_a_success_that_later_says_failed_is_held() -> None:
     came = play("kie", Scripted([Script(serves="nothing", fails_after=HOUR)]))
     _came_to(came, HELD=1)
     assert came.codes == ["FAILED_AFTER_SUCCESS"]
+
+
+@pytest.mark.parametrize("profile", EVERYBODY)
+def test_a_job_that_runs_again_after_it_was_done_is_archived_when_it_is_done(profile: str) -> None:
+    came = play(profile, Scripted([Script(20, dead_links=2, wavers_seconds=2 * HOUR)]))
+    _came_to(came, COMPLETED=1)
+    assert came.jobs == 1
+
+
+@pytest.mark.parametrize("profile", EVERYBODY)
+def test_a_job_that_the_provider_forgets_before_its_video_came_is_told(profile: str) -> None:
+    came = play(profile, Scripted([Script(20, serves="nothing", forgotten_after=60)]))
+    _came_to(came, HELD=1)
+    assert came.codes == ["ARCHIVE_STUCK"]
+
+
+@pytest.mark.parametrize(
+    ("profile", "status"), [("kie", "HELD"), ("kling", "COMPLETED"), ("relay", "COMPLETED")]
+)
+def test_a_lost_answer_is_held_where_no_record_says_whose_a_job_is(
+    profile: str, status: str
+) -> None:
+    """Kling still finds it by our id; a relay is asked about the job that its callback names."""
+    came = play(profile, Scripted(paid=LOST, traits=Traits(records_omit="proof")))
+    _came_to(came, **{status: 1})
+    assert (came.posts, came.jobs) == (1, 1)
+
+
+REPEATING = ("kie", "relay")  # Kling finds the refused job by our id before anything is sent again
+
+
+@pytest.mark.parametrize(("outcome", "status"), [("success", "HELD"), ("fail", "FAILED")])
+@pytest.mark.parametrize("profile", REPEATING)
+def test_a_job_that_fails_beside_one_that_a_lying_refusal_made_is_held(
+    profile: str, outcome: str, status: str
+) -> None:
+    """Unless that one failed too."""
+    scripts = [Script(700, outcome), Script(900, "fail")]
+    came = play(profile, Scripted(scripts, refusals=["sure"]))
+    _came_to(came, **{status: 1})
+    assert came.jobs == 2
+    assert (came.codes == ["ANOTHER_JOB"]) == (status == "HELD")
+
+
+@pytest.mark.parametrize("profile", REPEATING)
+def test_the_job_that_a_lying_refusal_made_can_be_adopted_after_the_other_failed(
+    profile: str,
+) -> None:
+    def adopted(run: Run) -> None:
+        run.goes_on_until = START + 5000.0
+
+        def adopt(task: Any) -> None:
+            first = next(iter(run.vendor.jobs))
+            decisions().adopt(task, first, "p", "it has the video")
+
+        decide(run, 4000.0, adopt)
+
+    scripts = [Script(900), Script(30, "fail")]  # FAILED before the first calls back
+    came = play(profile, Scripted(scripts, refusals=["sure"]), cap_usd=Decimal(5), then=adopted)
+    _came_to(came, COMPLETED=1)
+    assert (came.posts, came.jobs) == (2, 2)
 
 
 @pytest.mark.parametrize("profile", series.PROFILES)

@@ -278,7 +278,8 @@ def _decide(run: Run, task_id: str, word: str) -> None:
 
 def _provably_others(run: Run, task_id: str) -> list[str]:
     """The jobs of other tasks, where the provider's records say whose they are."""
-    if run.scene.profile == "kie" and not run.scene.callbacks:
+    is_silent = run.plan.traits.records_omit == "proof"
+    if is_silent or (run.scene.profile == "kie" and not run.scene.callbacks):
         return []
     return [job.job_id for job in run.vendor.jobs.values() if job.task_id != task_id]
 
