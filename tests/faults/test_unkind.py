@@ -233,7 +233,7 @@ def test_a_job_that_runs_again_after_it_was_done_is_archived_when_it_is_done(pro
 
 
 @pytest.mark.parametrize("profile", EVERYBODY)
-def test_a_job_that_the_provider_forgets_before_its_video_came_is_told(profile: str) -> None:
+def test_a_job_that_the_provider_forgets_before_its_video_came_is_held(profile: str) -> None:
     came = play(profile, Scripted([Script(20, serves="nothing", forgotten_after=60)]))
     _came_to(came, HELD=1)
     assert came.codes == ["ARCHIVE_STUCK"]
