@@ -62,6 +62,7 @@ class Endpoints(BaseHTTPRequestHandler):
         if self.headers.get("Expect"):
             self.send_response_only(100)
             self.end_headers()
+            self.wfile.flush()  # botocore waits a second for it
         tail = self.body()[-300:]
         found = re.search(rb"x-amz-checksum-sha256:([\w+/=]{44})", tail)
         checksum = found[1].decode() if found else self.headers.get("x-amz-checksum-sha256", "")
